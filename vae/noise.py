@@ -28,4 +28,5 @@ def _drawn(keys: np.ndarray, shape: Sequence[int], draw: Callable[[int], np.ndar
 
 def _generator(seed: int, key: int, stream: int) -> np.random.Generator:
     # Philox is counter-based (Salmon et al., 2011): keys far or near give independent streams, at no set-up cost.
-    return np.random.Generator(np.random.Philox(key=[(seed << 1) + stream, key & 0xFFFFFFFFFFFFFFFF]))
+    key_words = np.array([(seed << 1) + stream, key & 0xFFFFFFFFFFFFFFFF], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key_words))
