@@ -1,0 +1,106 @@
+"""The variational autoencoder: networks, prior, posterior and likelihood → the terms of the bound."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from vae import distributions, networks
+from vae.config import ModelConfig
+from vae.data import ImageSpec
+from vae.distributions import DiagonalGaussian, StandardNormal, Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of the bound, in nats: objectives and evaluators are functions of them.
+
+    Attributes:
+        log_likelihood: log p(x|z), `[samples, batch]`.
+        log_prior: log p(z), `[samples, batch]`.
+        log_posterior: log q(z|x), `[samples, batch]`.
+        kl: KL(q(z|x) ‖ p(z)) of each layer of latents, `[layers, batch]`, analytic where there is a closed form.
+    """
+
+    log_likelihood: Tensor
+    log_prior: Tensor
+    log_posterior: Tensor
+    kl: Tensor
+
+
+@keras.saving.register_keras_serializable(package="elboflow")
+class VAE(keras.Model):
+    """A VAE composed as its settings say (Kingma and Welling, 2014; Rezende et al., 2014).
+
+    It holds no randomness: noise comes in as an argument, so that a result is a function of weights, data and noise.
+
+    Args:
+        config: The choice of networks, prior, posterior and likelihood.
+        spec: The images that it models.
+        seed: Fixes the initial weights.
+    """
+
+    def __init__(self, config: ModelConfig, spec: ImageSpec, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config, self.spec, self.latent = config, spec, config.latent
+        self.prior = StandardNormal()
+        self.likelihood = distributions.likelihood(config.likelihood, spec)
+        height, width, channels = spec.shape
+        seeds = itertools.count(seed * 1000)
+        self.encoder = networks.encoder(config.encoder, spec.shape, 2 * config.latent, seeds)
+        self.decoder = networks.decoder(
+            config.decoder, config.latent, (height, width, channels * self.likelihood.parameters), seeds
+        )
+        self.built = True
+
+    def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
+        """Turns codes `[batch, height, width, channels]` into x in [0, 1]: binarised, dequantised or scaled."""
+        return self.likelihood.prepare(codes, uniform)
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """Returns q(z|x), its parameters `[batch, latent]`."""
+        mean, log_variance = ops.split(ops.cast(self.encoder(x), "float32"), 2, axis=-1)
+        return DiagonalGaussian(mean, log_variance)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns the parameters of p(x|z), `[..., height, width, channels * parameters]`, for z `[..., latent]`."""
+        leading = ops.shape(z)[:-1]
+        outputs = ops.cast(self.decoder(ops.reshape(z, (-1, self.latent))), "float32")
+        return ops.reshape(outputs, (*leading, *outputs.shape[1:]))
+
+    def terms(self, x: Tensor, noise: Tensor) -> Terms:
+        """Returns the terms of the bound for x and standard normal noise `[samples, batch, latent]`."""
+        posterior = self.encode(x)
+        z = posterior.sample(noise)
+        return Terms(
+            log_likelihood=self.likelihood.log_prob(x, self.decode(z)),
+            log_prior=self.prior.log_prob(z),
+            log_posterior=posterior.log_prob(z),
+            kl=ops.expand_dims(ops.sum(self.kl_by_unit(posterior), axis=-1), 0),
+        )
+
+    def kl_by_unit(self, posterior: DiagonalGaussian) -> Tensor:
+        """Returns KL(q(z|x) ‖ p(z)) of each latent unit, `[batch, latent]`, in nats."""
+        return self.prior.kl(posterior)
+
+    def call(self, x: Tensor) -> Tensor:
+        """Reconstructs x through the posterior's mean: expected intensities `[batch, height, width, channels]`."""
+        return self.likelihood.mean(self.decode(self.encode(x).mean))
+
+    def get_config(self) -> dict[str, Any]:
+        spec = {"shape": list(self.spec.shape), "levels": self.spec.levels}
+        return {"config": self.config.model_dump(mode="json"), "spec": spec}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "VAE":
+        height, width, channels = config["spec"]["shape"]
+        spec = ImageSpec((height, width, channels), config["spec"]["levels"])
+        return cls(ModelConfig.model_validate(config["config"]), spec)
+
+
+def load(path: Path) -> VAE:
+    """Reads a `.keras` file, with safe mode on: a file cannot bring code along."""
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
