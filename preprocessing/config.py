@@ -142,7 +142,9 @@ Source = Annotated[SklearnSource | IdxSource | NpzSource, Field(discriminator="k
 def _fraction(value: Any) -> Any:
     if value == HELD_OUT or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1):
         return value
-    raise ValueError(f"a split is a fraction in (0, 1], or `{HELD_OUT}`, the part that the source holds out; not {value!r}")
+    raise ValueError(
+        f"a split is a fraction in (0, 1], or `{HELD_OUT}`, the part that the source holds out; not {value!r}"
+    )
 
 
 Split = Annotated[float | Literal["source"], BeforeValidator(_fraction)]

@@ -1,0 +1,54 @@
+"""Opening files by path or URI: plain `open` on this machine, Beam's FileSystems for `gs://…` and its like.
+
+Beam takes seconds to import, so it is imported only for a URI.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO
+
+from settings import RequestError
+
+
+def is_uri(path: str) -> bool:
+    """Whether a path is a URI, such as gs://bucket/file, rather than a place on this machine."""
+    return "://" in path
+
+
+def open_to_read(path: str) -> BinaryIO:
+    """Opens a file for reading bytes, as they are (no decompression)."""
+    if not is_uri(path):
+        return open(Path(path).expanduser(), "rb")
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file at this path or URI."""
+    if not is_uri(path):
+        return Path(path).expanduser().is_file()
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems.exists(path)
+
+
+def join(folder: str, *names: str) -> str:
+    """Returns the path or URI of something within a folder."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def require(path: str, what: str) -> None:
+    """Raises a RequestError if there is no file at this path or URI, saying what it was wanted for."""
+    if not exists(path):
+        raise RequestError(f"{what}: there is no file {path}")
+
+
+def sha256(path: str) -> str:
+    """Returns the SHA-256 of a file's bytes in hexadecimal."""
+    with open_to_read(path) as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,147 @@
+"""A dataset folder while it is written: attempts beside each other, one commit at a time, the manifest last.
+
+    DIR/.attempt-…/train-00000      shards under temporary names, while they are written
+    DIR/train-00000-of-00003.tfrecord …  DIR/dataset.json      the finished dataset
+
+An attempt is alive while its process holds a lock on the attempt's folder; the kernel drops the lock however the
+process ends, so that the next attempt knows which leftovers are a dead one's. Folders named by a URI have no locks:
+there an attempt removes what it wrote, and a bucket's own lifecycle rule removes what a killed one could not.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from artifacts import write_atomically
+from preprocessing import files, manifest
+from preprocessing.manifest import Manifest
+from preprocessing.reader import read_shard
+from settings import RequestError, WorkError
+
+LOG = logging.getLogger("elboflow.preprocessing")
+_ATTEMPT = ".attempt-"
+_SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5}-of-\d{5}\.tfrecord")
+
+
+@contextlib.contextmanager
+def attempt(output: str) -> Iterator[str]:
+    """Makes a folder inside `output` for one attempt's files, and removes it in the end.
+
+    Raises:
+        RequestError: `output` cannot be written to.
+    """
+    if files.is_uri(output):
+        folder = files.join(output, _ATTEMPT + uuid.uuid4().hex)
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                FileSystems.delete([folder])
+        return
+    try:
+        with locked(output):
+            for leftover in Path(output).glob(_ATTEMPT + "*"):
+                _remove_if_dead(leftover)
+            folder = tempfile.mkdtemp(prefix=_ATTEMPT, dir=output)
+            alive = os.open(folder, os.O_RDONLY)
+            fcntl.flock(alive, fcntl.LOCK_EX)
+    except OSError as error:
+        raise RequestError(f"cannot write the dataset to {output}: {error.strerror}") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(alive)
+
+
+def finished(output: str, digest: str) -> tuple[Manifest | None, str]:
+    """Returns the dataset in a folder if it is whole and the one wanted; otherwise None and what is wrong with it."""
+    if not files.exists(files.join(output, manifest.NAME)):
+        return None, "there is none"
+    try:
+        found = manifest.load(output)
+        for shard in found.all_shards:
+            read_shard(output, shard)
+    except WorkError as error:
+        return None, str(error)
+    return (found, "") if found.digest == digest else (None, "it was made from other data or with other settings")
+
+
+def withdraw(output: str, digest: str) -> Manifest | None:
+    """Takes back the manifest of a folder that is to be rewritten; returns it instead if it is the one wanted."""
+    with locked(output):
+        found, wrong = finished(output, digest)
+        path = files.join(output, manifest.NAME)
+        if found is None and files.exists(path):
+            LOG.info("rewriting the dataset in %s: %s", output, wrong)
+            FileSystems.delete([path])
+    return found
+
+
+def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
+    """Makes an attempt's shards the dataset: renames them, writes the manifest, removes shards of another dataset.
+
+    Args:
+        output: The dataset folder.
+        made: Its manifest.
+        temporary: Where each shard is until now, by its name.
+    """
+    with locked(output):
+        names = [shard.name for shard in made.all_shards]
+        path = files.join(output, manifest.NAME)
+        if files.exists(path) and _content(path) != made.to_json():  # another run's, for other data, came in between
+            FileSystems.delete([path])
+        FileSystems.rename([temporary[name] for name in names], [files.join(output, name) for name in names])
+        if files.is_uri(output):
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                file.write(made.to_json().encode())
+        else:
+            write_atomically(Path(path), made.to_json())
+        stale = [
+            found.path
+            for found in FileSystems.match([files.join(output, "*.tfrecord")])[0].metadata_list
+            if _SHARD.fullmatch(PurePath(found.path).name) and PurePath(found.path).name not in names
+        ]
+        if stale:
+            FileSystems.delete(stale)
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Waits for, and holds, the lock of a folder; one named by a URI has none."""
+    if files.is_uri(folder):
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _content(path: str) -> str:
+    with files.open_to_read(path) as file:
+        return file.read().decode(errors="replace")
+
+
+def _remove_if_dead(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        pass  # it is alive
+    finally:
+        os.close(handle)

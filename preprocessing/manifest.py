@@ -1,0 +1,172 @@
+"""What a dataset folder says of itself: `dataset.json`, written last.
+
+It holds no time and no path of a machine, so that the same data and config give the same manifest, byte for byte.
+"""
+
+import hashlib
+import json
+import math
+from importlib.metadata import version
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from preprocessing import files
+from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature
+from preprocessing.records import Schema
+from preprocessing.summary import Summary
+from settings import Settings, WorkError
+
+FORMAT = 1
+NAME = "dataset.json"
+
+
+class Image(Settings):
+    """An image feature as stored: one uint8 code in 0 … levels - 1 per value, in C order."""
+
+    kind: Literal["image"] = "image"
+    dtype: Literal["uint8"] = "uint8"
+    shape: tuple[int, int, int]
+    range: tuple[int | float, int | float]
+    levels: int
+
+
+class Category(Settings):
+    """A category as stored, and the classes that occur in the dataset."""
+
+    kind: Literal["category"] = "category"
+    dtype: Literal["int64"] = "int64"
+    classes: list[int]
+
+
+class Statistics(Settings):
+    """The codes of an image feature over the train split; `mean_image` is flat, in the order of the codes."""
+
+    mean: float
+    std: float
+    min: int
+    max: int
+    mean_image: list[float]
+
+
+class Shard(Settings):
+    """A TFRecord file of the dataset."""
+
+    name: str
+    examples: int
+    bytes: int
+    sha256: str
+
+
+class SourceRecord(Settings):
+    """What the dataset was made from."""
+
+    kind: str
+    description: str
+    fingerprint: str
+
+
+class Manifest(Settings):
+    """A finished dataset.
+
+    Attributes:
+        format: The version of the format of records and manifest.
+        digest: The content address: a function of the source's content and of the settings that decide what is written.
+        features: What an example holds, besides its key.
+        counts: Examples by split.
+        categories: For each category feature, examples by split and class.
+        statistics: For each image feature, its codes over the train split.
+        shards: The files of each split.
+        rejected: Examples left out, by reason.
+        source: What the dataset was made from.
+        code: The version of this program that wrote it.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    format: Literal[1] = FORMAT
+    digest: str
+    features: dict[str, Annotated[Image | Category, Field(discriminator="kind")]]
+    counts: dict[str, int]
+    categories: dict[str, dict[str, dict[int, int]]]
+    statistics: dict[str, Statistics]
+    shards: dict[str, list[Shard]]
+    rejected: dict[str, int]
+    source: SourceRecord
+    code: str
+
+    def to_json(self) -> str:
+        """Returns the text of `dataset.json`."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @property
+    def schema(self) -> Schema:
+        """What each record of the dataset holds."""
+        images = {name: math.prod(f.shape) for name, f in self.features.items() if isinstance(f, Image)}
+        return Schema(images, (*(name for name in self.features if name not in images), KEY))
+
+    @property
+    def all_shards(self) -> list[Shard]:
+        """The shards of all splits."""
+        return [shard for shards in self.shards.values() for shard in shards]
+
+
+def digest(config: DataConfig, fingerprint: str) -> str:
+    """Returns the content address of the dataset that a config and a source of this fingerprint make."""
+    decides = config.model_dump(mode="json", include={"features", "splits", "shards"})
+    content = {"format": FORMAT, "kind": config.source.kind, "fingerprint": fingerprint, **decides}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def describe(config: DataConfig, source: SourceRecord, summary: Summary, shards: dict[str, list[Shard]]) -> Manifest:
+    """Returns the manifest of a dataset that has just been written."""
+    features: dict[str, Image | Category] = {}
+    for name, feature in sorted(config.features.items()):
+        if isinstance(feature, ImageFeature):
+            features[name] = Image(shape=feature.shape, range=feature.range, levels=feature.levels)
+        elif isinstance(feature, CategoryFeature):
+            found = {value for counts in summary.classes(name).values() for value in counts}
+            features[name] = Category(classes=sorted(found))
+    return Manifest(
+        digest=digest(config, source.fingerprint),
+        features=features,
+        counts={split: sum(shard.examples for shard in shards[split]) for split in sorted(config.splits)},
+        categories={name: summary.classes(name) for name in config.categories},
+        statistics={name: _statistics(summary, name) for name in config.images},
+        shards=shards,
+        rejected=summary.rejected,
+        source=source,
+        code=version("elboflow"),
+    )
+
+
+def _statistics(summary: Summary, name: str) -> Statistics:
+    moments = summary.moments[name]
+    values = moments.count * len(moments.sums)
+    mean = sum(moments.sums) / values
+    return Statistics(
+        mean=mean,
+        std=math.sqrt(max(0.0, moments.sum_of_squares / values - mean**2)),
+        min=moments.min,
+        max=moments.max,
+        mean_image=(np.array(moments.sums) / moments.count).round(6).tolist(),
+    )
+
+
+def load(folder: str) -> Manifest:
+    """Reads the manifest of a dataset folder.
+
+    Raises:
+        WorkError: The folder holds no finished dataset, or its manifest is damaged.
+    """
+    path = files.join(folder, NAME)
+    if not files.exists(path):
+        raise WorkError(f"{folder} is not a finished dataset: it holds no {NAME}")
+    with files.open_to_read(path) as file:
+        content = file.read()
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise WorkError(f"{path} is damaged or of another format version: {at}: {first['msg']}") from None

@@ -1,0 +1,189 @@
+"""Raw data → a dataset folder: the Beam graph, and the steps before and after it.
+
+    work units ─► read and encode ─► group by shard ─► write shards ─► summary ─► manifest
+
+A worker reads a unit of raw data in batches, checks it, turns it into codes, hashes each example into its key, which
+says in which split and shard it belongs, and encodes the batch into records. Grouping brings the records of a shard
+together; sorting them by key makes the shard the same whoever read what first, and shuffles it. No element of the
+graph is a single example: Beam's cost per element would be thirty times the work.
+"""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsIter
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from preprocessing import files, folder, manifest
+from preprocessing.config import HELD_OUT, DataConfig
+from preprocessing.manifest import Manifest, Shard, SourceRecord
+from preprocessing.sources import Raw, Unit, check, open_source
+from preprocessing.summary import Summary, total
+from preprocessing.work import KEYS, SUMMARIES, Plan, ReadAndEncode, WriteShard
+from settings import WorkError
+
+LOG = logging.getLogger("elboflow.preprocessing")
+SUMMARY = "summary.json"
+RECORD_OVERHEAD = 80  # bytes of a record besides its images, about: framing, names, key and a label
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A finished dataset, and whether it had been there before."""
+
+    manifest: Manifest
+    reused: bool
+
+
+def dataset_digest(config: DataConfig) -> str:
+    """Returns the content address of the dataset that a config would make, before any of it is made.
+
+    Raises:
+        RequestError: The source needs a file that does not exist.
+    """
+    check(config)
+    return manifest.digest(config, open_source(config).fingerprint())
+
+
+def preprocess(config: DataConfig, output: Path | str) -> Preprocessed:
+    """Makes the dataset of a config in a folder, or finds it there.
+
+    Args:
+        config: What to make it from.
+        output: The dataset folder itself, on this machine or as a URI. What it held before is replaced.
+
+    Raises:
+        RequestError: A file of the source does not exist, or the folder cannot be written to.
+        WorkError: The data are damaged or unfit, or could not be written. The folder then holds no manifest.
+    """
+    started, output = time.monotonic(), str(output)
+    check(config)
+    raw = open_source(config)
+    source = SourceRecord(kind=config.source.kind, description=raw.describe(), fingerprint=raw.fingerprint())
+    with folder.attempt(output) as temporary:
+        if found := folder.withdraw(output, manifest.digest(config, source.fingerprint)):
+            LOG.info("reused %s: %s", output, _contents(found))
+            return Preprocessed(found, reused=True)
+        units = raw.units()
+        plan = Plan(config, raw, temporary, _shards(config, units, source.description))
+        summary = _run(plan, units)
+        _check_splits(config, summary)
+        shards, places = _named(config, summary)
+        made = manifest.describe(config, source, summary, shards)
+        try:
+            folder.commit(output, made, places)
+        except OSError as error:
+            raise WorkError(f"could not write the dataset to {output}: {error}") from None
+    LOG.info("wrote %s in %.1f s to %s", _contents(made), time.monotonic() - started, output)
+    return Preprocessed(made, reused=False)
+
+
+def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
+    """Adds the graph to a pipeline. It leaves the shards and SUMMARY in the plan's folder."""
+    if HELD_OUT in plan.config.splits.values():
+        own = _read(pipeline, "the held-out part", plan, [unit for unit in units if unit.held_out])
+        rest = _read(pipeline, "the rest", plan, [unit for unit in units if not unit.held_out], AsIter(own[KEYS]))
+        read = [own, rest]
+    else:
+        read = [_read(pipeline, "all", plan, units)]
+    written = (
+        [part.records for part in read]
+        | "of all parts" >> beam.Flatten()
+        | "group by shard" >> beam.GroupByKey()
+        | "write shards" >> beam.ParDo(WriteShard(plan))
+    )
+    (
+        [written, *(part[SUMMARIES] for part in read)]
+        | "summaries" >> beam.Flatten()
+        | "add up" >> beam.CombineGlobally(total)
+        | "write the summary" >> beam.Map(_write, files.join(plan.folder, SUMMARY))
+    )
+
+
+def _read(
+    pipeline: beam.Pipeline, name: str, plan: Plan, units: list[Unit], *held_out: AsIter
+) -> beam.pvalue.DoOutputsTuple:
+    return (
+        pipeline
+        | f"units of {name}" >> beam.Create(units, reshuffle=plan.config.workers > 1)
+        | f"read and encode {name}"
+        >> beam.ParDo(ReadAndEncode(plan), *held_out).with_outputs(KEYS, SUMMARIES, main="records")
+    )
+
+
+def _write(content: bytes, path: str) -> None:
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(content)
+
+
+def _run(plan: Plan, units: list[Unit]) -> Summary:
+    """Runs the graph on this machine and returns what its workers tell, unless they tell of problems."""
+    workers = plan.config.workers
+    options = PipelineOptions(
+        ["--no_pipeline_type_check"],
+        direct_num_workers=workers,
+        direct_running_mode="in_memory" if workers == 1 else "multi_processing",
+    )
+    # Beam's default runner would first look for Prism, a Go binary to download.
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        graph(pipeline, plan, units)
+    with files.open_to_read(files.join(plan.folder, SUMMARY)) as file:
+        summary = Summary.model_validate_json(file.read())
+    if summary.problems:
+        first, *more = sorted(set(summary.problems))
+        raise WorkError(first + (f" (and {len(more):,} more such problems)" if more else ""))
+    return summary
+
+
+def _shards(config: DataConfig, units: list[Unit], source: str) -> dict[str, int]:
+    """Returns over how many shards each split is spread: a function of the config and the number of examples."""
+    held_out = sum(unit.count for unit in units if unit.held_out)
+    count = sum(unit.count for unit in units)
+    if not count:
+        raise WorkError(f"{source}: the source is empty; at least one example for each split is expected")
+    hashed = count - held_out if HELD_OUT in config.splits.values() else count
+    record = sum(image.size for image in config.images.values()) + RECORD_OVERHEAD
+    examples = {n: held_out if isinstance(f, str) else hashed * f for n, f in config.splits.items()}
+    return {n: max(1, math.ceil(e * record / (config.shards.megabytes * 1e6))) for n, e in examples.items()}
+
+
+def _check_splits(config: DataConfig, summary: Summary) -> None:
+    counts = {split: 0 for split in config.splits}
+    for shard in summary.shards:
+        counts[shard.split] += shard.examples
+    for split, count in counts.items():
+        if not count:
+            raise WorkError(
+                f"the split {split!r} came out empty: data.splits gives it {config.splits[split]} of "
+                f"{sum(counts.values()):,} examples; the splits hold {counts}"
+            )
+
+
+def _named(config: DataConfig, summary: Summary) -> tuple[dict[str, list[Shard]], dict[str, str]]:
+    """Returns the shards of each split under their final names, and where each of them is until the commit."""
+    shards: dict[str, list[Shard]] = {split: [] for split in sorted(config.splits)}
+    places = {}
+    for split, named in shards.items():
+        written = sorted((s for s in summary.shards if s.split == split), key=lambda shard: shard.number)
+        for number, shard in enumerate(written):
+            name = f"{split}-{number:05d}-of-{len(written):05d}.tfrecord"
+            named.append(Shard(name=name, examples=shard.examples, bytes=shard.bytes, sha256=shard.sha256))
+            places[name] = shard.name
+    return shards, places
+
+
+def _contents(made: Manifest) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in made.counts.items())
+    size = sum(shard.bytes for shard in made.all_shards) / 1e6
+    rejected = sum(made.rejected.values())
+    return (
+        f"{sum(made.counts.values()):,} examples ({splits}) in {len(made.all_shards)} shards, {size:,.1f} MB, "
+        f"{rejected:,} rejected"
+    )

@@ -1,0 +1,107 @@
+"""A dataset folder → arrays, checked against its manifest, and batches in an order fixed by (seed, epoch).
+
+    dataset = open_dataset("datasets/3f2a…")
+    dataset.manifest.counts                      # {"test": 180, "train": 1437, "validation": 180}
+    dataset.read("test")["image"]                # uint8 [180, 8, 8, 1]
+
+It needs NumPy and google-crc32c, and neither Beam (except for a folder named by a URI) nor TensorFlow.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing import files, records
+from preprocessing import manifest as manifests
+from preprocessing.manifest import Image, Manifest, Shard
+from settings import RequestError, WorkError
+
+Arrays = dict[str, np.ndarray]
+
+
+def open_dataset(path: Path | str) -> "Dataset":
+    """Opens a finished dataset folder; its examples are read later.
+
+    Raises:
+        WorkError: There is no finished dataset.
+    """
+    folder = str(path)
+    return Dataset(folder, manifests.load(folder))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A finished dataset."""
+
+    folder: str
+    manifest: Manifest
+
+    def read(self, split: str, verify: bool = True) -> Arrays:
+        """Reads all examples of a split, in the order of its shards and of the keys in them.
+
+        Args:
+            split: The split's name.
+            verify: Whether to compare each shard with the checksum in the manifest.
+
+        Returns:
+            Each image feature as codes, uint8 [examples, height, width, channels]; each category, and `key`, as int64
+            [examples].
+
+        Raises:
+            RequestError: There is no such split.
+            WorkError: A shard is missing or damaged.
+        """
+        if split not in self.manifest.shards:
+            raise RequestError(f"{self.folder} has no split {split!r}; it has {sorted(self.manifest.shards)}")
+        schema = self.manifest.schema
+        parts = [
+            records.decode(schema, read_shard(self.folder, shard, verify), files.join(self.folder, shard.name))
+            for shard in self.manifest.shards[split]
+        ]
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for name, feature in self.manifest.features.items():
+            if isinstance(feature, Image):
+                arrays[name] = arrays[name].reshape(-1, *feature.shape)
+        return arrays
+
+    def batches(self, split: str, batch_size: int, seed: int, epoch: int) -> Iterator[Arrays]:
+        """Yields a split's examples once, in batches, in an order that is a function of (seed, epoch) and nothing else.
+
+        The last batch may be smaller. The split is held in memory; its shards are read and verified at the first call.
+        """
+        arrays = self._read_once(split)
+        order = np.random.default_rng([seed, epoch]).permutation(self.manifest.counts[split])
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield {name: values[rows] for name, values in arrays.items()}
+
+    def _read_once(self, split: str) -> Arrays:
+        if split not in self._splits:
+            self._splits[split] = self.read(split)
+        return self._splits[split]
+
+    @cached_property
+    def _splits(self) -> dict[str, Arrays]:
+        return {}
+
+
+def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:
+    """Reads a shard, and checks it against the manifest.
+
+    Raises:
+        WorkError: The shard is missing, or is not what the manifest says.
+    """
+    path = files.join(folder, shard.name)
+    if not files.exists(path):
+        raise WorkError(f"the shard {path} is missing; {manifests.NAME} lists it with {shard.examples:,} examples")
+    with files.open_to_read(path) as file:
+        content = file.read()
+    if len(content) != shard.bytes:
+        raise WorkError(f"the shard {path} holds {len(content):,} bytes; {manifests.NAME} says {shard.bytes:,}")
+    if verify and (found := hashlib.sha256(content).hexdigest()) != shard.sha256:
+        raise WorkError(f"the shard {path} is corrupted: its SHA-256 is {found}; {manifests.NAME} says {shard.sha256}")
+    return content

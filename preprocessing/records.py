@@ -1,0 +1,289 @@
+"""A batch of arrays ⇄ tf.train.Example records in the TFRecord framing, whole matrices at a time.
+
+A record is, byte for byte, what TensorFlow's TFRecordWriter makes of a serialised tf.train.Example with its features
+in the order of their names. Records whose integers take equally many bytes differ only in their values, so they are
+made, and read, as the rows of one matrix with the values as some of its columns.
+
+    framing  uint64 length, uint32 masked CRC-32C of it, the data, uint32 masked CRC-32C of the data
+    data     Example {1: Features {1: map entries {1: name, 2: Feature {1: BytesList | 3: Int64List}}}}
+
+Sources: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{example,feature}.proto.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from dataclasses import dataclass
+
+import google_crc32c
+import numpy as np
+
+from settings import WorkError
+
+HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
+_BYTES_LIST, _INT64_LIST = 1, 3  # the field numbers of Feature's kinds
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What every record holds: the bytes of each image, and the names of the int64 features (the key is one)."""
+
+    images: Mapping[str, int]
+    integers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Framed records, one after the other.
+
+    Attributes:
+        data: All their bytes, uint8 [bytes].
+        lengths: The bytes of each record, framing included, int64 [records].
+    """
+
+    data: np.ndarray
+    lengths: np.ndarray
+
+    def reordered(self, order: np.ndarray) -> "Records":
+        """Returns the same records in another order."""
+        lengths = self.lengths[order]
+        if len(lengths) and (lengths == lengths[0]).all():
+            return Records(self.data.reshape(-1, lengths[0])[order].reshape(-1), lengths)
+        starts = (np.cumsum(self.lengths) - self.lengths)[order]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return Records(self.data[np.repeat(starts, lengths) + within], lengths)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The records of one schema whose integers take the same numbers of bytes.
+
+    Attributes:
+        template: One framed record with zeros for its values and the CRC of its data, uint8 [bytes].
+        columns: Where the value of each feature lies in it.
+    """
+
+    template: np.ndarray
+    columns: dict[str, slice]
+
+
+def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> Records:
+    """Returns the framed records of a batch.
+
+    Args:
+        schema: What a record holds.
+        columns: uint8 [examples, bytes] for each image; int64 [examples] for each integer.
+    """
+    varints = {name: _varints(columns[name]) for name in schema.integers}
+    widths = np.stack([width for _, width in varints.values()], axis=1)
+    kinds, kind_of = np.unique(widths, axis=0, return_inverse=True) if (widths != widths[:1]).any() else (widths[:1], 0)
+    kind_of = np.broadcast_to(np.asarray(kind_of).reshape(-1), len(widths))
+    layouts = [_layout(schema, dict(zip(varints, kind.tolist(), strict=True))) for kind in kinds]
+    lengths = np.array([len(layout.template) for layout in layouts], np.int64)[kind_of]
+    starts = np.cumsum(lengths) - lengths
+    data = np.empty(lengths.sum(), np.uint8)
+    for number, layout in enumerate(layouts):
+        rows = np.flatnonzero(kind_of == number) if len(layouts) > 1 else slice(None)
+        count, length = int((kind_of == number).sum()), len(layout.template)
+        matrix = data.reshape(count, length) if len(layouts) == 1 else np.empty((count, length), np.uint8)
+        matrix[:] = layout.template
+        for name, at in layout.columns.items():
+            values = columns[name] if name in schema.images else varints[name][0][:, : at.stop - at.start]
+            matrix[:, at] = values[rows]
+        matrix[:, -FOOTER:] = _crcs(matrix[:, HEADER:-FOOTER])
+        if len(layouts) > 1:
+            data[starts[rows][:, None] + np.arange(length)] = matrix
+    return Records(data, lengths)
+
+
+def decode(schema: Schema, data: bytes, place: str) -> dict[str, np.ndarray]:
+    """Reads framed records and checks their checksums.
+
+    Args:
+        schema: What a record holds.
+        data: The content of a TFRecord file.
+        place: The file, for errors.
+
+    Returns:
+        uint8 [examples, bytes] for each image; int64 [examples] for each integer.
+
+    Raises:
+        WorkError: The file is damaged, or a record is not of this schema.
+    """
+    if not data:
+        images = {name: np.empty((0, size), np.uint8) for name, size in schema.images.items()}
+        return {**images, **{name: np.empty(0, np.int64) for name in schema.integers}}
+    content = np.frombuffer(data, np.uint8)
+    starts, lengths = _frames(content, place)
+    found: dict[str, np.ndarray] = {
+        **{name: np.empty((len(starts), size), np.uint8) for name, size in schema.images.items()},
+        **{name: np.empty(len(starts), np.int64) for name in schema.integers},
+    }
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        is_all = len(rows) == len(starts)
+        matrix = content.reshape(-1, length) if is_all else content[starts[rows][:, None] + np.arange(length)]
+        _check_footers(matrix, rows, place)
+        for at, columns in _parse(schema, matrix, rows, place):
+            for name, values in columns.items():
+                found[name][at] = values
+    return found
+
+
+def _layout(schema: Schema, widths: Mapping[str, int]) -> _Layout:
+    """Builds the record whose integers take these numbers of bytes."""
+    body, columns = b"", {}
+    for name in sorted([*schema.images, *schema.integers]):
+        is_image = name in schema.images
+        size = schema.images[name] if is_image else widths[name]
+        values = _field(_BYTES_LIST if is_image else _INT64_LIST, _field(1, bytes(size)))
+        body += _field(1, _field(1, name.encode()) + _field(2, values))
+        columns[name] = slice(len(body) - size, len(body))  # the values end their entry
+    data = _field(1, body)
+    shift = HEADER + len(data) - len(body)
+    length = np.frombuffer(len(data).to_bytes(8, "little"), np.uint8)
+    framed = b"".join([length.tobytes(), _crcs(length[None]).tobytes(), data, bytes(FOOTER)])
+    moved = {name: slice(at.start + shift, at.stop + shift) for name, at in columns.items()}
+    return _Layout(np.frombuffer(framed, np.uint8), moved)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Returns a length-delimited field of a protocol buffer."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _varints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the canonical varint of each int64, uint8 [values, 10] padded at the end, and its width in bytes."""
+    rest = values.astype(np.int64).view(np.uint64)[:, None] >> (np.arange(10, dtype=np.uint64) * np.uint64(7))
+    width = np.maximum(1, (rest != 0).sum(axis=1))
+    digits = (rest & np.uint64(0x7F)).astype(np.uint8)
+    digits[np.arange(10) < width[:, None] - 1] |= 0x80
+    return digits, width
+
+
+def _integers(digits: np.ndarray) -> np.ndarray:
+    """Returns the int64 of each varint, which all take the same number of bytes, uint8 [values, width]."""
+    values = np.zeros(len(digits), np.uint64)
+    for position in range(digits.shape[1]):
+        values |= (digits[:, position].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * position)
+    return values.view(np.int64)
+
+
+def _masked(crc: np.ndarray) -> np.ndarray:
+    """Returns the masked form of a CRC-32C, in which a TFRecord stores it."""
+    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
+
+
+def _crcs(matrix: np.ndarray) -> np.ndarray:
+    """Returns the masked CRC-32C of each row as stored, uint8 [rows, 4]."""
+    content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
+    crcs = np.array([crc32c(content[at : at + size]) for at in range(0, len(content), size)], np.uint32)
+    return _masked(crcs).astype("<u4").view(np.uint8).reshape(-1, 4)
+
+
+def _frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where each record starts and how long it is, both int64 [records], and checks the CRCs of the lengths."""
+    total, overhead = len(content), HEADER + FOOTER
+    first = int.from_bytes(content[:8].tobytes(), "little") + overhead
+    if total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
+        lengths = np.full(total // first, first, np.int64)
+        starts = np.cumsum(lengths) - lengths
+    else:
+        found, at, view = [], 0, memoryview(content)
+        while at < total:
+            found.append(at)
+            at += int.from_bytes(view[at : at + 8], "little") + overhead
+        if at != total:
+            raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it would end at byte {at:,} of {total:,}")
+        starts = np.array(found, np.int64)
+        lengths = np.diff(starts, append=total)
+    headers = content[starts[:, None] + np.arange(HEADER)]
+    _expect(_crcs(headers[:, :8]), headers[:, 8:], np.arange(len(starts)), place)
+    return starts, lengths
+
+
+def _check_footers(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
+    _expect(_crcs(matrix[:, HEADER:-FOOTER]), matrix[:, -FOOTER:], rows, place)
+
+
+def _expect(expected: np.ndarray, found: np.ndarray, rows: np.ndarray, place: str) -> None:
+    wrong = (expected != found).any(axis=1)
+    if wrong.any():
+        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit its content")
+
+
+def _parse(
+    schema: Schema, matrix: np.ndarray, rows: np.ndarray, place: str
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yields (which records, their values) for records of one length.
+
+    The first record says where its values lie; it speaks for all records that agree with it in every other bit.
+    """
+    while len(rows):
+        spans = _spans(matrix[0, HEADER:-FOOTER].tobytes(), schema, rows[0], place)
+        fixed = np.full(matrix.shape[1], 0xFF, np.uint8)
+        fixed[-FOOTER:] = 0
+        for name, at in spans.items():
+            fixed[at] = 0 if name in schema.images else 0x80  # a varint's upper bits say how many bytes it takes
+        used = np.flatnonzero(fixed)
+        alike = ((matrix[:, used] & fixed[used]) == (matrix[0, used] & fixed[used])).all(axis=1)
+        chosen = matrix if alike.all() else matrix[alike]
+        columns = {n: chosen[:, at] if n in schema.images else _integers(chosen[:, at]) for n, at in spans.items()}
+        yield rows[alike], columns
+        matrix, rows = matrix[~alike], rows[~alike]
+
+
+def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, slice]:
+    """Finds where, in its framed record, an example keeps the value of each feature of the schema."""
+    try:
+        spans = {}
+        for features in _fields(example, slice(0, len(example)), 1):
+            for entry in _fields(example, features, 1):
+                name = example[next(_fields(example, entry, 1))].decode()
+                if name in schema.images or name in schema.integers:
+                    feature = next(_fields(example, entry, 2))
+                    values = next(_fields(example, feature, 1 if name in schema.images else 3))
+                    at = next(_fields(example, values, 1))
+                    spans[name] = slice(at.start + HEADER, at.stop + HEADER)
+    except (StopIteration, IndexError, UnicodeDecodeError):
+        spans = {}
+    for name, size in {**schema.images, **dict.fromkeys(schema.integers, None)}.items():
+        found = spans[name].stop - spans[name].start if name in spans else None
+        if found is None or (size is not None and found != size) or not found:
+            raise WorkError(f"{place}: record {row:,} has no value of the expected size for the feature {name!r}")
+    return spans
+
+
+def _fields(message: bytes, span: slice, number: int) -> Iterator[slice]:
+    """Yields where the content of each field of this number lies within a protocol buffer message."""
+    at = span.start
+    while at < span.stop:
+        tag, at = _read_varint(message, at)
+        start = at
+        value, at = _read_varint(message, at)
+        if tag & 7 == 2:
+            start, at = at, at + value
+        elif tag & 7 != 0:
+            raise IndexError("an Example has only varints and length-delimited fields")
+        if at > span.stop:
+            raise IndexError("a field ends after its message")
+        if tag >> 3 == number:
+            yield slice(start, at)
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value, shift = 0, 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

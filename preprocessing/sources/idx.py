@@ -1,0 +1,152 @@
+"""Arrays in the idx format of the MNIST database (described at the foot of http://yann.lecun.com/exdb/mnist).
+
+A file is a header, 0 0 TYPE DIMENSIONS and then each dimension as a big-endian uint32, followed by the values.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+from pathlib import PurePath
+from typing import BinaryIO
+
+import numpy as np
+
+from preprocessing import files
+from preprocessing.config import IdxSource
+from preprocessing.sources.gzipped import Gunzip
+from preprocessing.sources.raw import Batch, Column, Stream, Unit, batches, same_count
+from settings import RequestError, WorkError
+
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+UNIT_BYTES = 64 << 20
+_NAMES = {"image": "images-idx3-ubyte", "label": "labels-idx1-ubyte"}
+
+
+@dataclass(frozen=True)
+class Idx:
+    """Files in the idx format: for each part, the file of each feature."""
+
+    main: dict[str, str]
+    held_out: dict[str, str]
+
+    @classmethod
+    def find(cls, source: IdxSource, features: tuple[str, ...]) -> "Idx":
+        """Finds the files that a config names."""
+        if source.path is None:
+            main = {"image": source.images, "label": source.labels}
+            held_out = {"image": source.test_images, "label": source.test_labels} if source.test_images else {}
+        else:
+            main = {feature: _in_folder(source.path, "train", feature) for feature in _NAMES}
+            held_out = {feature: _in_folder(source.path, "t10k", feature) for feature in _NAMES}
+            if held_out["image"] is None:
+                held_out = {}
+            if main["image"] is None:
+                raise RequestError(
+                    f"data.source: {source.path} is not a folder in MNIST's layout: it holds neither "
+                    f"train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
+                )
+        found = cls(_wanted(main, features, source.path), _wanted(held_out, features, source.path) if held_out else {})
+        for path in [*found.main.values(), *found.held_out.values()]:
+            files.require(path, "data.source")
+        return found
+
+    def require_held_out(self) -> None:
+        if not self.held_out:
+            raise RequestError("data.splits: this idx source has no held-out part (no t10k-images-idx3-ubyte[.gz])")
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for part in (self.main, self.held_out):
+            for feature, path in sorted(part.items()):
+                digest.update(f"{feature} {files.sha256(path)} ".encode())
+            digest.update(b"; ")
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        return ", ".join(PurePath(path).name for part in (self.main, self.held_out) for path in part.values())
+
+    def units(self) -> list[Unit]:
+        return [unit for held_out in (False, True) for unit in self._units(held_out)]
+
+    def read(self, unit: Unit) -> Iterator[Batch]:
+        with ExitStack() as stack:
+            columns = {}
+            for feature, path in self._part(unit.held_out).items():
+                stream = stack.enter_context(_open(path))
+                dtype, shape = _header(stream, path)
+                columns[feature] = Column(path, stream, dtype, shape[1:])
+                if not isinstance(stream, Gunzip):
+                    stream.seek(unit.first * dtype.itemsize * prod(shape[1:]), 1)
+            yield from batches(columns, unit)
+            for column in columns.values():
+                if isinstance(column.stream, Gunzip) and column.stream.read(1):
+                    raise WorkError(f"{column.place} holds more bytes than its header promises")
+
+    def _part(self, held_out: bool) -> dict[str, str]:
+        return self.held_out if held_out else self.main
+
+    def _units(self, held_out: bool) -> list[Unit]:
+        part = self._part(held_out)
+        if not part:
+            return []
+        counts, row_bytes, is_plain = {}, 0, True
+        for path in part.values():
+            with _open(path) as stream:
+                dtype, shape = _header(stream, path)
+                if isinstance(stream, Gunzip):
+                    is_plain = False
+                else:
+                    _check_size(stream, path, dtype, shape)
+            counts[path] = shape[0]
+            row_bytes = max(row_bytes, dtype.itemsize * prod(shape[1:]))
+        count = same_count(counts)
+        # A gzipped file can be read only from its start: it is one unit.
+        step = max(1, UNIT_BYTES // max(1, row_bytes)) if is_plain else count
+        return [Unit(held_out, first, min(step, count - first)) for first in range(0, count, max(1, step))]
+
+
+def _in_folder(folder: str, part: str, feature: str) -> str | None:
+    plain = files.join(folder, f"{part}-{_NAMES[feature]}")
+    return next((path for path in (plain, plain + ".gz") if files.exists(path)), None)
+
+
+def _wanted(paths: dict[str, str | None], features: tuple[str, ...], folder: str | None) -> dict[str, str]:
+    wanted = {}
+    for feature in features:
+        path = paths[feature]
+        if path is None:
+            where = f" in {folder}" if folder else ""
+            raise RequestError(f"data.source: there is no idx file for the feature {feature!r}{where}; found: {paths}")
+        wanted[feature] = path
+    return wanted
+
+
+def _open(path: str) -> BinaryIO | Gunzip:
+    stream = files.open_to_read(path)
+    start = stream.read(2)
+    stream.seek(0)
+    return Gunzip(stream, path) if start == b"\x1f\x8b" else stream
+
+
+def _header(stream: Stream, path: str) -> tuple[np.dtype, tuple[int, ...]]:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
+        raise WorkError(
+            f"{path} is not an idx file: it begins with {magic.hex(' ') or 'nothing'}; "
+            f"an idx file begins with 00 00, a type ({', '.join(f'{t:02x}' for t in TYPES)}) and a number of dimensions"
+        )
+    dimensions = stream.read(4 * magic[3])
+    if len(dimensions) < 4 * magic[3]:
+        raise WorkError(f"{path} is truncated: it ends within its header")
+    return np.dtype(TYPES[magic[2]]), tuple(int(size) for size in np.frombuffer(dimensions, ">u4"))
+
+
+def _check_size(stream: BinaryIO, path: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    expected = 4 + 4 * len(shape) + prod(shape) * dtype.itemsize
+    found = stream.seek(0, 2)
+    if found != expected:
+        wrong = "is truncated" if found < expected else "is too long"
+        raise WorkError(f"{path} {wrong}: its header ({shape} of {dtype}) makes {expected:,} bytes; it holds {found:,}")

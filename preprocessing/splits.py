@@ -1,0 +1,67 @@
+"""Which split an example belongs to: a function of its content and of nothing else.
+
+The key of an example is a hash of its image codes. The split is a function of the key, so an example keeps its split
+when more data arrive, when their order changes, and when its label is corrected; and two examples with the same image
+are in the same split, whatever their labels, so that no test image is ever trained on.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_TOP_BIT = np.uint64(1 << 62)
+
+
+def keys(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns each example's key, int64 [examples], always in 2⁶² … 2⁶³ - 1.
+
+    The upper bit is fixed so that every key is a varint of nine bytes: records of one dataset then have one length,
+    and both encoder and decoder work on whole matrices.
+
+    Args:
+        images: The codes of each image feature in the order of the features' names, each uint8 [examples, size].
+    """
+    rows = images[0] if len(images) == 1 else np.concatenate(images, axis=1)
+    content, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
+    blake2b = hashlib.blake2b
+    hashes = b"".join(
+        [blake2b(content[at : at + size], digest_size=8).digest() for at in range(0, len(content), size)]
+    )
+    low = np.frombuffer(hashes, "<u8") & (_TOP_BIT - np.uint64(1))
+    return (low | _TOP_BIT).astype(np.int64)
+
+
+def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray, list[str]]:
+    """Assigns each key to a split with the probability of that split's fraction.
+
+    The splits share the unit interval in the order of their names, whatever the order in the config.
+
+    Args:
+        keys: int64 [examples].
+        fractions: A fraction for each split; they sum to 1.
+
+    Returns:
+        The number of each key's split, int64 [examples], and the splits' names by number.
+    """
+    names = sorted(fractions)
+    bounds = np.cumsum([fractions[name] for name in names])[:-1]
+    return np.searchsorted(bounds, uniform(keys, b"split"), side="right"), names
+
+
+def shards(keys: np.ndarray, count: int) -> np.ndarray:
+    """Returns the shard of each key, int64 [examples] in 0 … count - 1: independent of the split, evenly spread."""
+    return (uniform(keys, b"shard") * count).astype(np.int64)
+
+
+def uniform(keys: np.ndarray, purpose: bytes) -> np.ndarray:
+    """Returns a number in [0, 1) for each key, float64 [keys]: the same for the same key and purpose.
+
+    The mixing is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    salt = np.frombuffer(hashlib.blake2b(purpose, digest_size=8).digest(), "<u8")[0]
+    x = keys.astype(np.uint64) ^ salt
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return (x >> np.uint64(11)) * 2.0**-53
