@@ -46,9 +46,12 @@ class Examples:
         """Returns the first `count` examples."""
         return Examples(self.images[:count], self.keys[:count], None if self.labels is None else self.labels[:count])
 
-    def check(self, spec: ImageSpec) -> None:
-        """Raises WorkError where the images are not what a model of `spec` takes."""
+    def check(self, spec: ImageSpec, split: str) -> None:
+        """Raises WorkError where the split is empty or its images are not what a model of `spec` takes."""
+        if not len(self):
+            raise WorkError(f"the {split} split is empty; data.splits must leave it at least one example")
         if self.images.shape[1:] != spec.shape:
-            raise WorkError(f"the model takes images of shape {list(spec.shape)}; the dataset holds {list(self.images.shape[1:])}")
-        if len(self) and self.images.max() >= spec.levels:
-            raise WorkError(f"the model takes codes 0 to {spec.levels - 1}; the dataset holds {int(self.images.max())}")
+            found = list(self.images.shape[1:])
+            raise WorkError(f"the {split} split holds images of shape {found}; the model takes {list(spec.shape)}")
+        if self.images.max() >= spec.levels:
+            raise WorkError(f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}")

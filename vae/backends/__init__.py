@@ -1,0 +1,81 @@
+"""What must differ between TensorFlow, JAX and PyTorch: compiling, and drawing noise on the device.
+
+Each backend is one file with the same two functions:
+
+* `compiled(model, function)` makes a function of arrays fast;
+* `training(step, optimizer, images, seed)` returns `Steps`, which runs many training steps in one call.
+
+The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from settings import RequestError
+
+_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+class Steps(Protocol):
+    """Runs `count` training steps in one call; a step is (first_step + i), its examples are row i of `indices`."""
+
+    def __call__(self, indices: np.ndarray, first_step: int, count: int) -> np.ndarray:
+        """Updates model and optimizer and returns what `vae.training.step.MEASURES` names, float32 `[count, measures]`.
+
+        Args:
+            indices: Rows of the images, int32 `[capacity, batch]`, of which the first `count` are used. One capacity
+                compiles once, whatever the count.
+            first_step: Number of the first step, from 0 at the start of training; with the seed it fixes all noise.
+            count: Number of steps.
+        """
+
+
+def use(backend: str) -> None:
+    """Makes Keras run on a backend. Must be called before anything imports Keras.
+
+    Raises:
+        RequestError: The backend is not installed, or Keras already runs on another one in this process.
+    """
+    if importlib.util.find_spec(_PACKAGES[backend]) is None:
+        raise RequestError(
+            f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], or choose one of: "
+            + ", ".join(name for name, package in _PACKAGES.items() if importlib.util.find_spec(package))
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = backend
+    if "keras" in sys.modules:
+        running = current()
+        if running != backend:
+            raise RequestError(f"Keras already runs on {running} in this process; {backend} needs a process of its own")
+
+
+def current() -> str:
+    """Returns the backend that Keras runs on."""
+    import keras
+
+    return keras.backend.backend()
+
+
+def implementation() -> ModuleType:
+    """Returns the file of the backend that Keras runs on."""
+    return importlib.import_module(f"vae.backends.on_{current()}")
+
+
+def compiled(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of arrays that uses the model; its weights are read at each call.
+
+    Args:
+        model: The Keras model whose weights the function uses.
+        function: Takes tensors and returns a tensor or a tuple of tensors.
+
+    Returns:
+        A function that takes NumPy arrays and returns NumPy arrays in the same structure.
+    """
+    return implementation().compiled(model, function)

@@ -1,0 +1,124 @@
+"""The model folder: a trained model, its settings and its curves, read and written in one place."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import artifacts
+from settings import WorkError
+from vae import backends
+from vae.config import ModelConfig, TrainingConfig
+from vae.data import ImageSpec
+
+if TYPE_CHECKING:
+    from vae.model import VAE
+    from vae.training import Trained
+
+MODEL, CURVES, CHECKPOINT = "model.keras", "curves.json", "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes:
+        seed: The seed of its training.
+        training: The settings of its training.
+        range: The raw intensities that the lowest and the highest code stand for.
+        dataset: The digest of the dataset.
+        code: The version of the code.
+    """
+
+    seed: int
+    training: TrainingConfig
+    range: tuple[float, float]
+    dataset: str
+    code: str
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A finished model folder.
+
+    Attributes:
+        path: Where it is.
+        config: The model's settings.
+        spec: The images that it models.
+        provenance: Where it comes from.
+        parameters: Number of weights.
+        best_epoch: The epoch of the best validation ELBO, from 1.
+        epochs: Epochs of its training.
+    """
+
+    path: Path
+    config: ModelConfig
+    spec: ImageSpec
+    provenance: Provenance
+    parameters: int
+    best_epoch: int
+    epochs: int
+
+    @cached_property
+    def model(self) -> "VAE":
+        """The Keras model, on the backend that this process uses, or else the one that it was trained on."""
+        if "keras" not in sys.modules:
+            backends.use(self.provenance.training.backend)
+        from vae.model import load
+
+        return load(self.path / MODEL)
+
+    @cached_property
+    def curves(self) -> dict[str, Any]:
+        """The training curves (`vae.training.curves.Curves`), as JSON values."""
+        return json.loads((self.path / CURVES).read_text())
+
+
+def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
+    """Writes a model folder; `model.json` comes last, and then the checkpoint is not needed any more."""
+    artifacts.withdraw(folder, "model")
+    model = trained.model
+    model.save(folder / MODEL)
+    artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
+    facts = {
+        "format": 1,
+        "model": model.config.model_dump(mode="json"),
+        "image": {"shape": list(model.spec.shape), "levels": model.spec.levels},
+        "provenance": {**asdict(provenance), "training": provenance.training.model_dump(mode="json")},
+        "parameters": model.count_params(),
+        "best_epoch": trained.best_epoch,
+        "epochs": trained.epochs,
+    }
+    artifacts.commit(folder, "model", facts, [MODEL, CURVES])
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def load(folder: Path) -> ModelFolder:
+    """Opens a model folder.
+
+    Raises:
+        WorkError: It is not finished, or a file of it is missing or damaged.
+    """
+    facts = artifacts.load(folder, "model")
+    if damage := artifacts.damage(folder, facts):
+        raise WorkError(f"the model folder cannot be used: {damage}")
+    provenance, image = facts["provenance"], facts["image"]
+    low, high = provenance["range"]
+    height, width, channels = image["shape"]
+    return ModelFolder(
+        path=Path(folder),
+        config=ModelConfig.model_validate(facts["model"]),
+        spec=ImageSpec((height, width, channels), image["levels"]),
+        provenance=Provenance(
+            seed=provenance["seed"],
+            training=TrainingConfig.model_validate(provenance["training"]),
+            range=(low, high),
+            dataset=provenance["dataset"],
+            code=provenance["code"],
+        ),
+        parameters=facts["parameters"],
+        best_epoch=facts["best_epoch"],
+        epochs=facts["epochs"],
+    )

@@ -1,0 +1,67 @@
+"""How a training shows itself while it runs: a live bar on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger("elboflow.training")
+
+
+class Display(Protocol):
+    """Receives what happens in the loop."""
+
+    def steps(self, done: int) -> None:
+        """`done` steps of the training are behind us."""
+
+    def epoch(self, number: int, epochs: int, text: str) -> None:
+        """An epoch ended; `text` says with which numbers."""
+
+
+def display(total_steps: int) -> AbstractContextManager[Display]:
+    """Returns the display that suits standard error."""
+    return _Bar(total_steps) if sys.stderr.isatty() else _Lines()
+
+
+class _Bar:
+    def __init__(self, total_steps: int) -> None:
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task("", total=total_steps)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def steps(self, done: int) -> None:
+        self._progress.update(self._task, completed=done)
+
+    def epoch(self, number: int, epochs: int, text: str) -> None:
+        self._progress.update(self._task, description=f"epoch {number}/{epochs} · {text}")
+
+
+class _Lines:
+    SECONDS_BETWEEN_LINES = 2.0
+
+    def __enter__(self) -> Self:
+        self._next_line = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+    def steps(self, done: int) -> None:
+        pass
+
+    def epoch(self, number: int, epochs: int, text: str) -> None:
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + self.SECONDS_BETWEEN_LINES
+            logger.info("epoch %d/%d: %s", number, epochs, text)
