@@ -1,0 +1,28 @@
+"""Which code is running: the commit of a checkout, or else the version of the installed package."""
+
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def code_version() -> str:
+    """Returns the git commit (`…-dirty` with uncommitted changes to tracked files), or `elboflow X.Y.Z` outside a checkout."""
+    # Only the project's own repository counts: an installed package may lie inside somebody else's checkout.
+    if (_PROJECT / ".git").exists() and (described := _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")):
+        return described
+    try:
+        return f"elboflow {version('elboflow')}"
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(_PROJECT), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

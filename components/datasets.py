@@ -1,0 +1,76 @@
+"""Dataset folders as the models see them: an image feature becomes a spec, a split becomes examples."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocessing.manifest import Category, Image, Manifest
+from preprocessing.reader import Dataset, open_dataset
+from settings import RequestError, WorkError
+from vae.data import Examples, ImageSpec
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """One image feature of a dataset folder.
+
+    Attributes:
+        dataset: The folder.
+        input: The feature's name.
+        image: The feature as stored.
+    """
+
+    dataset: Dataset
+    input: str
+    image: Image
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the dataset says of itself."""
+        return self.dataset.manifest
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The images that a model of this dataset models."""
+        return ImageSpec(self.image.shape, self.image.levels)
+
+    def examples(self, split: str) -> Examples:
+        """Reads a split and checks it against its checksums. Labels are those of the first category by name, if any.
+
+        Raises:
+            RequestError: There is no such split.
+            WorkError: A shard is missing or damaged.
+        """
+        arrays = self.dataset.read(split)
+        labels = next((arrays[n] for n, f in sorted(self.manifest.features.items()) if isinstance(f, Category)), None)
+        return Examples(arrays[self.input], arrays["key"], labels)
+
+
+def open_images(dataset: Path | str, input: str) -> ImageDataset:
+    """Opens an image feature of a dataset folder.
+
+    Args:
+        dataset: The folder.
+        input: Name of the feature, the experiment's `model.input`.
+
+    Raises:
+        RequestError: The dataset has no such image feature.
+        WorkError: The folder holds no finished dataset.
+    """
+    opened = open_dataset(dataset)
+    images = {name: feature for name, feature in opened.manifest.features.items() if isinstance(feature, Image)}
+    if input not in images:
+        raise RequestError(
+            f"model.input is {input!r}, which is no image feature of the dataset {dataset}; it has "
+            + ", ".join(repr(name) for name in images)
+        )
+    return ImageDataset(opened, input, images[input])
+
+
+def check_fits(trained: ImageSpec, model: Path | str, found: ImageDataset) -> None:
+    """Raises WorkError where a model was trained on images of another shape or other levels than a dataset holds."""
+    if trained != found.spec:
+        raise WorkError(
+            f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on images of shape "
+            f"{list(trained.shape)} with {trained.levels} levels; the dataset's {found.input!r} has shape "
+            f"{list(found.spec.shape)} with {found.spec.levels} levels"
+        )

@@ -1,0 +1,28 @@
+"""Raw data → dataset/."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preprocessing.config import DataConfig
+
+if TYPE_CHECKING:
+    from preprocessing.pipeline import Preprocessed
+
+
+def preprocess(data: DataConfig, output: Path | str) -> "Preprocessed":
+    """Makes the dataset folder of the section `data`, or finds it made already.
+
+    Args:
+        data: Source, features, splits.
+        output: The dataset folder, on this machine or as a URI.
+
+    Returns:
+        The dataset's manifest, and whether it was there before.
+
+    Raises:
+        RequestError: A file of the source does not exist, or the folder cannot be written to.
+        WorkError: The data are damaged or unfit; the folder then holds no manifest.
+    """
+    from preprocessing import pipeline
+
+    return pipeline.preprocess(data, output)
