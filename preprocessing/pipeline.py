@@ -18,7 +18,6 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsIter
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from preprocessing import files, folder, manifest
@@ -26,7 +25,7 @@ from preprocessing.config import HELD_OUT, DataConfig
 from preprocessing.manifest import Manifest, Shard, SourceRecord
 from preprocessing.sources import Raw, Unit, check, open_source
 from preprocessing.summary import Summary, total
-from preprocessing.work import KEYS, SUMMARIES, Plan, ReadAndEncode, WriteShard
+from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard
 from settings import WorkError
 
 LOG = logging.getLogger("elboflow.preprocessing")
@@ -87,34 +86,17 @@ def preprocess(config: DataConfig, output: Path | str) -> Preprocessed:
 
 def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
     """Adds the graph to a pipeline. It leaves the shards and SUMMARY in the plan's folder."""
-    if HELD_OUT in plan.config.splits.values():
-        own = _read(pipeline, "the held-out part", plan, [unit for unit in units if unit.held_out])
-        rest = _read(pipeline, "the rest", plan, [unit for unit in units if not unit.held_out], AsIter(own[KEYS]))
-        read = [own, rest]
-    else:
-        read = [_read(pipeline, "all", plan, units)]
-    written = (
-        [part.records for part in read]
-        | "of all parts" >> beam.Flatten()
-        | "group by shard" >> beam.GroupByKey()
-        | "write shards" >> beam.ParDo(WriteShard(plan))
-    )
-    (
-        [written, *(part[SUMMARIES] for part in read)]
-        | "summaries" >> beam.Flatten()
-        | "add up" >> beam.CombineGlobally(total)
-        | "write the summary" >> beam.Map(_write, files.join(plan.folder, SUMMARY))
-    )
-
-
-def _read(
-    pipeline: beam.Pipeline, name: str, plan: Plan, units: list[Unit], *held_out: AsIter
-) -> beam.pvalue.DoOutputsTuple:
-    return (
+    read = (
         pipeline
-        | f"units of {name}" >> beam.Create(units, reshuffle=plan.config.workers > 1)
-        | f"read and encode {name}"
-        >> beam.ParDo(ReadAndEncode(plan), *held_out).with_outputs(KEYS, SUMMARIES, main="records")
+        | "work units" >> beam.Create(units, reshuffle=plan.config.workers > 1)
+        | "read and encode" >> beam.ParDo(ReadAndEncode(plan)).with_outputs(PROBLEMS, main="records")
+    )
+    written = read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
+    (
+        [written, read[PROBLEMS]]
+        | "what was done" >> beam.Flatten()
+        | "summary" >> beam.CombineGlobally(total).without_defaults()
+        | "write the summary" >> beam.Map(_write, files.join(plan.folder, SUMMARY))
     )
 
 

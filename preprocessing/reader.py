@@ -57,11 +57,7 @@ class Dataset:
         """
         if split not in self.manifest.shards:
             raise RequestError(f"{self.folder} has no split {split!r}; it has {sorted(self.manifest.shards)}")
-        schema = self.manifest.schema
-        parts = [
-            records.decode(schema, read_shard(self.folder, shard, verify), files.join(self.folder, shard.name))
-            for shard in self.manifest.shards[split]
-        ]
+        parts = [self._decode(shard, verify) for shard in self.manifest.shards[split]]
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for name, feature in self.manifest.features.items():
             if isinstance(feature, Image):
@@ -78,6 +74,10 @@ class Dataset:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             yield {name: values[rows] for name, values in arrays.items()}
+
+    def _decode(self, shard: Shard, verify: bool) -> Arrays:
+        content = np.frombuffer(read_shard(self.folder, shard, verify), np.uint8)
+        return records.decode(self.manifest.schema, content, files.join(self.folder, shard.name))
 
     def _read_once(self, split: str) -> Arrays:
         if split not in self._splits:

@@ -95,12 +95,12 @@ def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> Records:
     return Records(data, lengths)
 
 
-def decode(schema: Schema, data: bytes, place: str) -> dict[str, np.ndarray]:
+def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarray]:
     """Reads framed records and checks their checksums.
 
     Args:
         schema: What a record holds.
-        data: The content of a TFRecord file.
+        content: The bytes of a TFRecord file, uint8 [bytes].
         place: The file, for errors.
 
     Returns:
@@ -109,10 +109,9 @@ def decode(schema: Schema, data: bytes, place: str) -> dict[str, np.ndarray]:
     Raises:
         WorkError: The file is damaged, or a record is not of this schema.
     """
-    if not data:
+    if not len(content):
         images = {name: np.empty((0, size), np.uint8) for name, size in schema.images.items()}
         return {**images, **{name: np.empty(0, np.int64) for name in schema.integers}}
-    content = np.frombuffer(data, np.uint8)
     starts, lengths = _frames(content, place)
     found: dict[str, np.ndarray] = {
         **{name: np.empty((len(starts), size), np.uint8) for name, size in schema.images.items()},

@@ -49,8 +49,13 @@ def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray
     return np.searchsorted(bounds, uniform(keys, b"split"), side="right"), names
 
 
-def shards(keys: np.ndarray, count: int) -> np.ndarray:
-    """Returns the shard of each key, int64 [examples] in 0 … count - 1: independent of the split, evenly spread."""
+def shards(keys: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Returns the shard of each key, int64 [examples] in 0 … count - 1: independent of the split, evenly spread.
+
+    Args:
+        keys: int64 [examples].
+        count: How many shards the split of each has, int64 [examples].
+    """
     return (uniform(keys, b"shard") * count).astype(np.int64)
 
 

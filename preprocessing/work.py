@@ -18,15 +18,15 @@ from apache_beam.pvalue import TaggedOutput
 from preprocessing import files, records, splits
 from preprocessing.config import HELD_OUT, KEY, DataConfig
 from preprocessing.quantise import quantise
-from preprocessing.sources import Batch, Raw, Unit
+from preprocessing.sources import Raw, Unit
 from preprocessing.summary import Moments, Summary, WrittenShard
 from settings import WorkError
 
-LEAKED = "also in the held-out part"
-KEYS, SUMMARIES = "keys", "summaries"
+LEAKED = "the same image is in the held-out part"
+PROBLEMS = "problems"
 
 Encoded = tuple[bytes, bytes, bytes]  # keys and lengths as int64, and the records
-Tagged = TaggedOutput[Literal["keys"], bytes] | TaggedOutput[Literal["summaries"], bytes]
+Problem = TaggedOutput[Literal["problems"], bytes]
 
 
 @dataclass(frozen=True)
@@ -52,61 +52,66 @@ class Plan:
         return records.Schema(images, (*self.config.categories, KEY))
 
     @property
+    def fractions(self) -> dict[str, float]:
+        """The splits that share examples by their keys."""
+        return {name: fraction for name, fraction in self.config.splits.items() if not isinstance(fraction, str)}
+
+    @property
+    def own_split(self) -> str | None:
+        """The split that is the source's own held-out part, if there is one."""
+        return next((name for name, fraction in self.config.splits.items() if fraction == HELD_OUT), None)
+
+    @property
     def destinations(self) -> list[tuple[str, int]]:
         """Every (split, shard); a destination is known by its place in this list."""
         return [(split, shard) for split, count in sorted(self.shards.items()) for shard in range(count)]
 
 
 class ReadAndEncode(beam.DoFn):
-    """A work unit → (destination, encoded records), a few for each of its batches.
+    """A work unit → (destination, encoded records), a few for each of its batches; PROBLEMS are another output.
 
-    Two more outputs: KEYS, the keys of each batch, and SUMMARIES, in JSON.
+    An example that the source holds out must not be trained on. So its key goes, without a record, to the destination
+    that the example would have had otherwise: there, whatever has the same key is left out.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
 
-    def process(self, unit: Unit, held_out: Iterable[bytes] = ()) -> Iterator[tuple[int, Encoded] | Tagged]:
-        """Yields the records of a unit, less those whose keys are held out."""
-        refused = np.frombuffer(b"".join(held_out), np.int64)
+    def process(self, unit: Unit) -> Iterator[tuple[int, Encoded] | Problem]:
+        """Yields the records of a unit."""
         try:
             for batch in self.plan.raw.read(unit):
                 columns = quantise(batch, self.plan.config)
                 keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
-                if unit.held_out:
-                    yield TaggedOutput(KEYS, keys.tobytes())
-                elif len(refused) and (leaked := np.isin(keys, refused)).any():
-                    columns = {name: values[~leaked] for name, values in columns.items()}
-                    yield TaggedOutput(SUMMARIES, _json(Summary(rejected={LEAKED: int(leaked.sum())})))
-                yield from self._encode(columns, batch)
+                if unit.held_out and self.plan.own_split:
+                    yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}))
+                    yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
+                else:
+                    yield from self._encode(columns, self._spread(keys, self.plan.fractions))
         except WorkError as error:
-            yield TaggedOutput(SUMMARIES, _json(Summary(problems=[str(error)])))
+            yield TaggedOutput(PROBLEMS, _json(Summary(problems=[str(error)])))
 
-    def _encode(self, columns: dict[str, np.ndarray], batch: Batch) -> Iterator[tuple[int, Encoded]]:
-        if not len(columns[KEY]):
-            return
-        destinations = self._destinations(columns[KEY], batch.held_out)
+    def _encode(self, columns: dict[str, np.ndarray], destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         encoded = records.encode(self.plan.schema, {name: values[order] for name, values in columns.items()})
-        present, first = np.unique(destinations[order], return_index=True)
+        keys, data = columns[KEY][order], memoryview(encoded.data)
         ends = np.cumsum(encoded.lengths)
-        starts = ends - encoded.lengths
-        keys, data = columns[KEY][order], encoded.data.tobytes()
-        for destination, begin, end in zip(present.tolist(), first, [*first[1:], len(order)], strict=True):
-            lengths = encoded.lengths[begin:end].tobytes()
-            yield destination, (keys[begin:end].tobytes(), lengths, data[starts[begin] : ends[end - 1]])
+        for destination, rows in _groups(destinations[order]):
+            lengths = encoded.lengths[rows]
+            end = ends[rows.stop - 1]
+            yield destination, (keys[rows].tobytes(), lengths.tobytes(), bytes(data[end - lengths.sum() : end]))
 
-    def _destinations(self, keys: np.ndarray, is_held_out: bool) -> np.ndarray:
+    def _refuse(self, keys: np.ndarray, destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
+        order = np.argsort(destinations, kind="stable")
+        for destination, rows in _groups(destinations[order]):
+            yield destination, (keys[order[rows]].tobytes(), b"", b"")
+
+    def _spread(self, keys: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
         """Returns the number of each example's destination, int64 [examples]."""
-        fractions = {name: f for name, f in self.plan.config.splits.items() if not isinstance(f, str)}
-        own = [name for name, fraction in self.plan.config.splits.items() if fraction == HELD_OUT]
-        numbers, names = splits.assign(keys, {own[0]: 1.0} if is_held_out and own else fractions)
-        destinations = np.empty(len(keys), np.int64)
-        for number, name in enumerate(names):
-            rows = np.flatnonzero(numbers == number)
-            offset = self.plan.destinations.index((name, 0))
-            destinations[rows] = offset + splits.shards(keys[rows], self.plan.shards[name])
-        return destinations
+        numbers, names = splits.assign(keys, fractions)
+        first = np.array([self.plan.destinations.index((name, 0)) for name in names])
+        count = np.array([self.plan.shards[name] for name in names])
+        return first[numbers] + splits.shards(keys, count[numbers])
 
 
 class WriteShard(beam.DoFn):
@@ -118,11 +123,15 @@ class WriteShard(beam.DoFn):
     def process(self, shard: tuple[int, Iterable[Encoded]]) -> Iterator[bytes]:
         """Writes the records of a shard in the order of their keys."""
         split, number = self.plan.destinations[shard[0]]
-        keys, lengths, data = zip(*shard[1], strict=True)
-        unsorted = records.Records(
-            np.frombuffer(b"".join(data), np.uint8), np.frombuffer(b"".join(lengths), np.int64)
-        )
-        content = _sorted(unsorted, np.frombuffer(b"".join(keys), np.int64)).data.tobytes()
+        encoded = list(shard[1])
+        found = records.Records(_joined([data for _, _, data in encoded], np.uint8), _joined([n for _, n, _ in encoded]))
+        keys = _joined([keys for keys, lengths, _ in encoded if lengths])
+        refused = np.isin(keys, _joined([keys for keys, lengths, _ in encoded if not lengths]))
+        rejected = {LEAKED: int(refused.sum())} if refused.any() else {}
+        content = _sorted(found, keys, np.flatnonzero(~refused)).data
+        if not len(content):
+            yield _json(Summary(rejected=rejected))
+            return
         path = files.join(self.plan.folder, f"{split}-{number:05d}")
         try:
             with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -142,12 +151,23 @@ class WriteShard(beam.DoFn):
         )
         images = self.plan.config.images if split == "train" else {}
         moments = {name: Moments.of(columns[name]) for name in images}
-        yield _json(Summary(shards=[written], moments=moments))
+        yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
 
 
-def _sorted(unsorted: records.Records, keys: np.ndarray) -> records.Records:
-    """Returns the records in the order of their keys, and of their bytes where keys are equal."""
-    order = np.argsort(keys, kind="stable")
+def _groups(ordered: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Yields each value of an ordered array and where it stands."""
+    values, first = np.unique(ordered, return_index=True)
+    for value, start, stop in zip(values.tolist(), first, [*first[1:], len(ordered)], strict=True):
+        yield value, slice(start, stop)
+
+
+def _joined(pieces: list[bytes], dtype: type = np.int64) -> np.ndarray:
+    return np.frombuffer(b"".join(pieces), dtype)
+
+
+def _sorted(unsorted: records.Records, keys: np.ndarray, rows: np.ndarray) -> records.Records:
+    """Returns these rows of the records in the order of their keys, and of their bytes where keys are equal."""
+    order = rows[np.argsort(keys[rows], kind="stable")]
     result = unsorted.reordered(order)
     ordered = keys[order]
     if not (twins := ordered[1:] == ordered[:-1]).any():
