@@ -20,7 +20,9 @@ def commit(folder: Path, name: str, manifest: dict[str, Any], files: Iterable[st
         manifest: What the folder says of itself, as JSON values.
         files: The files that belong to it, relative to the folder.
     """
-    listed = {file: {"bytes": (folder / file).stat().st_size, "sha256": sha256(folder / file)} for file in sorted(files)}
+    listed = {
+        file: {"bytes": (folder / file).stat().st_size, "sha256": sha256(folder / file)} for file in sorted(files)
+    }
     write_atomically(folder / f"{name}.json", json.dumps({**manifest, "files": listed}, indent=2) + "\n")
 
 
@@ -67,10 +69,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

@@ -22,7 +22,9 @@ class Convolutional(Settings):
     """Convolutions that halve the grid at every stage, then one dense layer; the decoder is its mirror image."""
 
     kind: Literal["convolutional"] = "convolutional"
-    channels: list[Width] = Field([32, 64], min_length=1, description="filters of each stage, each half the size of the last")
+    channels: list[Width] = Field(
+        [32, 64], min_length=1, description="filters of each stage, each half the size of the last"
+    )
     kernel: PositiveInt = 3
     dense: PositiveInt = Field(256, description="units between the grid and the latent")
     activation: Activation = "relu"
@@ -49,8 +51,8 @@ class Bernoulli(Settings):
     kind: Literal["bernoulli"] = "bernoulli"
     binarize: Literal["dynamic", "threshold", "none"] = Field(
         "dynamic",
-        description="dynamic: a pixel is 1 with probability equal to its intensity, drawn anew each epoch in training and "
-        "fixed by (seed, example) in evaluation; threshold: 1 from half intensity on; none: the data are 0 and 1 already",
+        description="dynamic: a pixel is 1 with probability equal to its intensity, drawn anew each epoch in training "
+        "and fixed by (seed, example) in evaluation; threshold: 1 from half intensity on; none: the data are binary",
     )
 
 
@@ -59,7 +61,8 @@ class Gaussian(Settings):
 
     kind: Literal["gaussian"] = "gaussian"
     scale: Literal["learned"] | PositiveFloat = Field(
-        "learned", description="standard deviation in units of the full range, or `learned`: an output of the decoder per pixel"
+        "learned",
+        description="standard deviation in units of the full range, or `learned`: an output of the decoder per pixel",
     )
 
 

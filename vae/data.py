@@ -54,4 +54,6 @@ class Examples:
             found = list(self.images.shape[1:])
             raise WorkError(f"the {split} split holds images of shape {found}; the model takes {list(spec.shape)}")
         if self.images.max() >= spec.levels:
-            raise WorkError(f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}")
+            raise WorkError(
+                f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}"
+            )

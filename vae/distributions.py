@@ -59,7 +59,7 @@ class Likelihood(Protocol):
         """Outputs of the decoder for each value of x."""
 
     def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
-        """Turns codes into the x that the likelihood models; `uniform` in [0, 1) is its randomness, where it has any."""
+        """Turns codes into the x that the likelihood models; `uniform` in [0, 1) is its randomness, if it has any."""
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
         """Returns log p(x|z) summed over the values of x, `[samples, batch]`."""
@@ -166,13 +166,18 @@ class Categorical:
         return _summed(ops.sum(chosen * logits, axis=-1) - ops.logsumexp(logits, axis=-1))
 
     def mean(self, outputs: Tensor) -> Tensor:
-        probabilities = ops.softmax(self._by_level(outputs), axis=-1)
-        return ops.sum(probabilities * ops.arange(self.levels, dtype="float32"), axis=-1) / (self.levels - 1)
+        weighted = self._probabilities(outputs) * ops.arange(self.levels, dtype="float32")
+        return ops.sum(weighted, axis=-1) / (self.levels - 1)
 
     def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        cumulative = ops.cumsum(ops.softmax(self._by_level(outputs), axis=-1), axis=-1)
+        cumulative = ops.cumsum(self._probabilities(outputs), axis=-1)
         below = ops.sum(ops.cast(cumulative[..., :-1] <= uniform[..., None], "float32"), axis=-1)
         return below / (self.levels - 1)
+
+    def _probabilities(self, outputs: Tensor) -> Tensor:
+        # Not ops.softmax: TensorFlow's refuses more than five dimensions outside XLA.
+        logits = self._by_level(outputs)
+        return ops.exp(logits - ops.logsumexp(logits, axis=-1, keepdims=True))
 
     def _by_level(self, outputs: Tensor) -> Tensor:
         shape = ops.shape(outputs)

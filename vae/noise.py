@@ -16,7 +16,9 @@ def uniform(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 def normal(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Returns standard normal numbers, float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(keys, shape, lambda key: _generator(seed, key, 1).standard_normal(size=tuple(shape), dtype=np.float32))
+    return _drawn(
+        keys, shape, lambda key: _generator(seed, key, 1).standard_normal(size=tuple(shape), dtype=np.float32)
+    )
 
 
 def _drawn(keys: np.ndarray, shape: Sequence[int], draw: Callable[[int], np.ndarray]) -> np.ndarray:

@@ -10,7 +10,6 @@ import tensorflow as tf
 from vae.backends import Steps
 from vae.training.step import MEASURES, TrainingStep
 
-
 # Left to itself, XLA on a CPU spends two thirds of a small model's step on random numbers; threefry takes a tenth.
 GENERATOR = "threefry"
 

@@ -9,7 +9,9 @@ from keras import layers
 from vae import config
 
 
-def encoder(settings: config.Convolutional, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Model:
+def encoder(
+    settings: config.Convolutional, shape: tuple[int, int, int], units: int, seeds: Iterator[int]
+) -> keras.Model:
     """Returns one convolution of stride 2 per stage → dense → `units`."""
     stages = [
         layers.Conv2D(
@@ -34,7 +36,9 @@ def encoder(settings: config.Convolutional, shape: tuple[int, int, int], units: 
     )
 
 
-def decoder(settings: config.Convolutional, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]) -> keras.Model:
+def decoder(
+    settings: config.Convolutional, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]
+) -> keras.Model:
     """Returns dense → the smallest grid → one transposed convolution of stride 2 per stage, cropped to `shape`."""
     height, width, outputs = shape
     factor = 2 ** len(settings.channels)

@@ -50,7 +50,9 @@ class State:
     best_weights: list[np.ndarray] = field(default_factory=list)
     curves: Curves = field(default_factory=Curves)
 
-    def advance(self, weights: list[np.ndarray], optimizer: list[np.ndarray], elbo: float, minimum_change: float) -> None:
+    def advance(
+        self, weights: list[np.ndarray], optimizer: list[np.ndarray], elbo: float, minimum_change: float
+    ) -> None:
         """Moves on by an epoch that ended with these variables and this validation ELBO."""
         self.epoch, self.weights, self.optimizer = self.epoch + 1, weights, optimizer
         if elbo > self.best_elbo + minimum_change:
@@ -84,7 +86,9 @@ class Keeper:
         self._written_at = time.monotonic()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is not None:
             self._write()
 
@@ -104,7 +108,11 @@ class Keeper:
 
     def kept(self) -> str:
         """Says what a training that stops now leaves behind."""
-        return f"the last good epoch is kept in {self._path}" if self._unwritten or self._path.exists() else "no epoch was finished before"
+        return (
+            f"the last good epoch is kept in {self._path}"
+            if self._unwritten or self._path.exists()
+            else "no epoch was finished before"
+        )
 
     def _write(self) -> None:
         if not self._unwritten:
@@ -128,7 +136,9 @@ def load(path: Path, identity: dict[str, Any]) -> State | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             facts = json.loads(archive["facts"].tobytes())
-            arrays = {name: [archive[key] for key in sorted(archive.files) if key.startswith(f"{name}/")] for name in _ARRAYS}
+            arrays = {
+                name: [archive[key] for key in sorted(archive.files) if key.startswith(f"{name}/")] for name in _ARRAYS
+            }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
@@ -137,4 +147,6 @@ def load(path: Path, identity: dict[str, Any]) -> State | None:
         logger.info("starting anew: %s is the checkpoint of other settings or data", path)
         return None
     curves = Curves(**facts["curves"])
-    return State(**arrays, epoch=facts["epoch"], best_epoch=facts["best_epoch"], best_elbo=facts["best_elbo"], curves=curves)
+    return State(
+        **arrays, epoch=facts["epoch"], best_epoch=facts["best_epoch"], best_elbo=facts["best_elbo"], curves=curves
+    )

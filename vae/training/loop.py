@@ -82,7 +82,12 @@ def train(
     step = TrainingStep(vae, objectives.objective(model.objective), training.gradient_clip)
     calls = _Calls(implementation().training(step, adam, examples.images, seed))
     validate = validator(vae, validation, seed)
-    logger.info("training %s parameters on %s examples, %d steps an epoch", f"{vae.count_params():,}", f"{len(examples):,}", steps)
+    logger.info(
+        "training %s parameters on %s examples, %d steps an epoch",
+        f"{vae.count_params():,}",
+        f"{len(examples):,}",
+        steps,
+    )
 
     state = load(saved, identity)
     if state:
@@ -106,7 +111,9 @@ def train(
             keeper.keep(state)
             shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats, {speed:,.0f} examples/s")
 
-    logger.info("trained %d epochs; best validation ELBO %.2f nats, in epoch %d", state.epoch, state.best_elbo, state.best_epoch)
+    logger.info(
+        "trained %d epochs; best validation ELBO %.2f nats, in epoch %d", state.epoch, state.best_elbo, state.best_epoch
+    )
     if training.early_stopping:
         assign(vae.variables, state.best_weights)
     return Trained(vae, state.curves, state.best_epoch, state.epoch)
@@ -136,7 +143,8 @@ class _Calls:
 def _check(examples: Examples, validation: Examples, spec: ImageSpec, training: TrainingConfig) -> None:
     if len(examples) < training.batch_size:
         raise WorkError(
-            f"training.batch_size is {training.batch_size}; the train split holds {len(examples)} examples, and a batch can be no larger"
+            f"training.batch_size is {training.batch_size}; the train split holds {len(examples)} examples, "
+            "and a batch can be no larger"
         )
     for split, held in (("train", examples), ("validation", validation)):
         held.check(spec, split)
@@ -155,7 +163,8 @@ def _stop_at_nan(measures: np.ndarray, first_step: int, epoch: int, keeper: Keep
     term = next(name for name in ("reconstruction", "kl", "loss", "gradient_norm") if bad[row, MEASURES.index(name)])
     raise WorkError(
         f"training stopped at step {first_step + row} of epoch {epoch}: the {term.replace('_', ' ')} became "
-        f"{measures[row, MEASURES.index(term)]}; {keeper.kept()}. A lower training.learning_rate or training.gradient_clip may help"
+        f"{measures[row, MEASURES.index(term)]}; {keeper.kept()}. "
+        "A lower training.learning_rate or training.gradient_clip may help"
     )
 
 

@@ -27,14 +27,16 @@ class TrainingStep:
     objective: objectives.Loss
     gradient_clip: float | None
 
-    def loss(self, codes: Tensor, uniform: Tensor, noise: Tensor, number: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def loss(
+        self, codes: Tensor, uniform: Tensor, noise: Tensor, number: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Returns the loss, and the means over the batch of reconstruction and KL in nats."""
         terms = self.model.terms(self.model.prepare(codes, uniform), noise)
         means = ops.mean(objectives.reconstruction(terms)), ops.mean(objectives.kl(terms))
         return self.objective(terms, number), means
 
     def clipped(self, gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Scales the gradients to the largest norm allowed; returns them and their norm before (Pascanu et al., 2013)."""
+        """Scales the gradients to the largest norm allowed (Pascanu et al., 2013); returns them and their norm before."""
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
         if self.gradient_clip is None:
             return gradients, norm

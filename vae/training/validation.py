@@ -15,7 +15,7 @@ BATCH = 512
 
 
 def validator(model: VAE, examples: Examples, seed: int) -> Callable[[], tuple[float, float]]:
-    """Returns a function that gives the means of reconstruction and KL over the examples, in nats, for today's weights."""
+    """Returns a function that gives the mean reconstruction and KL over the examples, in nats, with today's weights."""
     size = min(BATCH, len(examples))
     padded = np.resize(np.arange(len(examples)), -(-len(examples) // size) * size).reshape(-1, size)
     batches = [

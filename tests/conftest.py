@@ -1,0 +1,15 @@
+"""Shared by all tests. Frameworks take seconds to import: tests import them inside, in one worker."""
+
+import logging
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tensorflow_backend() -> None:
+    """Keras on TensorFlow, in this process. Tests that ask for it belong to the xdist group `tensorflow`."""
+    from vae import backends
+
+    backends.use("tensorflow")
+    assert backends.current() == "tensorflow"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -1,0 +1,173 @@
+"""Training: it learns, repeats itself, goes on after a kill, stops at a NaN, and keeps the best epoch."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from settings import WorkError
+from vae.config import MLP, Constant, Cosine, EarlyStopping, Exponential, Gaussian, ModelConfig, TrainingConfig
+from vae.data import Examples
+
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
+
+SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[32]), decoder=MLP(hidden=[32]))
+
+
+@pytest.fixture
+def split(digits):
+    return digits.head(256), Examples(digits.images[256:384], digits.keys[256:384])
+
+
+def trained(split, spec, folder, epochs=3, model=SMALL, seed=0, **settings):
+    from vae.training import train
+
+    settings = {"batch_size": 64, "learning_rate": Constant(initial=3e-3), "early_stopping": None} | settings
+    training = TrainingConfig(epochs=epochs, **settings)
+    return train(*split, spec, model, training, seed, folder / "checkpoint.npz", {"seed": seed})
+
+
+def assert_same_weights(first, second):
+    for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_bound_rises_and_the_curves_tell(split, digits_spec, tmp_path):
+    curves = trained(split, digits_spec, tmp_path, epochs=8).curves
+    assert curves.validation["elbo"][-1] > curves.validation["elbo"][0] + 5
+    assert curves.train["epoch"] == list(range(1, 9))
+    assert curves.train["step"] == [4 * epoch for epoch in range(1, 9)]
+    np.testing.assert_allclose(curves.train["elbo"], -np.array(curves.train["loss"]), rtol=1e-5)
+    assert {len(column) for column in [*curves.train.values(), *curves.validation.values()]} == {8}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(split, digits_spec, tmp_path):
+    first, again = (trained(split, digits_spec, tmp_path / name) for name in ("a", "b"))
+    assert_same_weights(first, again)
+    other = trained(split, digits_spec, tmp_path / "c", seed=1)
+    assert (other.model.get_weights()[0] != first.model.get_weights()[0]).any()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights_and_curves(split, digits_spec, tmp_path, monkeypatch):
+    from vae.training import loop
+
+    whole = trained(split, digits_spec, tmp_path / "whole", epochs=6, early_stopping=EarlyStopping(patience=5))
+    order = loop._order
+
+    def interrupted(seed, epoch, examples):
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return order(seed, epoch, examples)
+
+    monkeypatch.setattr(loop, "_order", interrupted)
+    (tmp_path / "killed").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        trained(split, digits_spec, tmp_path / "killed", epochs=6, early_stopping=EarlyStopping(patience=5))
+    epochs = []
+    monkeypatch.setattr(loop, "_order", lambda *arguments: epochs.append(arguments[1]) or order(*arguments))
+    resumed = trained(split, digits_spec, tmp_path / "killed", epochs=6, early_stopping=EarlyStopping(patience=5))
+    assert epochs == [4, 5, 6]
+    assert_same_weights(whole, resumed)
+    assert whole.curves.validation == resumed.curves.validation
+
+
+def test_another_trainings_checkpoint_is_not_continued(split, digits_spec, tmp_path):
+    from vae.training.checkpoint import Keeper, State, load
+
+    keeper = Keeper(tmp_path / "checkpoint.npz", {"seed": 5})
+    with contextlib.suppress(KeyboardInterrupt), keeper:
+        keeper.keep(State([np.zeros(1)], [], epoch=7))
+        raise KeyboardInterrupt
+    assert load(tmp_path / "checkpoint.npz", {"seed": 5}).epoch == 7
+    assert trained(split, digits_spec, tmp_path, epochs=2).epochs == 2
+
+
+def test_a_damaged_checkpoint_is_named(split, digits_spec, tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(WorkError, match=r"checkpoint\.npz is damaged"):
+        trained(split, digits_spec, tmp_path)
+
+
+def test_a_nan_stops_training_naming_step_and_term_and_keeps_the_last_good_epoch(
+    split, digits_spec, tmp_path, monkeypatch
+):
+    from vae import objectives
+    from vae.training.checkpoint import load
+
+    elbo = objectives.objective(SMALL.objective)
+
+    def infinite_from_step_ten(terms, step):
+        return objectives.ops.where(step >= 10, np.inf, 1.0) * elbo(terms, step)
+
+    monkeypatch.setattr(objectives, "objective", lambda settings: infinite_from_step_ten)
+    with pytest.raises(
+        WorkError, match=r"step 10 of epoch 3: the loss became inf; the last good epoch is kept in .*checkpoint\.npz"
+    ):
+        trained(split, digits_spec, tmp_path, epochs=5)
+    assert load(tmp_path / "checkpoint.npz", {"seed": 0}).epoch == 2
+
+
+def test_an_exploding_training_names_the_term_of_the_bound(split, digits_spec, tmp_path):
+    model = SMALL.model_copy(update={"likelihood": Gaussian(scale=0.01)})
+    with pytest.raises(WorkError, match=r"the (reconstruction|kl) became (nan|-?inf)"):
+        trained(
+            split,
+            digits_spec,
+            tmp_path,
+            model=model,
+            learning_rate=Constant(initial=1e6),
+            gradient_clip=None,
+            epochs=20,
+        )
+
+
+def test_early_stopping_returns_the_weights_of_the_best_epoch(split, digits_spec, tmp_path):
+    from vae.training.validation import validator
+
+    few = (split[0].head(64), split[1])
+    stopping = EarlyStopping(patience=3)
+    result = trained(
+        few, digits_spec, tmp_path, epochs=200, learning_rate=Constant(initial=2e-2), early_stopping=stopping
+    )
+    bounds = result.curves.validation["elbo"]
+    assert result.epochs == result.best_epoch + 3 < 200
+    assert result.best_epoch == np.argmax(bounds) + 1
+    reconstruction, kl = validator(result.model, few[1], seed=0)()
+    assert reconstruction - kl == pytest.approx(max(bounds), abs=1e-3)
+
+
+def test_a_batch_larger_than_the_split_is_refused(split, digits_spec, tmp_path):
+    with pytest.raises(WorkError, match="batch_size is 500; the train split holds 256"):
+        trained(split, digits_spec, tmp_path, batch_size=500)
+
+
+def test_images_that_the_model_does_not_take_are_refused_with_both_shapes(split, digits_spec, tmp_path):
+    other = Examples(np.zeros((128, 9, 8, 1), np.uint8), np.arange(128))
+    with pytest.raises(
+        WorkError, match=r"validation split holds images of shape \[9, 8, 1\]; the model takes \[8, 8, 1\]"
+    ):
+        trained((split[0], other), digits_spec, tmp_path)
+
+
+def test_gradients_are_scaled_to_the_largest_norm_allowed():
+    from vae.training.step import TrainingStep
+
+    gradients = [np.array([3.0, 0.0], "float32"), np.array([4.0], "float32")]
+    clipped, norm = TrainingStep(None, None, 1.0).clipped(gradients)
+    assert float(norm) == pytest.approx(5.0)
+    np.testing.assert_allclose(np.concatenate([np.array(part) for part in clipped]), [0.6, 0.0, 0.8], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Constant(initial=1.0, warmup_steps=10), {0: 0.1, 9: 1.0, 50: 1.0}),
+        (Cosine(initial=1.0, final=0.2), {0: 1.0, 50: 0.6, 100: 0.2, 200: 0.2}),
+        (Exponential(initial=1.0, factor=0.5, every_steps=10), {0: 1.0, 10: 0.5, 20: 0.25}),
+    ],
+)
+def test_learning_rate_schedules(settings, expected):
+    from vae.training.schedule import LearningRate
+
+    schedule = LearningRate(settings, total_steps=100)
+    assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected)
