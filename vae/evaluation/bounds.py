@@ -68,9 +68,7 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     Raises:
         WorkError: There are no examples, they do not fit the model, or a bound is not finite.
     """
-    if not len(examples):
-        raise WorkError("the test split holds no examples; at least 1 is needed to evaluate a model")
-    examples.check(model.spec)
+    examples.check(model.spec, "test")
     outputs = model.spec.dimensions * model.likelihood.parameters
     batch = max(1, min(batch_size, len(examples), _NOISE_PER_BATCH // (samples * model.latent), _OUTPUTS_PER_CALL // outputs))
     calls = -(-samples // max(1, _OUTPUTS_PER_CALL // (batch * outputs)))
