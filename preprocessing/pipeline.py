@@ -25,7 +25,7 @@ from preprocessing.config import HELD_OUT, DataConfig
 from preprocessing.manifest import Manifest, Shard, SourceRecord
 from preprocessing.sources import Raw, Unit, check, open_source
 from preprocessing.summary import Summary, total
-from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard
+from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard, write
 from settings import WorkError
 
 LOG = logging.getLogger("elboflow.preprocessing")
@@ -96,13 +96,8 @@ def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
         [written, read[PROBLEMS]]
         | "what was done" >> beam.Flatten()
         | "summary" >> beam.CombineGlobally(total).without_defaults()
-        | "write the summary" >> beam.Map(_write, files.join(plan.folder, SUMMARY))
+        | "write the summary" >> beam.Map(lambda content: write(files.join(plan.folder, SUMMARY), content))
     )
-
-
-def _write(content: bytes, path: str) -> None:
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(content)
 
 
 def _run(plan: Plan, units: list[Unit]) -> Summary:

@@ -109,9 +109,16 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndar
     Raises:
         WorkError: The file is damaged, or a record is not of this schema.
     """
-    if not len(content):
-        images = {name: np.empty((0, size), np.uint8) for name, size in schema.images.items()}
-        return {**images, **{name: np.empty(0, np.int64) for name in schema.integers}}
+    starts, lengths = _frames(content, place)
+    _check(content[starts[:, None] + np.arange(HEADER)], np.arange(len(starts)), place)
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        _check(_rows(content, starts, lengths, rows)[:, HEADER:], rows, place)
+    return parse(schema, content, place)
+
+
+def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarray]:
+    """Does what `decode` does, but for the checksums: for records that were made, or checked, a moment ago."""
     starts, lengths = _frames(content, place)
     found: dict[str, np.ndarray] = {
         **{name: np.empty((len(starts), size), np.uint8) for name, size in schema.images.items()},
@@ -119,12 +126,12 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndar
     }
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        is_all = len(rows) == len(starts)
-        matrix = content.reshape(-1, length) if is_all else content[starts[rows][:, None] + np.arange(length)]
-        _check_footers(matrix, rows, place)
-        for at, columns in _parse(schema, matrix, rows, place):
+        for at, columns in _parse(schema, _rows(content, starts, lengths, rows), rows, place):
             for name, values in columns.items():
-                found[name][at] = values
+                if len(at) == len(starts):
+                    found[name] = values
+                else:
+                    found[name][at] = values
     return found
 
 
@@ -189,10 +196,10 @@ def _crcs(matrix: np.ndarray) -> np.ndarray:
 
 
 def _frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where each record starts and how long it is, both int64 [records], and checks the CRCs of the lengths."""
+    """Returns where each record starts and how long it is, both int64 [records],"""
     total, overhead = len(content), HEADER + FOOTER
     first = int.from_bytes(content[:8].tobytes(), "little") + overhead
-    if total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
+    if total and total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
         lengths = np.full(total // first, first, np.int64)
         starts = np.cumsum(lengths) - lengths
     else:
@@ -204,17 +211,19 @@ def _frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
             raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it would end at byte {at:,} of {total:,}")
         starts = np.array(found, np.int64)
         lengths = np.diff(starts, append=total)
-    headers = content[starts[:, None] + np.arange(HEADER)]
-    _expect(_crcs(headers[:, :8]), headers[:, 8:], np.arange(len(starts)), place)
     return starts, lengths
 
 
-def _check_footers(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
-    _expect(_crcs(matrix[:, HEADER:-FOOTER]), matrix[:, -FOOTER:], rows, place)
+def _rows(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns records of one length as the rows of a matrix, uint8 [rows, bytes]."""
+    if len(rows) == len(starts):
+        return content.reshape(len(rows), lengths[0])
+    return content[starts[rows][:, None] + np.arange(lengths[rows[0]])]
 
 
-def _expect(expected: np.ndarray, found: np.ndarray, rows: np.ndarray, place: str) -> None:
-    wrong = (expected != found).any(axis=1)
+def _check(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
+    """Checks rows of content and its masked CRC."""
+    wrong = (_crcs(matrix[:, :-FOOTER]) != matrix[:, -FOOTER:]).any(axis=1)
     if wrong.any():
         raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit its content")
 

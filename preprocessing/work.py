@@ -5,6 +5,7 @@ an engine would retry an exception, and wrap it until nobody can read it. Anythi
 """
 
 import hashlib
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +26,7 @@ from settings import WorkError
 LEAKED = "the same image is in the held-out part"
 PROBLEMS = "problems"
 
-Encoded = tuple[bytes, bytes, bytes]  # keys and lengths as int64, and the records
+Encoded = tuple[bytes, bytes, str, int]  # keys and lengths as int64; a file, and where in it the records begin
 Problem = TaggedOutput[Literal["problems"], bytes]
 
 
@@ -94,17 +95,17 @@ class ReadAndEncode(beam.DoFn):
     def _encode(self, columns: dict[str, np.ndarray], destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         encoded = records.encode(self.plan.schema, {name: values[order] for name, values in columns.items()})
-        keys, data = columns[KEY][order], memoryview(encoded.data)
-        ends = np.cumsum(encoded.lengths)
+        # Only keys travel through Beam. Its in-process runner keeps what it groups in memory, and copies it six times.
+        path = files.join(self.plan.folder, f"batch-{uuid.uuid4().hex}")
+        write(path, encoded.data)
+        keys, starts = columns[KEY][order], np.cumsum(encoded.lengths) - encoded.lengths
         for destination, rows in _groups(destinations[order]):
-            lengths = encoded.lengths[rows]
-            end = ends[rows.stop - 1]
-            yield destination, (keys[rows].tobytes(), lengths.tobytes(), bytes(data[end - lengths.sum() : end]))
+            yield destination, (keys[rows].tobytes(), encoded.lengths[rows].tobytes(), path, int(starts[rows.start]))
 
     def _refuse(self, keys: np.ndarray, destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         for destination, rows in _groups(destinations[order]):
-            yield destination, (keys[order[rows]].tobytes(), b"", b"")
+            yield destination, (keys[order[rows]].tobytes(), b"", "", 0)
 
     def _spread(self, keys: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
         """Returns the number of each example's destination, int64 [examples]."""
@@ -123,23 +124,22 @@ class WriteShard(beam.DoFn):
     def process(self, shard: tuple[int, Iterable[Encoded]]) -> Iterator[bytes]:
         """Writes the records of a shard in the order of their keys."""
         split, number = self.plan.destinations[shard[0]]
-        encoded = list(shard[1])
-        found = records.Records(_joined([data for _, _, data in encoded], np.uint8), _joined([n for _, n, _ in encoded]))
-        keys = _joined([keys for keys, lengths, _ in encoded if lengths])
-        refused = np.isin(keys, _joined([keys for keys, lengths, _ in encoded if not lengths]))
-        rejected = {LEAKED: int(refused.sum())} if refused.any() else {}
-        content = _sorted(found, keys, np.flatnonzero(~refused)).data
-        if not len(content):
+        found = [encoded for encoded in shard[1] if encoded[1]]
+        refused = _joined([keys for keys, lengths, _, _ in shard[1] if not lengths])
+        keys, lengths = _joined([encoded[0] for encoded in found]), _joined([encoded[1] for encoded in found])
+        kept = np.flatnonzero(~np.isin(keys, refused))
+        rejected = {LEAKED: len(keys) - len(kept)} if len(kept) < len(keys) else {}
+        if not len(kept):
             yield _json(Summary(rejected=rejected))
             return
         path = files.join(self.plan.folder, f"{split}-{number:05d}")
         try:
-            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-                file.write(content)
-        except (OSError, BeamIOError) as error:
-            yield _json(Summary(problems=[f"could not write {path}: {error}"]))
+            content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
+            write(path, content)
+        except WorkError as error:
+            yield _json(Summary(problems=[str(error)]))
             return
-        columns = records.decode(self.plan.schema, content, path)
+        columns = records.parse(self.plan.schema, content, path)
         written = WrittenShard(
             split=split,
             number=number,
@@ -154,6 +154,29 @@ class WriteShard(beam.DoFn):
         yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
 
 
+def write(path: str, content: np.ndarray | bytes) -> None:
+    """Writes a new file.
+
+    Raises:
+        WorkError: It cannot be written, for instance because the disk is full.
+    """
+    try:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            file.write(memoryview(content))
+    except (OSError, BeamIOError) as error:
+        raise WorkError(f"could not write {path}: {error}") from None
+
+
+def _fetched(found: list[Encoded]) -> np.ndarray:
+    """Returns the records that these elements point to, one after the other, uint8 [bytes]."""
+    pieces = []
+    for _, lengths, path, start in found:
+        with files.open_to_read(path) as file:
+            file.seek(start)
+            pieces.append(file.read(int(np.frombuffer(lengths, np.int64).sum())))
+    return np.frombuffer(b"".join(pieces), np.uint8)
+
+
 def _groups(ordered: np.ndarray) -> Iterator[tuple[int, slice]]:
     """Yields each value of an ordered array and where it stands."""
     values, first = np.unique(ordered, return_index=True)
@@ -161,8 +184,8 @@ def _groups(ordered: np.ndarray) -> Iterator[tuple[int, slice]]:
         yield value, slice(start, stop)
 
 
-def _joined(pieces: list[bytes], dtype: type = np.int64) -> np.ndarray:
-    return np.frombuffer(b"".join(pieces), dtype)
+def _joined(pieces: list[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(pieces), np.int64)
 
 
 def _sorted(unsorted: records.Records, keys: np.ndarray, rows: np.ndarray) -> records.Records:

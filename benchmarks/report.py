@@ -1,0 +1,47 @@
+"""What every benchmark prints: a table of figures on stdout, and the same as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure; `target` is what it should reach at least, or at most where `at_most`, if it has a target."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is reached; None without one."""
+        if self.target is None:
+            return None
+        return self.value <= self.target if self.at_most else self.value >= self.target
+
+
+def publish(figures: Sequence[Figure], json_path: Path | None) -> None:
+    """Prints the figures as a table, and writes them as a JSON list where a path is given."""
+    rows = [("figure", "value", "unit", "target", "met")]
+    for figure in figures:
+        sign = "≤" if figure.at_most else "≥"
+        target = "" if figure.target is None else f"{sign} {figure.target:,g}"
+        met = {None: "", True: "yes", False: "NO"}[figure.met]
+        rows.append((figure.name, _number(figure.value), figure.unit, target, met))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        cells = [cell.rjust(width) if column == 1 else cell.ljust(width) for column, (cell, width) in
+                 enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+    if json_path:
+        entries = [{key: value for key, value in asdict(f).items() if key != "at_most"} | {"met": f.met} for f in figures]
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(entries, indent=2) + "\n")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
