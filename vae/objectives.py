@@ -31,7 +31,7 @@ def kl(terms: Terms) -> Tensor:
 
 
 def beta_at(settings: config.Beta, step: Tensor) -> Tensor:
-    """Returns the weight of the KL term: beta (Higgins et al., 2017), after a linear warm-up (Sønderby et al., 2016)."""
+    """Returns the KL term's weight: beta (Higgins et al., 2017), after a linear warm-up (Sønderby et al., 2016)."""
     if not settings.warmup_steps:
         return settings.beta
     return settings.beta * ops.minimum(1.0, ops.cast(step, "float32") / settings.warmup_steps)

@@ -27,7 +27,7 @@ class Steps(Protocol):
     """Runs `count` training steps in one call; a step is (first_step + i), its examples are row i of `indices`."""
 
     def __call__(self, indices: np.ndarray, first_step: int, count: int) -> np.ndarray:
-        """Updates model and optimizer; returns what `vae.training.step.MEASURES` names, float32 `[count, measures]`.
+        """Updates model and optimizer; returns each step's `vae.training.step.MEASURES`, float32 `[count, 4]`.
 
         Args:
             indices: Rows of the images, int32 `[capacity, batch]`, of which the first `count` are used. One capacity

@@ -36,7 +36,7 @@ class TrainingStep:
         return self.objective(terms, number), means
 
     def clipped(self, gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Scales the gradients to the largest norm allowed (Pascanu et al., 2013); returns them and their norm before."""
+        """Scales the gradients to the largest norm allowed (Pascanu et al., 2013); returns also their norm before."""
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
         if self.gradient_clip is None:
             return gradients, norm

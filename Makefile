@@ -1,0 +1,63 @@
+# What a person can do here. `make` alone lists it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN    := .venv/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint format setup setup-dev setup-backends pins benchmarks clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+run: setup ## set everything up and run the main job on the embedded digits
+	@$(BIN)/elboflow run digits
+
+test: setup-dev ## set everything up and pass the tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+test-all: setup-dev ## the tests, and the slow ones
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+lint: setup-dev ## style, types, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup-dev ## put the code into its style
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+setup: .venv/.installed ## make .venv, once for each change of the pins
+setup-dev: .venv/.installed-dev ## the same, with what tests and linters need
+
+.venv/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ELBOflow needs Python 3.11 or newer; set PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned versions into .venv (a few minutes at most)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(call install,.)
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@$(call install,.[dev])
+	@touch $@
+
+setup-backends: setup-dev ## add JAX and PyTorch, whose tests are skipped without them
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch jax
+
+pins: ## resolve constraints.txt anew
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra jax --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --upgrade --output-file .venv/pins.txt
+	@{ head -1 constraints.txt; cat .venv/pins.txt; grep -E '^(torch|uv)==' constraints.txt; } > .venv/constraints.txt
+	@mv .venv/constraints.txt constraints.txt
+
+benchmarks: setup ## speed of the whole job, of preprocessing and of training
+	@for name in main_job preprocessing training; do $(BIN)/python -m benchmarks.$$name; done
+
+clean: ## remove .venv and caches; workspaces stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# uv installs in seconds; where it cannot reach what pip can (a mirror in pip's own settings), pip does it.
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '$(1)' \
+  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(1)'
