@@ -221,5 +221,5 @@ class DataConfig(Settings):
             if name not in offered:
                 raise ValueError(f"features: the {self.source.kind} source has no {name!r}; it has {sorted(offered)}")
             if feature.kind != offered[name].kind:
-                raise ValueError(f"features: this source's {name!r} is a {offered[name].kind}, not a {feature.kind}")
+                raise ValueError(f"features: {name!r} is of kind {offered[name].kind}, not {feature.kind}")
         return self

@@ -1,0 +1,64 @@
+"""The data section: short forms, defaults, and what is refused before anything runs."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from preprocessing.config import DataConfig, ImageFeature
+
+IMAGE = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
+
+
+def test_the_data_section_of_the_design_is_read_as_it_stands():
+    section = """
+      source: {kind: sklearn, dataset: digits}
+      features: {image: {kind: image, shape: [8, 8, 1], range: [0, 16]}, label: {kind: category}}
+      splits: {train: 0.8, validation: 0.1, test: 0.1}
+    """
+    config = DataConfig.model_validate(yaml.safe_load(section))
+    assert config == DataConfig.model_validate({"source": "sklearn"})
+    assert DataConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("value_range", "levels"), [([0, 16], 17), ([0, 255], 256), ([0, 1], 256), ([-1.0, 1.0], 3), ([0, 0.5], 256)]
+)
+def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
+    assert ImageFeature.model_validate({**IMAGE, "range": value_range}).levels == levels
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"source": "sklern"}, "'sklearn', 'idx', 'npz'"),
+        ({"source": {"kind": "sklearn", "dataset": "faces"}}, "'digits'"),
+        ({"source": "idx"}, "either `path`"),
+        ({"source": {"kind": "idx", "path": "a", "labels": "b"}}, "finds its files by name"),
+        ({"source": {"kind": "npz", "path": "a.npz"}}, "give at least one image feature"),
+        ({"source": {"kind": "npz", "path": "a", "arrays": {"x": "y"}}, "features": {"image": IMAGE}}, r"\['x'\]"),
+        ({"source": "sklearn", "features": {"picture": IMAGE}}, "has no 'picture'; it has"),
+        ({"source": "sklearn", "features": {"image": "category", "label": IMAGE}}, "'image' is of kind image, not category"),
+        ({"source": "sklearn", "features": {"label": "category"}}, "at least one must be of kind image"),
+        ({"source": "sklearn", "features": {"image": {**IMAGE, "range": [16, 0]}}}, "low < high"),
+        ({"source": "sklearn", "splits": {"train": 0.5, "test": 0.2}}, "sum to 0.7"),
+        ({"source": "sklearn", "splits": {"test": 1}}, "must give `train` a fraction"),
+        ({"source": "sklearn", "splits": {"train": 1.0, "test": 0}}, "a fraction in"),
+        ({"source": "sklearn", "splits": {"train": 1, "test": "source"}}, "no held-out part"),
+        ({"source": {"kind": "idx", "path": "a"}, "splits": {"train": 1, "a": "source", "b": "source"}}, "only one split"),
+        ({"source": "sklearn", "shard": 3}, "shard"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_is_allowed(section, message):
+    with pytest.raises(ValidationError, match=message):
+        DataConfig.model_validate(section)
+
+
+def test_config_and_reader_import_nothing_heavy():
+    code = (
+        "import sys, preprocessing.config, preprocessing.reader, preprocessing.sources;"
+        "print([m for m in ('apache_beam', 'tensorflow', 'sklearn', 'keras') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
