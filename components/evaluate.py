@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from components.datasets import check_fits, open_images
-from vae import folder
+from vae import backends, folder
 from vae.config import EvaluationConfig
 
 logger = logging.getLogger("elboflow.evaluation")
@@ -28,12 +28,19 @@ def evaluate(
     trained = folder.load(Path(model))
     images = open_images(dataset, trained.config.input)
     check_fits(trained.spec, model, images)
-    if trained.provenance.dataset != images.manifest.digest:
+    digest = images.manifest.digest
+    if trained.provenance.dataset != digest:
         logger.warning(
-            "the model %s was trained on the dataset %.12s…, and is judged on another one, %.12s…: some of its test "
-            "examples may have been trained on",
+            "the model %s was trained on the dataset %.12s…, not on %.12s…, which judges it: its test split may hold "
+            "examples that the model was trained on",
             model,
             trained.provenance.dataset,
-            images.manifest.digest,
+            digest,
         )
-    raise NotImplementedError
+    examples = images.examples("test")
+    backends.use(trained.provenance.training.backend)
+    from vae.evaluation import evaluate as evaluating
+    from vae.evaluation.report import TestData
+
+    data = TestData(digest, images.manifest.counts)
+    evaluating.evaluate(trained, examples, data, evaluation, seed, Path(output))

@@ -1,10 +1,26 @@
-"""A finished run → MLflow."""
+"""A finished run → MLflow: the run with all that belongs to it, a new version of the model, and perhaps the alias."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import artifacts
+from components import history, promotion, tracking
 from components.config import RegistryConfig
+from components.datasets import check_fits, open_images
+from settings import RequestError, WorkError
+from vae import folder
+from vae.evaluation import metrics
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger("elboflow.registry")
+
+PROMOTED, REASON = "elboflow.promoted", "elboflow.reason"
 
 
 @dataclass(frozen=True)
@@ -17,7 +33,7 @@ class Registration:
         model: Name of the registered model.
         version: The version.
         promoted: Whether the alias `champion` moved to this version.
-        reason: Why, or why not, with numbers.
+        reason: Why, or why not, in a sentence with numbers.
     """
 
     tracking_uri: str
@@ -37,4 +53,94 @@ def register(
     run: str,
     tracking_uri: str,
 ) -> Registration:
-    raise NotImplementedError
+    """Records a finished run in MLflow, registers its model, and promotes it if it is better than the champion.
+
+    Killed and called again, it goes on where it was; called again when done, it returns what was decided then.
+
+    Args:
+        dataset: The dataset folder.
+        model: The model folder, trained on that dataset.
+        evaluation: The evaluation folder of that model on that dataset.
+        registry: Name of the registered model, and the confidence that a promotion takes.
+        experiment: The resolved experiment as JSON values; `name` names the MLflow experiment.
+        run: Name of the pipeline run; names the MLflow run.
+        tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
+
+    Raises:
+        RequestError: The folders do not belong together, or the run is registered with another model.
+        WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
+    """
+    finished = _opened(Path(dataset), Path(model), Path(evaluation))
+    name = registry.model or f"{experiment['name']}-vae"
+    tags = {
+        "elboflow.experiment": experiment["name"],
+        history.RUN: run,
+        "elboflow.dataset": finished.images.manifest.digest,
+        "elboflow.code": finished.trained.provenance.code,
+        history.WEIGHTS: finished.weights,
+    }
+    client = tracking.connect(tracking_uri)
+    with tracking.exclusive(tracking_uri), tracking.explained(tracking_uri):
+        experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
+        recorded = history.run_of(client, experiment_id, run, tags)
+        model_id = history.record(client, recorded, finished, experiment)
+        version = _version(client, name, recorded, model_id, tags)
+        decision = _decided(client, name, version, finished, registry.confidence)
+    logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
+    return Registration(
+        tracking_uri, recorded.info.run_id, name, int(version.version), decision.promoted, decision.reason
+    )
+
+
+def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
+    trained = folder.load(model)
+    images = open_images(dataset, trained.config.input)
+    check_fits(trained.spec, model, images)
+    facts = artifacts.load(evaluation, "evaluation")
+    if damage := artifacts.damage(evaluation, facts):
+        raise WorkError(f"the evaluation folder cannot be used: {damage}")
+    if facts["data"]["dataset"] != images.manifest.digest:
+        raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
+    if facts["model"] != trained.config.model_dump(mode="json"):
+        raise RequestError(f"{evaluation} is not an evaluation of the model {model}, but of another one")
+    return history.Finished(
+        images, trained, history.weights(model), evaluation, metrics.read(evaluation / "metrics.json")
+    )
+
+
+def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":
+    from mlflow import MlflowException
+
+    run_id = run.info.run_id
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        for version in client.search_model_versions(f"name = {tracking.quoted(name)}"):
+            if version.run_id == run_id:
+                return version
+    return client.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
+
+
+def _decided(
+    client: "MlflowClient", name: str, version: "ModelVersion", finished: history.Finished, confidence: float
+) -> promotion.Decision:
+    """Decides on a version once. The reason is written before the alias moves and the verdict after: a registration
+    that was killed in between finds the alias on its own version, and its reason."""
+    if PROMOTED in version.tags:
+        return promotion.Decision(version.tags[PROMOTED] == "true", version.tags[REASON])
+    champion = promotion.champion_of(client, name)
+    if champion is not None and champion.version == version.version:
+        decision = promotion.Decision(True, version.tags.get(REASON, "promoted by hand"))
+    else:
+        decision = promotion.decide(client, champion, version, finished, confidence)
+        client.set_model_version_tag(name, version.version, REASON, decision.reason)
+        if decision.promoted:
+            client.set_registered_model_alias(name, promotion.CHAMPION, version.version)
+    client.set_model_version_tag(name, version.version, PROMOTED, str(decision.promoted).lower())
+    return decision
+
+
+def _outcome(decision: promotion.Decision) -> str:
+    return f"the new {promotion.CHAMPION}" if decision.promoted else "not promoted"

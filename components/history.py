@@ -1,0 +1,197 @@
+"""What MLflow keeps of a run: parameters, curves, metrics, figures, report, dataset, and the model itself.
+
+Everything here can be done twice with the effect of once, so that a registration that was killed is simply done again.
+"""
+
+import getpass
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import artifacts
+from components.datasets import ImageDataset
+from components.packaging import package
+from components.tracking import quoted
+from settings import RequestError
+from vae.evaluation.metrics import Metrics
+from vae.folder import MODEL as MODEL_FILE
+from vae.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric, Run
+
+RUN, WEIGHTS = "elboflow.run", "elboflow.weights"
+EVALUATION = "evaluation"
+MODEL = "model"
+
+T = TypeVar("T")
+
+# MLflow's own limits (mlflow.utils.validation).
+_LONGEST_PARAM = 6000
+_PARAMS_PER_CALL = 100
+_METRICS_PER_CALL = 1000
+_LONGEST_DIGEST = 36
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the steps before made.
+
+    Attributes:
+        images: The dataset.
+        trained: The model folder.
+        weights: SHA-256 of the model's file.
+        evaluation: The evaluation folder.
+        metrics: Its numbers.
+    """
+
+    images: ImageDataset
+    trained: ModelFolder
+    weights: str
+    evaluation: Path
+    metrics: Metrics
+
+
+def run_of(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str, str]) -> "Run":
+    """Returns the MLflow run of a pipeline run, which is made where there is none.
+
+    Raises:
+        RequestError: There is one, of another model.
+    """
+    found = client.search_runs([experiment_id], f"tags.`{RUN}` = {quoted(run)}", max_results=1)
+    if not found:
+        user = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "elboflow", "mlflow.source.type": "LOCAL"}
+        return client.create_run(experiment_id, run_name=run, tags={**user, **tags, RUN: run})
+    if found[0].data.tags.get(WEIGHTS) != tags[WEIGHTS]:
+        raise RequestError(
+            f"the run {run!r} was registered with another model (MLflow run {found[0].info.run_id}); "
+            "register this one under a run name of its own"
+        )
+    return found[0]
+
+
+def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
+    """Writes everything about a finished run into its MLflow run, and ends it.
+
+    Returns:
+        The id of the logged model.
+    """
+    run_id = run.info.run_id
+    _log_params(client, run_id, experiment)
+    datasets = _datasets(finished.images, experiment["name"])
+    client.log_inputs(run_id, datasets)
+    client.log_artifacts(run_id, str(finished.evaluation), EVALUATION)
+    client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
+    client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
+    model_id = _log_model(client, run, finished)
+    metrics = [*_curves(run, finished), *_results(run, finished, model_id, datasets[-1])]
+    for some in _cut(metrics, _METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=some)
+    client.set_terminated(run_id)
+    return model_id
+
+
+def flat(experiment: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns the values of nested sections under dotted names, as MLflow's parameters take them."""
+    values: dict[str, str] = {}
+    for name, value in experiment.items():
+        if isinstance(value, dict) and value:
+            values.update(flat(value, f"{prefix}{name}."))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            values[prefix + name] = text if len(text) <= _LONGEST_PARAM else text[: _LONGEST_PARAM - 1] + "…"
+    return values
+
+
+def _log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    for some in _cut([Param(name, value) for name, value in flat(experiment).items()], _PARAMS_PER_CALL):
+        client.log_batch(run_id, params=some)
+
+
+def _datasets(images: ImageDataset, name: str) -> list["DatasetInput"]:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    manifest = images.manifest
+    schema = json.dumps({name: feature.model_dump(mode="json") for name, feature in manifest.features.items()})
+    inputs = []
+    for split, context in {"train": "training", "validation": "validation", "test": "evaluation"}.items():
+        dataset = Dataset(
+            name=f"{name}-{split}",
+            digest=manifest.digest[:_LONGEST_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")}),
+            schema=json.dumps({"elboflow": schema}),
+            profile=json.dumps({"num_rows": manifest.counts[split]}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.models import Model
+
+    run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    ready = None
+    for logged in client.search_logged_models([experiment_id], f"source_run_id = {quoted(run_id)}"):
+        if logged.status == LoggedModelStatus.READY:
+            ready = logged.model_id
+        else:  # a killed registration left it half-written
+            client.delete_logged_model(logged.model_id)
+    if ready is None:
+        logged = client.create_logged_model(experiment_id, MODEL, run_id, {WEIGHTS: finished.weights}, model_type="VAE")
+        identity = Model(
+            artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+        )
+        with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+            package(finished.trained, finished.images.examples("test"), Path(temporary) / MODEL, identity)
+            client.log_model_artifacts(logged.model_id, str(Path(temporary) / MODEL))
+        ready = client.finalize_logged_model(logged.model_id, "READY").model_id
+    linked = run.outputs.model_outputs if run.outputs else []
+    if ready not in [output.model_id for output in linked]:
+        client.log_outputs(run_id, [LoggedModelOutput(ready, step=0)])
+    return ready
+
+
+def _curves(run: "Run", finished: Finished) -> Iterator["Metric"]:
+    from mlflow.entities import Metric
+
+    # MLflow takes a point once for each (name, step, value, time): with the run's own time a repetition changes nothing.
+    for split, columns in finished.trained.curves.items():
+        for name in columns.keys() - {"epoch"}:
+            for epoch, value in zip(columns["epoch"], columns[name], strict=True):
+                yield Metric(f"{split}/{name}", value, run.info.start_time, int(epoch))
+
+
+def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput") -> Iterator["Metric"]:
+    from mlflow.entities import Metric
+
+    for field in fields(finished.metrics):
+        estimate = getattr(finished.metrics, field.name)
+        for suffix, value in {"": estimate.value, "_low": estimate.low, "_high": estimate.high}.items():
+            yield Metric(
+                f"test/{field.name}{suffix}",
+                value,
+                run.info.start_time,
+                finished.trained.best_epoch,
+                model_id=model_id,
+                dataset_name=test.dataset.name,
+                dataset_digest=test.dataset.digest,
+                run_id=run.info.run_id,
+            )
+
+
+def _cut(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), length):
+        yield values[start : start + length]
+
+
+def weights(model: Path) -> str:
+    """Returns the SHA-256 of a model's file, from its folder's manifest: two models of one such are the same model."""
+    return artifacts.load(model, "model")["files"][MODEL_FILE]["sha256"]

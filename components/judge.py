@@ -1,0 +1,86 @@
+"""The bounds of a model on the test split of a dataset, in a process of its own.
+
+A champion of another dataset, seed or number of samples has to be judged again beside the newcomer. It may need another
+framework than the one that this process has imported, or none: hence a process of its own, one model per process.
+"""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.datasets import check_fits, open_images
+from settings import RequestError, WorkError
+from vae import backends, folder
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's bounds on log p(x) of each example.
+
+    Attributes:
+        keys: The examples' identities, int64 `[examples]`.
+        log_likelihood: The importance-weighted bounds, `[examples]`, in nats.
+    """
+
+    keys: np.ndarray
+    log_likelihood: np.ndarray
+
+
+def read(path: Path) -> Judged:
+    """Reads the `examples.npz` of an evaluation.
+
+    Raises:
+        WorkError: It is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as columns:
+            return Judged(columns["key"], columns["log_likelihood"])
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
+
+
+def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Judged:
+    """Evaluates a model on the test split, on the backend that it was trained on, in a process of its own.
+
+    Args:
+        dataset: The dataset folder.
+        model: The model folder.
+        samples: Importance samples for each example.
+        seed: Fixes bits and samples.
+        batch_size: Examples per compiled call.
+
+    Raises:
+        WorkError: The model cannot be used, or does not fit the dataset.
+    """
+    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+        output = Path(temporary) / "examples.npz"
+        numbers = [str(number) for number in (samples, seed, batch_size)]
+        command = [sys.executable, "-m", "components.judge", str(dataset), str(model), str(output), *numbers]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise WorkError(f"the model {model} could not be evaluated: {lines[-1]}")
+        return read(output)
+
+
+def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_size: str) -> None:
+    """What the process of its own does."""
+    trained = folder.load(Path(model))
+    images = open_images(dataset, trained.config.input)
+    check_fits(trained.spec, model, images)
+    backends.use(trained.provenance.training.backend)
+    from vae.evaluation.bounds import bounds
+
+    values = bounds(trained.model, images.examples("test"), int(samples), int(seed), int(batch_size))
+    np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (RequestError, WorkError) as failure:
+        sys.exit(str(failure))

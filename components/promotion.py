@@ -1,0 +1,154 @@
+"""Which version is the champion: the alias moves only to a model that is better on the same test examples.
+
+A paired bootstrap over the examples compares the bounds on log p(x) of newcomer and champion. The champion's values
+come from the artifacts of the champion's own MLflow run, and count only where they are of the same examples, seed and
+samples as the newcomer's; otherwise the champion's model, from its own version, is judged again on the newcomer's test
+split. (Comparing a model with itself is the bug to fear here: a file of the newcomer's taken for the champion's.)
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import artifacts
+from components import history, judge, registered
+from components.judge import Judged
+from settings import RequestError, WorkError
+from vae import folder
+from vae.config import Bernoulli, EvaluationConfig, Gaussian
+from vae.evaluation import bootstrap
+from vae.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger("elboflow.registry")
+
+CHAMPION = "champion"
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a newcomer becomes the champion, and why, in a sentence with numbers."""
+
+    promoted: bool
+    reason: str
+
+
+class NotComparable(Exception):
+    """Why newcomer and champion cannot be compared by their bounds."""
+
+
+def champion_of(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """Returns the version of a registered model that has the alias `champion`, or None."""
+    version = client.get_registered_model(name).aliases.get(CHAMPION)
+    return None if version is None else client.get_model_version(name, str(version))
+
+
+def decide(
+    client: "MlflowClient",
+    champion: "ModelVersion | None",
+    newcomer: "ModelVersion",
+    finished: history.Finished,
+    confidence: float,
+) -> Decision:
+    """Decides whether a new version becomes the champion.
+
+    Args:
+        client: MLflow.
+        champion: The version that is the champion now, another than the newcomer.
+        newcomer: The new version.
+        finished: What the newcomer's run made.
+        confidence: Of the interval of the difference.
+    """
+    if champion is None:
+        return Decision(True, f"first version: no version of {newcomer.name} was the {CHAMPION} before")
+    if champion.version == newcomer.version or champion.run_id == newcomer.run_id:
+        raise ValueError(f"version {newcomer.version} of {newcomer.name} would be compared with itself")
+    rival = f"version {champion.version}, the {CHAMPION}"
+    try:
+        comparison = _compared(client, champion, finished, confidence)
+    except NotComparable as difference:
+        return Decision(
+            False,
+            f"cannot be compared with {rival}: {difference}; to promote it all the same, set the alias {CHAMPION!r} to "
+            f"version {newcomer.version} by hand, in the MLflow UI",
+        )
+    except _SameWeightsError:
+        return Decision(False, f"has the same weights as {rival}")
+    if comparison.better:
+        return Decision(True, f"better than {rival}: {comparison}")
+    return Decision(False, f"{'worse than' if comparison.high < 0 else 'not surely better than'} {rival}: {comparison}")
+
+
+class _SameWeightsError(Exception):
+    pass
+
+
+def _compared(
+    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, confidence: float
+) -> bootstrap.Comparison:
+    try:
+        path = registered.model_folder(client, champion)
+        rival = folder.load(path)
+    except (RequestError, WorkError) as error:
+        raise NotComparable(str(error)) from error
+    if history.weights(path) == finished.weights:
+        raise _SameWeightsError
+    for what, ours, theirs in zip(
+        ("images of shape", "levels of intensity", "the likelihood of"),
+        _measured(finished.trained),
+        _measured(rival),
+        strict=True,
+    ):
+        if ours != theirs:
+            raise NotComparable(f"it models {what} {ours}, the champion {what} {theirs}")
+    newcomer = judge.read(finished.evaluation / "examples.npz")
+    values = _champions(client, champion, path, finished, newcomer)
+    paired = bootstrap.aligned(newcomer.keys, newcomer.log_likelihood, values.keys, values.log_likelihood)
+    return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
+
+
+def _measured(trained: ModelFolder) -> tuple[list[int], int, str]:
+    """Returns of what the model's log p(x) is a probability: values of different things have no common scale."""
+    match trained.config.likelihood:
+        case Bernoulli(binarize="none"):
+            things = "codes"
+        case Bernoulli(binarize=binarize):
+            things = f"bits ({binarize} binarisation)"
+        case Gaussian():
+            things = "dequantised intensities, a density"
+        case _:
+            things = "codes"
+    return list(trained.spec.shape), trained.spec.levels, things
+
+
+def _champions(
+    client: "MlflowClient", champion: "ModelVersion", path: Path, finished: history.Finished, newcomer: Judged
+) -> Judged:
+    """Returns the champion's values on the newcomer's test examples, measured before or now."""
+    ours = artifacts.load(finished.evaluation, "evaluation")
+    try:
+        theirs = registered.evaluation_folder(client, champion)
+        if _conditions(artifacts.load(theirs, "evaluation")) == _conditions(ours):
+            values = judge.read(theirs / "examples.npz")
+            if sorted(values.keys) == sorted(newcomer.keys):
+                return values
+    except WorkError as error:
+        logger.warning("version %s of %s: %s", champion.version, champion.name, error)
+    logger.info("judging version %s of %s, the %s, on today's test split", champion.version, champion.name, CHAMPION)
+    config = EvaluationConfig.model_validate(ours["evaluation"])
+    try:
+        return judge.judge(
+            finished.images.dataset.folder, path, config.bound_samples, ours["seed"], config.batch_size
+        )
+    except WorkError as error:
+        raise NotComparable(str(error)) from error
+
+
+def _conditions(facts: dict[str, Any]) -> tuple[int, int]:
+    """Returns what else than model and example decides an example's value: the seed and the number of samples."""
+    return facts["seed"], facts["evaluation"]["bound_samples"]

@@ -1,0 +1,123 @@
+"""The MLflow that holds the history: a server by its URL, or a SQLite file with its artifacts beside it.
+
+    elboflow-workspace/mlflow.db          runs, versions, aliases
+    elboflow-workspace/mlartifacts/       their files
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from settings import RequestError, WorkError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """Returns a client of an MLflow, which becomes the one of this process.
+
+    A SQLite file that does not exist yet is made. That takes about two seconds, for MLflow's whole history of
+    migrations; a caller with something else to wait for can call this earlier, in a process of its own.
+
+    Raises:
+        RequestError: The folder of a SQLite file cannot be written to.
+        WorkError: MLflow cannot be reached, or its database is damaged or of another version.
+    """
+    # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    database = database_file(tracking_uri)
+    with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
+        import mlflow
+
+        # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_registry_uri(tracking_uri)
+        client = mlflow.MlflowClient()
+        client.search_experiments(max_results=1)
+        return client
+
+
+@contextlib.contextmanager
+def exclusive(tracking_uri: str) -> Iterator[None]:
+    """Waits until no other process of this machine registers in the same SQLite file, and keeps others waiting.
+
+    Two runs that end together would otherwise both beat the same champion, and the alias would go to the slower one
+    instead of the better one. A kill releases the lock. A server of several machines has no such lock.
+    """
+    database = database_file(tracking_uri)
+    with _locked(database, "registration") if database else contextlib.nullcontext():
+        yield
+
+
+def database_file(tracking_uri: str) -> Path | None:
+    """Returns the file of a SQLite tracking URI; None for a server."""
+    return Path(tracking_uri.removeprefix(_SQLITE)).absolute() if tracking_uri.startswith(_SQLITE) else None
+
+
+def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
+    """Returns the id of the MLflow experiment of a name, which is made where there is none.
+
+    Raises:
+        RequestError: The experiment was deleted in MLflow.
+    """
+    from mlflow import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        database = database_file(tracking_uri)
+        location = (database.parent / "mlartifacts" / quote(name, safe="")).as_uri() if database else None
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:  # another process may have been quicker
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise RequestError(
+            f"the experiment {name!r} was deleted in the MLflow at {tracking_uri}; give the experiment another name, or "
+            f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    return found.experiment_id
+
+
+def quoted(value: str) -> str:
+    """Returns a string as MLflow's search filters take it."""
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    raise RequestError(f"{value!r} holds both kinds of quotation marks; names in MLflow may hold one kind")
+
+
+@contextlib.contextmanager
+def _locked(database: Path, purpose: str) -> Iterator[None]:
+    lock = database.with_name(f".{database.name}.{purpose}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RequestError(f"cannot write MLflow's database to {database}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def explained(tracking_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (RequestError, WorkError, ImportError):
+        raise
+    except Exception as error:  # SQLAlchemy's, requests' and MLflow's own errors have no common ancestor
+        first_line = str(error).strip().partition("\n")[0]
+        raise WorkError(f"cannot use the MLflow at {tracking_uri}: {first_line}") from error
