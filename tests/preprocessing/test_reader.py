@@ -1,0 +1,79 @@
+"""Reading a dataset: damage is found, and the order is fixed."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from preprocessing.reader import open_dataset
+from settings import RequestError, WorkError
+
+
+@pytest.fixture
+def copy(digits, tmp_path):
+    """A dataset that a test may damage."""
+    return shutil.copytree(digits, tmp_path / "copy")
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(digits):
+    def order(seed, epoch):
+        return np.concatenate([b["key"] for b in open_dataset(digits).batches("train", 100, seed, epoch)]).tolist()
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+    assert sorted(order(1, 2)) == sorted(open_dataset(digits).read("train")["key"].tolist())
+
+
+def test_batches_keep_features_together_and_only_the_last_is_smaller(digits):
+    dataset = open_dataset(digits)
+    batches = list(dataset.batches("train", 100, seed=0, epoch=0))
+    assert {len(batch["key"]) for batch in batches[:-1]} == {100}
+    assert sum(len(batch["key"]) for batch in batches) == dataset.manifest.counts["train"]
+    arrays = dataset.read("train")
+    row_of = {key: row for row, key in enumerate(arrays["key"].tolist())}
+    for batch in batches:
+        rows = [row_of[key] for key in batch["key"].tolist()]
+        assert np.array_equal(batch["image"], arrays["image"][rows])
+        assert np.array_equal(batch["label"], arrays["label"][rows])
+
+
+def test_a_missing_shard_is_named(copy):
+    (copy / "train-00001-of-00003.tfrecord").unlink()
+    with pytest.raises(WorkError, match="train-00001-of-00003.tfrecord is missing"):
+        open_dataset(copy).read("train")
+    assert len(open_dataset(copy).read("test")["label"])
+
+
+def test_a_truncated_shard_is_named_with_its_sizes(copy):
+    path = copy / "train-00001-of-00003.tfrecord"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord holds [\d,]+ bytes; dataset.json says"):
+        open_dataset(copy).read("train")
+
+
+def test_a_corrupted_shard_is_named_even_without_its_checksum(copy):
+    path = copy / "train-00001-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WorkError, match="train-00001-of-00003.tfrecord is corrupted: its SHA-256 is"):
+        open_dataset(copy).read("train")
+    with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord: record \d+ is corrupted: its CRC-32C"):
+        open_dataset(copy).read("train", verify=False)
+
+
+def test_a_folder_without_a_manifest_is_not_a_dataset(tmp_path):
+    with pytest.raises(WorkError, match=r"is not a finished dataset: it holds no dataset.json"):
+        open_dataset(tmp_path)
+
+
+def test_a_damaged_manifest_is_named(copy):
+    (copy / "dataset.json").write_text('{"format": 99}')
+    with pytest.raises(WorkError, match=r"dataset.json is damaged or of another format version"):
+        open_dataset(copy)
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(digits):
+    with pytest.raises(RequestError, match=r"no split 'dev'; it has \['test', 'train', 'validation'\]"):
+        open_dataset(digits).read("dev")
