@@ -1,0 +1,1 @@
+"""The graphs, the experiment, the targets and the command line: where the rooms become one house."""

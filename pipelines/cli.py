@@ -1,0 +1,28 @@
+"""The command line: `elboflow …`. Results go to standard output, everything else to standard error."""
+
+import typer
+
+from pipelines.commands import describe, run, step, ui
+from pipelines.commands.outcome import Commands
+
+app = typer.Typer(
+    name="elboflow",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A production pipeline for variational autoencoders: preprocess → train → evaluate → register.",
+    epilog="EXPERIMENT is a YAML file or a ready-made name. MODEL is a model folder, a run, or models:/NAME@champion.",
+)
+app.command()(run.run)
+app.add_typer(step.app, name="step")
+app.command()(describe.compile)
+app.command()(describe.experiments)
+app.command()(describe.init)
+app.command()(describe.config)
+app.command()(ui.ui)
+
+
+def main() -> None:
+    """Runs the command that the process was started with."""
+    app()

@@ -1,0 +1,92 @@
+"""`elboflow experiments`, `init`, `config` and `compile`: about experiments, without running any."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import ExperimentArgument, SetOption
+from pipelines.commands.outcome import tell
+from settings import RequestError
+
+PLATFORMS = ("kubeflow", "vertex")
+
+
+def experiments() -> None:
+    """List the ready-made experiments."""
+    from pipelines import source
+
+    texts = source.ready_made()
+    width = max(map(len, texts))
+    for name, text in texts.items():
+        introduction = source.parse(name, text).introduction
+        print(f"{name:{width}}  {introduction[0] if introduction else ''}")
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new experiment's name.")],
+    template: Annotated[str, typer.Option("--from", metavar="EXPERIMENT", help="What to start from.")] = "digits",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file to write; by default NAME.yaml.")
+    ] = None,
+) -> None:
+    """Write an experiment's YAML to edit, from a ready-made one or another file."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from pipelines import source
+    from pipelines.experiment import Name
+
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise RequestError(
+            f"{name}: a name is lower-case letters, digits and hyphens, at most 50, letter first"
+        ) from None
+    text, replaced = re.subn(r"(?m)^name:.*$", f"name: {name}", source.find(template).text, count=1)
+    if not replaced:
+        raise RequestError(f"{template}: has no line `name: …` to put the new name in")
+    path = output or Path(f"{name}.yaml")
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RequestError(f"{path} exists already; choose another file with --output") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written: {error.strerror}") from None
+    tell(f"edit it, then: elboflow run {path}")
+    print(path)
+
+
+def config(experiment: ExperimentArgument, assignments: SetOption = None) -> None:
+    """Print the full, resolved experiment: every key with its value."""
+    import yaml
+
+    from pipelines.experiment import load
+
+    print(yaml.safe_dump(load(experiment, assignments or ()).model_dump(mode="json"), sort_keys=False), end="")
+
+
+def compile(
+    experiment: ExperimentArgument,
+    target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The YAML file to write.")] = Path("pipeline.yaml"),
+    assignments: SetOption = None,
+) -> None:
+    """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
+    from artifacts import write_atomically
+    from pipelines.experiment import load
+
+    if target not in PLATFORMS:
+        raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")
+    wanted = load(experiment, assignments or ())
+    if target == "kubeflow":
+        from pipelines.targets.kubeflow import specification
+    else:
+        from pipelines.targets.vertex import specification
+    text = specification(wanted)
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise RequestError(f"{output} cannot be written: {error.strerror}") from None
+    print(output)

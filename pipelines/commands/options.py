@@ -1,0 +1,25 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="A YAML file, or the name of a ready-made experiment.")
+]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A model folder, a run, or an MLflow URI such as models:/digits-vae@champion."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment, such as training.epochs=5."),
+]
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(metavar="DIR", envvar="ELBOFLOW_WORKSPACE", help="The folder that holds everything local runs make."),
+]
+DEFAULT_WORKSPACE = Path("elboflow-workspace")

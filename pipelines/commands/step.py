@@ -1,0 +1,97 @@
+"""`elboflow step …`: one component by hand, from folder to folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import DEFAULT_WORKSPACE, ExperimentArgument, SetOption, WorkspaceOption
+from pipelines.commands.outcome import show_log, tell
+
+app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
+
+OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
+DatasetOption = Annotated[Path, typer.Option(metavar="DIR", help="A dataset folder.")]
+ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.")]
+EvaluationOption = Annotated[Path, typer.Option(metavar="DIR", help="An evaluation folder.")]
+
+
+@app.command()
+def preprocess(experiment: ExperimentArgument, output: OutputOption, assignments: SetOption = None) -> None:
+    """Raw data → a dataset folder."""
+    from components.preprocess import preprocess
+    from pipelines.experiment import load
+
+    wanted = load(experiment, assignments or ())
+    show_log()
+    preprocess(wanted.data, output)
+    print(output)
+
+
+@app.command()
+def train(
+    experiment: ExperimentArgument, dataset: DatasetOption, output: OutputOption, assignments: SetOption = None
+) -> None:
+    """A dataset folder → a model folder."""
+    from components.train import train
+    from pipelines.experiment import load
+
+    wanted = load(experiment, assignments or ())
+    show_log()
+    train(dataset, output, wanted.model, wanted.training, wanted.seed)
+    print(output)
+
+
+@app.command()
+def evaluate(
+    experiment: ExperimentArgument,
+    dataset: DatasetOption,
+    model: ModelOption,
+    output: OutputOption,
+    assignments: SetOption = None,
+) -> None:
+    """A dataset folder and a model folder → an evaluation folder."""
+    from components.evaluate import evaluate
+    from pipelines.experiment import load
+
+    wanted = load(experiment, assignments or ())
+    show_log()
+    evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
+    print(output)
+
+
+@app.command()
+def register(
+    experiment: ExperimentArgument,
+    dataset: DatasetOption,
+    model: ModelOption,
+    evaluation: EvaluationOption,
+    assignments: SetOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
+    ] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow other than the workspace's own.")] = None,
+) -> None:
+    """A dataset, a model and an evaluation folder → a version in MLflow."""
+    import json
+    from dataclasses import asdict
+
+    from components.register import register
+    from pipelines.experiment import load
+    from pipelines.workspace import open_to_write
+
+    wanted = load(experiment, assignments or ())
+    uri = tracking_uri or open_to_write(workspace).tracking_uri
+    show_log()
+    registered = register(
+        dataset,
+        model,
+        evaluation,
+        wanted.registry,
+        wanted.model_dump(mode="json", exclude={"targets"}),
+        run or f"{wanted.name}-by-hand",
+        uri,
+    )
+    tell(f"{registered.model} version {registered.version}: {registered.reason}")
+    print(json.dumps(asdict(registered)))

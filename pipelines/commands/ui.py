@@ -1,0 +1,47 @@
+"""`elboflow ui`: MLflow's own pages on the workspace."""
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
+from pipelines.commands.outcome import tell
+from settings import RequestError, WorkError
+
+HOST = "127.0.0.1"
+
+
+def ui(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the workspace, until Ctrl-C."""
+    import socket
+
+    from pipelines.workspace import Workspace
+
+    place = Workspace(workspace.resolve())
+    if not place.database.is_file():
+        raise RequestError(f"{workspace} holds no MLflow yet ({place.database.name}); `elboflow run` makes one")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise RequestError(
+                f"port {port} cannot be listened on: {error.strerror}; choose another with --port"
+            ) from None
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", place.tracking_uri, "--artifacts-destination", str(place.model_files)]
+    tell(f"MLflow on {place.folder}, until Ctrl-C:")
+    print(f"http://{HOST}:{port}", flush=True)
+    with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True) as server:
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            server.wait()
+            return
+    raise WorkError(f"the MLflow server ended with exit code {code}")

@@ -1,0 +1,79 @@
+"""`--set KEY=VALUE`: one value of an experiment, changed from the command line."""
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from pipelines import source
+from settings import RequestError, Settings
+from settings.explain import Path, dotted, shown
+from settings.layout import inside, section, sections
+
+_ABSENT: Any = object()
+
+
+def override(values: dict[str, Any], assignment: str, settings: type[Settings]) -> tuple[dict[str, Any], Path]:
+    """Returns the values of an experiment with one of them set, and the path of that one.
+
+    A key below one that the experiment leaves to its default changes that default:
+    `training.learning_rate.initial=0.01` keeps the default's kind. A choice in short form opens up: `model.encoder.hidden=[64]` on `encoder: mlp` is allowed.
+
+    Args:
+        values: The experiment as plain data.
+        assignment: KEY=VALUE, the key dotted, the value in YAML.
+        settings: What the experiment is made of.
+
+    Raises:
+        RequestError: The assignment is malformed, or leads through something that has no keys.
+    """
+    key, equals, text = assignment.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RequestError(f"--set {assignment}: expected KEY=VALUE, such as training.epochs=5")
+    try:
+        value = source.value(text)
+    except yaml.YAMLError:
+        raise RequestError(f"--set {assignment}: {text!r} is not a YAML value") from None
+    path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+    try:
+        return _set(values, settings, _ABSENT, path, value), path
+    except _DeadEndError as end:
+        place = dotted(path[: len(path) - end.remaining])
+        raise RequestError(f"--set {assignment}: {place} is {shown(end.value)}, {end.reason}") from None
+
+
+class _DeadEndError(Exception):
+    def __init__(self, value: Any, remaining: int, reason: str) -> None:
+        self.value, self.remaining, self.reason = value, remaining, reason
+
+
+def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    if node is _ABSENT or node is None:
+        node = {} if default is _ABSENT or default is None else _plain(default)
+    if isinstance(node, str) and sections(annotation):
+        node = {"kind": node}
+    key, rest = path[0], path[1:]
+    if isinstance(node, dict):
+        key = str(key)
+        chosen = node.get("kind")
+        child = _set(
+            node.get(key, _ABSENT), inside(annotation, key, chosen), _default(annotation, chosen, key), rest, value
+        )
+        return {**node, key: child}
+    if isinstance(node, list):
+        if not isinstance(key, int) or key >= len(node):
+            raise _DeadEndError(node, len(path), f"and has the places 0 to {len(node) - 1}")
+        return [*node[:key], _set(node[key], inside(annotation, key), _ABSENT, rest, value), *node[key + 1 :]]
+    raise _DeadEndError(node, len(path), "which has no keys")
+
+
+def _default(annotation: Any, chosen: str | None, key: str) -> Any:
+    here = section(annotation, chosen)
+    field = here.model_fields.get(key) if here else None
+    return _ABSENT if field is None or field.is_required() or field.default_factory else field.default
+
+
+def _plain(default: Any) -> Any:
+    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default

@@ -1,0 +1,129 @@
+"""How a local run shows itself: one header per step, the step's own lines, and nothing of KFP's or the libraries'.
+
+KFP prints what its processes print, and logs what it does itself, to standard output. `Screen` stands in both places.
+Marked lines of a step go to standard error; all of them go to the step's log file, for the day when they are needed.
+"""
+
+import io
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.status import Status
+
+from pipelines.process import BEGIN, ERROR, MARK
+
+LOG = "log.txt"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_EXECUTING = re.compile(r"Executing task '(.+)'")
+_FINISHED = re.compile(r"Task '(.+)' finished with status")
+
+
+class Screen:
+    """Stands in for standard output while KFP runs a pipeline.
+
+    Attributes:
+        run: The run's name, once its first step has begun.
+        step: The step at work, or the one that failed.
+        process: The process id of that step, while it is at work.
+        log: The file with everything that this step printed.
+        errors: What that step said of its failure.
+        seconds: Wall time of each finished step.
+    """
+
+    def __init__(self) -> None:
+        self.run: str | None = None
+        self.step: str | None = None
+        self.process: int | None = None
+        self.log: Path | None = None
+        self.errors: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+        self._open = ExitStack()
+        self._file: TextIO | None = None
+        self._early: list[str] = []
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addFilter(self._note)
+        self._open.callback(logging.getLogger().removeFilter, self._note)
+        if self._console.is_terminal:
+            self._status = self._open.enter_context(self._console.status("starting"))
+        self._open.enter_context(redirect_stdout(_Lines(self._take)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self._open.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _take(self, line: str) -> None:
+        if not line.startswith(MARK):
+            self._keep(line)
+            return
+        line = line.removeprefix(MARK)
+        if line.startswith(BEGIN):
+            _, process, output = line.split(" ", 2)
+            self._begin(int(process), Path(output).parent)
+            return
+        self._keep(line)
+        if line.startswith(ERROR) or self.errors:
+            self.errors.append(line.removeprefix(ERROR))
+        else:
+            self._console.print(f"  {line}", markup=False)
+
+    def _begin(self, process: int, folder: Path) -> None:
+        self.process, self.run = process, folder.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / LOG
+        self._file = self.log.open("w")
+        self._file.writelines(f"{line}\n" for line in self._early)
+
+    def _keep(self, line: str) -> None:
+        if self._file is None:
+            self._early.append(line)
+        else:
+            print(line, file=self._file, flush=True)
+
+    def _note(self, record: logging.LogRecord) -> bool:
+        """Learns from KFP's own log which task runs, and keeps that log from being printed."""
+        message = _COLOUR.sub("", record.getMessage())
+        if found := _EXECUTING.match(message):
+            self.step, self._started, self._early, self.errors = found[1], time.monotonic(), [], []
+            self._console.print(f"[bold]{self.step}[/bold]")
+            if self._status is not None:
+                self._status.update(self.step)
+        elif _FINISHED.match(message) and "SUCCESS" in message and self.step is not None:
+            self.seconds[self.step] = round(time.monotonic() - self._started, 1)
+            self._console.print(f"  [dim]{self.seconds[self.step]} s[/dim]")
+            self.process = None
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+        return record.levelno >= logging.WARNING and record.name != "root"
+
+
+class _Lines(io.TextIOBase):
+    """A file that passes on what is printed into it, line by line, without the indentation that KFP adds."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._pass_on = take
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._pass_on(line.removeprefix("    "))
+        return len(text)

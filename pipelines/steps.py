@@ -1,0 +1,94 @@
+"""The four components of the pipeline: each body calls the plain function of its name in `components/`.
+
+KFP ships the source of each function, and nothing else of this file, to wherever the step runs; the project itself is
+installed in the image. A step takes its own section of the experiment and no other, as JSON, so that a change in one
+section leaves the cached results of the steps before it valid.
+"""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model, Output
+
+IMAGE = "python:3.11"
+"""The image until a target names its own. The local target runs in this Python and needs none."""
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def preprocess(data: str, dataset_root: str, dataset: Output[Dataset]) -> None:
+    """Raw data → the dataset. Under a root, the dataset has the folder of its digest and outlives the run."""
+    from pipelines.process import step
+
+    with step(dataset.path):
+        from components.preprocess import preprocess
+        from preprocessing.config import DataConfig
+        from preprocessing.pipeline import dataset_digest
+
+        config = DataConfig.model_validate_json(data)
+        if dataset_root:
+            dataset.uri = f"{dataset_root}/{dataset_digest(config)}"
+        manifest = preprocess(config, dataset.path).manifest
+        dataset.metadata.update(digest=manifest.digest, counts=manifest.counts)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(dataset: Input[Dataset], architecture: str, training: str, seed: int, model: Output[Model]) -> None:
+    """The dataset → the model."""
+    from pipelines.process import step
+
+    with step(model.path):
+        from components.train import train
+        from vae.config import ModelConfig, TrainingConfig
+
+        train(
+            dataset.path,
+            model.path,
+            ModelConfig.model_validate_json(architecture),
+            TrainingConfig.model_validate_json(training),
+            seed,
+        )
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate(
+    dataset: Input[Dataset], model: Input[Model], settings: str, seed: int, evaluation: Output[Artifact]
+) -> None:
+    """The dataset and the model → the evaluation."""
+    from pipelines.process import step
+
+    with step(evaluation.path):
+        from components.evaluate import evaluate
+        from vae.config import EvaluationConfig
+
+        evaluate(dataset.path, model.path, evaluation.path, EvaluationConfig.model_validate_json(settings), seed)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def register(
+    dataset: Input[Dataset],
+    model: Input[Model],
+    evaluation: Input[Artifact],
+    registry: str,
+    experiment: str,
+    run: str,
+    tracking_uri: str,
+    registration: Output[Artifact],
+) -> None:
+    """All three → a version in MLflow. The artifact's metadata say which, and whether it became the champion."""
+    from pipelines.process import step
+
+    with step(registration.path):
+        import json
+        from dataclasses import asdict
+
+        from components.config import RegistryConfig
+        from components.register import register
+
+        registered = register(
+            dataset.path,
+            model.path,
+            evaluation.path,
+            RegistryConfig.model_validate_json(registry),
+            json.loads(experiment),
+            run,
+            tracking_uri,
+        )
+        registration.metadata.update(asdict(registered))

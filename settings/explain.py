@@ -1,0 +1,160 @@
+"""What is wrong with a section, in sentences for the person who wrote it: the key, the value and what is allowed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from settings import Settings
+from settings.layout import alternatives, inside, section, sections, words
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, as keys and indices from the top, and what, as a sentence without the place."""
+
+    path: Path
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.sentence}" if self.path else self.sentence
+
+
+class ConflictsError(ValueError):
+    """Raised by a validator that compares sections with each other and knows the key of each thing that it found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def dotted(path: Path) -> str:
+    """Returns a path as it is written on a command line: `model.encoder.hidden.0`."""
+    return ".".join(map(str, path))
+
+
+def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
+    """Returns what is wrong, in the order of the settings, one problem per place.
+
+    Args:
+        error: What `settings.model_validate` raised.
+        settings: The settings that were validated.
+    """
+    found: dict[Path, list[str]] = {}
+    for line in error.errors(include_url=False):
+        if line["type"] == "default_factory_not_called":
+            continue  # a default that depends on a value which has its own problem
+        for problem in _problems(line, settings):
+            found.setdefault(problem.path, []).append(problem.sentence)
+    return [Problem(path, _merged(sentences)) for path, sentences in found.items()]
+
+
+def nearest(word: str, allowed: Sequence[str]) -> str:
+    """Returns what helps a person who mistyped: the nearest of the allowed words, if one is near, and all."""
+    near = get_close_matches(word, allowed, n=1, cutoff=0.5)
+    return (f"did you mean '{near[0]}'? " if near else "") + f"allowed: {', '.join(allowed)}"
+
+
+def shown(value: Any) -> str:
+    """Returns a value as YAML would have it on one line, shortened."""
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+_MUST = " is not allowed; must "
+
+
+def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
+    path, here = _place(settings, line["loc"])
+    value, context = line["input"], line.get("ctx", {})
+    match line["type"]:
+        case "value_error" if isinstance(context["error"], ConflictsError):
+            return [Problem((*path, *problem.path), problem.sentence) for problem in context["error"].problems]
+        case "value_error":
+            return [Problem(path, str(context["error"]))]
+        case "extra_forbidden":
+            container = _place(settings, line["loc"][:-1], of_value=value)[1]
+            return [Problem(path, f"unknown key; {nearest(str(path[-1]), _keys(container, line['loc'][:-1]))}")]
+        case "missing":
+            return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
+        case "union_tag_invalid":
+            return [Problem(path, f"unknown kind '{context['tag']}'; {nearest(context['tag'], words(here))}")]
+        case "union_tag_not_found":
+            return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
+        case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
+            return [Problem(path, f"unknown value '{value}'; {nearest(value, words(here))}")]
+        case kind_of_error:
+            return [Problem(path, f"{shown(value)}{_MUST}{_expected(kind_of_error, line['msg'], here)}")]
+
+
+def _place(settings: type[Settings], location: Path, of_value: Any = None) -> tuple[Path, Any]:
+    """Returns the path that a person wrote, without the tags of unions, and the annotation of what stands there."""
+    path: Path = ()
+    here: Any = settings
+    chosen: str | None = None
+    for element in location:
+        offered = sections(here)
+        if len(offered) > 1 and chosen is None and element in offered:
+            chosen = str(element)
+            continue
+        if element == "[key]":
+            return path, here
+        following = inside(here, element, chosen)
+        if following is None and not offered:
+            return path, here  # the tag of an alternative among plain types
+        path, here, chosen = (*path, element), following, None
+    return path, here if chosen is None else section(here, chosen)
+
+
+def _keys(container: Any, location: Path) -> list[str]:
+    here = section(container, str(location[-1]) if location else None)
+    return list(here.model_fields) if here else []
+
+
+def _meaning(settings: type[Settings], location: Path) -> str:
+    here = section(_place(settings, location[:-1])[1], None)
+    field = here.model_fields.get(str(location[-1])) if here else None
+    return f": {field.description}" if field is not None and field.description else ""
+
+
+_EXPECTED = {
+    "int_": "be a whole number",
+    "float_": "be a number",
+    "bool_": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
+    "dict_type": "be a section of keys and values",
+    "finite_number": "be a finite number",
+}
+
+
+def _expected(error: str, message: str, here: Any) -> str:
+    if error.startswith("model_"):
+        names = words(here)
+        keys = list(section(here, None).model_fields) if len(sections(here)) == 1 else []  # type: ignore[union-attr]
+        choice = f"be one of {', '.join(names)}, or a section with that `kind`" if names else ""
+        return choice or f"be a section with the keys {', '.join(keys)}"
+    for beginning, expected in _EXPECTED.items():
+        if error.startswith(beginning):
+            return expected
+    for subject in ("Input should ", "String should "):
+        if message.startswith(subject):
+            return message.removeprefix(subject)
+    return f"be valid ({message})"
+
+
+def _merged(sentences: list[str]) -> str:
+    """Joins the alternatives of one value: `-1 is not allowed; must be 'learned' or greater than 0`."""
+    if len(sentences) > 1 and all(_MUST in sentence for sentence in sentences):
+        value = sentences[0].split(_MUST)[0]
+        wishes = list(dict.fromkeys(sentence.split(_MUST)[1] for sentence in sentences))
+        if "be a number" in wishes and "be a whole number" in wishes:
+            wishes.remove("be a whole number")
+        return value + _MUST + " or ".join([wishes[0], *(wish.removeprefix("be ") for wish in wishes[1:])])
+    return "; ".join(dict.fromkeys(sentences))

@@ -1,0 +1,65 @@
+"""What a tree of settings is made of: which sections, and which keys, can stand at a place."""
+
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from settings import Settings
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """Returns the types that a value of this annotation may have, unwrapped: `Annotated[A | B, …]` is [A, B]."""
+    if get_origin(annotation) is Annotated:
+        return alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [found for member in get_args(annotation) for found in alternatives(member)]
+    return [annotation]
+
+
+def sections(annotation: Any) -> dict[str, type[Settings]]:
+    """Returns the settings that may stand here, by their `kind`; one that has no kind goes by the name of its class."""
+    found = [member for member in alternatives(annotation) if isinstance(member, type) and issubclass(member, Settings)]
+    return {kind(member) or member.__name__: member for member in found}
+
+
+def kind(section: type[Settings]) -> str | None:
+    """Returns the name by which a section is chosen among others, or None if it has none."""
+    field = section.model_fields.get("kind")
+    return None if field is None else str(get_args(field.annotation)[0])
+
+
+def section(annotation: Any, chosen: str | None) -> type[Settings] | None:
+    """Returns the section of that kind, or the only one that may stand here; None where there is no such thing."""
+    offered = sections(annotation)
+    return next(iter(offered.values())) if len(offered) == 1 else offered.get(str(chosen))
+
+
+def inside(annotation: Any, key: str | int, chosen: str | None = None) -> Any:
+    """Returns the annotation of what stands under `key`, or None where nothing is known of it.
+
+    Args:
+        annotation: The annotation of the container.
+        key: A section's key, a mapping's key, or an index.
+        chosen: The kind of the section, where there is a choice.
+    """
+    if sections(annotation):
+        here = section(annotation, chosen)
+        field = here.model_fields.get(str(key)) if here else None
+        return None if field is None else field.annotation
+    for member in alternatives(annotation):
+        origin, arguments = get_origin(member), get_args(member)
+        if origin is dict:
+            return arguments[1]
+        if origin in (list, set, frozenset):
+            return arguments[0]
+        if origin is tuple and isinstance(key, int) and key < len(arguments):
+            return arguments[key]
+    return None
+
+
+def words(annotation: Any) -> list[str]:
+    """Returns the words that may stand here: the values of a literal, and the names of a choice."""
+    found = [
+        str(word) for member in alternatives(annotation) if get_origin(member) is Literal for word in get_args(member)
+    ]
+    found += [name for name, here in sections(annotation).items() if kind(here)]
+    return found + (["null"] if found and NoneType in alternatives(annotation) else [])
