@@ -10,10 +10,11 @@ _PROJECT = Path(__file__).resolve().parents[1]
 
 @cache
 def code_version() -> str:
-    """Returns the git commit (`…-dirty` with uncommitted changes to tracked files), or `elboflow X.Y.Z` outside a checkout."""
+    """Returns the commit of a git checkout, with `-dirty` if tracked files were changed; elsewhere `elboflow X.Y.Z`."""
     # Only the project's own repository counts: an installed package may lie inside somebody else's checkout.
-    if (_PROJECT / ".git").exists() and (described := _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")):
-        return described
+    in_checkout = (_PROJECT / ".git").exists()
+    if in_checkout and (commit := _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")):
+        return commit
     try:
         return f"elboflow {version('elboflow')}"
     except PackageNotFoundError:

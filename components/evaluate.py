@@ -17,7 +17,7 @@ def evaluate(
 
     Args:
         dataset: A dataset folder with the split `test`.
-        model: A model folder, trained on images of the same shape and levels; on other data it is judged with a warning.
+        model: A model folder of images of the same shape and levels; one that was trained on other data gets a warning.
         output: The evaluation folder; what it held before is replaced.
         evaluation: Samples of the bound, resamples of the intervals.
         seed: Fixes the samples, and the bits of each example: models judged with the same seed are comparable.

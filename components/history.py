@@ -81,6 +81,8 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
         The id of the logged model.
     """
     run_id = run.info.run_id
+    if run.info.status == "FINISHED":  # the last thing that is written
+        return run.outputs.model_outputs[0].model_id
     _log_params(client, run_id, experiment)
     datasets = _datasets(finished.images, experiment["name"])
     client.log_inputs(run_id, datasets)
@@ -162,9 +164,9 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
 def _curves(run: "Run", finished: Finished) -> Iterator["Metric"]:
     from mlflow.entities import Metric
 
-    # MLflow takes a point once for each (name, step, value, time): with the run's own time a repetition changes nothing.
+    # MLflow keeps a point once for each (name, step, value, time): with the run's own time a repetition adds nothing.
     for split, columns in finished.trained.curves.items():
-        for name in columns.keys() - {"epoch"}:
+        for name in sorted(columns.keys() - {"epoch", "step"}):
             for epoch, value in zip(columns["epoch"], columns[name], strict=True):
                 yield Metric(f"{split}/{name}", value, run.info.start_time, int(epoch))
 

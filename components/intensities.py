@@ -21,7 +21,8 @@ def codes(raw: np.ndarray, range: Range, spec: ImageSpec) -> np.ndarray:
     raw = np.asarray(raw)
     low, high = range
     if raw.ndim != 4 or raw.shape[1:] != spec.shape:
-        raise RequestError(f"the model takes images of shape [images, {', '.join(map(str, spec.shape))}]; found {list(raw.shape)}")
+        shape = ", ".join(map(str, spec.shape))
+        raise RequestError(f"the model takes images of shape [images, {shape}]; found {list(raw.shape)}")
     unfit = ~((raw >= low) & (raw <= high))
     if unfit.any():
         at = tuple(np.argwhere(unfit)[0])

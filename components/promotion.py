@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import artifacts
 from components import history, judge, registered
 from components.judge import Judged
@@ -38,8 +40,12 @@ class Decision:
     reason: str
 
 
-class NotComparable(Exception):
+class NotComparableError(Exception):
     """Why newcomer and champion cannot be compared by their bounds."""
+
+
+class SameWeightsError(Exception):
+    """Newcomer and champion are the same model."""
 
 
 def champion_of(client: "MlflowClient", name: str) -> "ModelVersion | None":
@@ -66,26 +72,22 @@ def decide(
     """
     if champion is None:
         return Decision(True, f"first version: no version of {newcomer.name} was the {CHAMPION} before")
-    if champion.version == newcomer.version or champion.run_id == newcomer.run_id:
+    if champion.version == newcomer.version:
         raise ValueError(f"version {newcomer.version} of {newcomer.name} would be compared with itself")
     rival = f"version {champion.version}, the {CHAMPION}"
     try:
         comparison = _compared(client, champion, finished, confidence)
-    except NotComparable as difference:
+    except NotComparableError as difference:
         return Decision(
             False,
             f"cannot be compared with {rival}: {difference}; to promote it all the same, set the alias {CHAMPION!r} to "
             f"version {newcomer.version} by hand, in the MLflow UI",
         )
-    except _SameWeightsError:
+    except SameWeightsError:
         return Decision(False, f"has the same weights as {rival}")
     if comparison.better:
         return Decision(True, f"better than {rival}: {comparison}")
     return Decision(False, f"{'worse than' if comparison.high < 0 else 'not surely better than'} {rival}: {comparison}")
-
-
-class _SameWeightsError(Exception):
-    pass
 
 
 def _compared(
@@ -95,9 +97,9 @@ def _compared(
         path = registered.model_folder(client, champion)
         rival = folder.load(path)
     except (RequestError, WorkError) as error:
-        raise NotComparable(str(error)) from error
+        raise NotComparableError(str(error)) from error
     if history.weights(path) == finished.weights:
-        raise _SameWeightsError
+        raise SameWeightsError
     for what, ours, theirs in zip(
         ("images of shape", "levels of intensity", "the likelihood of"),
         _measured(finished.trained),
@@ -105,7 +107,7 @@ def _compared(
         strict=True,
     ):
         if ours != theirs:
-            raise NotComparable(f"it models {what} {ours}, the champion {what} {theirs}")
+            raise NotComparableError(f"it models {what} {ours}, the champion {what} {theirs}")
     newcomer = judge.read(finished.evaluation / "examples.npz")
     values = _champions(client, champion, path, finished, newcomer)
     paired = bootstrap.aligned(newcomer.keys, newcomer.log_likelihood, values.keys, values.log_likelihood)
@@ -135,18 +137,16 @@ def _champions(
         theirs = registered.evaluation_folder(client, champion)
         if _conditions(artifacts.load(theirs, "evaluation")) == _conditions(ours):
             values = judge.read(theirs / "examples.npz")
-            if sorted(values.keys) == sorted(newcomer.keys):
+            if np.array_equal(np.sort(values.keys), np.sort(newcomer.keys)):
                 return values
     except WorkError as error:
         logger.warning("version %s of %s: %s", champion.version, champion.name, error)
     logger.info("judging version %s of %s, the %s, on today's test split", champion.version, champion.name, CHAMPION)
     config = EvaluationConfig.model_validate(ours["evaluation"])
     try:
-        return judge.judge(
-            finished.images.dataset.folder, path, config.bound_samples, ours["seed"], config.batch_size
-        )
+        return judge.judge(finished.images.dataset.folder, path, config.bound_samples, ours["seed"], config.batch_size)
     except WorkError as error:
-        raise NotComparable(str(error)) from error
+        raise NotComparableError(str(error)) from error
 
 
 def _conditions(facts: dict[str, Any]) -> tuple[int, int]:

@@ -109,18 +109,13 @@ def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
 
 
 def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":
-    from mlflow import MlflowException
+    import mlflow
 
-    run_id = run.info.run_id
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        for version in client.search_model_versions(f"name = {tracking.quoted(name)}"):
-            if version.run_id == run_id:
-                return version
-    return client.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
+    for version in client.search_model_versions(f"name = {tracking.quoted(name)}"):
+        if version.run_id == run.info.run_id:
+            return version
+    # It also makes the registered model, if need be, and links the logged model to the version.
+    return mlflow.register_model(f"models:/{model_id}", name, tags=tags)
 
 
 def _decided(

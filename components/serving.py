@@ -29,7 +29,7 @@ class ServedVAE(mlflow.pyfunc.PythonModel):
     """A model folder behind MLflow's `predict`."""
 
     def load_context(self, context: Any) -> None:
-        """Opens the model folder that lies in the MLflow model. The network itself is loaded at the first prediction."""
+        """Opens the model folder that lies in the MLflow model; the network is loaded at the first prediction."""
         self.folder = folder.load(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
@@ -58,7 +58,8 @@ class ServedVAE(mlflow.pyfunc.PythonModel):
 
     def _predict(self, examples: Examples, task: str, samples: int, seed: int) -> np.ndarray:
         model = self.folder.model
-        from vae.evaluation import bounds, samples as images
+        from vae.evaluation import bounds
+        from vae.evaluation import samples as images
 
         if task == "reconstruct":
             return intensities.raw(images.reconstruct(model, examples, seed), self.folder.provenance.range)

@@ -1,11 +1,14 @@
 """The MLflow that holds the history: a server by its URL, or a SQLite file with its artifacts beside it.
 
-    elboflow-workspace/mlflow.db          runs, versions, aliases
-    elboflow-workspace/mlartifacts/       their files
+A workspace holds the second kind:
+
+    mlflow.db         runs, versions, aliases
+    mlartifacts/      their files
 """
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +40,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
     with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
@@ -82,8 +86,8 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
                 raise
     if found.lifecycle_stage == "deleted":
         raise RequestError(
-            f"the experiment {name!r} was deleted in the MLflow at {tracking_uri}; give the experiment another name, or "
-            f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+            f"the experiment {name!r} was deleted in the MLflow at {tracking_uri}; give it another name, or restore "
+            f"it: mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return found.experiment_id
 
