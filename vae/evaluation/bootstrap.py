@@ -73,7 +73,7 @@ def intervals(table: np.ndarray, samples: int, seed: int, confidence: float = CO
 
 
 def active_units(posterior_mean: np.ndarray, threshold: float, samples: int, seed: int) -> Estimate:
-    """Returns how many units' posterior mean varies by more than `threshold` over the examples (Burda et al., 2016, 5.2).
+    """Returns how many units have a posterior mean that varies over the examples (Burda et al., 2016, section 5.2).
 
     Args:
         posterior_mean: `[examples, latent]`.
@@ -133,7 +133,10 @@ def aligned(
 
 
 def resampled_means(table: np.ndarray, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields the means of the columns of `table` `[examples, columns]` over resamples of its rows: `[some, columns]` each."""
+    """Yields the means of the columns of `table` `[examples, columns]` over resamples of rows, `[some, columns]`.
+
+    Memory stays bounded, whatever the number of examples and of resamples.
+    """
     examples = len(table)
     generator = np.random.default_rng(seed)
     at_once = max(1, _COUNTS_IN_MEMORY // examples)
@@ -156,4 +159,6 @@ def _check(table: np.ndarray) -> None:
         raise WorkError("there are no examples to draw a bootstrap interval from; at least 1 is needed")
     if not np.isfinite(table).all():
         wrong = int((~np.isfinite(table)).any(axis=1).sum())
-        raise WorkError(f"{wrong:,} of {len(table):,} examples have values that are not finite: there is no interval of them")
+        raise WorkError(
+            f"{wrong:,} of {len(table):,} examples have values that are not finite: there is no interval of them"
+        )

@@ -25,7 +25,7 @@ class Units:
 
     @property
     def active(self) -> np.ndarray:
-        """Which units carry anything of the example: the variance is above 0.01 (Burda et al., 2016, 5.2), `[latent]`."""
+        """Which units carry anything of an example, `[latent]`: their variance is above `ACTIVE_ABOVE`."""
         return self.variance > ACTIVE_ABOVE
 
     @property

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vae.evaluation import images
 from vae.evaluation.diagnostics import Units
@@ -49,14 +49,14 @@ def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: i
     return _picture(pairs, columns, row_labels=["original", "reconstruction"] * rows, column_labels=None)
 
 
-def traversal(intensities: np.ndarray, units: Sequence[int], kl: Sequence[float], values: Sequence[float]) -> bytes:
+def traversal(intensities: np.ndarray, units: np.ndarray, kl: np.ndarray, values: np.ndarray) -> bytes:
     """Draws a row of images for each unit, its value growing from left to right.
 
     Args:
         intensities: `[units * values, height, width, channels]`.
-        units: The units' numbers.
-        kl: Their KL in nats.
-        values: What each unit was set to.
+        units: The units' numbers, `[units]`.
+        kl: Their KL in nats, `[units]`.
+        values: What each unit was set to, `[values]`.
     """
     rows = [f"unit {unit} ({nats:.2f} nats)" for unit, nats in zip(units, kl, strict=True)]
     return _picture(intensities, len(values), rows, [_signed(value) for value in values], "value of the unit")
@@ -74,16 +74,17 @@ def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None) -> bytes:
     size = float(np.clip(6000 / len(points), 4, 28))
     kinds = np.unique(labels) if labels is not None else np.array([])
     if labels is None:
-        axes.scatter(*points.T, s=size, color=_FIRST, alpha=0.7, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=size, color=_FIRST, alpha=0.7, linewidths=0)
     elif len(kinds) <= len(_MUTED):
         for label, colour in zip(kinds, _MUTED, strict=False):
-            axes.scatter(
-                *points[labels[: len(points)] == label].T, s=size, color=colour, alpha=0.8, linewidths=0, label=str(label)
-            )
+            own = points[labels[: len(points)] == label]
+            axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0, label=str(label))
         axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.5)
     else:
-        colours = axes.scatter(*points.T, s=size, c=labels[: len(points)], cmap=colormaps["viridis"], linewidths=0)
-        figure.colorbar(colours, ax=axes, label="label")
+        coloured = axes.scatter(
+            points[:, 0], points[:, 1], s=size, c=labels[: len(points)], cmap="viridis", linewidths=0
+        )
+        figure.colorbar(coloured, ax=axes, label="label")
     axes.set(xlabel=names[0], ylabel=names[1])
     return _encoded(figure)
 
@@ -93,18 +94,16 @@ def curves(measured: "Curves") -> bytes:
     figure = Figure(figsize=(_WIDTH * 1.25, 2.9), layout="constrained")
     panels = (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL"))
     splits = (("train", measured.train, _SECOND), ("validation", measured.validation, _FIRST))
-    best = _best_epoch(measured)
+    best = measured.validation["epoch"][int(np.argmax(measured.validation["elbo"]))]
     for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
         _dress(axes)
         for split, columns, colour in splits:
-            if columns.get(name):
-                single = {"marker": "o", "markersize": 4} if len(columns[name]) < 3 else {}
-                axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, label=split, **single)
-        if best is not None:
-            axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="best epoch")
+            marker = "o" if len(columns[name]) < 3 else None
+            axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, marker=marker, label=split)
+        axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="best epoch")
         axes.set_title(title, fontsize=10, color=_INK)
         axes.set_xlabel("epoch")
-        axes.set_ylim(*_without_the_start([columns.get(name, []) for _, columns, _ in splits]))
+        axes.set_ylim(*_without_the_start([columns[name] for _, columns, _ in splits]))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "elbo":
             axes.set_ylabel("nats per example")
@@ -158,8 +157,7 @@ def _picture(
     across = columns * min(0.62, _WIDTH / columns)
     down = across * picture.shape[0] / picture.shape[1]
     beside, below = 0.25 + 0.075 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
-    figure = Figure(figsize=(across + beside, down + below), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(across + beside, down + below), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
     middles = np.arange(len(row_labels)) * (height + gap) + gap + (height - 1) / 2
@@ -182,26 +180,21 @@ def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     if latent == 2:
         return means, ("posterior mean of unit 0", "posterior mean of unit 1")
     centred = means - means.mean(axis=0)
-    # Deviations along the components are the singular values; the right singular vectors are the components.
-    _, deviations, components = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a singular vector is arbitrary: its largest entry points up, so that a picture is reproducible.
-    strongest = components[:2, :][np.arange(2), np.abs(components[:2]).argmax(axis=1)]
-    shares = deviations[:2] ** 2 / max(float(np.sum(deviations**2)), 1e-12)
-    first, second = (f"{name} principal component ({share:.0%} of variance)" for name, share in zip(("first", "second"), shares, strict=True))
-    return centred @ (components[:2] * np.sign(strongest)[:, None]).T, (first, second)
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    components = vectors[:, [-1, -2]]  # eigenvalues come in ascending order
+    # The sign of an eigenvector is arbitrary: its largest entry points up, so that a picture is reproducible.
+    components = components * np.sign(components[np.abs(components).argmax(axis=0), [0, 1]])
+    shares = variances[[-1, -2]] / max(float(variances.sum()), 1e-12)
+    first, second = (
+        f"{name} principal component ({share:.0%} of variance)"
+        for name, share in zip(("first", "second"), np.maximum(shares, 0), strict=True)
+    )
+    return centred @ components, (first, second)
 
 
-def _best_epoch(measured: "Curves") -> float | None:
-    elbo = measured.validation.get("elbo")
-    return measured.validation["epoch"][int(np.argmax(elbo))] if elbo else None
-
-
-def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float | None, float | None]:
+def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Returns limits that leave out the first tenth of the epochs, which are far off and would flatten the rest."""
-    shown = np.concatenate([np.asarray(values, float)[len(values) // 10 :] for values in series])
-    shown = shown[np.isfinite(shown)]
-    if not len(shown):
-        return None, None
+    shown = np.concatenate([values[len(values) // 10 :] for values in series])
     margin = 0.05 * max(float(np.ptp(shown)), 1e-3)
     return float(shown.min()) - margin, float(shown.max()) + margin
 

@@ -35,7 +35,7 @@ _CAPTIONS = {
     ),
     "latent_map": (
         "Latent map",
-        "The posterior means of the test examples, up to 5,000 of them; labels are shown but were never seen by the model.",
+        "The posterior means of up to 5,000 test examples. The labels were never seen by the model.",
         False,
     ),
     "kl_by_unit": (
@@ -139,13 +139,13 @@ def _headlines(metrics: Metrics, latent: int, bound_samples: int) -> list[Headli
     nats = "nats per example"
     return [
         Headline(
-            "log-likelihood, at least", nats, metrics.log_likelihood, 2,
-            f"How well the model predicts unseen examples: the importance-weighted bound with {bound_samples:,} samples, "
-            "the closest of the two bounds. Higher is better; this is what decides between two models.",
+            "log-likelihood bound", nats, metrics.log_likelihood, 2,
+            f"How well the model predicts unseen examples: the importance-weighted bound with {bound_samples:,} "
+            "samples, the closer of the two bounds. Higher is better; this is what decides between two models.",
         ),
         Headline(
             "ELBO", nats, metrics.elbo, 2,
-            "What training maximised, a looser lower bound of the same: reconstruction − KL. "
+            f"What training maximised, a looser lower bound of the same: reconstruction {_MINUS} KL. "
             "Its distance from the number before says how far the encoder is from the true posterior.",
         ),
         Headline(
@@ -157,9 +157,9 @@ def _headlines(metrics: Metrics, latent: int, bound_samples: int) -> list[Headli
             "What the latents tell about an example beyond the prior; near 0, the decoder ignores them.",
         ),
         Headline(
-            "bits per dimension", "bits", metrics.bits_per_dim, 3,
-            "The log-likelihood as the size of a value of an optimally compressed example; lower is better, and comparable only "
-            "between models of the same data with the same kind of likelihood.",
+            "bits per dimension", "", metrics.bits_per_dim, 3,
+            "The log-likelihood as the size of each value of an optimally compressed image. Lower is better; it "
+            "compares only models of the same data with the same kind of likelihood.",
         ),
         Headline(
             "active units", f"of {latent}", metrics.active_units, 0,

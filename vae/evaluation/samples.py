@@ -15,7 +15,7 @@ Decoder = Callable[[np.ndarray], np.ndarray]
 
 
 def decoder(model: VAE) -> Decoder:
-    """Returns a function from z `[images, latent]` to expected intensities in [0, 1] `[images, height, width, channels]`."""
+    """Returns a function from z `[images, latent]` to expected intensities `[images, height, width, channels]`."""
 
     def expected(z: Tensor) -> Tensor:
         return model.likelihood.mean(model.decode(z))
