@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.commands import describe, run, step, ui
+from pipelines.commands import describe, run, step, ui, use
 from pipelines.commands.outcome import Commands
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.command()(describe.compile)
 app.command()(describe.experiments)
 app.command()(describe.init)
 app.command()(describe.config)
+app.command()(use.generate)
+app.command()(use.reconstruct)
 app.command()(ui.ui)
 
 

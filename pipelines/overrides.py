@@ -17,7 +17,8 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
     """Returns the values of an experiment with one of them set, and the path of that one.
 
     A key below one that the experiment leaves to its default changes that default:
-    `training.learning_rate.initial=0.01` keeps the default's kind. A choice in short form opens up: `model.encoder.hidden=[64]` on `encoder: mlp` is allowed.
+    `training.learning_rate.initial=0.01` keeps the default's kind. A choice in short form opens up:
+    `model.encoder.hidden=[64]` on `encoder: mlp` is allowed.
 
     Args:
         values: The experiment as plain data.

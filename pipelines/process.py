@@ -23,6 +23,13 @@ RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
 """The environment variable that holds the process id of a local run. Steps end when that process does."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a full disk."""
+
+
+def quieten() -> None:
+    """Asks libraries to keep their chatter to themselves, in this process and its children; a person's wish wins."""
+    for name, value in {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}.items():
+        os.environ.setdefault(name, value)
 
 
 @contextmanager

@@ -88,14 +88,14 @@ class Screen:
         self.process, self.run = process, folder.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / LOG
-        self._file = self.log.open("w")
+        self._file = self.log.open("w", buffering=1)
         self._file.writelines(f"{line}\n" for line in self._early)
 
     def _keep(self, line: str) -> None:
         if self._file is None:
             self._early.append(line)
         else:
-            print(line, file=self._file, flush=True)
+            self._file.write(f"{line}\n")  # not print, to which KFP adds its indentation for the time being
 
     def _note(self, record: logging.LogRecord) -> bool:
         """Learns from KFP's own log which task runs, and keeps that log from being printed."""

@@ -8,7 +8,6 @@ import typer
 
 from pipelines.commands.options import ExperimentArgument, SetOption
 from pipelines.commands.outcome import tell
-from settings import RequestError
 
 PLATFORMS = ("kubeflow", "vertex")
 
@@ -36,6 +35,7 @@ def init(
 
     from pipelines import source
     from pipelines.experiment import Name
+    from settings import RequestError
 
     try:
         TypeAdapter(Name).validate_python(name)
@@ -76,6 +76,7 @@ def compile(
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
     from artifacts import write_atomically
     from pipelines.experiment import load
+    from settings import RequestError
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")

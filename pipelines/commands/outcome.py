@@ -7,9 +7,6 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.process import FULL
-from settings import RequestError, WorkError
-
 INTERRUPTED = 130
 
 
@@ -23,17 +20,21 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (RequestError, WorkError) as error:
-            tell(f"error: {error}")
-            raise typer.Exit(error.exit_code) from None
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            tell(f"error: {error}")
-            raise typer.Exit(WorkError.exit_code) from None
         except KeyboardInterrupt:
             tell("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            from pipelines.process import FULL
+            from settings import RequestError, WorkError
+
+            if isinstance(error, RequestError | WorkError):
+                code = error.exit_code
+            elif isinstance(error, OSError) and error.errno in FULL:
+                code = WorkError.exit_code
+            else:
+                raise
+            tell(f"error: {error}")
+            raise typer.Exit(code) from None
 
 
 def tell(text: str) -> None:
@@ -42,7 +43,10 @@ def tell(text: str) -> None:
 
 
 def show_log() -> None:
-    """Shows what the house logs, as plain lines on standard error."""
+    """Shows what the house logs, as plain lines on standard error, and quietens the libraries."""
+    from pipelines.process import quieten
+
+    quieten()
     logger = logging.getLogger("elboflow")
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler())

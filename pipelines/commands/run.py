@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands.options import DEFAULT_WORKSPACE, ExperimentArgument, SetOption, WorkspaceOption
-from settings import RequestError
 
 if TYPE_CHECKING:
     from pipelines.targets.local import Run
@@ -24,11 +24,12 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")] = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
+    from settings import RequestError
+
     if target in COMPILED:
         raise RequestError(f"--target {target}: runs are local; compile it with `elboflow compile … --target {target}`")
     if target not in TARGETS:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(TARGETS)}")
-
     from pipelines.experiment import load
     from pipelines.targets import local
     from pipelines.workspace import open_to_write
@@ -48,7 +49,7 @@ def run(
         print(json.dumps(asdict(done)))
 
 
-def _summarise(done: "Run", workspace: object) -> None:
+def _summarise(done: "Run", workspace: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -68,7 +69,5 @@ def _summarise(done: "Run", workspace: object) -> None:
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    from pathlib import Path
-
     metrics: dict[str, dict[str, float]] = json.loads((Path(done.evaluation) / "metrics.json").read_text())
     return metrics

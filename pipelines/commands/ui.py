@@ -8,7 +8,6 @@ import typer
 
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import tell
-from settings import RequestError, WorkError
 
 HOST = "127.0.0.1"
 
@@ -21,6 +20,7 @@ def ui(
     import socket
 
     from pipelines.workspace import Workspace
+    from settings import RequestError, WorkError
 
     place = Workspace(workspace.resolve())
     if not place.database.is_file():

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.experiment import Experiment
-from pipelines.process import RUN_PROCESS
+from pipelines.process import RUN_PROCESS, quieten
 from pipelines.screen import Screen
 from pipelines.workspace import Workspace
 from settings import WorkError
-
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
-"""Keeps the chatter of libraries out of the steps' logs; what a person sets wins."""
 
 LAST_WORDS = 15
 """Lines of a step's log that are shown when it failed without an error of ours."""
@@ -65,8 +62,7 @@ def run(experiment: Experiment, workspace: Workspace) -> Run:
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    quieten()
     os.environ[RUN_PROCESS] = str(os.getpid())
     with Screen() as screen:
         outputs = _execute(experiment, workspace, screen)

@@ -1,0 +1,52 @@
+"""`elboflow generate` and `reconstruct`: images from a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import DEFAULT_WORKSPACE, ModelArgument, WorkspaceOption
+from pipelines.commands.outcome import show_log
+
+ImagesOption = Annotated[Path, typer.Option(metavar="FILE", help="A .png, a grid; or a .npz, the values.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Fixes the images.")]
+
+
+def generate(
+    model: ModelArgument,
+    output: ImagesOption,
+    n: Annotated[int, typer.Option("--n", help="Number of images.")] = 64,
+    seed: SeedOption = 0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Make new images with a trained model."""
+    from components import use
+
+    show_log()
+    use.generate(_folder(model, workspace), output, n, seed)
+    print(output)
+
+
+def reconstruct(
+    model: ModelArgument,
+    dataset: Annotated[Path, typer.Option(metavar="DIR", help="A dataset folder.")],
+    output: ImagesOption,
+    split: Annotated[str, typer.Option(help="The split to take examples from.")] = "test",
+    n: Annotated[int, typer.Option("--n", help="Number of examples, at most all.")] = 32,
+    seed: SeedOption = 0,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Pass a dataset's examples through a trained model, and show them beside the originals."""
+    from components import use
+
+    show_log()
+    use.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
+    print(output)
+
+
+def _folder(model: str, workspace: Path) -> Path:
+    from components import models
+    from pipelines.workspace import Workspace
+
+    place = Workspace(workspace.resolve())
+    return models.resolve(model, place.runs, place.tracking_uri)
