@@ -20,7 +20,7 @@ import numpy as np
 
 from settings import RequestError
 
-_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKENDS = ("tensorflow", "jax", "torch")  # the names of their packages, too
 
 
 class Steps(Protocol):
@@ -43,10 +43,10 @@ def use(backend: str) -> None:
     Raises:
         RequestError: The backend is not installed, or Keras already runs on another one in this process.
     """
-    if importlib.util.find_spec(_PACKAGES[backend]) is None:
+    if importlib.util.find_spec(backend) is None:
         raise RequestError(
-            f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], or choose one of: "
-            + ", ".join(name for name, package in _PACKAGES.items() if importlib.util.find_spec(package))
+            f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], "
+            f"or choose one of: {', '.join(filter(importlib.util.find_spec, BACKENDS))}"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = backend
