@@ -27,7 +27,7 @@ METRICS, EXAMPLES, REPORT, FIGURES = "metrics.json", "examples.npz", "report.htm
 _SAMPLES_SHOWN = 64
 _RECONSTRUCTIONS_SHOWN = 20
 _UNITS_TRAVERSED = 8
-_TRAVERSAL = np.linspace(-3.0, 3.0, 9)
+_TRAVERSAL = np.linspace(-3.0, 3.0, 7)
 
 
 def evaluate(

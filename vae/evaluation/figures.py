@@ -156,7 +156,7 @@ def _picture(
     picture = images.grid(intensities, columns, gap=gap)
     across = columns * min(0.62, _WIDTH / columns)
     down = across * picture.shape[0] / picture.shape[1]
-    beside, below = 0.25 + 0.075 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
+    beside, below = 0.25 + 0.085 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
     figure = Figure(figsize=(across + beside, down + below), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
@@ -164,10 +164,10 @@ def _picture(
     axes.set_yticks(middles, row_labels)
     if column_labels:
         axes.set_xticks(np.arange(columns) * (width + gap) + gap + (width - 1) / 2, column_labels)
-        axes.set_xlabel(column_title, color=_INK, fontsize=9)
+        axes.set_xlabel(column_title, color=_INK, fontsize=10)
     else:
         axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=_INK)
+    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
     axes.spines[:].set_visible(False)
     return _encoded(figure)
 
