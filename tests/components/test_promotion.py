@@ -1,0 +1,129 @@
+"""The alias `champion` moves only to a model that is better on the same test examples."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components import tracking
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+Written = Callable[..., Any]
+
+
+def champion(tracking_uri: str) -> int:
+    return int(tracking.connect(tracking_uri).get_model_version_by_alias("digits-vae", "champion").version)
+
+
+def test_the_first_version_becomes_the_champion(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    registered = written("first", values).register(tracking_uri)
+    assert (registered.version, registered.promoted) == (1, True)
+    assert registered.reason == "first version: no version of digits-vae was the champion before"
+    assert champion(tracking_uri) == 1
+
+
+def test_a_better_model_becomes_the_champion(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + 0.5).register(tracking_uri)
+    assert registered.promoted
+    assert registered.reason.startswith("better than version 1, the champion: +0.500 nats, 95% interval +0.500 to")
+    assert champion(tracking_uri) == 2
+
+
+def test_a_model_that_may_be_better_by_luck_is_not_promoted(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 5, len(values))
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + noise - noise.mean() + 0.1).register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith("not surely better than version 1, the champion: +0.100 nats, 95% interval -")
+    assert champion(tracking_uri) == 1
+
+
+def test_a_worse_model_is_not_promoted(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values - 0.5).register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith("worse than version 1, the champion: -0.500 nats")
+
+
+def test_each_newcomer_is_compared_with_todays_champion_and_never_with_itself(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    steps = {"first": 0.0, "second": 1.0, "third": 0.75, "fourth": 1.5}
+    reasons = [written(name, values + step).register(tracking_uri).reason for name, step in steps.items()]
+    assert "than version 1, the champion: +1.000 nats" in reasons[1]
+    assert "than version 2, the champion: -0.250 nats" in reasons[2]
+    assert "than version 2, the champion: +0.500 nats" in reasons[3]
+
+
+def test_a_champion_made_by_hand_is_the_one_to_beat(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    written("second", values - 2).register(tracking_uri)
+    tracking.connect(tracking_uri).set_registered_model_alias("digits-vae", "champion", "2")
+    registered = written("third", values - 1).register(tracking_uri)
+    assert registered.promoted
+    assert registered.reason.startswith("better than version 2, the champion: +1.000 nats")
+
+
+def test_the_examples_are_paired_whatever_their_order(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    import artifacts
+
+    written("first", values).register(tracking_uri)
+    run = written("second", values + 0.5)
+    with np.load(run.evaluation / "examples.npz") as columns:
+        np.savez(run.evaluation / "examples.npz", **{name: column[::-1] for name, column in columns.items()})
+    facts = artifacts.load(run.evaluation, "evaluation")
+    artifacts.commit(run.evaluation, "evaluation", facts, facts["files"])
+    assert "+0.500 nats, 95% interval +0.500 to +0.500" in run.register(tracking_uri).reason
+
+
+def test_the_same_weights_are_not_promoted(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run = written("first", values)
+    run.register(tracking_uri)
+    again = written("again", values)
+    shutil.copytree(run.model, again.model, dirs_exist_ok=True)
+    registered = again.register(tracking_uri)
+    assert (registered.version, registered.promoted) == (2, False)
+    assert registered.reason == "has the same weights as version 1, the champion"
+
+
+def test_models_of_different_things_are_not_compared(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + 9, likelihood="categorical").register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith(
+        "cannot be compared with version 1, the champion: it models the likelihood of codes, the champion the "
+        "likelihood of bits (dynamic binarisation); to promote it all the same, set the alias 'champion' to version 2"
+    )
+
+
+def test_models_of_the_same_codes_are_compared_whatever_their_likelihood(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values, likelihood="discretized_logistic").register(tracking_uri)
+    assert written("second", values + 0.5, likelihood="categorical").register(tracking_uri).promoted
+
+
+def test_a_champion_whose_files_are_gone_keeps_the_alias(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    shutil.rmtree(tmp_path / "workspace/mlartifacts/digits/models")
+    registered = written("second", values + 1).register(tracking_uri)
+    assert not registered.promoted
+    assert "cannot be compared with version 1, the champion: MLflow does not have the files" in registered.reason
+
+
+def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values, seed=1).register(tracking_uri)  # other bits: its values do not count
+    registered = written("second", values + 1, seed=0).register(tracking_uri)
+    assert not registered.promoted
+    assert "could not be evaluated" in registered.reason

@@ -1,0 +1,250 @@
+"""What a registration leaves in MLflow, also when it is killed, repeated, or not alone."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import artifacts
+from components import tracking
+from components.datasets import open_images
+from settings import RequestError, WorkError
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+Written = Callable[..., Any]
+
+# A registration in a process of its own; it ends by SIGKILL before the named method of the client, if one is named.
+ALONE = """
+import os, signal, sys
+from pathlib import Path
+dataset, model, evaluation, run, tracking_uri, killed_before = sys.argv[1:]
+from components.config import RegistryConfig
+from components.register import register
+if killed_before:
+    import mlflow
+    setattr(mlflow.MlflowClient, killed_before, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+registered = register(dataset, model, evaluation, RegistryConfig(), {"name": "digits"}, run, tracking_uri)
+frameworks = {"tensorflow", "jax", "torch", "keras", "apache_beam"} & set(sys.modules)
+print(registered.version, sorted(frameworks))
+"""
+
+
+def alone(run: Any, tracking_uri: str, killed_before: str = "") -> "subprocess.Popen[str]":
+    folders = [str(run.dataset), str(run.model), str(run.evaluation)]
+    command = [sys.executable, "-c", ALONE, *folders, run.name, tracking_uri, killed_before]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    from mlflow.artifacts import list_artifacts, load_text
+
+    run = written("night-1", values)
+    registered = run.register(tracking_uri)
+    client = tracking.connect(tracking_uri)
+    recorded = client.get_run(registered.run_id)
+    digest = open_images(run.dataset, "image").manifest.digest
+
+    assert (recorded.info.run_name, recorded.info.status) == ("night-1", "FINISHED")
+    assert client.get_experiment(recorded.info.experiment_id).name == "digits"
+    assert recorded.data.params == {"name": "digits", "seed": "0", "model.latent": "4", "model.encoder.hidden": "[32]"}
+    assert recorded.data.metrics["test/elbo"] == -30
+    assert recorded.data.metrics["test/elbo_low"] == -31
+    assert recorded.data.metrics["test/elbo_high"] == -29
+    curve = client.get_metric_history(registered.run_id, "validation/elbo")
+    assert [(point.step, point.value) for point in curve] == [(1, -40), (2, -30)]
+    assert {d.dataset.name: d.dataset.digest for d in recorded.inputs.dataset_inputs} == {
+        "digits-train": digest[:36],
+        "digits-validation": digest[:36],
+        "digits-test": digest[:36],
+    }
+    evaluation = {file.path for file in list_artifacts(run_id=registered.run_id, artifact_path="evaluation")}
+    assert {"evaluation/report.html", "evaluation/examples.npz", "evaluation/metrics.json"} <= evaluation
+    artifact_uri = recorded.info.artifact_uri
+    assert json.loads(load_text(f"{artifact_uri}/experiment.json"))["model"]["latent"] == 4
+    assert json.loads(load_text(f"{artifact_uri}/dataset.json"))["digest"] == digest
+
+
+def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run = written("night-1", values)
+    registered = run.register(tracking_uri)
+    version = tracking.connect(tracking_uri).get_model_version("digits-vae", "1")
+    assert version.run_id == registered.run_id
+    assert version.tags == {
+        "elboflow.experiment": "digits",
+        "elboflow.run": "night-1",
+        "elboflow.dataset": open_images(run.dataset, "image").manifest.digest,
+        "elboflow.code": "0" * 40,
+        "elboflow.weights": artifacts.sha256(run.model / "model.keras"),
+        "elboflow.promoted": "true",
+        "elboflow.reason": registered.reason,
+    }
+
+
+def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    import mlflow
+
+    run = written("night-1", values)
+    run.register(tracking_uri)
+    model = mlflow.models.get_model_info("models:/digits-vae@champion")
+    (images,) = model.signature.inputs.inputs
+    assert (images.type, images.shape) == (np.dtype("float32"), (-1, 8, 8, 1))
+    assert {param.name: param.default for param in model.signature.params} == {
+        "task": "reconstruct",
+        "samples": 100,
+        "seed": 0,
+    }
+    example = mlflow.models.Model.load("models:/digits-vae@champion").load_input_example()
+    np.testing.assert_array_equal(example, open_images(run.dataset, "image").examples("test").images[:2])
+
+
+def test_nothing_in_mlflow_is_a_pickle(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("night-1", values).register(tracking_uri)
+    files = [path for path in (tmp_path / "workspace/mlartifacts").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".joblib")]
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]  # how every pickle since protocol 2 begins
+
+
+def test_registering_a_run_again_changes_nothing(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run = written("night-1", values)
+    first = run.register(tracking_uri)
+    written("night-2", values + 1).register(tracking_uri)
+    before = everything(tracking_uri)
+    assert run.register(tracking_uri) == first
+    assert everything(tracking_uri) == before
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "log_batch",
+        "log_inputs",
+        "log_artifacts",
+        "create_logged_model",
+        "log_model_artifacts",
+        "finalize_logged_model",
+        "log_outputs",
+        "set_terminated",
+        "set_model_version_tag",
+        "set_registered_model_alias",
+    ],
+)
+def test_a_registration_that_broke_off_goes_on_without_duplicates(
+    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    import mlflow
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run = written("night-1", values)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow.MlflowClient, moment, stop)
+        run.register(tracking_uri)
+    registered = run.register(tracking_uri)
+    assert (registered.version, registered.promoted) == (1, True)
+    assert registered.reason.startswith("first version")
+    found = everything(tracking_uri)
+    assert (found["runs"], found["models"], found["versions"]) == (1, 1, 1)
+    assert len(found["points"]) == len(set(found["points"]))
+
+
+def test_a_killed_registration_goes_on_and_holds_no_lock(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    run = written("night-1", values)
+    process = alone(run, tracking_uri, killed_before="log_model_artifacts")
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert run.register(tracking_uri).version == 1
+    found = everything(tracking_uri)
+    assert (found["runs"], found["models"], found["versions"]) == (1, 1, 1)
+
+
+def test_two_registrations_at_once_make_one_database_and_two_versions_without_a_framework(
+    written: Written, values: np.ndarray, tmp_path: Path
+) -> None:
+    tracking_uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    processes = [alone(written(name, values), tracking_uri) for name in ("night-1", "night-2")]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sorted(output for output, _ in outputs) == ["1 []\n", "2 []\n"]
+    assert everything(tracking_uri)["runs"] == 2
+
+
+def test_a_run_name_belongs_to_one_model(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("night-1", values).register(tracking_uri)
+    other = written("other", values)
+    with pytest.raises(RequestError, match="'night-1' was registered with another model"):
+        type(other)("night-1", other.dataset, other.model, other.evaluation).register(tracking_uri)
+
+
+def test_an_evaluation_of_another_model_is_refused(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run, other = written("night-1", values), written("other", values, likelihood="categorical")
+    mixed = type(run)("mixed", run.dataset, run.model, other.evaluation)
+    with pytest.raises(RequestError, match="is not an evaluation of the model"):
+        mixed.register(tracking_uri)
+
+
+@pytest.mark.parametrize("file", ["model/model.keras", "evaluation/examples.npz"])
+def test_a_damaged_folder_is_not_registered(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, file: str
+) -> None:
+    run = written("night-1", values)
+    damaged = tmp_path / "night-1" / file
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    with pytest.raises(WorkError, match=f"{damaged} is corrupted"):
+        run.register(tracking_uri)
+    assert everything(tracking_uri)["runs"] == 0
+
+
+def test_a_damaged_database_is_named(written: Written, values: np.ndarray, tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(WorkError, match=f"cannot use the MLflow at sqlite:///{database}: .*file is not a database"):
+        written("night-1", values).register(f"sqlite:///{database}")
+
+
+def test_a_database_that_cannot_be_written_is_named(written: Written, values: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match=f"cannot write MLflow's database to {tmp_path}/file/mlflow.db"):
+        written("night-1", values).register(f"sqlite:///{tmp_path}/file/mlflow.db")
+
+
+def test_a_deleted_experiment_is_not_written_to(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run = written("night-1", values)
+    run.register(tracking_uri)
+    client = tracking.connect(tracking_uri)
+    client.delete_experiment(client.get_experiment_by_name("digits").experiment_id)
+    with pytest.raises(RequestError, match="mlflow experiments restore"):
+        written("night-2", values).register(tracking_uri)
+
+
+def everything(tracking_uri: str) -> dict[str, Any]:
+    """How much of each thing an MLflow holds, all points of all curves, and what is written on the versions."""
+    client = tracking.connect(tracking_uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    versions = client.search_model_versions()
+    points = [
+        (run.info.run_id, metric, point.step, point.value)
+        for run in runs
+        for metric in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, metric)
+    ]
+    return {
+        "runs": len(runs),
+        "models": len(client.search_logged_models(experiments)),
+        "versions": len(versions),
+        "points": points,
+        "tags": {version.version: (version.tags, version.aliases) for version in versions},
+    }
