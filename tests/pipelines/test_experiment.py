@@ -1,0 +1,190 @@
+"""Experiments: what is refused before anything runs, and what the person is told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import source
+from pipelines.experiment import Experiment, load
+from settings import RequestError
+
+SHORTEST = "name: mine\ndata: {source: sklearn}\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def written(text: str) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return written
+
+
+def refusal(experiment: str, *assignments: str) -> str:
+    with pytest.raises(RequestError) as caught:
+        load(experiment, assignments)
+    return str(caught.value)
+
+
+def test_two_lines_are_an_experiment(write):
+    experiment = load(write(SHORTEST))
+    assert experiment.registry.model == "mine-vae"
+    assert experiment.training.epochs == 50
+
+
+def test_the_ready_made_experiments_load():
+    assert list(source.ready_made()) == ["digits", "mnist"]
+    assert load("digits").name == "digits"
+    assert load("mnist", ["data.source.path=/data/mnist"]).data.splits["test"] == "source"
+
+
+def test_mnist_without_a_path_says_how_to_give_one():
+    assert "elboflow run mnist --set data.source.path=FOLDER" in refusal("mnist")
+
+
+def test_what_config_prints_is_the_same_experiment(write):
+    experiment = load("digits", ["model.encoder=convolutional"])
+    assert load(write(yaml.safe_dump(experiment.model_dump(mode="json")))) == experiment
+
+
+def test_an_unknown_experiment_comes_with_the_nearest():
+    assert refusal("digit") == (
+        "digit: no such file or experiment; did you mean 'digits'? ready-made experiments: digits, mnist"
+    )
+    assert refusal("some/where.yaml") == "some/where.yaml: no such file; ready-made experiments: digits, mnist"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("training: {epoch: 5}", ":3: training.epoch: unknown key; did you mean 'epochs'? allowed: "),
+        ("model:\n  encoder: mpl", ":4: model.encoder: unknown kind 'mpl'; did you mean 'mlp'? allowed: "),
+        ("model:\n  encoder:\n    kind: mlp\n    hiden: [3]", ":6: model.encoder.hiden: unknown key; did you mean 'hidden'?"),
+        ("training: {epochs: 0}", ":3: training.epochs: 0 is not allowed; must be greater than 0"),
+        ("training: {epochs: many}", ":3: training.epochs: 'many' is not allowed; must be a whole number"),
+        ("training: 5", ":3: training: 5 is not allowed; must be a section with the keys backend, epochs"),
+        ("seed: -1", ":3: seed: -1 is not allowed; must be greater than or equal to 0"),
+        ("registry: {confidence: 2}", ":3: registry.confidence: 2 is not allowed; must be less than 1"),
+        ("model: {input: label}", ":3: model.input: 'label' is a category; the model models an image: image"),
+        ("model: {input: pixels}", ":3: model.input: 'pixels' is no feature of the data; the model models an image: image"),
+        ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: kubeflow, vertex"),
+        ("targets: {vertex: {image: a, tracking_uri: 'https://m', root: s3://b}}", ":3: targets.vertex.root: 's3://b' is"),
+        ("name: again", ":3: name is given twice, here and on line 1"),
+        ("training: [", ":4: not valid YAML: "),
+        ("training: !!python/object:os.system {}", ":3: not valid YAML: could not determine a constructor"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_file_line_key_and_what_is_allowed(write, text: str, told: str):
+    path = write(SHORTEST + text + "\n")
+    assert refusal(path).startswith(path + told)
+
+
+def test_a_name_that_no_cluster_would_take_is_refused(write):
+    for name in ("My Digits", "-x", "x" * 51, "9lives", "x-"):
+        assert "name: " in refusal(write(f"name: '{name}'\ndata: {{source: sklearn}}\n"))
+
+
+def test_an_absent_name_and_absent_data_are_both_told(write):
+    told = refusal(write("seed: 1\n"))
+    assert "name: missing; it must be given" in told
+    assert "data: missing; it must be given" in told
+
+
+def test_a_file_that_is_no_section_is_refused(write):
+    assert "an experiment is a section of keys and values" in refusal(write("- digits\n"))
+    assert "name: missing" in refusal(write(""))
+
+
+def test_bernoulli_pixels_that_are_not_binary_and_stay_so_are_refused():
+    assert (
+        "model.likelihood.binarize: 'none' says that the data are 0 and 1 already, but data.features.image has 17 "
+        in (refusal("digits", "model.likelihood.binarize=none"))
+    )
+
+
+def test_every_split_that_a_later_step_needs_must_be_there():
+    told = refusal("digits", "data.splits={train: 0.9, test: 0.1}")
+    assert "data.splits: needs `validation` (for early stopping) besides what it has: train, test" in told
+
+
+def test_a_mistake_on_the_command_line_is_placed_there():
+    assert refusal("digits", "training.epoch=5").startswith(
+        "--set training.epoch=5: training.epoch: unknown key; did you mean 'epochs'?"
+    )
+
+
+def test_all_mistakes_are_told_at_once():
+    assert len(refusal("digits", "training.epoch=5", "model.latent=0", "seed=x").splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("assignment", "where", "value"),
+    [
+        ("training.epochs=5", ("training", "epochs"), 5),
+        ("training.learning_rate.initial=1e-2", ("training", "learning_rate", "initial"), 0.01),
+        ("model.encoder=convolutional", ("model", "encoder", "kind"), "convolutional"),
+        ("model.encoder.hidden=[64]", ("model", "encoder", "hidden"), [64]),
+        ("model.encoder.hidden.1=7", ("model", "encoder", "hidden"), [256, 7]),
+        ("model.objective={kind: beta, beta: 2}", ("model", "objective", "beta"), 2.0),
+        ("training.early_stopping=null", ("training", "early_stopping"), None),
+        ("evaluation.bound_samples=7", ("evaluation", "bound_samples"), 7),
+        ("registry.model=other", ("registry", "model"), "other"),
+    ],
+)
+@pytest.mark.parametrize("base", ["digits", "shortest", "short forms"])
+def test_set_reaches_a_value_whether_the_file_gives_it_in_full_in_short_or_not_at_all(
+    write, base: str, assignment: str, where: tuple[str, ...], value: object
+):
+    short = "model: {encoder: mlp, objective: elbo}\ntraining: {learning_rate: cosine, early_stopping: null}\n"
+    path = {"digits": "digits", "shortest": SHORTEST, "short forms": SHORTEST + short}[base]
+    found = load(path if path == "digits" else write(path), [assignment]).model_dump(mode="json")
+    for key in where:
+        found = found[key]
+    assert found == value
+
+
+def test_a_value_set_below_a_default_keeps_the_rest_of_that_default(write):
+    rate = load(write(SHORTEST), ["training.learning_rate.initial=0.5"]).training.learning_rate
+    assert rate == Experiment.model_fields["training"].default.learning_rate.model_copy(update={"initial": 0.5})
+
+
+def test_of_two_settings_of_one_value_the_last_one_holds():
+    assert load("digits", ["training.epochs=5", "training.epochs=6"]).training.epochs == 6
+
+
+@pytest.mark.parametrize("assignment", ["training.epochs", "=5", "training..epochs=5", ".=5"])
+def test_an_assignment_without_a_key_and_a_value_is_refused(assignment: str):
+    assert refusal("digits", assignment) == f"--set {assignment}: expected KEY=VALUE, such as training.epochs=5"
+
+
+def test_an_assignment_through_a_value_that_has_no_keys_is_refused():
+    assert (
+        refusal("digits", "training.epochs.x=4")
+        == "--set training.epochs.x=4: training.epochs is 50, which has no keys"
+    )
+    assert "and has the places 0 to 1" in refusal("digits", "model.encoder.hidden.5=4")
+    assert "is not a YAML value" in refusal("digits", "training.epochs=[")
+
+
+@given(st.text(max_size=40))
+def test_any_text_as_an_assignment_is_taken_or_refused_with_words(text: str):
+    try:
+        load("digits", [text])
+    except RequestError as error:
+        assert str(error)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                        st.sampled_from(["name", "data", "source", "kind", "features", "image", "model", "encoder", "x"]),
+                        inner, max_size=4), max_leaves=12))  # fmt: skip
+def test_any_yaml_as_a_section_is_taken_or_refused_with_words(value: object):
+    for key in ("data", "model", "training", "registry", "targets"):
+        try:
+            load("digits", [f"{key}={yaml.safe_dump(value)}"])
+        except RequestError as error:
+            assert str(error)
