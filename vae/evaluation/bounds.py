@@ -12,9 +12,8 @@ from vae.data import Examples
 from vae.distributions import Tensor
 from vae.model import VAE
 
-# Numbers that one compiled call may make of its samples (the decoder's outputs): 16 MB of float32. A call stays near
-# the processor's cache (measured on MNIST: four times of it are 1.7 times slower, a quarter is no faster), and a
-# categorical likelihood's logits fit in memory.
+# Numbers that one compiled call may make of its samples (the decoder's outputs): 16 MB of float32, so that also the
+# logits of a categorical likelihood fit in memory. On MNIST, a quarter and four times of it are about as fast.
 _OUTPUTS_PER_CALL = 2**22
 # Noise held for one batch: 256 MB of float32, reached beyond some 40,000 samples of 16 dimensions for 100 examples.
 _NOISE_PER_BATCH = 2**26
