@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -34,11 +34,15 @@ def publish(figures: Sequence[Figure], json_path: Path | None) -> None:
         rows.append((figure.name, _number(figure.value), figure.unit, target, met))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
-        cells = [cell.rjust(width) if column == 1 else cell.ljust(width) for column, (cell, width) in
-                 enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(width) if column == 1 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(cells).rstrip())
     if json_path:
-        entries = [{key: value for key, value in asdict(f).items() if key != "at_most"} | {"met": f.met} for f in figures]
+        entries = [
+            {"name": f.name, "value": f.value, "unit": f.unit, "target": f.target, "met": f.met} for f in figures
+        ]
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(entries, indent=2) + "\n")
 

@@ -4,8 +4,9 @@ Beam takes seconds to import, so it is imported only for a URI.
 """
 
 import hashlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 from settings import RequestError
 
@@ -15,14 +16,14 @@ def is_uri(path: str) -> bool:
     return "://" in path
 
 
-def open_to_read(path: str) -> BinaryIO:
+def open_to_read(path: str) -> BufferedReader:
     """Opens a file for reading bytes, as they are (no decompression)."""
     if not is_uri(path):
         return open(Path(path).expanduser(), "rb")
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return cast(BufferedReader, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
 
 
 def exists(path: str) -> bool:

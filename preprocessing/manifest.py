@@ -18,7 +18,7 @@ from preprocessing.records import Schema
 from preprocessing.summary import Summary
 from settings import Settings, WorkError
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 NAME = "dataset.json"
 
 
@@ -100,7 +100,7 @@ class Manifest(Settings):
         return self.model_dump_json(indent=1) + "\n"
 
     @property
-    def schema(self) -> Schema:
+    def record_schema(self) -> Schema:
         """What each record of the dataset holds."""
         images = {name: math.prod(f.shape) for name, f in self.features.items() if isinstance(f, Image)}
         return Schema(images, (*(name for name in self.features if name not in images), KEY))

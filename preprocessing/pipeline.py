@@ -8,6 +8,7 @@ together; sorting them by key makes the shard the same whoever read what first, 
 graph is a single example: Beam's cost per element would be thirty times the work.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -15,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from pydantic import ValidationError
 
 from preprocessing import files, folder, manifest
 from preprocessing.config import HELD_OUT, DataConfig
 from preprocessing.manifest import Manifest, Shard, SourceRecord
-from preprocessing.sources import Raw, Unit, check, open_source
+from preprocessing.sources import Unit, check, open_source
 from preprocessing.summary import Summary, total
 from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard, write
 from settings import WorkError
@@ -88,7 +88,7 @@ def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
     """Adds the graph to a pipeline. It leaves the shards and SUMMARY in the plan's folder."""
     read = (
         pipeline
-        | "work units" >> beam.Create(units, reshuffle=plan.config.workers > 1)
+        | "work units" >> beam.Create(units, reshuffle=len(units) > 1 and plan.config.workers > 1)
         | "read and encode" >> beam.ParDo(ReadAndEncode(plan)).with_outputs(PROBLEMS, main="records")
     )
     written = read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
@@ -96,8 +96,13 @@ def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
         [written, read[PROBLEMS]]
         | "what was done" >> beam.Flatten()
         | "summary" >> beam.CombineGlobally(total).without_defaults()
-        | "write the summary" >> beam.Map(lambda content: write(files.join(plan.folder, SUMMARY), content))
+        | "write the summary" >> beam.Map(_leave, files.join(plan.folder, SUMMARY))
     )
+
+
+def _leave(content: bytes, path: str) -> None:
+    with contextlib.suppress(WorkError):  # an exception would reach a person as Beam's own; `_run` misses the file
+        write(path, content)
 
 
 def _run(plan: Plan, units: list[Unit]) -> Summary:
@@ -106,13 +111,16 @@ def _run(plan: Plan, units: list[Unit]) -> Summary:
     options = PipelineOptions(
         ["--no_pipeline_type_check"],
         direct_num_workers=workers,
-        direct_running_mode="in_memory" if workers == 1 else "multi_processing",
+        direct_running_mode="in_memory" if workers == 1 else "multi_threading",
     )
     # Beam's default runner would first look for Prism, a Go binary to download.
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         graph(pipeline, plan, units)
-    with files.open_to_read(files.join(plan.folder, SUMMARY)) as file:
-        summary = Summary.model_validate_json(file.read())
+    try:
+        with files.open_to_read(files.join(plan.folder, SUMMARY)) as file:
+            summary = Summary.model_validate_json(file.read())
+    except (OSError, ValidationError):
+        raise WorkError(f"could not write {plan.folder}/{SUMMARY}: is the disk full?") from None
     if summary.problems:
         first, *more = sorted(set(summary.problems))
         raise WorkError(first + (f" (and {len(more):,} more such problems)" if more else ""))
@@ -132,7 +140,7 @@ def _shards(config: DataConfig, units: list[Unit], source: str) -> dict[str, int
 
 
 def _check_splits(config: DataConfig, summary: Summary) -> None:
-    counts = {split: 0 for split in config.splits}
+    counts = dict.fromkeys(config.splits, 0)
     for shard in summary.shards:
         counts[shard.split] += shard.examples
     for split, count in counts.items():

@@ -11,7 +11,7 @@ def quantise(batch: Batch, config: DataConfig) -> dict[str, np.ndarray]:
     """Checks a batch of raw examples and turns it into what records hold.
 
     Returns:
-        For each image feature its codes, uint8 [examples, height · width · channels]; for each category int64 [examples].
+        uint8 [examples, height · width · channels] for each image feature; int64 [examples] for each category.
 
     Raises:
         WorkError: A value is unfit; it names the place, the example, the value and what is allowed.

@@ -77,7 +77,7 @@ class Dataset:
 
     def _decode(self, shard: Shard, verify: bool) -> Arrays:
         content = np.frombuffer(read_shard(self.folder, shard, verify), np.uint8)
-        return records.decode(self.manifest.schema, content, files.join(self.folder, shard.name))
+        return records.decode(self.manifest.record_schema, content, files.join(self.folder, shard.name))
 
     def _read_once(self, split: str) -> Arrays:
         if split not in self._splits:

@@ -11,7 +11,6 @@ Sources: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{exa
 """
 
 from collections.abc import Iterator, Mapping
-
 from dataclasses import dataclass
 
 import google_crc32c
@@ -196,19 +195,19 @@ def _crcs(matrix: np.ndarray) -> np.ndarray:
 
 
 def _frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where each record starts and how long it is, both int64 [records],"""
+    """Returns where each record starts and how long it is, both int64 [records]."""
     total, overhead = len(content), HEADER + FOOTER
     first = int.from_bytes(content[:8].tobytes(), "little") + overhead
     if total and total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
         lengths = np.full(total // first, first, np.int64)
         starts = np.cumsum(lengths) - lengths
     else:
-        found, at, view = [], 0, memoryview(content)
+        found, at, view = [], 0, content.data
         while at < total:
             found.append(at)
             at += int.from_bytes(view[at : at + 8], "little") + overhead
         if at != total:
-            raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it would end at byte {at:,} of {total:,}")
+            raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it ends at byte {at:,} of {total:,}")
         starts = np.array(found, np.int64)
         lengths = np.diff(starts, append=total)
     return starts, lengths
@@ -225,7 +224,7 @@ def _check(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
     """Checks rows of content and its masked CRC."""
     wrong = (_crcs(matrix[:, :-FOOTER]) != matrix[:, -FOOTER:]).any(axis=1)
     if wrong.any():
-        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit its content")
+        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit")
 
 
 def _parse(

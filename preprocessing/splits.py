@@ -25,9 +25,7 @@ def keys(images: Sequence[np.ndarray]) -> np.ndarray:
     rows = images[0] if len(images) == 1 else np.concatenate(images, axis=1)
     content, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
     blake2b = hashlib.blake2b
-    hashes = b"".join(
-        [blake2b(content[at : at + size], digest_size=8).digest() for at in range(0, len(content), size)]
-    )
+    hashes = b"".join([blake2b(content[at : at + size], digest_size=8).digest() for at in range(0, len(content), size)])
     low = np.frombuffer(hashes, "<u8") & (_TOP_BIT - np.uint64(1))
     return (low | _TOP_BIT).astype(np.int64)
 

@@ -7,8 +7,9 @@ an engine would retry an exception, and wrap it until nobody can read it. Anythi
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -19,7 +20,7 @@ from apache_beam.pvalue import TaggedOutput
 from preprocessing import files, records, splits
 from preprocessing.config import HELD_OUT, KEY, DataConfig
 from preprocessing.quantise import quantise
-from preprocessing.sources import Raw, Unit
+from preprocessing.sources import Batch, Raw, Unit
 from preprocessing.summary import Moments, Summary, WrittenShard
 from settings import WorkError
 
@@ -27,7 +28,7 @@ LEAKED = "the same image is in the held-out part"
 PROBLEMS = "problems"
 
 Encoded = tuple[bytes, bytes, str, int]  # keys and lengths as int64; a file, and where in it the records begin
-Problem = TaggedOutput[Literal["problems"], bytes]
+Output: TypeAlias = tuple[int, Encoded] | TaggedOutput[Literal["problems"], bytes]
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ class ReadAndEncode(beam.DoFn):
     def __init__(self, plan: Plan):
         self.plan = plan
 
-    def process(self, unit: Unit) -> Iterator[tuple[int, Encoded] | Problem]:
+    def process(self, unit: Unit) -> Iterator[Output]:
         """Yields the records of a unit."""
         try:
-            for batch in self.plan.raw.read(unit):
+            for batch in _ahead(self.plan.raw.read(unit)):
                 columns = quantise(batch, self.plan.config)
                 keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
                 if unit.held_out and self.plan.own_split:
@@ -97,7 +98,7 @@ class ReadAndEncode(beam.DoFn):
         encoded = records.encode(self.plan.schema, {name: values[order] for name, values in columns.items()})
         # Only keys travel through Beam. Its in-process runner keeps what it groups in memory, and copies it six times.
         path = files.join(self.plan.folder, f"batch-{uuid.uuid4().hex}")
-        write(path, encoded.data)
+        write(path, encoded.data.data)
         keys, starts = columns[KEY][order], np.cumsum(encoded.lengths) - encoded.lengths
         for destination, rows in _groups(destinations[order]):
             yield destination, (keys[rows].tobytes(), encoded.lengths[rows].tobytes(), path, int(starts[rows.start]))
@@ -135,7 +136,7 @@ class WriteShard(beam.DoFn):
         path = files.join(self.plan.folder, f"{split}-{number:05d}")
         try:
             content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
-            write(path, content)
+            write(path, content.data)
         except WorkError as error:
             yield _json(Summary(problems=[str(error)]))
             return
@@ -146,7 +147,7 @@ class WriteShard(beam.DoFn):
             name=path,
             examples=len(columns[KEY]),
             bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=hashlib.sha256(content.data).hexdigest(),
             classes={name: _count(columns[name]) for name in self.plan.config.categories},
         )
         images = self.plan.config.images if split == "train" else {}
@@ -154,7 +155,16 @@ class WriteShard(beam.DoFn):
         yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
 
 
-def write(path: str, content: np.ndarray | bytes) -> None:
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yields the batches while the next one is being read: inflating leaves Python to other threads."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
+def write(path: str, content: memoryview | bytes) -> None:
     """Writes a new file.
 
     Raises:
@@ -162,19 +172,21 @@ def write(path: str, content: np.ndarray | bytes) -> None:
     """
     try:
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(memoryview(content))
+            file.write(content)
     except (OSError, BeamIOError) as error:
         raise WorkError(f"could not write {path}: {error}") from None
 
 
 def _fetched(found: list[Encoded]) -> np.ndarray:
     """Returns the records that these elements point to, one after the other, uint8 [bytes]."""
-    pieces = []
-    for _, lengths, path, start in found:
+    sizes = [int(np.frombuffer(lengths, np.int64).sum()) for _, lengths, _, _ in found]
+    content = np.empty(sum(sizes), np.uint8)
+    at = 0
+    for (_, _, path, start), size in zip(found, sizes, strict=True):
         with files.open_to_read(path) as file:
             file.seek(start)
-            pieces.append(file.read(int(np.frombuffer(lengths, np.int64).sum())))
-    return np.frombuffer(b"".join(pieces), np.uint8)
+            at += file.readinto(content[at : at + size].data)
+    return content
 
 
 def _groups(ordered: np.ndarray) -> Iterator[tuple[int, slice]]:
@@ -193,7 +205,7 @@ def _sorted(unsorted: records.Records, keys: np.ndarray, rows: np.ndarray) -> re
     order = rows[np.argsort(keys[rows], kind="stable")]
     result = unsorted.reordered(order)
     ordered = keys[order]
-    if not (twins := ordered[1:] == ordered[:-1]).any():
+    if not (ordered[1:] == ordered[:-1]).any():
         return result
     ends = np.cumsum(result.lengths)
     content = [result.data[end - length : end].tobytes() for end, length in zip(ends, result.lengths, strict=True)]

@@ -4,7 +4,6 @@ Python's own `gzip` feeds zlib 8 KiB at a time and takes 1.5 times as long.
 """
 
 import zlib
-from types import TracebackType
 from typing import BinaryIO
 
 from settings import WorkError
@@ -54,8 +53,6 @@ class Gunzip:
             except zlib.error as error:
                 raise WorkError(f"{self._place} is corrupted: {error}") from None
 
-    def __enter__(self) -> "Gunzip":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         self._file.close()

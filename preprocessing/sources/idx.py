@@ -4,9 +4,8 @@ A file is a header, 0 0 TYPE DIMENSIONS and then each dimension as a big-endian 
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from math import prod
 from pathlib import PurePath
@@ -75,7 +74,7 @@ class Idx:
         with ExitStack() as stack:
             columns = {}
             for feature, path in self._part(unit.held_out).items():
-                stream = stack.enter_context(_open(path))
+                stream = stack.enter_context(closing(_open(path)))
                 dtype, shape = _header(stream, path)
                 columns[feature] = Column(path, stream, dtype, shape[1:])
                 if not isinstance(stream, Gunzip):
@@ -94,7 +93,7 @@ class Idx:
             return []
         counts, row_bytes, is_plain = {}, 0, True
         for path in part.values():
-            with _open(path) as stream:
+            with closing(_open(path)) as stream:
                 dtype, shape = _header(stream, path)
                 if isinstance(stream, Gunzip):
                     is_plain = False

@@ -99,7 +99,7 @@ class Npz:
         except ValueError as error:
             raise WorkError(f"{place} is not a NumPy array: {error}") from None
         if dtype.hasobject:
-            raise WorkError(f"{place} holds Python objects ({dtype}); they could run code when read: save plain numbers")
+            raise WorkError(f"{place} holds Python objects ({dtype}), which could run code when read; save numbers")
         if not shape:
             raise WorkError(f"{place} is a single value; an array with the examples along its first axis is expected")
         if is_fortran and prod(shape[1:]) > 1:

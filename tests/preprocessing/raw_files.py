@@ -20,7 +20,9 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def mnist_folder(folder: Path, images: np.ndarray, labels: np.ndarray, part: str = "train", packed: bool = False) -> Path:
+def mnist_folder(
+    folder: Path, images: np.ndarray, labels: np.ndarray, part: str = "train", packed: bool = False
+) -> Path:
     """Writes a part of a folder in MNIST's layout."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):

@@ -44,8 +44,8 @@ def test_a_missing_held_out_part_is_found_before_anything_runs(tmp_path):
         (lambda content: content[:-100], "truncated"),
         (lambda content: content[:6], "truncated"),
         (lambda content: content + b"12", "too long|more bytes than its header"),
-        (lambda content: b"PNG!" + content[4:], "is not an idx file: it begins with 50 4e 47 21"),
-        (lambda content: b"", "is not an idx file: it begins with nothing"),
+        (lambda content: b"PNG!" + content[4:], "not an idx file: it begins with 50 4e 47 21"),
+        (lambda content: b"", "not an idx file: it begins with nothing"),
     ],
     ids=["truncated", "truncated in its header", "too long", "another format", "empty"],
 )
@@ -54,7 +54,9 @@ def test_a_damaged_idx_file_is_named(tmp_path, damage, match, packed):
     path = folder / (FILES[0] + (".gz" if packed else ""))
     content = damage(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
     path.write_bytes(gzip.compress(content) if packed else content)
-    refused(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", f"{path.name} .*({match})|{path.name} {match}")
+    refused(
+        config({"kind": "idx", "path": str(folder)}), tmp_path / "out", f"{path.name} .*({match})|{path.name} {match}"
+    )
 
 
 @pytest.mark.parametrize("where", [30, -6, 500])
@@ -175,7 +177,7 @@ def test_an_array_that_the_npz_has_not_is_named_with_those_it_has(tmp_path):
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     folder = mnist_folder(tmp_path / "raw", *examples(20))
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(RequestError, match="cannot write the dataset to .*file"):
+    with pytest.raises(RequestError, match=r"cannot write the dataset to .*file"):
         preprocess(config({"kind": "idx", "path": str(folder)}), tmp_path / "file")
 
 

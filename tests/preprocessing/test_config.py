@@ -40,14 +40,20 @@ def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
         ({"source": {"kind": "npz", "path": "a.npz"}}, "give at least one image feature"),
         ({"source": {"kind": "npz", "path": "a", "arrays": {"x": "y"}}, "features": {"image": IMAGE}}, r"\['x'\]"),
         ({"source": "sklearn", "features": {"picture": IMAGE}}, "has no 'picture'; it has"),
-        ({"source": "sklearn", "features": {"image": "category", "label": IMAGE}}, "'image' is of kind image, not category"),
+        (
+            {"source": "sklearn", "features": {"image": "category", "label": IMAGE}},
+            "is of kind image, not category",
+        ),
         ({"source": "sklearn", "features": {"label": "category"}}, "at least one must be of kind image"),
         ({"source": "sklearn", "features": {"image": {**IMAGE, "range": [16, 0]}}}, "low < high"),
         ({"source": "sklearn", "splits": {"train": 0.5, "test": 0.2}}, "sum to 0.7"),
         ({"source": "sklearn", "splits": {"test": 1}}, "must give `train` a fraction"),
         ({"source": "sklearn", "splits": {"train": 1.0, "test": 0}}, "a fraction in"),
         ({"source": "sklearn", "splits": {"train": 1, "test": "source"}}, "no held-out part"),
-        ({"source": {"kind": "idx", "path": "a"}, "splits": {"train": 1, "a": "source", "b": "source"}}, "only one split"),
+        (
+            {"source": {"kind": "idx", "path": "a"}, "splits": {"train": 1, "a": "source", "b": "source"}},
+            "only one split",
+        ),
         ({"source": "sklearn", "shard": 3}, "shard"),
     ],
 )

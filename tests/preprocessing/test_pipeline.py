@@ -49,7 +49,9 @@ def test_every_example_is_in_one_split_with_its_label(raw, tmp_path):
     for split in ("train", "validation", "test"):
         arrays = dataset.read(split)
         assert len(arrays["label"]) == made.counts[split] == sum(shard.examples for shard in made.shards[split])
-        assert made.categories["label"][split] == dict(zip(*np.unique(arrays["label"], return_counts=True), strict=True))
+        assert made.categories["label"][split] == dict(
+            zip(*np.unique(arrays["label"], return_counts=True), strict=True)
+        )
         assert np.array_equal(arrays["key"], keys([arrays["image"].reshape(len(arrays["image"]), -1)]))
         found |= {image.tobytes(): label for image, label in zip(arrays["image"], arrays["label"], strict=True)}
     assert found == expected
@@ -81,7 +83,9 @@ def test_the_way_the_same_examples_are_stored_is_no_matter_to_the_shards(raw, tm
     np.savez_compressed(tmp_path / "raw.npz", x=images.astype(np.float32)[..., None], y=labels.astype(np.int64))
     npz = {"kind": "npz", "path": str(tmp_path / "raw.npz"), "arrays": {"image": "x", "label": "y"}}
     preprocess(settings, tmp_path / "a")
-    preprocess(settings.model_copy(update={"source": config({"kind": "idx", "path": str(backwards)}).source}), tmp_path / "b")
+    preprocess(
+        settings.model_copy(update={"source": config({"kind": "idx", "path": str(backwards)}).source}), tmp_path / "b"
+    )
     preprocess(settings.model_copy(update={"source": config(npz).source}), tmp_path / "c")
     shards = [{n: s for n, s in contents(tmp_path / x).items() if n != "dataset.json"} for x in "abc"]
     assert shards[0] == shards[1] == shards[2]
@@ -137,7 +141,9 @@ def test_images_are_quantised_to_the_levels_of_the_config(tmp_path):
     values = np.linspace(-1, 1, 200 * 36).reshape(200, 6, 6, 1)
     np.savez(tmp_path / "raw.npz", image=values)
     features = {"image": {"kind": "image", "shape": [6, 6, 1], "range": [-1, 1], "levels": 256}}
-    settings = DataConfig.model_validate({"source": {"kind": "npz", "path": str(tmp_path / "raw.npz")}, "features": features})
+    settings = DataConfig.model_validate(
+        {"source": {"kind": "npz", "path": str(tmp_path / "raw.npz")}, "features": features}
+    )
     preprocess(settings, tmp_path / "out")
     codes = np.concatenate([open_dataset(tmp_path / "out").read(split)["image"] for split in settings.splits])
     assert (codes.min(), codes.max()) == (0, 255)
@@ -184,7 +190,9 @@ def test_fewer_shards_leave_no_stale_ones(raw, tmp_path):
     preprocess(settings, tmp_path / "out")
     one = settings.model_copy(update={"shards": settings.shards.model_copy(update={"megabytes": 16.0})})
     preprocess(one, tmp_path / "out")
-    assert [name for name in contents(tmp_path / "out") if name.startswith("train")] == ["train-00000-of-00001.tfrecord"]
+    assert [name for name in contents(tmp_path / "out") if name.startswith("train")] == [
+        "train-00000-of-00001.tfrecord"
+    ]
 
 
 def test_two_identical_runs_at_once_both_end_well(raw, tmp_path):
@@ -199,7 +207,8 @@ def test_two_identical_runs_at_once_both_end_well(raw, tmp_path):
 def started(settings, output, limit=None):
     """Starts a preprocessing in a process of its own, where files may grow to `limit` bytes."""
     code = (
-        "import sys, resource; from preprocessing.config import DataConfig; from preprocessing.pipeline import preprocess;"
+        "import sys, resource; from preprocessing.config import DataConfig;"
+        "from preprocessing.pipeline import preprocess;"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit or -1}, -1));"
         "preprocess(DataConfig.model_validate_json(sys.argv[1]), sys.argv[2])"
     )

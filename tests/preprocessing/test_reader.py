@@ -40,7 +40,7 @@ def test_batches_keep_features_together_and_only_the_last_is_smaller(digits):
 
 def test_a_missing_shard_is_named(copy):
     (copy / "train-00001-of-00003.tfrecord").unlink()
-    with pytest.raises(WorkError, match="train-00001-of-00003.tfrecord is missing"):
+    with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord is missing"):
         open_dataset(copy).read("train")
     assert len(open_dataset(copy).read("test")["label"])
 
@@ -57,7 +57,7 @@ def test_a_corrupted_shard_is_named_even_without_its_checksum(copy):
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(WorkError, match="train-00001-of-00003.tfrecord is corrupted: its SHA-256 is"):
+    with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord is corrupted: its SHA-256 is"):
         open_dataset(copy).read("train")
     with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord: record \d+ is corrupted: its CRC-32C"):
         open_dataset(copy).read("train", verify=False)
