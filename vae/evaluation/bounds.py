@@ -1,5 +1,6 @@
 """What each example's log-likelihood is at least: the ELBO and the importance-weighted bound."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -69,9 +70,10 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     """
     examples.check(model.spec, "test")
     outputs = model.spec.dimensions * model.likelihood.parameters
-    batch = max(
-        1, min(batch_size, len(examples), _NOISE_PER_BATCH // (samples * model.latent), _OUTPUTS_PER_CALL // outputs)
-    )
+    # A power of two for fewer examples than a batch: a server asked for 1, 2, 3 … compiles a handful of programs.
+    few = 1 << (len(examples) - 1).bit_length()
+    in_memory = max(1, min(_NOISE_PER_BATCH // (samples * model.latent), _OUTPUTS_PER_CALL // outputs))
+    batch = min(batch_size, few, in_memory)
     calls = -(-samples // max(1, _OUTPUTS_PER_CALL // (batch * outputs)))
     program = _program(model)
     parts = [
@@ -84,6 +86,7 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     return result
 
 
+@functools.lru_cache(maxsize=1)  # compiling takes a second: whoever judges one model again and again pays it once
 def _program(model: VAE) -> Callable[..., tuple[np.ndarray, ...]]:
     def of_samples(codes: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, ...]:
         x = model.prepare(codes, uniform)

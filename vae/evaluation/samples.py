@@ -1,5 +1,6 @@
 """Images out of a trained model: from the prior, of given examples, and along single latent units."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -46,13 +47,18 @@ def reconstruct(model: VAE, examples: Examples, seed: int) -> np.ndarray:
     """
     examples.check(model.spec, "test")
 
-    def through(codes: Tensor, uniform: Tensor) -> Tensor:
-        return model.call(model.prepare(codes, uniform))
-
-    program = compiled(model, through)
+    program = _reconstruction(model)
     uniform = noise.uniform(seed, examples.keys, model.spec.shape)
     parts = zip(_filled(examples.images), _filled(uniform), strict=True)
     return np.concatenate([program(codes, bits)[:count] for (codes, count), (bits, _) in parts])
+
+
+@functools.lru_cache(maxsize=1)  # a server compiles once
+def _reconstruction(model: VAE) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def through(codes: Tensor, uniform: Tensor) -> Tensor:
+        return model.call(model.prepare(codes, uniform))
+
+    return compiled(model, through)
 
 
 def traverse(decode: Decoder, start: np.ndarray, units: np.ndarray, values: np.ndarray) -> np.ndarray:
