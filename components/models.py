@@ -71,7 +71,7 @@ def _registered(client: "MlflowClient", model: str, rest: str) -> Path:
         name, _, version = rest.rpartition("/")
     if not name or not (alias or version):
         raise RequestError(f"{model!r} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
-    found = {registered.name: registered for registered in client.search_registered_models()}
+    found = {model.name: model for model in client.search_registered_models()}
     if name not in found:
         _absent(f"there is no registered model {name!r}", name, sorted(found))
     aliases = {alias: str(number) for alias, number in found[name].aliases.items()}
@@ -82,7 +82,7 @@ def _registered(client: "MlflowClient", model: str, rest: str) -> Path:
     versions = {str(v.version) for v in client.search_model_versions(f"name = {tracking.quoted(name)}")}
     if version not in versions:
         _absent(f"{name} has no version {version!r}", str(version), sorted(versions, key=int))
-    return registered.folder_in(client, f"models:/{name}/{version}")
+    return registered.model_folder(f"models:/{name}/{version}")
 
 
 def _of_run(client: "MlflowClient", run_id: str) -> Path:
@@ -95,7 +95,7 @@ def _of_run(client: "MlflowClient", run_id: str) -> Path:
     models = run.outputs.model_outputs if run.outputs else []
     if not models:
         raise RequestError(f"the MLflow run {run_id!r} ({run.info.run_name}) holds no model")
-    return registered.folder_in(client, f"models:/{models[-1].model_id}")
+    return registered.model_folder(f"models:/{models[-1].model_id}")
 
 
 def _absent(what: str, word: str, there: Sequence[str]) -> NoReturn:

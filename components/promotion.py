@@ -7,6 +7,7 @@ split. (Comparing a model with itself is the bug to fear here: a file of the new
 """
 
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,8 @@ def decide(
         raise ValueError(f"version {newcomer.version} of {newcomer.name} would be compared with itself")
     rival = f"version {champion.version}, the {CHAMPION}"
     try:
-        comparison = _compared(client, champion, finished, confidence)
+        with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+            comparison = _compared(client, champion, finished, confidence, Path(temporary))
     except NotComparableError as difference:
         return Decision(
             False,
@@ -91,14 +93,13 @@ def decide(
 
 
 def _compared(
-    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, confidence: float
+    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, confidence: float, temporary: Path
 ) -> bootstrap.Comparison:
     try:
-        path = registered.model_folder(client, champion)
-        rival = folder.load(path)
+        rival = folder.load(registered.model_folder(f"models:/{champion.name}/{champion.version}", temporary))
     except (RequestError, WorkError) as error:
         raise NotComparableError(str(error)) from error
-    if history.weights(path) == finished.weights:
+    if history.weights(rival.path) == finished.weights:
         raise SameWeightsError
     for what, ours, theirs in zip(
         ("images of shape", "levels of intensity", "the likelihood of"),
@@ -109,7 +110,10 @@ def _compared(
         if ours != theirs:
             raise NotComparableError(f"it models {what} {ours}, the champion {what} {theirs}")
     newcomer = judge.read(finished.evaluation / "examples.npz")
-    values = _champions(client, champion, path, finished, newcomer)
+    values = _champions_before(client, champion, finished, newcomer, temporary)
+    if values is None:
+        logger.info("judging version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
+        values = _champions_now(rival, finished)
     paired = bootstrap.aligned(newcomer.keys, newcomer.log_likelihood, values.keys, values.log_likelihood)
     return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
 
@@ -128,23 +132,28 @@ def _measured(trained: ModelFolder) -> tuple[list[int], int, str]:
     return list(trained.spec.shape), trained.spec.levels, things
 
 
-def _champions(
-    client: "MlflowClient", champion: "ModelVersion", path: Path, finished: history.Finished, newcomer: Judged
-) -> Judged:
-    """Returns the champion's values on the newcomer's test examples, measured before or now."""
+def _champions_before(
+    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, newcomer: Judged, temporary: Path
+) -> Judged | None:
+    """Returns the values that the champion's own run recorded, if they are of the newcomer's examples and conditions."""
     ours = artifacts.load(finished.evaluation, "evaluation")
     try:
-        theirs = registered.evaluation_folder(client, champion)
-        if _conditions(artifacts.load(theirs, "evaluation")) == _conditions(ours):
-            values = judge.read(theirs / "examples.npz")
-            if np.array_equal(np.sort(values.keys), np.sort(newcomer.keys)):
-                return values
+        evaluation = registered.evaluation_folder(client, champion, temporary)
+        theirs, values = artifacts.load(evaluation, "evaluation"), judge.read(evaluation / "examples.npz")
     except WorkError as error:
-        logger.warning("version %s of %s: %s", champion.version, champion.name, error)
-    logger.info("judging version %s of %s, the %s, on today's test split", champion.version, champion.name, CHAMPION)
+        logger.warning("%s", error)
+        return None
+    same_examples = np.array_equal(np.sort(values.keys), np.sort(newcomer.keys))
+    return values if same_examples and _conditions(theirs) == _conditions(ours) else None
+
+
+def _champions_now(rival: ModelFolder, finished: history.Finished) -> Judged:
+    """Returns the champion's values on the newcomer's examples, under the newcomer's conditions."""
+    ours = artifacts.load(finished.evaluation, "evaluation")
     config = EvaluationConfig.model_validate(ours["evaluation"])
+    dataset = finished.images.dataset.folder
     try:
-        return judge.judge(finished.images.dataset.folder, path, config.bound_samples, ours["seed"], config.batch_size)
+        return judge.judge(dataset, rival.path, config.bound_samples, ours["seed"], config.batch_size)
     except WorkError as error:
         raise NotComparableError(str(error)) from error
 

@@ -13,18 +13,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-def model_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
-    """Returns the model folder of a registered version.
+def model_folder(uri: str, copy_to: Path | None = None) -> Path:
+    """Returns the model folder inside an MLflow model.
 
-    Raises:
-        WorkError: MLflow does not have its files any more.
-        RequestError: It is not a model of ELBOflow's.
-    """
-    return folder_in(client, f"models:/{version.name}/{version.version}")
-
-
-def folder_in(client: "MlflowClient", uri: str) -> Path:
-    """Returns the model folder inside an MLflow model, downloaded where it is on a server.
+    Args:
+        uri: `models:/NAME/VERSION` or `models:/ID`.
+        copy_to: An existing folder to copy the model into. By default the folder is used where it is, or, if it is on
+            a server, downloaded into a temporary folder that stays.
 
     Raises:
         WorkError: MLflow does not have its files any more.
@@ -34,7 +29,7 @@ def folder_in(client: "MlflowClient", uri: str) -> Path:
     from mlflow.models import Model
 
     with _missing(f"the files of {uri}"):
-        path = Path(download_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri))
+        path = Path(download_artifacts(uri, dst_path=None if copy_to is None else str(copy_to)))
         flavor = Model.load(str(path)).flavors.get("python_function", {})
     try:
         return path / flavor["artifacts"]["model"]["path"]
@@ -42,14 +37,14 @@ def folder_in(client: "MlflowClient", uri: str) -> Path:
         raise RequestError(f"{uri} is not a model of ELBOflow's: it holds no model folder") from None
 
 
-def evaluation_folder(client: "MlflowClient", version: "ModelVersion") -> Path:
-    """Returns the evaluation folder of the run that made a registered version.
+def evaluation_folder(client: "MlflowClient", version: "ModelVersion", copy_to: Path) -> Path:
+    """Copies the evaluation folder of the run that made a registered version into an existing folder.
 
     Raises:
         WorkError: MLflow does not have it any more.
     """
     with _missing(f"the evaluation of version {version.version} of {version.name}, in its run {version.run_id}"):
-        return Path(client.download_artifacts(version.run_id, history.EVALUATION))
+        return Path(client.download_artifacts(version.run_id, history.EVALUATION, str(copy_to)))
 
 
 @contextlib.contextmanager

@@ -36,11 +36,13 @@ def connect(tracking_uri: str) -> "MlflowClient":
     # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Standard output carries results only.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     database = database_file(tracking_uri)
     with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
-        import mlflow
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
@@ -118,10 +120,12 @@ def _locked(database: Path, purpose: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explained(tracking_uri: str) -> Iterator[None]:
+    """Turns the errors of MLflow, of its database and of the network and the disk below into a WorkError."""
+    from mlflow import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield
-    except (RequestError, WorkError, ImportError):
-        raise
-    except Exception as error:  # SQLAlchemy's, requests' and MLflow's own errors have no common ancestor
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise WorkError(f"cannot use the MLflow at {tracking_uri}: {first_line}") from error

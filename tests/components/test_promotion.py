@@ -3,16 +3,17 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+import artifacts
 from components import tracking
+from tests.components.runs import Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-Written = Callable[..., Any]
+Written = Callable[..., Run]
 
 
 def champion(tracking_uri: str) -> int:
@@ -72,8 +73,6 @@ def test_a_champion_made_by_hand_is_the_one_to_beat(written: Written, values: np
 
 
 def test_the_examples_are_paired_whatever_their_order(written: Written, values: np.ndarray, tracking_uri: str) -> None:
-    import artifacts
-
     written("first", values).register(tracking_uri)
     run = written("second", values + 0.5)
     with np.load(run.evaluation / "examples.npz") as columns:

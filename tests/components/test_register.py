@@ -15,10 +15,11 @@ import artifacts
 from components import tracking
 from components.datasets import open_images
 from settings import RequestError, WorkError
+from tests.components.runs import Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-Written = Callable[..., Any]
+Written = Callable[..., Run]
 
 # A registration in a process of its own; it ends by SIGKILL before the named method of the client, if one is named.
 ALONE = """
@@ -36,7 +37,7 @@ print(registered.version, sorted(frameworks))
 """
 
 
-def alone(run: Any, tracking_uri: str, killed_before: str = "") -> "subprocess.Popen[str]":
+def alone(run: Run, tracking_uri: str, killed_before: str = "") -> "subprocess.Popen[str]":
     folders = [str(run.dataset), str(run.model), str(run.evaluation)]
     command = [sys.executable, "-c", ALONE, *folders, run.name, tracking_uri, killed_before]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -104,9 +105,7 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
     np.testing.assert_array_equal(example, open_images(run.dataset, "image").examples("test").images[:2])
 
 
-def test_nothing_in_mlflow_is_a_pickle(
-    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
-) -> None:
+def test_nothing_in_mlflow_is_a_pickle(written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path) -> None:
     written("night-1", values).register(tracking_uri)
     files = [path for path in (tmp_path / "workspace/mlartifacts").rglob("*") if path.is_file()]
     assert len(files) > 10
@@ -147,9 +146,10 @@ def test_a_registration_that_broke_off_goes_on_without_duplicates(
         raise KeyboardInterrupt
 
     run = written("night-1", values)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, moment, stop)
-        run.register(tracking_uri)
+        with pytest.raises(KeyboardInterrupt):
+            run.register(tracking_uri)
     registered = run.register(tracking_uri)
     assert (registered.version, registered.promoted) == (1, True)
     assert registered.reason.startswith("first version")
@@ -185,12 +185,12 @@ def test_a_run_name_belongs_to_one_model(written: Written, values: np.ndarray, t
     written("night-1", values).register(tracking_uri)
     other = written("other", values)
     with pytest.raises(RequestError, match="'night-1' was registered with another model"):
-        type(other)("night-1", other.dataset, other.model, other.evaluation).register(tracking_uri)
+        Run("night-1", other.dataset, other.model, other.evaluation).register(tracking_uri)
 
 
 def test_an_evaluation_of_another_model_is_refused(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     run, other = written("night-1", values), written("other", values, likelihood="categorical")
-    mixed = type(run)("mixed", run.dataset, run.model, other.evaluation)
+    mixed = Run("mixed", run.dataset, run.model, other.evaluation)
     with pytest.raises(RequestError, match="is not an evaluation of the model"):
         mixed.register(tracking_uri)
 
