@@ -45,7 +45,9 @@ def attempt(output: str) -> Iterator[str]:
         try:
             yield folder
         finally:
-            with contextlib.suppress(OSError):
+            found = FileSystems.match([files.join(folder, "*")])[0].metadata_list
+            FileSystems.delete([file.path for file in found])
+            with contextlib.suppress(OSError):  # a bucket has no folders to remove
                 FileSystems.delete([folder])
         return
     try:
