@@ -135,7 +135,7 @@ def _measured(trained: ModelFolder) -> tuple[list[int], int, str]:
 def _champions_before(
     client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, newcomer: Judged, temporary: Path
 ) -> Judged | None:
-    """Returns the values that the champion's own run recorded, if they are of the newcomer's examples and conditions."""
+    """Returns what the champion's own run recorded, if it is of the newcomer's examples and conditions."""
     ours = artifacts.load(finished.evaluation, "evaluation")
     try:
         evaluation = registered.evaluation_folder(client, champion, temporary)

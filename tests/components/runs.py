@@ -1,0 +1,87 @@
+"""Finished runs to register, written by hand where no network is needed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import artifacts
+from components.config import RegistryConfig
+from components.datasets import open_images
+from components.register import Registration, register
+from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+
+SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
+SHORT_TRAINING = TrainingConfig(epochs=2)
+QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps before registration leave behind."""
+
+    name: str
+    dataset: Path
+    model: Path
+    evaluation: Path
+
+    def register(self, tracking_uri: str) -> Registration:
+        experiment = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"hidden": [32]}}}
+        folders = self.dataset, self.model, self.evaluation
+        return register(*folders, RegistryConfig(), experiment, self.name, tracking_uri)
+
+
+def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int) -> Run:
+    """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network."""
+    model = ModelConfig.model_validate({"latent": 4, "likelihood": likelihood})
+    _write_model(run, model, run.name.encode())
+    _write_evaluation(run, model, log_likelihood, seed)
+    return run
+
+
+def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
+    run.model.mkdir(parents=True)
+    columns = {"epoch": [1, 2], "step": [11, 22], "elbo": [-40.0, -30.0]}
+    (run.model / "model.keras").write_bytes(network)
+    (run.model / "curves.json").write_text(json.dumps({"train": columns, "validation": columns}))
+    provenance = {
+        "seed": 0,
+        "training": TrainingConfig().model_dump(mode="json"),
+        "range": [0, 16],
+        "dataset": _digest(run),
+        "code": "0" * 40,
+    }
+    facts = {
+        "format": 1,
+        "model": model.model_dump(mode="json"),
+        "image": {"shape": [8, 8, 1], "levels": 17},
+        "provenance": provenance,
+        "parameters": 1000,
+        "best_epoch": 2,
+        "epochs": 2,
+    }
+    artifacts.commit(run.model, "model", facts, ["model.keras", "curves.json"])
+
+
+def _write_evaluation(run: Run, model: ModelConfig, log_likelihood: np.ndarray, seed: int) -> None:
+    run.evaluation.mkdir(parents=True)
+    keys = open_images(run.dataset, "image").examples("test").keys
+    np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
+    estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
+    names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")
+    (run.evaluation / "metrics.json").write_text(json.dumps(dict.fromkeys(names, estimate)))
+    (run.evaluation / "report.html").write_text("<!doctype html><title>a report</title>")
+    facts: dict[str, Any] = {
+        "format": 1,
+        "seed": seed,
+        "evaluation": QUICK_EVALUATION.model_dump(mode="json"),
+        "data": {"dataset": _digest(run)},
+        "model": model.model_dump(mode="json"),
+    }
+    artifacts.commit(run.evaluation, "evaluation", facts, ["examples.npz", "metrics.json", "report.html"])
+
+
+def _digest(run: Run) -> str:
+    return open_images(run.dataset, "image").manifest.digest
