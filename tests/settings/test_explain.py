@@ -26,9 +26,9 @@ Way = Annotated[Oven | Pan, Field(discriminator="kind"), BeforeValidator(by_name
 class Dish(Settings):
     name: str = Field(description="what it is called")
     way: Way = Oven()
-    ways: dict[str, Way] = {}
+    ways: dict[str, Way] = Field({})
     sizes: tuple[int, int] = (1, 2)
-    toppings: list[int] = []
+    toppings: list[int] = Field([])
     rating: float = 0.0
     side: "Dish | None" = None
 

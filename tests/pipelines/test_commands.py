@@ -1,0 +1,151 @@
+"""The command line, without a run: exit codes, what goes to which stream, and round trips."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from pipelines.cli import app
+
+
+def elboflow(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "pipelines.cli", "--help"]
+    command[3:5] = ["-c", "import sys; sys.argv[0] = 'elboflow'; from pipelines.cli import main; main()"]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert time.monotonic() - started < 2
+    assert done.returncode == 0
+    assert "reconstruct" in done.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {"kfp", "tensorflow", "keras", "mlflow", "apache_beam", "numpy", "pydantic", "jax", "torch"}
+
+
+def test_experiments_are_listed_with_what_they_are():
+    done = elboflow("experiments")
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["digits", "mnist"]
+
+
+def test_init_then_edit_then_config(tmp_path: Path):
+    path = tmp_path / "nightly.yaml"
+    assert elboflow("init", "nightly", "--from", "digits", "--output", path).stdout.strip() == str(path)
+    path.write_text(path.read_text().replace("latent: 16", "latent: 3"))
+    resolved = yaml.safe_load(elboflow("config", path, "--set", "training.epochs=2").stdout)
+    assert resolved["name"] == "nightly"
+    assert resolved["registry"]["model"] == "nightly-vae"
+    assert resolved["model"]["latent"] == 3
+    assert resolved["training"]["epochs"] == 2
+    again = tmp_path / "resolved.yaml"
+    again.write_text(elboflow("config", path).stdout)
+    assert elboflow("config", again).stdout == elboflow("config", path).stdout
+
+
+def test_init_never_overwrites(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("precious")
+    done = elboflow("init", "mine", "--output", path)
+    assert (done.exit_code, path.read_text()) == (2, "precious")
+    assert f"{path} exists already" in done.stderr
+    assert elboflow("init", "Mine!").exit_code == 2
+    assert elboflow("init", "mine", "--output", tmp_path / "absent" / "mine.yaml").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "digts"], "digts: no such file or experiment; did you mean 'digits'?"),
+        (["run", "digits", "--set", "training.epoch=1"], "training.epoch: unknown key; did you mean 'epochs'?"),
+        (["run", "digits", "--target", "lokal"], "--target lokal: unknown target; allowed: local"),
+        (["run", "digits", "--target", "vertex"], "compile it with `elboflow compile"),
+        (["run", "mnist"], "elboflow run mnist --set data.source.path=FOLDER"),
+        (["run", "mnist", "--set", "data.source.path=/nowhere"], "/nowhere"),
+        (["compile", "digits", "--target", "vertex"], "targets.vertex: missing"),
+        (["compile", "digits", "--target", "local"], "allowed: kubeflow, vertex"),
+        (["step", "train", "digits", "--set", "x", "--dataset", "a", "--output", "b"], "expected KEY=VALUE"),
+        (["generate", "no-such-model", "--output", "x.png"], "there is no model 'no-such-model'"),
+        (["ui", "--workspace", "no-such-workspace"], "no-such-workspace holds no MLflow yet"),
+    ],
+)
+def test_a_wrong_request_is_exit_code_2_one_message_and_nothing_started(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = elboflow(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert told in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_exit_code_2():
+    assert elboflow("run", "digits", "--epochs", "3").exit_code == 2
+    assert elboflow("run").exit_code == 2
+    assert elboflow("fly").exit_code == 2
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/elboflow"])
+def test_a_workspace_that_cannot_be_written_to_is_refused_before_anything_runs(place: str, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    done = elboflow("run", "digits", "--workspace", tmp_path / place)
+    assert done.exit_code == 2
+    assert "cannot be written to: " in done.stderr
+    assert "--workspace" in done.stderr
+
+
+def test_work_that_fails_is_exit_code_1_without_a_traceback(tmp_path: Path):
+    done = elboflow("step", "train", "digits", "--dataset", tmp_path, "--output", tmp_path / "model")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert "dataset.json" in done.stderr
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipelines.source.ready_made", lambda: 1 / 0)
+    done = elboflow("experiments")
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "model.keras"))
+
+    monkeypatch.setattr("components.train.train", full)
+    done = elboflow("step", "train", "digits", "--dataset", tmp_path, "--output", tmp_path / "model")
+    assert (done.exit_code, "model.keras" in done.stderr) == (1, True)
+    assert "No space left on device" in done.stderr
+
+
+def test_a_step_by_hand_writes_its_folder_and_prints_it(tmp_path: Path):
+    dataset = tmp_path / "dataset"
+    command = [sys.executable, "-m", "pipelines", "step", "preprocess", "digits", "--output", str(dataset)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    assert (done.returncode, done.stdout.strip()) == (0, str(dataset))
+    assert json.loads((dataset / "dataset.json").read_text())["counts"]["train"] > 1000
+    assert "wrote 1,797 examples" in done.stderr
+
+
+def test_the_ui_s_port_must_be_free(tmp_path: Path):
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = elboflow("ui", "--workspace", tmp_path, "--port", str(port))
+    assert done.exit_code == 2
+    assert f"port {port} cannot be listened on: Address already in use" in done.stderr

@@ -1,0 +1,283 @@
+"""The main job, for real: four processes from raw digits to a version in MLflow, killed, interrupted and damaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.xdist_group("main_job")
+
+SMALL = {
+    "training.epochs": "2",
+    "training.batch_size": "128",
+    "model.latent": "4",
+    "evaluation.bound_samples": "20",
+    "evaluation.bootstrap_samples": "100",
+}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "pipelines", *map(str, arguments)]
+
+
+def run_command(workspace: Path) -> list[str]:
+    settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    return command("run", "digits", "--workspace", workspace, "--json", *settings)
+
+
+@dataclass
+class Started:
+    """A run at work, whose standard error is read line by line."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    def until(self, says: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if says in line:
+                return
+        raise AssertionError(f"it never said {says!r}:\n{''.join(self.lines)}")
+
+    def end(self) -> tuple[int, str, str]:
+        out, rest = self.process.communicate(timeout=300)
+        return self.process.returncode, out, "".join(self.lines) + rest
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[[Path], Started]]:
+    started: list[Started] = []
+
+    def begin(workspace: Path) -> Started:
+        streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(run_command(workspace), start_new_session=True, **streams)
+        started.append(Started(process, []))
+        return started[-1]
+
+    yield begin
+    for run in started:
+        run.process.kill()
+        run.process.communicate()
+
+
+def processes_of(workspace: Path) -> list[int]:
+    """The processes, other than this one, that were told of a workspace."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            try:
+                words = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(workspace).encode() in words:
+                found.append(int(folder.name))
+    return found
+
+
+def wait_until_none_is_left(workspace: Path) -> None:
+    deadline = time.monotonic() + 10
+    while processes_of(workspace):
+        assert time.monotonic() < deadline, "a step is at work without its run"
+        time.sleep(0.1)
+
+
+def wait_for_the_log_of(step: str, workspace: Path) -> Path:
+    """Waits until a step is at work, and returns its log."""
+    deadline = time.monotonic() + 30
+    while not (logs := list(workspace.glob(f"runs/*/{step}/log.txt"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return logs[0]
+
+
+@dataclass(frozen=True)
+class MainJob:
+    workspace: Path
+    result: dict[str, Any]
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def main_job(tmp_path_factory: pytest.TempPathFactory, start: Callable[[Path], Started]) -> MainJob:
+    """The main job after a first try that was killed with -9 in the middle of its training."""
+    workspace = tmp_path_factory.mktemp("main-job") / "workspace"
+    killed = start(workspace)
+    killed.until("training ")
+    killed.process.kill()
+    killed.process.wait()
+    wait_until_none_is_left(workspace)
+    code, out, err = (run := start(workspace)).end()
+    assert code == 0, err
+    assert run.process.returncode == 0
+    return MainJob(workspace, json.loads(out.splitlines()[-1]), out, err)
+
+
+def test_the_same_command_succeeds_after_a_kill_in_the_middle_of_a_step(main_job: MainJob):
+    assert main_job.result["status"] == "succeeded"
+
+
+def test_standard_output_carries_the_result_and_nothing_else(main_job: MainJob):
+    assert len(main_job.out.splitlines()) == 1
+    assert set(main_job.result) == {
+        "run", "status", "dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds",
+    }  # fmt: skip
+    assert set(main_job.result["seconds"]) == {"preprocess", "train", "evaluate", "register", "total"}
+    assert {"elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units"} <= set(
+        main_job.result["metrics"]
+    )
+    assert main_job.result["mlflow"]["version"] == 1
+    assert main_job.result["mlflow"]["promoted"] is True
+
+
+def test_the_bounds_of_the_result_are_in_their_order(main_job: MainJob):
+    metrics = main_job.result["metrics"]
+    assert metrics["elbo"] == pytest.approx(metrics["reconstruction"] - metrics["kl"], abs=1e-6)
+    assert metrics["elbo"] < metrics["log_likelihood"] < 0
+    assert metrics["kl"] > 0
+
+
+def test_every_folder_of_the_result_is_a_finished_artifact(main_job: MainJob):
+    for name in ("dataset", "model", "evaluation"):
+        assert (Path(main_job.result[name]) / f"{name}.json").is_file()
+    assert "<html" in Path(main_job.result["report"]).read_text()
+    assert Path(main_job.result["model"]).is_relative_to(main_job.workspace / "runs" / main_job.result["run"])
+
+
+def test_the_dataset_of_an_earlier_run_is_reused_and_the_log_says_so(main_job: MainJob):
+    assert f"reused {main_job.result['dataset']}" in main_job.err
+    assert len(list((main_job.workspace / "datasets").glob("*/dataset.json"))) == 1
+
+
+def test_the_screen_shows_steps_metrics_report_and_the_way_to_mlflow_and_no_chatter(main_job: MainJob):
+    lines = [line.split()[0] for line in main_job.err.splitlines() if line and not line.startswith(" ")]
+    assert lines[:4] == ["preprocess", "train", "evaluate", "register"]
+    assert f"report: {main_job.result['report']}" in main_job.err
+    assert f"elboflow ui --workspace {main_job.workspace}" in main_job.err
+    for noise in ("KFP", "\x1b[", "Streamed", "oneDNN", "absl", "INFO", "Warning"):
+        assert noise not in main_job.err
+
+
+def test_everything_that_a_step_printed_is_kept_in_its_log(main_job: MainJob):
+    log = main_job.workspace / "runs" / main_job.result["run"] / "train" / "log.txt"
+    assert "KFP Executor" in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def mlflow(main_job: MainJob) -> Iterator[Callable[[str], Any]]:
+    """The workspace's MLflow, served by `elboflow ui` and asked over HTTP."""
+    port = 5799
+    arguments = command("ui", "--workspace", main_job.workspace, "--port", str(port))
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        assert address == f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, server.stderr.read() if server.stderr else ""
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+
+        def ask(path: str) -> Any:
+            with urllib.request.urlopen(f"{address}/api/2.0/mlflow/{path}", timeout=30) as answer:
+                return json.load(answer)
+
+        yield ask
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert "Traceback" not in err
+        with pytest.raises(OSError):  # noqa: PT011 (any refusal will do)
+            urllib.request.urlopen(f"{address}/health", timeout=2)
+
+
+def test_a_real_mlflow_server_has_the_run_the_version_and_the_alias(main_job: MainJob, mlflow: Callable[[str], Any]):
+    registered = main_job.result["mlflow"]
+    run = mlflow(f"runs/get?run_id={registered['run_id']}")["run"]
+    assert run["info"]["status"] == "FINISHED"
+    assert run["info"]["run_name"] == main_job.result["run"]
+    metrics = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}
+    assert main_job.result["metrics"]["elbo"] in metrics.values()
+    version = mlflow("registered-models/alias?name=digits-vae&alias=champion")["model_version"]
+    assert version["version"] == "1"
+    assert version["run_id"] == registered["run_id"]
+
+
+def test_a_champion_makes_images_and_reconstructs_a_dataset(main_job: MainJob, tmp_path: Path):
+    champion = "models:/digits-vae@champion"
+    made, pairs = tmp_path / "made.npz", tmp_path / "pairs.png"
+    generate = command("generate", champion, "--n", "5", "--output", made, "--workspace", main_job.workspace)
+    assert subprocess.run(generate, capture_output=True, text=True).stdout.strip() == str(made)
+    with np.load(made) as images:
+        assert images["code"].shape == (5, 8, 8, 1)
+    reconstruct = command("reconstruct", main_job.result["run"], "--n", "3", "--output", pairs)
+    reconstruct += ["--dataset", main_job.result["dataset"], "--workspace", str(main_job.workspace)]
+    assert subprocess.run(reconstruct, capture_output=True, text=True).returncode == 0
+    assert pairs.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_shard_damaged_between_two_steps_fails_the_run_and_is_named(tmp_path: Path, start: Callable[[Path], Started]):
+    run = start(tmp_path / "workspace")
+    run.until("wrote 1,797 examples")
+    shard = next((tmp_path / "workspace" / "datasets").glob("*/train-*.tfrecord"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    code, out, err = run.end()
+    assert code == 1
+    failure = json.loads(out)
+    assert (failure["status"], failure["step"]) == ("failed", "train")
+    assert failure["run"].startswith("digits-")
+    assert shard.name in failure["reason"]
+    assert err.splitlines()[-1].startswith("error: train failed: ")
+    assert "Traceback" not in err
+
+
+def test_an_interrupt_of_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_whole(
+    tmp_path: Path, start: Callable[[Path], Started]
+):
+    run = start(tmp_path / "workspace")
+    run.until("training ")
+    run.process.send_signal(signal.SIGINT)
+    code, out, err = run.end()
+    assert processes_of(tmp_path / "workspace") == []
+    assert (code, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert "Traceback" not in err
+    assert list((tmp_path / "workspace").rglob("model.json")) == []
+
+
+def test_an_interrupt_from_the_terminal_reaches_run_and_step_alike(tmp_path: Path, start: Callable[[Path], Started]):
+    run = start(tmp_path / "workspace")
+    wait_for_the_log_of("preprocess", tmp_path / "workspace")
+    os.killpg(run.process.pid, signal.SIGINT)
+    code, out, err = run.end()
+    wait_until_none_is_left(tmp_path / "workspace")
+    assert (code, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert "Traceback" not in err
+    assert list((tmp_path / "workspace").rglob("dataset.json")) == []
+
+
+def test_a_step_that_is_killed_is_named_with_its_log(tmp_path: Path, start: Callable[[Path], Started]):
+    run = start(tmp_path / "workspace")
+    log = wait_for_the_log_of("preprocess", tmp_path / "workspace")
+    os.kill(max(set(processes_of(tmp_path / "workspace")) - {run.process.pid}), signal.SIGKILL)
+    code, out, _ = run.end()
+    assert code == 1
+    assert json.loads(out)["step"] == "preprocess"
+    assert "killed or memory runs out" in json.loads(out)["reason"]
+    assert str(log) in json.loads(out)["reason"]
