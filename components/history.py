@@ -5,16 +5,20 @@ Everything here can be done twice with the effect of once, so that a registratio
 
 import getpass
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 import artifacts
 from components.datasets import ImageDataset
 from components.packaging import package
 from components.tracking import quoted
+from preprocessing.manifest import Image
 from settings import RequestError
 from vae.evaluation.metrics import Metrics
 from vae.folder import MODEL as MODEL_FILE
@@ -64,8 +68,8 @@ def run_of(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str,
     """
     found = client.search_runs([experiment_id], f"tags.`{RUN}` = {quoted(run)}", max_results=1)
     if not found:
-        user = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "elboflow", "mlflow.source.type": "LOCAL"}
-        return client.create_run(experiment_id, run_name=run, tags={**user, **tags, RUN: run})
+        source = {"mlflow.user": _user(), "mlflow.source.name": "elboflow", "mlflow.source.type": "LOCAL"}
+        return client.create_run(experiment_id, run_name=run, tags={**source, **tags, RUN: run})
     if found[0].data.tags.get(WEIGHTS) != tags[WEIGHTS]:
         raise RequestError(
             f"the run {run!r} was registered with another model (MLflow run {found[0].info.run_id}); "
@@ -109,6 +113,13 @@ def flat(experiment: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return values
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return str(os.getuid())
+
+
 def _log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
@@ -117,10 +128,18 @@ def _log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any])
 
 
 def _datasets(images: ImageDataset, name: str) -> list["DatasetInput"]:
+    from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types import Schema, TensorSpec
 
     manifest = images.manifest
-    schema = json.dumps({name: feature.model_dump(mode="json") for name, feature in manifest.features.items()})
+    features = [
+        TensorSpec(
+            np.dtype(feature.dtype), (-1, *feature.shape) if isinstance(feature, Image) else (-1,), name=feature_name
+        )
+        for feature_name, feature in manifest.features.items()
+    ]
+    schema = TensorDatasetSchema(Schema(features)).to_dict()
     inputs = []
     for split, context in {"train": "training", "validation": "validation", "test": "evaluation"}.items():
         dataset = Dataset(
@@ -128,7 +147,7 @@ def _datasets(images: ImageDataset, name: str) -> list["DatasetInput"]:
             digest=manifest.digest[:_LONGEST_DIGEST],
             source_type="local",
             source=json.dumps({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")}),
-            schema=json.dumps({"elboflow": schema}),
+            schema=json.dumps(schema),
             profile=json.dumps({"num_rows": manifest.counts[split]}),
         )
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))

@@ -20,6 +20,7 @@ from settings.explain import nearest
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_DEPTH = 4  # runs/RUN/PIPELINE/STEP/model is the deepest
 _FORMS = "a model folder, a run, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID"
 
 
@@ -53,8 +54,10 @@ def resolve(model: str, runs: Path, tracking_uri: str) -> Path:
 
 
 def _newest(run: Path) -> Path | None:
-    manifests = sorted(run.rglob("model.json"), key=lambda path: path.stat().st_mtime)
-    return manifests[-1].parent if manifests else None
+    """Returns the model folder in a run's folder, the newest of several."""
+    # Of bounded depth: a mistaken path may be somebody's whole disk.
+    manifests = [path for depth in range(_DEPTH) for path in run.glob("*/" * depth + "model.json")]
+    return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
 
 
 def _existing(tracking_uri: str, model: str) -> "MlflowClient":
@@ -65,16 +68,19 @@ def _existing(tracking_uri: str, model: str) -> "MlflowClient":
 
 
 def _registered(client: "MlflowClient", model: str, rest: str) -> Path:
+    from mlflow import MlflowException
+
     name, _, alias = rest.partition("@")
     version = None
     if not alias:
         name, _, version = rest.rpartition("/")
     if not name or not (alias or version):
         raise RequestError(f"{model!r} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
-    found = {model.name: model for model in client.search_registered_models()}
-    if name not in found:
-        _absent(f"there is no registered model {name!r}", name, sorted(found))
-    aliases = {alias: str(number) for alias, number in found[name].aliases.items()}
+    try:
+        found = client.get_registered_model(name)
+    except MlflowException:
+        _absent(f"there is no registered model {name!r}", name, [m.name for m in client.search_registered_models()])
+    aliases = {alias: str(number) for alias, number in found.aliases.items()}
     if alias:
         if alias not in aliases:
             _absent(f"{name} has no version with the alias {alias!r}", alias, sorted(aliases))

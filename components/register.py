@@ -99,6 +99,10 @@ def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
     facts = artifacts.load(evaluation, "evaluation")
     if damage := artifacts.damage(evaluation, facts):
         raise WorkError(f"the evaluation folder cannot be used: {damage}")
+    if trained.provenance.dataset != images.manifest.digest:
+        raise RequestError(
+            f"the model {model} was trained on another dataset than {dataset}; a version has one dataset"
+        )
     if facts["data"]["dataset"] != images.manifest.digest:
         raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
     if facts["model"] != trained.config.model_dump(mode="json"):
@@ -111,9 +115,8 @@ def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
 def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":
     import mlflow
 
-    for version in client.search_model_versions(f"name = {tracking.quoted(name)}"):
-        if version.run_id == run.info.run_id:
-            return version
+    if found := client.search_model_versions(f"name = {tracking.quoted(name)} and run_id = '{run.info.run_id}'"):
+        return found[0]
     # It also makes the registered model, if need be, and links the logged model to the version.
     return mlflow.register_model(f"models:/{model_id}", name, tags=tags)
 

@@ -195,6 +195,15 @@ def test_an_evaluation_of_another_model_is_refused(written: Written, values: np.
         mixed.register(tracking_uri)
 
 
+def test_a_model_of_another_dataset_is_refused(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    run = written("night-1", values)
+    facts = artifacts.load(run.model, "model")
+    facts["provenance"]["dataset"] = "0" * 64
+    artifacts.commit(run.model, "model", facts, facts["files"])
+    with pytest.raises(RequestError, match="was trained on another dataset than"):
+        run.register(tracking_uri)
+
+
 @pytest.mark.parametrize("file", ["model/model.keras", "evaluation/examples.npz"])
 def test_a_damaged_folder_is_not_registered(
     written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, file: str
