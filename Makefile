@@ -58,6 +58,7 @@ benchmarks: setup ## speed of the whole job, of preprocessing and of training
 clean: ## remove .venv and caches; workspaces stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# uv installs in seconds; where it cannot reach what pip can (a mirror in pip's own settings), pip does it.
-install = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '$(1)' \
+# uv installs in seconds; where it cannot reach what pip can (a mirror in pip's own settings), pip does it. Both compile
+# to bytecode: otherwise the first run would (and every run, where Python is told not to write bytecode).
+install = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '$(1)' \
   || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(1)'
