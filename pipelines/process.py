@@ -59,7 +59,7 @@ def step(output_file: str = "") -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        logger.error("%s%s", ERROR, error)
+        logger.error("%sno space is left on the disk: %s", ERROR, error.filename or output_file)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

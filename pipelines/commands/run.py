@@ -1,6 +1,7 @@
 """`elboflow run`."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,7 +66,7 @@ def _summarise(done: "Run", workspace: Path) -> None:
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}", markup=False)
-    console.print(f"MLflow: elboflow ui --workspace {workspace}", markup=False)
+    console.print(f"MLflow: elboflow ui --workspace {shlex.quote(str(workspace))}", markup=False)
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:

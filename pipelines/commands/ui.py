@@ -1,5 +1,6 @@
 """`elboflow ui`: MLflow's own pages on the workspace."""
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -37,7 +38,8 @@ def ui(
     command += ["--backend-store-uri", place.tracking_uri, "--artifacts-destination", str(place.model_files)]
     tell(f"MLflow on {place.folder}, until Ctrl-C:")
     print(f"http://{HOST}:{port}", flush=True)
-    with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True) as server:
+    quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=quiet) as server:
         try:
             code = server.wait()
         except KeyboardInterrupt:

@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,9 +65,7 @@ def run(experiment: Experiment, workspace: Workspace) -> Run:
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    quieten()
-    os.environ[RUN_PROCESS] = str(os.getpid())
-    with Screen() as screen:
+    with _surroundings_of_steps(), Screen() as screen:
         outputs = _execute(experiment, workspace, screen)
     evaluation = Path(outputs["evaluation"].path)
     metrics = json.loads((evaluation / "metrics.json").read_text())
@@ -82,13 +83,30 @@ def run(experiment: Experiment, workspace: Workspace) -> Run:
     )
 
 
+@contextmanager
+def _surroundings_of_steps() -> Iterator[None]:
+    """Sets the environment that steps inherit. KFP leaves temporary files behind: they get a folder that goes with the
+    run."""
+    before = dict(os.environ)
+    quieten()
+    os.environ[RUN_PROCESS] = str(os.getpid())
+    with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
+        os.environ["TMPDIR"] = temporary
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
 def _execute(experiment: Experiment, workspace: Workspace, screen: Screen) -> dict[str, Any]:
     from kfp import local
 
     from pipelines.training import arguments, pipeline
 
     warnings.filterwarnings("ignore", module="kfp")
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(workspace.runs))
+    scratch = tempfile.mkdtemp(dir=os.environ["TMPDIR"])  # KFP removes it at the end of the run
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(workspace.runs), workspace_root=scratch)
     graph = pipeline(experiment.name)
     try:
         return graph(**arguments(experiment, str(workspace.datasets), workspace.tracking_uri)).outputs

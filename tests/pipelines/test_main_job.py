@@ -248,6 +248,30 @@ def test_a_shard_damaged_between_two_steps_fails_the_run_and_is_named(tmp_path: 
     assert "Traceback" not in err
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only who may mount a file system can have a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_whole(
+    small_disk: Path, start: Callable[[Path], Started]
+):
+    (small_disk / "filler").write_bytes(bytes(3_600_000))
+    run = start(small_disk / "workspace")
+    code, out, err = run.end()
+    assert code == 1
+    assert json.loads(out)["step"] == "train"
+    assert "space" in json.loads(out)["reason"]
+    assert "Traceback" not in err
+    assert list(small_disk.rglob("model.json")) == []
+
+
 def test_an_interrupt_of_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_whole(
     tmp_path: Path, start: Callable[[Path], Started]
 ):
