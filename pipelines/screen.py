@@ -8,8 +8,9 @@ import io
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -32,7 +33,7 @@ class Screen:
         run: The run's name, once its first step has begun.
         step: The step at work, or the one that failed.
         process: The process id of that step, while it is at work.
-        log: The file with everything that this step printed.
+        log: Everything that this step printed.
         errors: What that step said of its failure.
         seconds: Wall time of each finished step.
     """
@@ -41,14 +42,12 @@ class Screen:
         self.run: str | None = None
         self.step: str | None = None
         self.process: int | None = None
-        self.log: Path | None = None
+        self.log = Log()
         self.errors: list[str] = []
         self.seconds: dict[str, float] = {}
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
         self._open = ExitStack()
-        self._file: TextIO | None = None
-        self._early: list[str] = []
         self._started = 0.0
 
     def __enter__(self) -> Self:
@@ -66,19 +65,18 @@ class Screen:
         trace: TracebackType | None = None,
     ) -> None:
         self._open.close()
-        if self._file is not None:
-            self._file.close()
+        self.log.close()
 
     def _take(self, line: str) -> None:
         if not line.startswith(MARK):
-            self._keep(line)
+            self.log.keep(line)
             return
         line = line.removeprefix(MARK)
         if line.startswith(BEGIN):
             _, process, output = line.split(" ", 2)
             self._begin(int(process), Path(output).parent)
             return
-        self._keep(line)
+        self.log.keep(line)
         if line.startswith(ERROR) or self.errors:
             self.errors.append(line.removeprefix(ERROR))
         else:
@@ -86,22 +84,14 @@ class Screen:
 
     def _begin(self, process: int, folder: Path) -> None:
         self.process, self.run = process, folder.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log = folder / LOG
-        self._file = self.log.open("w", buffering=1)
-        self._file.writelines(f"{line}\n" for line in self._early)
-
-    def _keep(self, line: str) -> None:
-        if self._file is None:
-            self._early.append(line)
-        else:
-            self._file.write(f"{line}\n")  # not print, to which KFP adds its indentation for the time being
+        self.log.open(folder / LOG)
 
     def _note(self, record: logging.LogRecord) -> bool:
         """Learns from KFP's own log which task runs, and keeps that log from being printed."""
         message = _COLOUR.sub("", record.getMessage())
         if found := _EXECUTING.match(message):
-            self.step, self._started, self._early, self.errors = found[1], time.monotonic(), [], []
+            self.step, self._started = found[1], time.monotonic()
+            self.log, self.errors, self.process = Log(), [], None
             self._console.print(f"[bold]{self.step}[/bold]")
             if self._status is not None:
                 self._status.update(self.step)
@@ -109,10 +99,43 @@ class Screen:
             self.seconds[self.step] = round(time.monotonic() - self._started, 1)
             self._console.print(f"  [dim]{self.seconds[self.step]} s[/dim]")
             self.process = None
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self.log.close()
         return record.levelno >= logging.WARNING and record.name != "root"
+
+
+class Log:
+    """Everything that a step prints, in a file as soon as its folder is known.
+
+    Attributes:
+        path: The file; None until it is known.
+        last: The last lines, which outlive a disk that was too full for the file.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self.last: deque[str] = deque(maxlen=200)
+        self._file: TextIO | None = None
+
+    def open(self, path: Path) -> None:
+        self.path = path
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", buffering=1)
+            self._file.writelines(f"{line}\n" for line in self.last)
+
+    def keep(self, line: str) -> None:
+        self.last.append(line)
+        if self._file is not None:
+            try:
+                self._file.write(f"{line}\n")  # not print, to which KFP adds its indentation for the time being
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
 
 
 class _Lines(io.TextIOBase):

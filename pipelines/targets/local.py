@@ -122,12 +122,13 @@ def _execute(experiment: Experiment, workspace: Workspace, screen: Screen) -> di
 def _reason(screen: Screen) -> str:
     if screen.errors:
         return "\n".join(screen.errors)
-    if screen.log is None:
+    log = screen.log
+    if log.path is None:
         return "its process ended before it began"
-    lines = [line for line in screen.log.read_text().splitlines() if line.strip()]
+    lines = [line for line in log.last if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
-        return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {screen.log})"])
-    return f"its process ended without a word, as when it is killed or memory runs out; its log is {screen.log}"
+        return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
+    return f"its process ended without a word, as when it is killed or memory runs out; its log is {log.path}"
 
 
 def _stop(process: int | None, patience: float = 5.0) -> None:
