@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-import artifacts
 from components.datasets import ImageDataset
 from components.packaging import package
 from components.tracking import quoted
 from preprocessing.manifest import Image
 from settings import RequestError
 from vae.evaluation.metrics import Metrics
-from vae.folder import MODEL as MODEL_FILE
 from vae.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -48,14 +46,12 @@ class Finished:
     Attributes:
         images: The dataset.
         trained: The model folder.
-        weights: SHA-256 of the model's file.
         evaluation: The evaluation folder.
         metrics: Its numbers.
     """
 
     images: ImageDataset
     trained: ModelFolder
-    weights: str
     evaluation: Path
     metrics: Metrics
 
@@ -166,7 +162,9 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
         else:  # a killed registration left it half-written
             client.delete_logged_model(logged.model_id)
     if ready is None:
-        logged = client.create_logged_model(experiment_id, MODEL, run_id, {WEIGHTS: finished.weights}, model_type="VAE")
+        logged = client.create_logged_model(
+            experiment_id, MODEL, run_id, {WEIGHTS: finished.trained.weights}, model_type="VAE"
+        )
         identity = Model(
             artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
         )
@@ -211,8 +209,3 @@ def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput"
 def _cut(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), length):
         yield values[start : start + length]
-
-
-def weights(model: Path) -> str:
-    """Returns the SHA-256 of a model's file, from its folder's manifest: two models of one such are the same model."""
-    return artifacts.load(model, "model")["files"][MODEL_FILE]["sha256"]

@@ -99,7 +99,7 @@ def _compared(
         rival = folder.load(registered.model_folder(f"models:/{champion.name}/{champion.version}", temporary))
     except (RequestError, WorkError) as error:
         raise NotComparableError(str(error)) from error
-    if history.weights(rival.path) == finished.weights:
+    if rival.weights == finished.trained.weights:
         raise SameWeightsError
     for what, ours, theirs in zip(
         ("images of shape", "levels of intensity", "the likelihood of"),

@@ -77,7 +77,7 @@ def register(
         history.RUN: run,
         "elboflow.dataset": finished.images.manifest.digest,
         "elboflow.code": finished.trained.provenance.code,
-        history.WEIGHTS: finished.weights,
+        history.WEIGHTS: finished.trained.weights,
     }
     client = tracking.connect(tracking_uri)
     with tracking.exclusive(tracking_uri), tracking.explained(tracking_uri):
@@ -105,11 +105,9 @@ def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
         )
     if facts["data"]["dataset"] != images.manifest.digest:
         raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
-    if facts["model"] != trained.config.model_dump(mode="json"):
+    if facts["weights"] != trained.weights:
         raise RequestError(f"{evaluation} is not an evaluation of the model {model}, but of another one")
-    return history.Finished(
-        images, trained, history.weights(model), evaluation, metrics.read(evaluation / "metrics.json")
-    )
+    return history.Finished(images, trained, evaluation, metrics.read(evaluation / "metrics.json"))
 
 
 def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":

@@ -48,6 +48,7 @@ class ModelFolder:
         config: The model's settings.
         spec: The images that it models.
         provenance: Where it comes from.
+        weights: SHA-256 of the model's file: two folders of one such hold the same model.
         parameters: Number of weights.
         best_epoch: The epoch of the best validation ELBO, from 1.
         epochs: Epochs of its training.
@@ -57,6 +58,7 @@ class ModelFolder:
     config: ModelConfig
     spec: ImageSpec
     provenance: Provenance
+    weights: str
     parameters: int
     best_epoch: int
     epochs: int
@@ -118,6 +120,7 @@ def load(folder: Path) -> ModelFolder:
             dataset=provenance["dataset"],
             code=provenance["code"],
         ),
+        weights=facts["files"][MODEL]["sha256"],
         parameters=facts["parameters"],
         best_epoch=facts["best_epoch"],
         epochs=facts["epochs"],

@@ -37,7 +37,7 @@ def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int) -> R
     """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network."""
     model = ModelConfig.model_validate({"latent": 4, "likelihood": likelihood})
     _write_model(run, model, run.name.encode())
-    _write_evaluation(run, model, log_likelihood, seed)
+    _write_evaluation(run, log_likelihood, seed)
     return run
 
 
@@ -65,7 +65,7 @@ def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
     artifacts.commit(run.model, "model", facts, ["model.keras", "curves.json"])
 
 
-def _write_evaluation(run: Run, model: ModelConfig, log_likelihood: np.ndarray, seed: int) -> None:
+def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
     run.evaluation.mkdir(parents=True)
     keys = open_images(run.dataset, "image").examples("test").keys
     np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
@@ -78,7 +78,7 @@ def _write_evaluation(run: Run, model: ModelConfig, log_likelihood: np.ndarray, 
         "seed": seed,
         "evaluation": QUICK_EVALUATION.model_dump(mode="json"),
         "data": {"dataset": _digest(run)},
-        "model": model.model_dump(mode="json"),
+        "weights": artifacts.sha256(run.model / "model.keras"),
     }
     artifacts.commit(run.evaluation, "evaluation", facts, ["examples.npz", "metrics.json", "report.html"])
 

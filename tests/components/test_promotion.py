@@ -87,6 +87,7 @@ def test_the_same_weights_are_not_promoted(written: Written, values: np.ndarray,
     run.register(tracking_uri)
     again = written("again", values)
     shutil.copytree(run.model, again.model, dirs_exist_ok=True)
+    shutil.copytree(run.evaluation, again.evaluation, dirs_exist_ok=True)
     registered = again.register(tracking_uri)
     assert (registered.version, registered.promoted) == (2, False)
     assert registered.reason == "has the same weights as version 1, the champion"

@@ -73,7 +73,7 @@ def evaluate(
         "seed": seed,
         "evaluation": config.model_dump(mode="json"),
         "data": asdict(data),
-        "model": trained.config.model_dump(mode="json"),
+        "weights": trained.weights,
         "metrics": metrics.values(),
     }
     artifacts.commit(output, "evaluation", facts, files)
