@@ -112,7 +112,9 @@ def _fit(images: np.ndarray, epochs: int, **compile_options: Any) -> float:
 
 def _mnist(folder: Path) -> np.ndarray:
     source = {"kind": "idx", "path": str(folder)}
-    config = DataConfig.model_validate({"source": source, "splits": {"train": 0.9, "validation": 0.1, "test": "source"}})
+    config = DataConfig.model_validate(
+        {"source": source, "splits": {"train": 0.9, "validation": 0.1, "test": "source"}}
+    )
     with tempfile.TemporaryDirectory() as output:
         preprocess(config, Path(output))
         return open_dataset(output).read("train")["image"]

@@ -7,9 +7,9 @@ an engine would retry an exception, and wrap it until nobody can read it. Anythi
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -82,23 +82,26 @@ class ReadAndEncode(beam.DoFn):
     def process(self, unit: Unit) -> Iterator[Output]:
         """Yields the records of a unit."""
         try:
-            for batch in _ahead(self.plan.raw.read(unit)):
-                columns = quantise(batch, self.plan.config)
-                keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
-                if unit.held_out and self.plan.own_split:
-                    yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}))
-                    yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
-                else:
-                    yield from self._encode(columns, self._spread(keys, self.plan.fractions))
+            with _Writer() as writer:
+                for batch in _ahead(self.plan.raw.read(unit)):
+                    columns = quantise(batch, self.plan.config)
+                    keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
+                    if unit.held_out and self.plan.own_split:
+                        yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}), writer)
+                        yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
+                    else:
+                        yield from self._encode(columns, self._spread(keys, self.plan.fractions), writer)
         except WorkError as error:
             yield TaggedOutput(PROBLEMS, _json(Summary(problems=[str(error)])))
 
-    def _encode(self, columns: dict[str, np.ndarray], destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
+    def _encode(
+        self, columns: dict[str, np.ndarray], destinations: np.ndarray, writer: "_Writer"
+    ) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         encoded = records.encode(self.plan.schema, {name: values[order] for name, values in columns.items()})
         # Only keys travel through Beam. Its in-process runner keeps what it groups in memory, and copies it six times.
         path = files.join(self.plan.folder, f"batch-{uuid.uuid4().hex}")
-        write(path, encoded.data.data)
+        writer.write(path, encoded.data.data)
         keys, starts = columns[KEY][order], np.cumsum(encoded.lengths) - encoded.lengths
         for destination, rows in _groups(destinations[order]):
             yield destination, (keys[rows].tobytes(), encoded.lengths[rows].tobytes(), path, int(starts[rows.start]))
@@ -135,24 +138,24 @@ class WriteShard(beam.DoFn):
             return
         path = files.join(self.plan.folder, f"{split}-{number:05d}")
         try:
-            content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
-            write(path, content.data)
+            with _Writer() as writer:
+                content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
+                writer.write(path, content.data)
+                columns = records.parse(self.plan.schema, content, path)
+                written = WrittenShard(
+                    split=split,
+                    number=number,
+                    name=path,
+                    examples=len(columns[KEY]),
+                    bytes=len(content),
+                    sha256=hashlib.sha256(content.data).hexdigest(),
+                    classes={name: _count(columns[name]) for name in self.plan.config.categories},
+                )
+                images = self.plan.config.images if split == "train" else {}
+                moments = {name: Moments.of(columns[name]) for name in images}
+            yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
         except WorkError as error:
             yield _json(Summary(problems=[str(error)]))
-            return
-        columns = records.parse(self.plan.schema, content, path)
-        written = WrittenShard(
-            split=split,
-            number=number,
-            name=path,
-            examples=len(columns[KEY]),
-            bytes=len(content),
-            sha256=hashlib.sha256(content.data).hexdigest(),
-            classes={name: _count(columns[name]) for name in self.plan.config.categories},
-        )
-        images = self.plan.config.images if split == "train" else {}
-        moments = {name: Moments.of(columns[name]) for name in images}
-        yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -162,6 +165,32 @@ def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
         while (batch := coming.result()) is not None:
             coming = reader.submit(next, batches, None)
             yield batch
+
+
+class _Writer:
+    """Writes files beside the work, one at a time: writing, too, leaves Python to other threads.
+
+    What goes wrong is raised at the next write or in the end; then every file is there.
+    """
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with self._pool:
+            if error is None:
+                self._wait()
+
+    def write(self, path: str, content: memoryview | bytes) -> None:
+        """Begins to write a new file; its content must not change before the writing has ended."""
+        self._wait()
+        self._pending = self._pool.submit(write, path, content)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
 
 
 def write(path: str, content: memoryview | bytes) -> None:
