@@ -83,16 +83,21 @@ class ReadAndEncode(beam.DoFn):
         """Yields the records of a unit."""
         try:
             with _Writer() as writer:
-                for batch in _ahead(self.plan.raw.read(unit)):
-                    columns = quantise(batch, self.plan.config)
-                    keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
-                    if unit.held_out and self.plan.own_split:
-                        yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}), writer)
-                        yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
-                    else:
-                        yield from self._encode(columns, self._spread(keys, self.plan.fractions), writer)
+                found = [
+                    element for batch in _ahead(self.plan.raw.read(unit)) for element in self._of(batch, unit, writer)
+                ]
+            yield from found  # not before their files are there
         except WorkError as error:
             yield TaggedOutput(PROBLEMS, _json(Summary(problems=[str(error)])))
+
+    def _of(self, batch: Batch, unit: Unit, writer: "_Writer") -> Iterator[tuple[int, Encoded]]:
+        columns = quantise(batch, self.plan.config)
+        keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
+        if unit.held_out and self.plan.own_split:
+            yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}), writer)
+            yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
+        else:
+            yield from self._encode(columns, self._spread(keys, self.plan.fractions), writer)
 
     def _encode(
         self, columns: dict[str, np.ndarray], destinations: np.ndarray, writer: "_Writer"
