@@ -58,6 +58,10 @@ class Likelihood(Protocol):
     def parameters(self) -> int:
         """Outputs of the decoder for each value of x."""
 
+    @property
+    def is_random(self) -> bool:
+        """Whether `prepare` makes use of `uniform`."""
+
     def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
         """Turns codes into the x that the likelihood models; `uniform` in [0, 1) is its randomness, if it has any."""
 
@@ -92,6 +96,10 @@ class Bernoulli:
     binarize: str
     parameters: int = 1
 
+    @property
+    def is_random(self) -> bool:
+        return self.binarize == "dynamic"
+
     def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
         intensity = ops.cast(codes, "float32") / (self.levels - 1)
         threshold = uniform if self.binarize == "dynamic" else 0.5 - 1e-6
@@ -117,6 +125,7 @@ class Gaussian:
 
     levels: int
     scale: float | None
+    is_random: bool = True
 
     @property
     def parameters(self) -> int:
@@ -152,6 +161,7 @@ class Categorical:
     """A free distribution over the levels of each value; the decoder gives a logit for each level."""
 
     levels: int
+    is_random: bool = False
 
     @property
     def parameters(self) -> int:
@@ -194,6 +204,7 @@ class DiscretizedLogistic:
 
     levels: int
     parameters: int = 2
+    is_random: bool = False
 
     def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
         return ops.cast(codes, "float32") / (self.levels - 1)

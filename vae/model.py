@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from vae import distributions, networks
+from vae import distributions, networks, noise
 from vae.config import ModelConfig
 from vae.data import ImageSpec
 from vae.distributions import DiagonalGaussian, StandardNormal, Tensor
@@ -49,16 +50,27 @@ class VAE(keras.Model):
         self.prior = StandardNormal()
         self.likelihood = distributions.likelihood(config.likelihood, spec)
         height, width, channels = spec.shape
-        seeds = itertools.count(seed * 1000)
+        seeds = (int(np.random.SeedSequence([seed, layer]).generate_state(1)[0]) for layer in itertools.count())
         self.encoder = networks.encoder(config.encoder, spec.shape, 2 * config.latent, seeds)
         self.decoder = networks.decoder(
             config.decoder, config.latent, (height, width, channels * self.likelihood.parameters), seeds
         )
         self.built = True
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the decoder makes of one z."""
+        return self.spec.dimensions * self.likelihood.parameters
+
     def prepare(self, codes: Tensor, uniform: Tensor) -> Tensor:
         """Turns codes `[batch, height, width, channels]` into x in [0, 1]: binarised, dequantised or scaled."""
         return self.likelihood.prepare(codes, uniform)
+
+    def uniform(self, seed: int, keys: np.ndarray) -> np.ndarray:
+        """Returns the `uniform` of `prepare` in evaluation, fixed by (seed, example); zeros where it is not used."""
+        if self.likelihood.is_random:
+            return noise.uniform(seed, keys, self.spec.shape)
+        return np.broadcast_to(np.float32(0), (len(keys), *self.spec.shape))
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """Returns q(z|x), its parameters `[batch, latent]`."""

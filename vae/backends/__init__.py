@@ -23,6 +23,11 @@ from settings import RequestError
 BACKENDS = ("tensorflow", "jax", "torch")  # the names of their packages, too
 
 
+# Numbers that the decoder may make in one compiled call of an evaluation: 16 MB of float32, so that also the logits of
+# a categorical likelihood fit in memory. On MNIST, a quarter and four times of it are about as fast.
+OUTPUTS_PER_CALL = 2**22
+
+
 class Steps(Protocol):
     """Runs `count` training steps in one call; a step is (first_step + i), its examples are row i of `indices`."""
 
@@ -43,17 +48,26 @@ def use(backend: str) -> None:
     Raises:
         RequestError: The backend is not installed, or Keras already runs on another one in this process.
     """
-    if importlib.util.find_spec(backend) is None:
-        raise RequestError(
-            f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], "
-            f"or choose one of: {', '.join(filter(importlib.util.find_spec, BACKENDS))}"
-        )
+    check(backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = backend
     if "keras" in sys.modules:
         running = current()
         if running != backend:
             raise RequestError(f"Keras already runs on {running} in this process; {backend} needs a process of its own")
+
+
+def check(backend: str) -> None:
+    """Looks whether a backend is installed, without importing it.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if importlib.util.find_spec(backend) is None:
+        raise RequestError(
+            f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], "
+            f"or choose one of: {', '.join(filter(importlib.util.find_spec, BACKENDS))}"
+        )
 
 
 def current() -> str:

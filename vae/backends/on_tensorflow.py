@@ -27,6 +27,7 @@ def training(step: TrainingStep, optimizer: keras.optimizers.Optimizer, images: 
     variables = step.model.trainable_variables
     optimizer.build(variables)
     held = tf.constant(images)
+    streams = 2 * seed, 2 * seed + 1
 
     @tf.function(jit_compile=True)
     def run(indices: tf.Tensor, first_step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -35,8 +36,9 @@ def training(step: TrainingStep, optimizer: keras.optimizers.Optimizer, images: 
         def body(i: tf.Tensor, measures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             codes = tf.gather(held, indices[i])
             number = first_step + i
-            uniform = tf.random.stateless_uniform(step.uniform_shape(codes), (2 * seed, number), alg=GENERATOR)
-            noise = tf.random.stateless_normal(step.noise_shape(codes), (2 * seed + 1, number), alg=GENERATOR)
+            for_uniform, for_noise = (tf.stack([tf.constant(s, tf.int64), tf.cast(number, tf.int64)]) for s in streams)
+            uniform = tf.random.stateless_uniform(step.uniform_shape(codes), for_uniform, alg=GENERATOR)
+            noise = tf.random.stateless_normal(step.noise_shape(codes), for_noise, alg=GENERATOR)
             with tf.GradientTape() as tape:
                 loss, terms = step.loss(codes, uniform, noise, number)
             gradients, norm = step.clipped(tape.gradient(loss, variables))

@@ -8,14 +8,11 @@ import numpy as np
 
 from settings import WorkError
 from vae import noise, objectives
-from vae.backends import compiled
+from vae.backends import OUTPUTS_PER_CALL, compiled
 from vae.data import Examples
 from vae.distributions import Tensor
 from vae.model import VAE
 
-# Numbers that one compiled call may make of its samples (the decoder's outputs): 16 MB of float32, so that also the
-# logits of a categorical likelihood fit in memory. On MNIST, a quarter and four times of it are about as fast.
-_OUTPUTS_PER_CALL = 2**22
 # Noise held for one batch: 256 MB of float32, reached beyond some 40,000 samples of 16 dimensions for 100 examples.
 _NOISE_PER_BATCH = 2**26
 
@@ -69,12 +66,11 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
         WorkError: There are no examples, they do not fit the model, or a bound is not finite.
     """
     examples.check(model.spec, "test")
-    outputs = model.spec.dimensions * model.likelihood.parameters
     # A power of two for fewer examples than a batch: a server asked for 1, 2, 3 … compiles a handful of programs.
     few = 1 << (len(examples) - 1).bit_length()
-    in_memory = max(1, min(_NOISE_PER_BATCH // (samples * model.latent), _OUTPUTS_PER_CALL // outputs))
+    in_memory = max(1, min(_NOISE_PER_BATCH // (samples * model.latent), OUTPUTS_PER_CALL // model.outputs))
     batch = min(batch_size, few, in_memory)
-    calls = -(-samples // max(1, _OUTPUTS_PER_CALL // (batch * outputs)))
+    calls = -(-samples // max(1, OUTPUTS_PER_CALL // (batch * model.outputs)))
     program = _program(model)
     parts = [
         _of_batch(program, model, examples, rows, samples, -(-samples // calls), seed)
@@ -114,7 +110,7 @@ def _of_batch(
     seed: int,
 ) -> tuple[np.ndarray, ...]:
     codes, keys = examples.images[rows], examples.keys[rows]
-    uniform = noise.uniform(seed, keys, model.spec.shape)
+    uniform = model.uniform(seed, keys)
     normal = noise.normal(seed, keys, (samples, model.latent)).swapaxes(0, 1)
     total = np.zeros(len(rows))
     log_sum = np.full(len(rows), -np.inf)

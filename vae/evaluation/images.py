@@ -14,7 +14,7 @@ def png(images: np.ndarray, columns: int | None = None) -> bytes:
     """Returns a PNG of images in a grid, small ones enlarged without smoothing.
 
     Args:
-        images: Intensities in [0, 1], `[images, height, width, channels]` with 1 (grey) or 3 (colour) channels.
+        images: Intensities in [0, 1], `[images, height, width, channels]`: 3 channels are a colour, others their mean.
         columns: Images in a row; the grid is about square where it is not given.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
@@ -28,17 +28,20 @@ def grid(images: np.ndarray, columns: int, factor: int = 1, gap: int = 1) -> np.
     """Returns images side by side, row by row, uint8 `[height, width, 3]`.
 
     Args:
-        images: Intensities in [0, 1], `[images, height, width, channels]` with 1 or 3 channels; values beyond are cut.
+        images: Intensities in [0, 1], `[images, height, width, channels]`; values beyond are cut. Three channels are
+            drawn as a colour, any other number as the grey of their mean.
         columns: Images in a row. Places that stay empty have the colour of the gaps.
         factor: Pixels to the side for each value of an image.
         gap: Pixels between the images and around them.
 
     Raises:
-        ValueError: The images have another number of channels, or there are none.
+        ValueError: There are no images, or they have another number of axes.
     """
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
-        raise ValueError(f"a grid takes images [images, height, width, 1 or 3]; found shape {list(images.shape)}")
-    count, height, width, _ = images.shape
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"a grid takes images [images, height, width, channels]; found shape {list(images.shape)}")
+    count, height, width, channels = images.shape
+    if channels != 3:
+        images = images.mean(axis=-1, keepdims=True)
     rows = math.ceil(count / columns)
     cell_height, cell_width = height * factor + gap, width * factor + gap
     canvas = np.full((rows * cell_height + gap, columns * cell_width + gap, 3), _BACKGROUND)

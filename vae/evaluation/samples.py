@@ -48,7 +48,7 @@ def reconstruct(model: VAE, examples: Examples, seed: int) -> np.ndarray:
     examples.check(model.spec, "test")
 
     program = _reconstruction(model)
-    uniform = noise.uniform(seed, examples.keys, model.spec.shape)
+    uniform = model.uniform(seed, examples.keys)
     parts = zip(_filled(examples.images), _filled(uniform), strict=True)
     return np.concatenate([program(codes, bits)[:count] for (codes, count), (bits, _) in parts])
 

@@ -141,7 +141,7 @@ def load(path: Path, identity: dict[str, Any]) -> State | None:
             }
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise WorkError(f"the checkpoint {path} is damaged ({error}); delete it to start over") from None
     if facts["identity"] != identity:
         logger.info("starting anew: %s is the checkpoint of other settings or data", path)

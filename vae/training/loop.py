@@ -106,7 +106,7 @@ def train(
                 parts.append(measures)
             speed = rows.size / (time.monotonic() - started)
             _record(state.curves, epoch, epoch * steps, np.concatenate(parts), float(adam.learning_rate), speed)
-            elbo = _validated(state.curves, epoch, epoch * steps, validate())
+            elbo = _validated(state.curves, epoch, epoch * steps, validate(), keeper)
             state.advance(values(vae.variables), values(adam.variables), elbo, _minimum_change(training))
             keeper.keep(state)
             shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats, {speed:,.0f} examples/s")
@@ -161,9 +161,13 @@ def _stop_at_nan(measures: np.ndarray, first_step: int, epoch: int, keeper: Keep
     row = int(bad.any(axis=1).argmax())
     # The loss and its gradient are made of the terms: a bad term is the cause, a bad loss its effect.
     term = next(name for name in ("reconstruction", "kl", "loss", "gradient_norm") if bad[row, MEASURES.index(name)])
-    raise WorkError(
-        f"training stopped at step {first_step + row} of epoch {epoch}: the {term.replace('_', ' ')} became "
-        f"{measures[row, MEASURES.index(term)]}; {keeper.kept()}. "
+    where = f"step {first_step + row} of epoch {epoch}: the {term.replace('_', ' ')}"
+    raise _broken(where, float(measures[row, MEASURES.index(term)]), keeper)
+
+
+def _broken(what: str, value: float, keeper: Keeper) -> WorkError:
+    return WorkError(
+        f"training stopped at {what} became {value}; {keeper.kept()}. "
         "A lower training.learning_rate or training.gradient_clip may help"
     )
 
@@ -184,8 +188,11 @@ def _record(curves: Curves, epoch: int, step: int, measures: np.ndarray, learnin
     )
 
 
-def _validated(curves: Curves, epoch: int, step: int, bound: tuple[float, float]) -> float:
+def _validated(curves: Curves, epoch: int, step: int, bound: tuple[float, float], keeper: Keeper) -> float:
     reconstruction, kl = bound
+    if not np.isfinite(reconstruction - kl):  # the last step broke the weights, or the validation split shows it first
+        term = "kl" if np.isfinite(reconstruction) else "reconstruction"
+        raise _broken(f"validation after step {step - 1} of epoch {epoch}: its {term}", bound[term == "kl"], keeper)
     curves.add("validation", epoch=epoch, step=step, elbo=reconstruction - kl, reconstruction=reconstruction, kl=kl)
     return reconstruction - kl
 
