@@ -1,7 +1,10 @@
 """The model folder: a trained model, its settings and its curves, read and written in one place."""
 
+import io
 import json
 import sys
+import tempfile
+import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from vae.training import Trained
 
 MODEL, CURVES, CHECKPOINT = "model.keras", "curves.json", "checkpoint.npz"
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class ModelFolder:
         config: The model's settings.
         spec: The images that it models.
         provenance: Where it comes from.
-        weights: SHA-256 of the model's file: two folders of one such hold the same model.
+        weights: SHA-256 of the model's file, a function of its weights and settings: the same training, done twice on
+            one machine, gives one such.
         parameters: Number of weights.
         best_epoch: The epoch of the best validation ELBO, from 1.
         epochs: Epochs of its training.
@@ -82,7 +87,7 @@ def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
     """Writes a model folder; `model.json` comes last, and then the checkpoint is not needed any more."""
     artifacts.withdraw(folder, "model")
     model = trained.model
-    model.save(folder / MODEL)
+    artifacts.write_atomically(folder / MODEL, _keras_file(model))
     artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
     facts = {
         "format": 1,
@@ -125,3 +130,43 @@ def load(folder: Path) -> ModelFolder:
         best_epoch=facts["best_epoch"],
         epochs=facts["epochs"],
     )
+
+
+def _keras_file(model: "VAE") -> bytes:
+    """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next."""
+    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+        path = Path(temporary) / MODEL
+        model.save(path)
+        with zipfile.ZipFile(path) as saved:
+            parts = {name: saved.read(name) for name in sorted(saved.namelist())}
+    metadata = json.loads(parts["metadata.json"])
+    del metadata["date_saved"]
+    parts["metadata.json"] = json.dumps(metadata).encode()
+    parts["model.weights.h5"] = _without_names(parts["model.weights.h5"])
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
+    return file.getvalue()
+
+
+def _without_names(weights: bytes) -> bytes:
+    """Returns an HDF5 file without the layers' names, which count the layers that its process made before.
+
+    Keras reads weights by their places, and writes the names for people.
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    file = io.BytesIO()
+    with h5py.File(io.BytesIO(weights), "r") as named, h5py.File(file, "w") as nameless:
+
+        def copy(place: str, found: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(found, h5py.Group):
+                copied = nameless.require_group(place)
+            else:
+                copied = nameless.create_dataset(place, data=found[()])
+            for attribute in sorted(found.attrs.keys() - {"name"}):
+                copied.attrs[attribute] = found.attrs[attribute]
+
+        named.visititems(copy)
+    return file.getvalue()

@@ -82,17 +82,6 @@ def test_the_examples_are_paired_whatever_their_order(written: Written, values: 
     assert "+0.500 nats, 95% interval +0.500 to +0.500" in run.register(tracking_uri).reason
 
 
-def test_the_same_weights_are_not_promoted(written: Written, values: np.ndarray, tracking_uri: str) -> None:
-    run = written("first", values)
-    run.register(tracking_uri)
-    again = written("again", values)
-    shutil.copytree(run.model, again.model, dirs_exist_ok=True)
-    shutil.copytree(run.evaluation, again.evaluation, dirs_exist_ok=True)
-    registered = again.register(tracking_uri)
-    assert (registered.version, registered.promoted) == (2, False)
-    assert registered.reason == "has the same weights as version 1, the champion"
-
-
 def test_models_of_different_things_are_not_compared(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     written("first", values).register(tracking_uri)
     registered = written("second", values + 9, likelihood="categorical").register(tracking_uri)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
         assert "kept the model" in caplog.text
     train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
     assert folder.load(tmp_path).provenance.seed == 1
+
+
+def test_the_same_training_again_gives_the_same_bytes_and_is_recognised(
+    trained: Run, tracking_uri: str, tmp_path: Path
+) -> None:
+    time.sleep(2.1)  # a zip archive tells times two seconds apart
+    again = Run("again", trained.dataset, tmp_path / "model", tmp_path / "evaluation")
+    train(again.dataset, again.model, SMALL_MODEL, SHORT_TRAINING, seed=0)
+    evaluate(again.dataset, again.model, again.evaluation, QUICK_EVALUATION, seed=0)
+    assert (again.model / folder.MODEL).read_bytes() == (trained.model / folder.MODEL).read_bytes()
+    trained.register(tracking_uri)
+    registered = again.register(tracking_uri)
+    assert (registered.version, registered.promoted) == (2, False)
+    assert registered.reason == "has the same weights as version 1, the champion"
 
 
 def test_a_training_that_fails_leaves_no_older_model_to_be_taken_for_its_own(trained: Run, tmp_path: Path) -> None:
