@@ -22,14 +22,20 @@ ERROR = "error: "
 RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
 """The environment variable that holds the process id of a local run. Steps end when that process does."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a full disk."""
-
 
 def quieten() -> None:
     """Asks libraries to keep their chatter to themselves, in this process and its children; a person's wish wins."""
     for name, value in {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}.items():
         os.environ.setdefault(name, value)
+
+
+def understood(error: Exception) -> RequestError | WorkError | None:
+    """Returns an error as one that a person can understand, or None where only its traceback helps."""
+    if isinstance(error, RequestError | WorkError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkError("no space is left on the disk" + (f": {error.filename}" if error.filename else ""))
+    return None
 
 
 @contextmanager
@@ -53,16 +59,14 @@ def step(output_file: str = "") -> Iterator[None]:
     print(f"{MARK}{BEGIN}{os.getpid()} {output_file}", flush=True)
     try:
         yield
-    except (RequestError, WorkError) as error:
-        logger.error("%s%s", ERROR, error)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        logger.error("%sno space is left on the disk: %s", ERROR, error.filename or output_file)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        told = understood(error)
+        if told is None:
+            raise
+        logger.error("%s%s", ERROR, told)
+        sys.exit(1)
 
 
 class _Marked(logging.Formatter):

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import ExperimentArgument, SetOption
-from pipelines.commands.outcome import tell
-
-PLATFORMS = ("kubeflow", "vertex")
+from pipelines.commands.options import PLATFORMS, ExperimentArgument, SetOption
+from pipelines.commands.outcome import pasteable, tell
 
 
 def experiments() -> None:
@@ -54,7 +52,7 @@ def init(
         raise RequestError(f"{path} exists already; choose another file with --output") from None
     except OSError as error:
         raise RequestError(f"{path} cannot be written: {error.strerror}") from None
-    tell(f"edit it, then: elboflow run {path}")
+    tell(f"edit it, then: {pasteable('run', path)}")
     print(path)
 
 

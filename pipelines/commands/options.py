@@ -23,3 +23,18 @@ WorkspaceOption = Annotated[
     typer.Option(metavar="DIR", envvar="ELBOFLOW_WORKSPACE", help="The folder that holds everything local runs make."),
 ]
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
+PLATFORMS = ("kubeflow", "vertex")
+"""The targets that take a compiled pipeline."""
+
+
+def must_be_folders(*folders: Path) -> None:
+    """Looks, before anything is started, whether the folders that a command is to read are there.
+
+    Raises:
+        RequestError: One is not.
+    """
+    from settings import RequestError
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"{folder}: there is no such folder to read")

@@ -1,45 +1,87 @@
 """How a command ends: its exit code, and what the person is told."""
 
 import logging
+import shlex
+import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-INTERRUPTED = 130
-
 
 class Commands(TyperGroup):
     """A group of commands whose errors end in exit codes.
 
-    0 done, 1 the work failed, 2 the request was wrong and nothing was started, 130 interrupted. An error that a person
-    can understand is told in a line or a few; any other keeps its traceback.
+    0 done, 1 the work failed, 2 the request was wrong and nothing was started, 130 interrupted (129 by SIGHUP, 143 by
+    SIGTERM). An error that a person can understand is told in a line or a few; any other keeps its traceback.
     """
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            tell("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+            with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+                return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.args[0] if interrupt.args else signal.SIGINT
+            tell("interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
+            raise typer.Exit(128 + number) from None
         except Exception as error:
-            from pipelines.process import FULL
-            from settings import RequestError, WorkError
+            from pipelines.process import understood
 
-            if isinstance(error, RequestError | WorkError):
-                code = error.exit_code
-            elif isinstance(error, OSError) and error.errno in FULL:
-                code = WorkError.exit_code
-            else:
+            told = understood(error)
+            if told is None:
                 raise
-            tell(f"error: {error}")
-            raise typer.Exit(code) from None
+            tell(f"error: {told}")
+            raise typer.Exit(told.exit_code) from None
+
+
+@contextmanager
+def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Makes signals end the command as Ctrl-C does: what it started ends with it, and temporary files go.
+
+    A signal that is ignored already, as SIGHUP is under nohup, stays so.
+    """
+
+    def interrupt(number: int, _: object) -> None:
+        for again in before:
+            signal.signal(again, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        raise KeyboardInterrupt(number)  # not a subclass, for whose sake `subprocess` would not let go of a child
+
+    before = {number: signal.getsignal(number) for number in signals if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def tell(text: str) -> None:
     """Prints a line for the person at the terminal, to standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def pasteable(*arguments: str | Path) -> str:
+    """Returns a command of ours as it can be pasted here, called as this one was."""
+    program = Path(sys.argv[0])
+    on_path = shutil.which("elboflow")
+    if program.name == "__main__.py":
+        words = [_from_here(Path(sys.executable)), "-m", "pipelines"]
+    elif on_path is not None and program.exists() and Path(on_path).samefile(program):
+        words = ["elboflow"]
+    else:
+        words = [_from_here(program)]
+    return shlex.join([*words, *map(str, arguments)])
+
+
+def _from_here(program: Path) -> str:
+    absolute = Path.cwd() / program
+    return f"./{absolute.relative_to(Path.cwd())}" if absolute.is_relative_to(Path.cwd()) else str(program)
 
 
 def show_log() -> None:

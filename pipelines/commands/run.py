@@ -1,20 +1,19 @@
 """`elboflow run`."""
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import DEFAULT_WORKSPACE, ExperimentArgument, SetOption, WorkspaceOption
+from pipelines.commands.options import DEFAULT_WORKSPACE, PLATFORMS, ExperimentArgument, SetOption, WorkspaceOption
+from pipelines.commands.outcome import pasteable
 
 if TYPE_CHECKING:
     from pipelines.targets.local import Run
 
 TARGETS = ("local",)
-COMPILED = ("kubeflow", "vertex")
 
 
 def run(
@@ -27,17 +26,19 @@ def run(
     """Run the whole pipeline: raw data in, a registered model out."""
     from settings import RequestError
 
-    if target in COMPILED:
+    if target in PLATFORMS:
         raise RequestError(f"--target {target}: runs are local; compile it with `elboflow compile … --target {target}`")
     if target not in TARGETS:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(TARGETS)}")
     from pipelines.experiment import load
     from pipelines.targets import local
     from pipelines.workspace import open_to_write
-    from preprocessing.sources import check
+    from preprocessing import sources
+    from vae import backends
 
     wanted = load(experiment, assignments or ())
-    check(wanted.data)
+    sources.check(wanted.data)
+    backends.check(wanted.training.backend)
     place = open_to_write(workspace)
     try:
         done = local.run(wanted, place)
@@ -66,7 +67,7 @@ def _summarise(done: "Run", workspace: Path) -> None:
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}", markup=False)
-    console.print(f"MLflow: elboflow ui --workspace {shlex.quote(str(workspace))}", markup=False)
+    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}", markup=False)
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import DEFAULT_WORKSPACE, ExperimentArgument, SetOption, WorkspaceOption
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    ExperimentArgument,
+    SetOption,
+    WorkspaceOption,
+    must_be_folders,
+)
 from pipelines.commands.outcome import show_log, tell
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
@@ -35,8 +41,11 @@ def train(
     """A dataset folder → a model folder."""
     from components.train import train
     from pipelines.experiment import load
+    from vae import backends
 
     wanted = load(experiment, assignments or ())
+    must_be_folders(dataset)
+    backends.check(wanted.training.backend)
     show_log()
     train(dataset, output, wanted.model, wanted.training, wanted.seed)
     print(output)
@@ -55,6 +64,7 @@ def evaluate(
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or ())
+    must_be_folders(dataset, model)
     show_log()
     evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
     print(output)
@@ -82,6 +92,7 @@ def register(
     from pipelines.workspace import open_to_write
 
     wanted = load(experiment, assignments or ())
+    must_be_folders(dataset, model, evaluation)
     uri = tracking_uri or open_to_write(workspace).tracking_uri
     show_log()
     registered = register(

@@ -1,8 +1,10 @@
 """`elboflow ui`: MLflow's own pages on the workspace."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -42,8 +44,19 @@ def ui(
     with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=quiet) as server:
         try:
             code = server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            server.wait()
+        except KeyboardInterrupt as interrupt:
+            if interrupt.args:
+                raise  # by a signal, which the exit code tells
             return
+        finally:
+            _end(server)
     raise WorkError(f"the MLflow server ended with exit code {code}")
+
+
+def _end(server: "subprocess.Popen[bytes]", patience: float = 10) -> None:
+    """Ends a server with all its workers, which are the processes of its group."""
+    for way in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, way)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(patience)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import DEFAULT_WORKSPACE, ModelArgument, WorkspaceOption
+from pipelines.commands.options import DEFAULT_WORKSPACE, ModelArgument, WorkspaceOption, must_be_folders
 from pipelines.commands.outcome import show_log
 
 ImagesOption = Annotated[Path, typer.Option(metavar="FILE", help="A .png, a grid; or a .npz, the values.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Fixes the images.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the images.")]
 
 
 def generate(
@@ -39,6 +39,7 @@ def reconstruct(
     """Pass a dataset's examples through a trained model, and show them beside the originals."""
     from components import use
 
+    must_be_folders(dataset)
     show_log()
     use.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
     print(output)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,12 @@ def test_init_never_overwrites(tmp_path: Path):
         (["compile", "digits", "--target", "local"], "allowed: kubeflow, vertex"),
         (["step", "train", "digits", "--set", "x", "--dataset", "a", "--output", "b"], "expected KEY=VALUE"),
         (["generate", "no-such-model", "--output", "x.png"], "there is no model 'no-such-model'"),
+        (["step", "train", "digits", "--dataset", "nowhere", "--output", "b"], "nowhere: there is no such folder"),
+        (
+            ["step", "evaluate", "digits", "--dataset", ".", "--model", "none", "--output", "b"],
+            "none: there is no such",
+        ),
+        (["reconstruct", "m", "--dataset", "nowhere", "--output", "x.png"], "nowhere: there is no such folder"),
         (["ui", "--workspace", "no-such-workspace"], "no-such-workspace holds no MLflow yet"),
     ],
 )
@@ -90,6 +97,43 @@ def test_a_wrong_request_is_exit_code_2_one_message_and_nothing_started(
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "digits", "--set", "training.backend=jax"], ["step", "train", "digits", "--dataset", "."]]
+)
+def test_a_backend_that_is_not_installed_is_told_before_anything_runs(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("jax", "tensorflow") else object())
+    done = elboflow(*arguments, *(["--output", "model"] if "step" in arguments else []))
+    assert done.exit_code == 2
+    assert "which is not installed here" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_too_large_for_a_generator_is_exit_code_2():
+    assert elboflow("generate", "model", "--output", "x.png", "--seed", "99999999999999999999").exit_code == 2
+
+
+def test_what_is_told_to_be_called_next_can_be_pasted_here(tmp_path: Path):
+    script = Path(sys.executable).with_name("elboflow")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "elboflow").symlink_to(script)
+    (tmp_path / "my plans").mkdir()
+    called = {
+        (str(script), os.defpath): str(script),
+        ("elboflow", f"{tmp_path / 'bin'}:{os.defpath}"): "elboflow",
+        ("bin/elboflow", os.defpath): "./bin/elboflow",
+        (sys.executable, os.defpath): f"{sys.executable} -m pipelines",
+    }
+    for number, ((program, path), expected) in enumerate(called.items()):
+        words = [program, *(["-m", "pipelines"] if program == sys.executable else [])]
+        words += ["init", "mine", "--output", f"my plans/{number}.yaml"]
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path.cwd())}
+        told = subprocess.run(["env", *words], cwd=tmp_path, capture_output=True, text=True, env=environment).stderr
+        assert told == f"edit it, then: {expected} run 'my plans/{number}.yaml'\n"
 
 
 def test_an_unknown_option_is_exit_code_2():
@@ -128,7 +172,7 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("components.train.train", full)
     done = elboflow("step", "train", "digits", "--dataset", tmp_path, "--output", tmp_path / "model")
     assert (done.exit_code, "model.keras" in done.stderr) == (1, True)
-    assert "No space left on device" in done.stderr
+    assert "no space is left on the disk" in done.stderr
 
 
 def test_a_step_by_hand_writes_its_folder_and_prints_it(tmp_path: Path):
@@ -138,6 +182,40 @@ def test_a_step_by_hand_writes_its_folder_and_prints_it(tmp_path: Path):
     assert (done.returncode, done.stdout.strip()) == (0, str(dataset))
     assert json.loads((dataset / "dataset.json").read_text())["counts"]["train"] > 1000
     assert "wrote 1,797 examples" in done.stderr
+
+
+def group_of_the_server_on(workspace: Path) -> int | None:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes()
+            if b"mlflow" in words.split(b"\0") and f"sqlite:///{workspace}/mlflow.db".encode() in words:
+                return os.getpgid(int(folder.name))
+        except OSError:
+            continue
+    return None
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 0)])
+def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signals, code: int, tmp_path: Path):
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pipelines", "ui", "--workspace", str(tmp_path), "--port", str(port)]
+    ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert ui.stdout is not None
+    assert ui.stdout.readline() == f"http://127.0.0.1:{port}\n"
+    deadline = time.monotonic() + 30
+    while (group := group_of_the_server_on(tmp_path)) in (None, os.getpgid(ui.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert group is not None
+    ui.send_signal(ending)
+    _, err = ui.communicate(timeout=30)
+    assert ui.returncode == code
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
 
 
 def test_the_ui_s_port_must_be_free(tmp_path: Path):

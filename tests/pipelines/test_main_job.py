@@ -164,7 +164,7 @@ def test_the_screen_shows_steps_metrics_report_and_the_way_to_mlflow_and_no_chat
     lines = [line.split()[0] for line in main_job.err.splitlines() if line and not line.startswith(" ")]
     assert lines[:4] == ["preprocess", "train", "evaluate", "register"]
     assert f"report: {main_job.result['report']}" in main_job.err
-    assert f"elboflow ui --workspace {main_job.workspace}" in main_job.err
+    assert f"-m pipelines ui --workspace {main_job.workspace}" in main_job.err
     for noise in ("KFP", "\x1b[", "Streamed", "oneDNN", "absl", "INFO", "Warning"):
         assert noise not in main_job.err
 
@@ -198,9 +198,9 @@ def mlflow(main_job: MainJob) -> Iterator[Callable[[str], Any]]:
                 return json.load(answer)
 
         yield ask
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         _, err = server.communicate(timeout=30)
-        assert server.returncode == 0
+        assert server.returncode == 128 + signal.SIGTERM
         assert "Traceback" not in err
         with pytest.raises(OSError):  # noqa: PT011 (any refusal will do)
             urllib.request.urlopen(f"{address}/health", timeout=2)
