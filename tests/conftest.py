@@ -1,8 +1,12 @@
 """Shared by all tests. Frameworks take seconds to import: tests import them inside, in one worker."""
 
 import logging
+import signal
 
 import pytest
+
+# A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

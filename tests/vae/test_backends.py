@@ -39,9 +39,10 @@ result = {path.stem: terms(load(path)) for path in sorted(folder.glob("*.keras")
 codes = given["codes"]
 split = Examples(codes, np.arange(len(codes)))
 rate = Constant(initial=3e-3)
+seed = 2**31 - 1  # the largest
 training = TrainingConfig(backend=backend, epochs=30, batch_size=4, learning_rate=rate, early_stopping=None)
 model = ModelConfig(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
-curves = train(split, split, ImageSpec((8, 8, 1), 17), model, training, 0, folder / f"{backend}.npz", {}).curves
+curves = train(split, split, ImageSpec((8, 8, 1), 17), model, training, seed, folder / f"{backend}.npz", {}).curves
 result["curve"] = curves.validation["elbo"]
 (folder / f"{backend}.json").write_text(json.dumps(result))
 """

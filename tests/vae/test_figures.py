@@ -31,7 +31,7 @@ def test_a_grid_keeps_colours_and_cuts_what_is_beyond_the_range():
     assert (images.grid(colour, columns=1)[1:-1, 1:-1] == [255, 0, 255]).all()
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4, 2), (4, 4, 4), (0, 4, 4, 1)])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (0, 4, 4, 1)])
 def test_what_is_not_images_is_an_error_that_gives_the_shape(shape):
     with pytest.raises(ValueError, match="found shape"):
         images.grid(np.zeros(shape), columns=2)
@@ -100,3 +100,8 @@ def test_the_same_numbers_draw_the_same_file():
 
 def test_numbers_are_written_for_reading():
     assert number(-1234.567, 1) == "\N{MINUS SIGN}1,234.6"
+
+
+def test_images_of_neither_one_nor_three_channels_are_drawn_as_the_grey_of_their_mean():
+    four = np.array([0.0, 0.0, 1.0, 1.0]) * np.ones((1, 4, 4, 4))
+    assert (images.grid(four, columns=1)[1:-1, 1:-1] == 128).all()

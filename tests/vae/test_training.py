@@ -171,3 +171,23 @@ def test_learning_rate_schedules(settings, expected):
 
     schedule = LearningRate(settings, total_steps=100)
     assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected)
+
+
+def test_a_nan_that_only_validation_shows_stops_training_and_is_not_kept(split, digits_spec, tmp_path):
+    whole_split_in_one_step = {"batch_size": 256, "learning_rate": Constant(initial=1e15)}
+    with pytest.raises(
+        WorkError, match=r"validation after step 0 of epoch 1: its (reconstruction|kl) became .*; no epoch"
+    ):
+        trained(split, digits_spec, tmp_path, epochs=3, **whole_split_in_one_step)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_validation_is_the_same_in_whatever_batches_and_with_noise_kept_or_drawn_anew(split, digits_spec, monkeypatch):
+    from vae.model import VAE
+    from vae.training import validation
+
+    model = VAE(SMALL, digits_spec, seed=0)
+    whole = validation.validator(model, split[1], seed=0)()
+    monkeypatch.setattr(validation, "_BATCH", 100)
+    monkeypatch.setattr(validation, "_NOISE_KEPT", 0)
+    assert validation.validator(model, split[1], seed=0)() == pytest.approx(whole, abs=1e-4)
