@@ -69,10 +69,7 @@ class Likelihood(Protocol):
         """Returns log p(x|z) summed over the values of x, `[samples, batch]`."""
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """Returns the expected intensity in [0, 1], `[..., height, width, channels]`."""
-
-    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        """Turns `uniform` numbers of the shape of the image into intensities drawn from p(x|z)."""
+        """Returns the mean, or the location, as intensities cut to [0, 1], `[..., height, width, channels]`."""
 
 
 def likelihood(settings: config.Likelihood, spec: ImageSpec) -> Likelihood:
@@ -111,9 +108,6 @@ class Bernoulli:
     def mean(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)
 
-    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        return ops.cast(uniform < ops.sigmoid(outputs), "float32")
-
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -143,12 +137,6 @@ class Gaussian:
         mean, _ = self._mean_and_log_scale(outputs)
         return ops.clip((mean * self.levels - 0.5) / (self.levels - 1), 0.0, 1.0)
 
-    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        mean, log_scale = self._mean_and_log_scale(outputs)
-        normal = math.sqrt(2) * ops.erfinv(ops.clip(2 * uniform - 1, -1 + 1e-6, 1 - 1e-6))
-        codes = ops.floor((mean + ops.exp(log_scale) * normal) * self.levels)
-        return ops.clip(codes, 0, self.levels - 1) / (self.levels - 1)
-
     def _mean_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale is not None:
             return outputs, ops.full((), math.log(self.scale), dtype="float32") + ops.zeros_like(outputs)
@@ -172,17 +160,13 @@ class Categorical:
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
         logits = self._by_level(outputs)
-        chosen = ops.one_hot(_codes(x, self.levels), self.levels, dtype="float32")
+        codes = ops.cast(ops.round(x * (self.levels - 1)), "int32")
+        chosen = ops.one_hot(codes, self.levels, dtype="float32")
         return _summed(ops.sum(chosen * logits, axis=-1) - ops.logsumexp(logits, axis=-1))
 
     def mean(self, outputs: Tensor) -> Tensor:
         weighted = self._probabilities(outputs) * ops.arange(self.levels, dtype="float32")
         return ops.sum(weighted, axis=-1) / (self.levels - 1)
-
-    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        cumulative = ops.cumsum(self._probabilities(outputs), axis=-1)
-        below = ops.sum(ops.cast(cumulative[..., :-1] <= uniform[..., None], "float32"), axis=-1)
-        return below / (self.levels - 1)
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
         # Not ops.softmax: TensorFlow's refuses more than five dimensions outside XLA.
@@ -223,19 +207,9 @@ class DiscretizedLogistic:
     def mean(self, outputs: Tensor) -> Tensor:
         return ops.clip(self._location_and_log_scale(outputs)[0], 0.0, 1.0)
 
-    def sample(self, outputs: Tensor, uniform: Tensor) -> Tensor:
-        location, log_scale = self._location_and_log_scale(outputs)
-        inside = ops.clip(uniform, 1e-6, 1 - 1e-6)
-        x = location + ops.exp(log_scale) * (ops.log(inside) - ops.log1p(-inside))
-        return ops.cast(_codes(ops.clip(x, 0.0, 1.0), self.levels), "float32") / (self.levels - 1)
-
     def _location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         location, log_scale = ops.split(outputs, 2, axis=-1)
         return location, ops.maximum(log_scale, SMALLEST_LOG_SCALE)
-
-
-def _codes(x: Tensor, levels: int) -> Tensor:
-    return ops.cast(ops.round(x * (levels - 1)), "int32")
 
 
 def _summed(by_value: Tensor) -> Tensor:

@@ -89,6 +89,13 @@ def train(
         steps,
     )
 
+    if training.learning_rate.warmup_steps >= (total := training.epochs * steps):
+        logger.warning(
+            "training.learning_rate.warmup_steps is %d, and the whole training has %d steps: the learning rate never "
+            "reaches its initial value",
+            training.learning_rate.warmup_steps,
+            total,
+        )
     state = load(saved, identity)
     if state:
         logger.info("going on after epoch %d of %d, from %s", state.epoch, training.epochs, saved)

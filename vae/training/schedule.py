@@ -9,7 +9,6 @@ from vae import config
 from vae.distributions import Tensor
 
 
-@keras.saving.register_keras_serializable(package="elboflow")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate that the settings describe: a linear warm-up from zero, then constant, cosine or exponential.
 
@@ -36,6 +35,3 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
                 return final + (initial - final) * 0.5 * (1 + ops.cos(math.pi * done))
             case config.Exponential(initial=initial, factor=factor, every_steps=every):
                 return initial * ops.power(factor, step / every)
-
-    def get_config(self) -> dict[str, object]:
-        return {"settings": self.settings.model_dump(), "total_steps": self.total_steps}
