@@ -4,6 +4,6 @@ Everything between two pipeline steps is such a folder: data files, and a manife
 with its size and SHA-256. The manifest is written last, by rename, so that a folder without one is not an artifact.
 """
 
-from artifacts.folder import commit, damage, load, sha256, withdraw, write_atomically
+from artifacts.folder import commit, copy, damage, load, sha256, withdraw, write_atomically
 
-__all__ = ["commit", "damage", "load", "sha256", "withdraw", "write_atomically"]
+__all__ = ["commit", "copy", "damage", "load", "sha256", "withdraw", "write_atomically"]

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from settings import WorkError
+
+_UNFINISHED = ".unfinished"  # ends the name of a file that `write_atomically` has not renamed yet
 
 
 def commit(folder: Path, name: str, manifest: dict[str, Any], files: Iterable[str]) -> None:
@@ -54,16 +57,29 @@ def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
     return None
 
 
+def copy(folder: Path, name: str, to: Path) -> None:
+    """Copies an artifact into a new folder: its manifest and the files that it lists, whatever else lies there."""
+    for file in [*load(folder, name)["files"], f"{name}.json"]:
+        (to / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file, to / file)
+
+
 def withdraw(folder: Path, name: str) -> None:
-    """Takes back a manifest before the folder is written anew, so that a half-rewritten folder is not an artifact."""
+    """Takes back a manifest before the folder is written anew, so that a half-rewritten folder is not an artifact.
+
+    What a killed `write_atomically` left in the folder, or one level below, goes too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").unlink(missing_ok=True)
+    for leftovers in (f".*{_UNFINISHED}", f"*/.*{_UNFINISHED}"):
+        for leftover in folder.glob(leftovers):
+            leftover.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file beside its place and renames it there: a reader sees the old content, or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

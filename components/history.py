@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+import artifacts
 from components.datasets import ImageDataset
 from components.packaging import package
 from components.tracking import quoted
@@ -86,7 +87,9 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     _log_params(client, run_id, experiment)
     datasets = _datasets(finished.images, experiment["name"])
     client.log_inputs(run_id, datasets)
-    client.log_artifacts(run_id, str(finished.evaluation), EVALUATION)
+    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+        artifacts.copy(finished.evaluation, "evaluation", Path(temporary))
+        client.log_artifacts(run_id, temporary, EVALUATION)
     client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
     client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
     model_id = _log_model(client, run, finished)

@@ -7,6 +7,7 @@ framework than the one that this process has imported, or none: hence a process 
 import subprocess
 import sys
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def read(path: Path) -> Judged:
     try:
         with np.load(path, allow_pickle=False) as columns:
             return Judged(columns["key"], columns["log_likelihood"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
 
 

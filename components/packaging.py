@@ -1,11 +1,13 @@
 """A model folder → an MLflow model: models-from-code, with signature and input example, without a pickle."""
 
-from importlib.metadata import version
+import tempfile
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+import artifacts
 from components import intensities
 from vae.data import Examples
 from vae.folder import ModelFolder
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _SERVING = Path(__file__).with_name("serving.py")
-_FRAMEWORKS = {"tensorflow": "tensorflow-cpu", "jax": "jax", "torch": "torch"}
 _EXAMPLE_IMAGES = 2
 
 
@@ -34,15 +35,18 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
 
     low_high = trained.provenance.range
     example = intensities.raw(examples.images[:_EXAMPLE_IMAGES] / (trained.spec.levels - 1), low_high)
-    mlflow.pyfunc.save_model(
-        path=str(output),
-        python_model=str(_SERVING),
-        artifacts={"model": str(trained.path)},
-        signature=_signature(trained),
-        input_example=example,
-        pip_requirements=_requirements(trained.provenance.training.backend),
-        mlflow_model=mlflow_model,
-    )
+    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
+        model = Path(temporary) / "model"
+        artifacts.copy(trained.path, "model", model)
+        mlflow.pyfunc.save_model(
+            path=str(output),
+            python_model=str(_SERVING),
+            artifacts={"model": str(model)},
+            signature=_signature(trained),
+            input_example=example,
+            pip_requirements=_requirements(trained.provenance.training.backend),
+            mlflow_model=mlflow_model,
+        )
 
 
 def _signature(trained: ModelFolder) -> "ModelSignature":
@@ -60,5 +64,11 @@ def _signature(trained: ModelFolder) -> "ModelSignature":
 
 
 def _requirements(backend: str) -> list[str]:
-    packages = ["elboflow", "keras", _FRAMEWORKS[backend], "mlflow", "numpy", "pydantic"]
+    packages = ["elboflow", "keras", _distribution(backend), "mlflow", "numpy", "pydantic"]
     return [f"{package}=={version(package)}" for package in packages]
+
+
+def _distribution(backend: str) -> str:
+    """Returns what was installed to import a framework: TensorFlow has other names for CPUs and for some machines."""
+    found = [name.replace("_", "-") for name in packages_distributions().get(backend, [backend])]
+    return backend if backend in found else min(found)

@@ -139,7 +139,10 @@ def _champions_before(
     ours = artifacts.load(finished.evaluation, "evaluation")
     try:
         evaluation = registered.evaluation_folder(client, champion, temporary)
-        theirs, values = artifacts.load(evaluation, "evaluation"), judge.read(evaluation / "examples.npz")
+        theirs = artifacts.load(evaluation, "evaluation")
+        if damage := artifacts.damage(evaluation, theirs):
+            raise WorkError(f"the evaluation of version {champion.version} is not used: {damage}")
+        values = judge.read(evaluation / "examples.npz")
     except WorkError as error:
         logger.warning("%s", error)
         return None

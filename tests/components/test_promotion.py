@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import artifacts
-from components import tracking
+from components import judge, tracking
+from settings import WorkError
 from tests.components.runs import Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -109,6 +110,19 @@ def test_a_champion_whose_files_are_gone_keeps_the_alias(
     assert "cannot be compared with version 1, the champion: MLflow does not have the files" in registered.reason
 
 
+@pytest.mark.parametrize("name", ["examples.npz", "evaluation.json"])
+@pytest.mark.parametrize("kept", [0, 100], ids=["empty", "truncated"])
+def test_a_champions_damaged_evaluation_does_not_count(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, name: str, kept: int
+) -> None:
+    written("first", values).register(tracking_uri)
+    (damaged,) = (tmp_path / "workspace/mlartifacts").rglob(name)
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    registered = written("second", values + 1).register(tracking_uri)
+    assert not registered.promoted
+    assert "could not be evaluated" in registered.reason  # it was judged again: its network is a file of any bytes
+
+
 def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
     written: Written, values: np.ndarray, tracking_uri: str
 ) -> None:
@@ -116,3 +130,10 @@ def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
     registered = written("second", values + 1, seed=0).register(tracking_uri)
     assert not registered.promoted
     assert "could not be evaluated" in registered.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_damaged_values_of_the_examples_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "examples.npz").write_bytes(content)
+    with pytest.raises(WorkError, match=r"cannot be read from .*examples\.npz"):
+        judge.read(tmp_path / "examples.npz")

@@ -1,5 +1,6 @@
 """What a registration leaves in MLflow, also when it is killed, repeated, or not alone."""
 
+import importlib.metadata
 import json
 import signal
 import subprocess
@@ -103,6 +104,45 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
     }
     example = mlflow.models.Model.load("models:/digits-vae@champion").load_input_example()
     np.testing.assert_array_equal(example, open_images(run.dataset, "image").examples("test").images[:2])
+
+
+@pytest.mark.parametrize("leftover", [".examples.npz.a1b2c3d4.unfinished", "notes.txt", "figures/notes.txt"])
+def test_what_else_lies_in_a_folder_stays_out_of_mlflow(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, leftover: str
+) -> None:
+    run = written("night-1", values)
+    for folder in (run.model, run.evaluation):
+        (folder / leftover).parent.mkdir(exist_ok=True)
+        (folder / leftover).write_text("not part of it")
+    run.register(tracking_uri)
+    kept = [path for path in (tmp_path / "workspace/mlartifacts").rglob("*") if path.is_file()]
+    assert "not part of it" not in [path.read_text(errors="replace") for path in kept]
+    for folder, name in ((run.model, "model"), (run.evaluation, "evaluation")):
+        (copy,) = {path.parent for path in kept if path.name == f"{name}.json"}
+        files = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+        assert files == {*artifacts.load(folder, name)["files"], f"{name}.json"}
+
+
+def test_the_model_requires_the_tensorflow_that_is_installed(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    def requirement(name: str, values: np.ndarray) -> list[str]:
+        registered = written(name, values).register(tracking_uri)
+        lines = Path(mlflow.pyfunc.get_model_dependencies(f"models:/digits-vae/{registered.version}")).read_text()
+        return [line for line in lines.split() if line.startswith("tensorflow")]
+
+    (before,) = requirement("night-1", values)
+    name, _, version = before.partition("==")
+    assert importlib.metadata.version(name) == version
+
+    installed = tmp_path / "gpu/tensorflow-2.99.dist-info"  # as on macOS and on machines with a GPU
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.99\n")
+    (installed / "top_level.txt").write_text("tensorflow\n")
+    monkeypatch.syspath_prepend(installed.parent)
+    assert requirement("night-2", values) == ["tensorflow==2.99"]
 
 
 def test_nothing_in_mlflow_is_a_pickle(written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path) -> None:
