@@ -1,21 +1,40 @@
 """An experiment: the whole YAML, composed of each room's own section, and checked before anything runs."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from components.config import RegistryConfig
 from pipelines import source
 from pipelines.overrides import override
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
-from settings.explain import ConflictsError, Path, Problem, explain
+from settings.explain import ConflictsError, Path, Problem, explain, written
 from vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 
-Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$")]
-Image = Annotated[str, Field(pattern=r"^\S+$", description="the container image that holds the installed project")]
-TrackingURI = Annotated[str, Field(pattern=r"^https?://\S+$", description="the address of the MLflow server")]
+Name = Annotated[
+    str,
+    written(
+        "[a-z]([a-z0-9-]{0,48}[a-z0-9])?",
+        "be lower-case letters, digits and hyphens, at most 50, a letter first and no hyphen last",
+    ),
+]
+Image = Annotated[
+    str,
+    written(r"\S+", "be an image's address, without spaces"),
+    Field(description="the container image that holds the installed project"),
+]
+TrackingURI = Annotated[
+    str,
+    written(r"https?://\S+", "begin with http:// or https:// and have no spaces"),
+    Field(description="the address of the MLflow server"),
+]
+Root = Annotated[
+    str,
+    written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER, without a slash at the end"),
+    Field(description="where artifacts go: gs://BUCKET/FOLDER"),
+]
 
 SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluation"}
 
@@ -32,9 +51,7 @@ class VertexTarget(Settings):
 
     image: Image
     tracking_uri: TrackingURI
-    root: Annotated[
-        str, Field(pattern=r"^gs://[^/\s]+(/[^/\s]+)*$", description="where artifacts go: gs://BUCKET/FOLDER")
-    ]
+    root: Root
 
 
 class Targets(Settings):
@@ -48,7 +65,7 @@ class Experiment(Settings):
     """Everything that a run depends on.
 
     Attributes:
-        name: Names the pipeline, its runs and by default the registered model: lower case, digits and hyphens.
+        name: Names the pipeline, and its runs.
         seed: The root of all randomness.
         data: Where examples come from (`preprocessing/config.py`).
         model: What the model is (`vae/config.py`).
@@ -64,20 +81,15 @@ class Experiment(Settings):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    registry: RegistryConfig
+    registry: Annotated[RegistryConfig, Field(validate_default=True)] = RegistryConfig()
     targets: Targets = Targets()
 
-    @model_validator(mode="before")
+    @field_validator("registry")
     @classmethod
-    def _registered_under_its_own_name(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-            return values
-        registry = values.get("registry") or {}
-        return (
-            {**values, "registry": {"model": f"{values['name']}-vae", **registry}}
-            if isinstance(registry, dict)
-            else values
-        )
+    def _registered_under_its_own_name(cls, registry: RegistryConfig, others: ValidationInfo) -> RegistryConfig:
+        if registry.model is not None or "name" not in others.data:
+            return registry
+        return registry.model_copy(update={"model": f"{others.data['name']}-vae"})
 
     @field_validator("data")
     @classmethod
@@ -98,9 +110,11 @@ class Experiment(Settings):
             raise ConflictsError([Problem(("model", "input"), sentence)])
         likelihood = self.model.likelihood
         if isinstance(likelihood, Bernoulli) and likelihood.binarize == "none" and image.levels > 2:
+            feature = f"data.features.{self.model.input}"
+            binary = f"`levels: 2` at {feature} if they are, " if image.range == (0, 1) else ""
             sentence = (
-                f"'none' says that the data are 0 and 1 already, but data.features.{self.model.input} has "
-                f"{image.levels} levels; allowed for it: dynamic, threshold, or another likelihood"
+                f"'none' says that the data are 0 and 1 already, but {feature} has {image.levels} levels; "
+                f"allowed for it: {binary}dynamic, threshold, or another likelihood"
             )
             raise ConflictsError([Problem(("model", "likelihood", "binarize"), sentence)])
         return self

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -85,6 +85,8 @@ def parse(name: str, text: str) -> Source:
         if root is not None:
             _note_lines(name, root, (), lines)
         values = loader.construct_document(root) if root is not None else {}
+    except RecursionError:
+        raise RequestError(f"{name}: {_TOO_DEEP}") from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RequestError(f"{name}{line}: not valid YAML: {error.problem}") from None
@@ -101,11 +103,33 @@ def value(text: str) -> Any:
     Raises:
         yaml.YAMLError: It is not one.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError(_TOO_DEEP) from None
+
+
+_TOO_DEEP = "sections are nested too deeply"
 
 
 class _Loader(yaml.SafeLoader):
-    """safe_load, with `1e-3` a number as in YAML 1.2 (in YAML 1.1 it is a text)."""
+    """safe_load, with `1e-3` a number as in YAML 1.2 (in YAML 1.1 it is a text), and no section within itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._open: list[str | None] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in self._open:
+                problem = f"*{event.anchor} stands within what it stands for"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=cast(yaml.Mark, event.start_mark))
+            return super().compose_node(parent, index)
+        self._open.append(event.anchor)
+        node = super().compose_node(parent, index)
+        self._open.pop()
+        return node
 
 
 _Loader.add_implicit_resolver(

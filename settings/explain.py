@@ -1,12 +1,14 @@
 """What is wrong with a section, in sentences for the person who wrote it: the key, the value and what is allowed."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
 from settings import Settings
 from settings.layout import alternatives, inside, section, sections, words
@@ -69,6 +71,17 @@ def shown(value: Any) -> str:
 _MUST = " is not allowed; must "
 
 
+def written(pattern: str, rule: str) -> AfterValidator:
+    """Returns a validator of text that follows a pattern, with the rule as a person is told it: `be at most 50 …`."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError("written", "Input should {rule}", {"rule": rule})
+        return value
+
+    return AfterValidator(check)
+
+
 def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
     path, here = _place(settings, line["loc"])
     value, context = line["input"], line.get("ctx", {})
@@ -89,7 +102,7 @@ def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
             return [Problem(path, f"unknown value '{value}'; {nearest(value, words(here))}")]
         case kind_of_error:
-            return [Problem(path, f"{shown(value)}{_MUST}{_expected(kind_of_error, line['msg'], here)}")]
+            return [Problem(path, f"{shown(value)}{_MUST}{_expected(kind_of_error, line['msg'], context, here)}")]
 
 
 def _place(settings: type[Settings], location: Path, of_value: Any = None) -> tuple[Path, Any]:
@@ -133,13 +146,20 @@ _EXPECTED = {
     "finite_number": "be a finite number",
 }
 
+_LENGTHS = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
 
-def _expected(error: str, message: str, here: Any) -> str:
+
+def _expected(error: str, message: str, context: dict[str, Any], here: Any) -> str:
     if error.startswith("model_"):
         names = words(here)
         keys = list(section(here, None).model_fields) if len(sections(here)) == 1 else []  # type: ignore[union-attr]
         choice = f"be one of {', '.join(names)}, or a section with that `kind`" if names else ""
         return choice or f"be a section with the keys {', '.join(keys)}"
+    if error in _LENGTHS:
+        bound, word = _LENGTHS[error]
+        return f"have {word} {context[bound]} {'value' if context[bound] == 1 else 'values'}"
+    if error == "string_pattern_mismatch":
+        return f"be written as the regular expression {context['pattern']} says"
     for beginning, expected in _EXPECTED.items():
         if error.startswith(beginning):
             return expected

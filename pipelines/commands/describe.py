@@ -37,10 +37,9 @@ def init(
 
     try:
         TypeAdapter(Name).validate_python(name)
-    except ValidationError:
-        raise RequestError(
-            f"{name}: a name is lower-case letters, digits and hyphens, at most 50, letter first"
-        ) from None
+    except ValidationError as error:
+        rule = error.errors()[0]["msg"].removeprefix("Input should ")
+        raise RequestError(f"{name}: a name must {rule}") from None
     text, replaced = re.subn(r"(?m)^name:.*$", f"name: {name}", source.find(template).text, count=1)
     if not replaced:
         raise RequestError(f"{template}: has no line `name: …` to put the new name in")

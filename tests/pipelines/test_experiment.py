@@ -74,6 +74,9 @@ def test_an_unknown_experiment_comes_with_the_nearest():
         ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: kubeflow, vertex"),
         ("targets: {vertex: {image: a, tracking_uri: 'https://m', root: s3://b}}", ":3: targets.vertex.root: 's3://b'"),
         ("name: again", ":3: name is given twice, here and on line 1"),
+        ("targets: {kubeflow: {image: a, tracking_uri: m}}", ":3: targets.kubeflow.tracking_uri: 'm' is not"),
+        ("training: &again {epochs: *again}", ":3: not valid YAML: *again stands within what it stands for"),
+        ("training: " + "[" * 5000, ": sections are nested too deeply"),
         ("training: [", ":4: not valid YAML: "),
         ("training: !!python/object:os.system {}", ":3: not valid YAML: could not determine a constructor"),
     ],
@@ -85,7 +88,15 @@ def test_a_mistake_is_told_with_file_line_key_and_what_is_allowed(write, text: s
 
 def test_a_name_that_no_cluster_would_take_is_refused(write):
     for name in ("My Digits", "-x", "x" * 51, "9lives", "x-"):
-        assert "name: " in refusal(write(f"name: '{name}'\ndata: {{source: sklearn}}\n"))
+        told = refusal(write(f"name: '{name}'\ndata: {{source: sklearn}}\n"))
+        assert f"name: '{name}' is not allowed; must be lower-case letters, digits and hyphens, at most 50" in told
+
+
+@pytest.mark.parametrize("name", ["name: 5\n", ""])
+def test_a_name_that_is_wrong_or_absent_is_one_mistake(write, name: str):
+    assert "name: " in refusal(write(name + "data: {source: sklearn}\n"))
+    assert len(refusal(write(name + "data: {source: sklearn}\n")).splitlines()) == 1
+    assert len(refusal(write(name + "data: {source: sklearn}\nregistry: {confidence: 0.9}\n")).splitlines()) == 1
 
 
 def test_an_absent_name_and_absent_data_are_both_told(write):
@@ -106,6 +117,12 @@ def test_bernoulli_pixels_that_are_not_binary_and_stay_so_are_refused():
     )
 
 
+def test_pixels_between_0_and_1_that_are_said_to_be_binary_are_told_the_key_that_makes_them_so():
+    zero_to_one = "data.features={image: {kind: image, shape: [8, 8, 1], range: [0, 1]}}"
+    told = refusal("digits", zero_to_one, "model.likelihood={kind: bernoulli, binarize: none}")
+    assert "has 256 levels; allowed for it: `levels: 2` at data.features.image if they are, dynamic" in told
+
+
 def test_every_split_that_a_later_step_needs_must_be_there():
     told = refusal("digits", "data.splits={train: 0.9, test: 0.1}")
     assert "data.splits: needs `validation` (for early stopping) besides what it has: train, test" in told
@@ -115,6 +132,11 @@ def test_a_mistake_on_the_command_line_is_placed_there():
     assert refusal("digits", "training.epoch=5").startswith(
         "--set training.epoch=5: training.epoch: unknown key; did you mean 'epochs'?"
     )
+
+
+@pytest.mark.parametrize("text", ["&x {epochs: *x}", "&x [*x, *x]", "[" * 5000, "{a: " * 5000])
+def test_an_assignment_that_contains_itself_or_never_ends_is_refused(text: str):
+    assert "is not a YAML value" in refusal("digits", f"training={text}")
 
 
 def test_all_mistakes_are_told_at_once():

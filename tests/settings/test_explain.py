@@ -6,7 +6,7 @@ import pytest
 from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
 
 from settings import Settings, by_name
-from settings.explain import ConflictsError, Problem, explain, nearest
+from settings.explain import ConflictsError, Problem, explain, nearest, written
 
 
 class Oven(Settings):
@@ -28,9 +28,10 @@ class Dish(Settings):
     way: Way = Oven()
     ways: dict[str, Way] = Field({})
     sizes: tuple[int, int] = (1, 2)
-    toppings: list[int] = Field([])
+    toppings: list[int] = Field([], max_length=11)
     rating: float = 0.0
     side: "Dish | None" = None
+    pin: Annotated[str, written("[0-9]{2}", "be two digits")] = "00"
 
     @model_validator(mode="after")
     def _topped(self) -> "Dish":
@@ -47,7 +48,7 @@ def told(values: object) -> list[str]:
 
 def test_an_unknown_key_comes_with_the_nearest_right_one_and_all_that_are_allowed():
     assert told({"name": "x", "ratting": 3}) == [
-        "ratting: unknown key; did you mean 'rating'? allowed: name, way, ways, sizes, toppings, rating, side"
+        "ratting: unknown key; did you mean 'rating'? allowed: name, way, ways, sizes, toppings, rating, side, pin"
     ]
 
 
@@ -96,6 +97,22 @@ def test_the_alternatives_of_a_value_are_one_sentence():
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"sizes": [1, 2, 3]}, "sizes: [1, 2, 3] is not allowed; must have at most 2 values"),
+        (
+            {"toppings": [3] * 12},
+            "toppings: [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3] is not allowed; must have at most 11 values",
+        ),
+        ({"pin": "7"}, "pin: '7' is not allowed; must be two digits"),
+        ({"pin": 7}, "pin: 7 is not allowed; must be text"),
+    ],
+)
+def test_lengths_and_forms_are_told_in_words(values: dict[str, object], sentence: str):
+    assert told({"name": "x", **values}) == [sentence]
+
+
 def test_a_place_in_a_list_is_named_by_its_index():
     assert told({"name": "x", "toppings": [1, "b"]}) == ["toppings.1: 'b' is not allowed; must be a whole number"]
 
@@ -103,7 +120,7 @@ def test_a_place_in_a_list_is_named_by_its_index():
 def test_a_section_inside_a_section_is_named_from_the_top():
     assert told({"name": "x", "side": {"name": "y", "side": {"nam": "z"}}}) == [
         "side.side.name: missing; it must be given: what it is called",
-        "side.side.nam: unknown key; did you mean 'name'? allowed: name, way, ways, sizes, toppings, rating, side",
+        "side.side.nam: unknown key; did you mean 'name'? allowed: name, way, ways, sizes, toppings, rating, side, pin",
     ]
 
 
