@@ -37,10 +37,17 @@ def run_command(workspace: Path) -> list[str]:
 
 @dataclass
 class Started:
-    """A run at work, whose standard error is read line by line."""
+    """A run at work, whose standard error is read line by line.
+
+    Attributes:
+        process: The run.
+        lines: The lines that were read.
+        temporary: The folder for its temporary files.
+    """
 
     process: subprocess.Popen[str]
     lines: list[str]
+    temporary: Path
 
     def until(self, says: str) -> None:
         assert self.process.stderr is not None
@@ -56,13 +63,15 @@ class Started:
 
 
 @pytest.fixture(scope="session")
-def start() -> Iterator[Callable[[Path], Started]]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Started]]:
     started: list[Started] = []
 
     def begin(workspace: Path) -> Started:
         streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(run_command(workspace), start_new_session=True, **streams)
-        started.append(Started(process, []))
+        temporary = tmp_path_factory.mktemp("temporary")
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        process = subprocess.Popen(run_command(workspace), start_new_session=True, env=environment, **streams)
+        started.append(Started(process, [], temporary))
         return started[-1]
 
     yield begin
@@ -92,13 +101,21 @@ def wait_until_none_is_left(workspace: Path) -> None:
         time.sleep(0.1)
 
 
+STEPS = ("preprocess", "train", "evaluate", "register")
+
+
 def wait_for_the_log_of(step: str, workspace: Path) -> Path:
     """Waits until a step is at work, and returns its log."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (logs := list(workspace.glob(f"runs/*/{step}/log.txt"))):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return logs[0]
+
+
+def finished(workspace: Path) -> set[Path]:
+    """The artifacts that look whole."""
+    return {path for name in ("dataset", "model", "evaluation") for path in workspace.rglob(f"{name}.json")}
 
 
 @dataclass(frozen=True)
@@ -111,20 +128,24 @@ class MainJob:
 
 @pytest.fixture(scope="session")
 def main_job(tmp_path_factory: pytest.TempPathFactory, start: Callable[[Path], Started]) -> MainJob:
-    """The main job after a first try that was killed with -9 in the middle of its training."""
+    """The main job after four tries, of which each was killed with -9 in another step."""
     workspace = tmp_path_factory.mktemp("main-job") / "workspace"
-    killed = start(workspace)
-    killed.until("training ")
-    killed.process.kill()
-    killed.process.wait()
-    wait_until_none_is_left(workspace)
+    for number, step in enumerate(STEPS):
+        killed = start(workspace)
+        wait_for_the_log_of(step, workspace)  # the tries before it did not come so far
+        if step == "train":
+            killed.until("training ")
+        killed.process.kill()
+        killed.process.wait()
+        wait_until_none_is_left(workspace)
+        assert len(list(workspace.glob("runs/*"))) == number + 1
     code, out, err = (run := start(workspace)).end()
     assert code == 0, err
     assert run.process.returncode == 0
     return MainJob(workspace, json.loads(out.splitlines()[-1]), out, err)
 
 
-def test_the_same_command_succeeds_after_a_kill_in_the_middle_of_a_step(main_job: MainJob):
+def test_the_same_command_succeeds_after_a_kill_in_the_middle_of_every_step(main_job: MainJob):
     assert main_job.result["status"] == "succeeded"
 
 
@@ -272,28 +293,53 @@ def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_wh
     assert list(small_disk.rglob("model.json")) == []
 
 
-def test_an_interrupt_of_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_whole(
+@pytest.mark.parametrize(
+    ("step", "ending", "code", "told"),
+    [("preprocess", signal.SIGINT, 130, "interrupted"), ("train", signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_a_signal_to_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_whole(
+    step: str, ending: signal.Signals, code: int, told: str, tmp_path: Path, start: Callable[[Path], Started]
+):
+    workspace = tmp_path / "workspace"
+    run = start(workspace)
+    log = wait_for_the_log_of(step, workspace)
+    if step == "train":
+        run.until("training ")
+    run.process.send_signal(ending)
+    ended, out, err = run.end()
+    assert processes_of(workspace) == []
+    assert (ended, out, err.splitlines()[-1]) == (code, "", told)
+    assert "Traceback" not in err
+    assert {path for path in finished(workspace) if path.is_relative_to(log.parent)} == set()
+    assert len(finished(workspace)) == STEPS.index(step)
+    assert list(run.temporary.iterdir()) == []
+
+
+def test_an_interrupt_from_the_terminal_in_any_step_ends_it_and_leaves_nothing_that_looks_whole(
     tmp_path: Path, start: Callable[[Path], Started]
 ):
-    run = start(tmp_path / "workspace")
-    run.until("training ")
-    run.process.send_signal(signal.SIGINT)
-    code, out, err = run.end()
-    assert processes_of(tmp_path / "workspace") == []
-    assert (code, out, err.splitlines()[-1]) == (130, "", "interrupted")
-    assert "Traceback" not in err
-    assert list((tmp_path / "workspace").rglob("model.json")) == []
+    workspace = tmp_path / "workspace"
+    for step, whole in zip(STEPS, (0, 1, 2, 4), strict=True):  # the dataset, then what each run finished anew
+        run = start(workspace)
+        wait_for_the_log_of(step, workspace)  # the runs before it did not come so far
+        os.killpg(run.process.pid, signal.SIGINT)
+        code, out, err = run.end()
+        wait_until_none_is_left(workspace)
+        assert (code, out, err.splitlines()[-1]) == (130, "", "interrupted")
+        assert "Traceback" not in err
+        assert list(run.temporary.iterdir()) == []
+        assert len(finished(workspace)) == whole
 
 
-def test_an_interrupt_from_the_terminal_reaches_run_and_step_alike(tmp_path: Path, start: Callable[[Path], Started]):
-    run = start(tmp_path / "workspace")
-    wait_for_the_log_of("preprocess", tmp_path / "workspace")
-    os.killpg(run.process.pid, signal.SIGINT)
-    code, out, err = run.end()
-    wait_until_none_is_left(tmp_path / "workspace")
-    assert (code, out, err.splitlines()[-1]) == (130, "", "interrupted")
-    assert "Traceback" not in err
-    assert list((tmp_path / "workspace").rglob("dataset.json")) == []
+@pytest.mark.slow
+def test_two_runs_at_once_in_one_new_workspace_both_succeed(tmp_path: Path, start: Callable[[Path], Started]):
+    runs = [start(tmp_path / "workspace"), start(tmp_path / "workspace")]
+    ended = [run.end() for run in runs]
+    assert [code for code, _, _ in ended] == [0, 0], [err for _, _, err in ended]
+    results = [json.loads(out) for _, out, _ in ended]
+    assert len({result["run"] for result in results}) == 2
+    assert len({result["dataset"] for result in results}) == 1
+    assert {result["mlflow"]["version"] for result in results} == {1, 2}
 
 
 def test_a_step_that_is_killed_is_named_with_its_log(tmp_path: Path, start: Callable[[Path], Started]):
