@@ -57,10 +57,10 @@ class _Bar:
 
 
 class _Lines:
-    SECONDS_BETWEEN_LINES = 2.0
+    """A line every two seconds at first, and every twentieth of the time so far later: a long training fills no log."""
 
     def __enter__(self) -> Self:
-        self._next_line = time.monotonic()
+        self._started = self._next_line = time.monotonic()
         return self
 
     def __exit__(
@@ -73,5 +73,6 @@ class _Lines:
 
     def epoch(self, number: int, epochs: int, text: str) -> None:
         if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + self.SECONDS_BETWEEN_LINES
+            now = time.monotonic()
+            self._next_line = now + max(2.0, (now - self._started) / 20)
             logger.info("epoch %d/%d: %s", number, epochs, text)
