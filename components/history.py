@@ -70,7 +70,7 @@ def run_of(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str,
     if found[0].data.tags.get(WEIGHTS) != tags[WEIGHTS]:
         raise RequestError(
             f"the run {run!r} was registered with another model (MLflow run {found[0].info.run_id}); "
-            "register this one under a run name of its own"
+            "register this one under a run name of its own: elboflow step register --run NAME"
         )
     return found[0]
 

@@ -4,9 +4,12 @@ A champion of another dataset, seed or number of samples has to be judged again 
 framework than the one that this process has imported, or none: hence a process of its own, one model per process.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +64,13 @@ def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size:
         output = Path(temporary) / "examples.npz"
         numbers = [str(number) for number in (samples, seed, batch_size)]
         command = [sys.executable, "-m", "components.judge", str(dataset), str(model), str(output), *numbers]
-        done = subprocess.run(command, capture_output=True, text=True)
+        # The child's standard input ends when this process does, however it ends; and so then does the child.
+        reading, writing = os.pipe()
+        try:
+            done = subprocess.run(command, stdin=reading, capture_output=True, text=True)
+        finally:
+            os.close(reading)
+            os.close(writing)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise WorkError(f"the model {model} could not be evaluated: {lines[-1]}")
@@ -80,7 +89,14 @@ def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_s
     np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)
 
 
+def _end_with_standard_input() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(128 + signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_standard_input, daemon=True).start()
     try:
         main(*sys.argv[1:])
     except (RequestError, WorkError) as failure:

@@ -72,7 +72,7 @@ def decide(
         confidence: Of the interval of the difference.
     """
     if champion is None:
-        return Decision(True, f"first version: no version of {newcomer.name} was the {CHAMPION} before")
+        return Decision(True, f"no version of {newcomer.name} was the {CHAMPION} when it came")
     if champion.version == newcomer.version:
         raise ValueError(f"version {newcomer.version} of {newcomer.name} would be compared with itself")
     rival = f"version {champion.version}, the {CHAMPION}"
@@ -102,7 +102,7 @@ def _compared(
     if rival.weights == finished.trained.weights:
         raise SameWeightsError
     for what, ours, theirs in zip(
-        ("images of shape", "levels of intensity", "the likelihood of"),
+        ("the feature", "images of shape", "levels of intensity", "the likelihood of"),
         _measured(finished.trained),
         _measured(rival),
         strict=True,
@@ -118,7 +118,7 @@ def _compared(
     return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
 
 
-def _measured(trained: ModelFolder) -> tuple[list[int], int, str]:
+def _measured(trained: ModelFolder) -> tuple[str, list[int], int, str]:
     """Returns of what the model's log p(x) is a probability: values of different things have no common scale."""
     match trained.config.likelihood:
         case Bernoulli(binarize="none"):
@@ -129,7 +129,7 @@ def _measured(trained: ModelFolder) -> tuple[list[int], int, str]:
             things = "dequantised intensities, a density"
         case _:
             things = "codes"
-    return list(trained.spec.shape), trained.spec.levels, things
+    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, things
 
 
 def _champions_before(

@@ -11,6 +11,7 @@ import artifacts
 from components.config import RegistryConfig
 from components.datasets import open_images
 from components.register import Registration, register
+from preprocessing.reader import open_dataset
 from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
 
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
@@ -33,9 +34,9 @@ class Run:
         return register(*folders, RegistryConfig(), experiment, self.name, tracking_uri)
 
 
-def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int) -> Run:
+def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int, input: str = "image") -> Run:
     """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network."""
-    model = ModelConfig.model_validate({"latent": 4, "likelihood": likelihood})
+    model = ModelConfig.model_validate({"input": input, "latent": 4, "likelihood": likelihood})
     _write_model(run, model, run.name.encode())
     _write_evaluation(run, log_likelihood, seed)
     return run
@@ -67,7 +68,8 @@ def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
 
 def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
     run.evaluation.mkdir(parents=True)
-    keys = open_images(run.dataset, "image").examples("test").keys
+    input = artifacts.load(run.model, "model")["model"]["input"]
+    keys = open_images(run.dataset, input).examples("test").keys
     np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
     estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
     names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")
@@ -84,4 +86,4 @@ def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
 
 
 def _digest(run: Run) -> str:
-    return open_images(run.dataset, "image").manifest.digest
+    return open_dataset(run.dataset).manifest.digest

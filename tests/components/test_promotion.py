@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import artifacts
-from components import judge, tracking
-from settings import WorkError
-from tests.components.runs import Run
+from components import tracking
+from components.datasets import open_images
+from components.preprocess import preprocess
+from preprocessing.config import DataConfig
+from tests.components.runs import Run, write
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -24,7 +26,7 @@ def champion(tracking_uri: str) -> int:
 def test_the_first_version_becomes_the_champion(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     registered = written("first", values).register(tracking_uri)
     assert (registered.version, registered.promoted) == (1, True)
-    assert registered.reason == "first version: no version of digits-vae was the champion before"
+    assert registered.reason == "no version of digits-vae was the champion when it came"
     assert champion(tracking_uri) == 1
 
 
@@ -93,6 +95,33 @@ def test_models_of_different_things_are_not_compared(written: Written, values: n
     )
 
 
+def test_models_of_two_features_of_one_shape_are_not_compared(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    other = tmp_path / "two-features"
+    arrays = np.random.default_rng(0).integers(0, 17, (2, 200, 8, 8, 1))
+    np.savez(tmp_path / "x.npz", image=arrays[0], depth=arrays[1])
+    feature = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
+    config = {"source": {"kind": "npz", "path": f"{tmp_path}/x.npz"}, "features": {"image": feature, "depth": feature}}
+    preprocess(DataConfig.model_validate(config), other)
+    run = Run("second", other, tmp_path / "second/model", tmp_path / "second/evaluation")
+    write(run, np.zeros(open_images(other, "depth").manifest.counts["test"]), "bernoulli", seed=0, input="depth")
+    registered = run.register(tracking_uri)
+    assert not registered.promoted
+    assert "it models the feature 'depth', the champion the feature 'image'" in registered.reason
+
+
+def test_a_version_that_comes_after_the_alias_was_removed_becomes_the_champion(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values).register(tracking_uri)
+    tracking.connect(tracking_uri).delete_registered_model_alias("digits-vae", "champion")
+    registered = written("second", values - 1).register(tracking_uri)
+    assert (registered.version, registered.promoted) == (2, True)
+    assert registered.reason == "no version of digits-vae was the champion when it came"
+
+
 def test_models_of_the_same_codes_are_compared_whatever_their_likelihood(
     written: Written, values: np.ndarray, tracking_uri: str
 ) -> None:
@@ -130,10 +159,3 @@ def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
     registered = written("second", values + 1, seed=0).register(tracking_uri)
     assert not registered.promoted
     assert "could not be evaluated" in registered.reason
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
-def test_damaged_values_of_the_examples_are_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "examples.npz").write_bytes(content)
-    with pytest.raises(WorkError, match=r"cannot be read from .*examples\.npz"):
-        judge.read(tmp_path / "examples.npz")
