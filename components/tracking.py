@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+# What the UI shows of an experiment first: training runs and their curves, rather than traces of a language model.
+_TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
@@ -81,7 +83,7 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
         database = database_file(tracking_uri)
         location = (database.parent / "mlartifacts" / quote(name, safe="")).as_uri() if database else None
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, location, tags=_TRAINS_MODELS)
         except MlflowException:  # another process may have been quicker
             found = client.get_experiment_by_name(name)
             if found is None:
