@@ -9,20 +9,21 @@ if TYPE_CHECKING:
     from preprocessing.pipeline import Preprocessed
 
 
-def preprocess(data: DataConfig, output: Path | str) -> "Preprocessed":
+def preprocess(data: DataConfig, output: Path | str, digest: str | None = None) -> "Preprocessed":
     """Makes the dataset folder of the section `data`, or finds it made already.
 
     Args:
         data: Source, features, splits.
         output: The dataset folder, on this machine or as a URI.
+        digest: The digest that the dataset must have (`preprocessing.pipeline.dataset_digest`), if it is known.
 
     Returns:
         The dataset's manifest, and whether it was there before.
 
     Raises:
         RequestError: A file of the source does not exist, or the folder cannot be written to.
-        WorkError: The data are damaged or unfit; the folder then holds no manifest.
+        WorkError: The data are damaged or unfit, and the folder then holds no manifest; or they are not of that digest.
     """
     from preprocessing import pipeline
 
-    return pipeline.preprocess(data, output)
+    return pipeline.preprocess(data, output, digest)

@@ -139,11 +139,12 @@ def _content(path: str) -> str:
 
 
 def _remove_if_dead(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
-    except BlockingIOError:
-        pass  # it is alive
-    finally:
-        os.close(handle)
+    with contextlib.suppress(FileNotFoundError):  # it was alive, and has ended by now
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            pass  # it is alive
+        finally:
+            os.close(handle)

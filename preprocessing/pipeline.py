@@ -51,23 +51,31 @@ def dataset_digest(config: DataConfig) -> str:
     return manifest.digest(config, open_source(config).fingerprint())
 
 
-def preprocess(config: DataConfig, output: Path | str) -> Preprocessed:
+def preprocess(config: DataConfig, output: Path | str, digest: str | None = None) -> Preprocessed:
     """Makes the dataset of a config in a folder, or finds it there.
 
     Args:
         config: What to make it from.
         output: The dataset folder itself, on this machine or as a URI. What it held before is replaced.
+        digest: What `dataset_digest` returned before, if the folder was chosen by it.
 
     Raises:
         RequestError: A file of the source does not exist, or the folder cannot be written to.
-        WorkError: The data are damaged or unfit, or could not be written. The folder then holds no manifest.
+        WorkError: The data are damaged or unfit, or could not be written; the folder then holds no manifest. Or they
+            have changed since their digest was taken; the folder is then as it was.
     """
     started, output = time.monotonic(), str(output)
     check(config)
     raw = open_source(config)
     source = SourceRecord(kind=config.source.kind, description=raw.describe(), fingerprint=raw.fingerprint())
+    found_digest = manifest.digest(config, source.fingerprint)
+    if digest not in (None, found_digest):
+        raise WorkError(
+            f"the source changed while its dataset was made: {source.description} had the digest {digest:.12}… and now "
+            f"has {found_digest:.12}…; try again when nothing writes to it"
+        )
     with folder.attempt(output) as temporary:
-        if found := folder.withdraw(output, manifest.digest(config, source.fingerprint)):
+        if found := folder.withdraw(output, found_digest):
             LOG.info("reused %s: %s", output, _contents(found))
             return Preprocessed(found, reused=True)
         units = raw.units()

@@ -1,6 +1,8 @@
 """Arrays in NumPy's .npz format, read as a stream and never unpickled."""
 
 import hashlib
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +19,19 @@ from preprocessing import files
 from preprocessing.config import NpzSource
 from preprocessing.sources.raw import Batch, Column, Unit, batches, same_count
 from settings import RequestError, WorkError
+
+# What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption, a wrong method like
+# one to come, a wrong offset like a seek to before the start.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,9 @@ class Npz:
             try:
                 with zipfile.ZipFile(file) as archive:
                     yield archive
-            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            except WorkError:
+                raise
+            except _DAMAGE as error:
                 raise WorkError(f"{self.path} is not a whole .npz file: {error or 'it ends too early'}") from None
 
     def _member(self, archive: zipfile.ZipFile, array: str) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from settings import WorkError
 
 BATCH_BYTES = 4 << 20  # of raw values: enough to make a batch's fixed cost small, and still about a cache's size
+_DIMENSIONS = 64  # of an array, in NumPy 2
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,11 @@ class Batch:
         arrays: The raw values of each feature, [examples, ...].
         place: The file, or the like, that an error should name.
         first: The number of the first example in that place, from 0.
-        held_out: Whether they belong to the part that the source itself holds out.
     """
 
     arrays: dict[str, np.ndarray]
     place: str
     first: int
-    held_out: bool
 
 
 class Raw(Protocol):
@@ -80,9 +80,13 @@ class Column:
     dtype: np.dtype
     row: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.row) >= _DIMENSIONS:
+            raise WorkError(f"{self.place} has {len(self.row) + 1} dimensions; at most {_DIMENSIONS} are possible")
+
     def take(self, count: int) -> np.ndarray:
         """Reads the next `count` rows, [count, *row]."""
-        expected = count * self.dtype.itemsize * int(np.prod(self.row))
+        expected = count * self.dtype.itemsize * prod(self.row)
         data = self.stream.read(expected)
         if len(data) != expected:
             raise WorkError(
@@ -94,12 +98,12 @@ class Column:
 def batches(columns: dict[str, Column], unit: Unit) -> Iterator[Batch]:
     """Yields a work unit's batches from the open arrays of its features."""
     place = next(iter(columns.values())).place
-    row_bytes = sum(column.dtype.itemsize * int(np.prod(column.row)) for column in columns.values())
+    row_bytes = sum(column.dtype.itemsize * prod(column.row) for column in columns.values())
     size = max(1, BATCH_BYTES // max(1, row_bytes))
     for start in range(0, unit.count, size):
         count = min(size, unit.count - start)
         arrays = {feature: column.take(count) for feature, column in columns.items()}
-        yield Batch(arrays, place, unit.first + start, unit.held_out)
+        yield Batch(arrays, place, unit.first + start)
 
 
 def same_count(counts: dict[str, int]) -> int:

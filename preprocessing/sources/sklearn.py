@@ -42,7 +42,7 @@ class Embedded:
         return [Unit(held_out=False, first=0, count=len(self._arrays()["image"]))]
 
     def read(self, unit: Unit) -> Iterator[Batch]:
-        yield Batch(self._arrays(), self.describe(), unit.first, unit.held_out)
+        yield Batch(self._arrays(), self.describe(), unit.first)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {feature: array for feature, array in _digits().items() if feature in self.features}

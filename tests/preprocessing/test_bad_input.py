@@ -1,9 +1,13 @@
 """Bad input gets an error that names the thing, the place and what is allowed, and leaves nothing behind."""
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
 
 from preprocessing import sources
 from preprocessing.pipeline import dataset_digest, preprocess
@@ -69,6 +73,54 @@ def test_a_corrupted_or_truncated_gzip_stream_is_named(tmp_path, where):
     refused(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", f"{path.name} (is|holds)")
     path.write_bytes(content[:300])
     refused(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", f"{path.name} is")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_an_idx_file_with_more_dimensions_than_an_array_can_have_is_named(tmp_path, packed):
+    folder = mnist_folder(tmp_path / "raw", np.zeros((20, 6, 6), np.uint8), np.zeros(20, np.uint8), packed=packed)
+    content = struct.pack(">4B100I", 0, 0, 8, 100, 20, *[1] * 99) + bytes(20)
+    (folder / (FILES[0] + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+    refused(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", f"{FILES[0]}.* has 100 dimensions")
+
+
+@trying(max_examples=300, deadline=None)
+@given(data=st.data(), save=st.sampled_from([np.savez, np.savez_compressed]))
+def test_an_npz_file_with_changed_bytes_is_read_or_named(tmp_path_factory, data, save):
+    path = tmp_path_factory.getbasetemp() / "changed.npz"
+    images, labels = examples(20)
+    save(path, image=images, label=labels)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(-250, 199))] = data.draw(st.integers(0, 255))  # zip's directory, NumPy's header
+    path.write_bytes(content)
+    source = sources.open_source(config({"kind": "npz", "path": str(path)}))
+    message = path.name
+    try:
+        for unit in source.units():
+            list(source.read(unit))
+    except WorkError as error:
+        message = str(error)
+    assert path.name in message
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value"),
+    [
+        (b"PK\x01\x02", 6, 0xFF),
+        (b"PK\x01\x02", 8, 0x01),
+        (b"PK\x01\x02", 8, 0x20),
+        (b"PK\x01\x02", 10, 99),
+        (b"PK\x05\x06", 18, 0x01),
+    ],
+    ids=["a newer zip", "encrypted", "patched", "an unknown method", "begins before the file"],
+)
+def test_an_npz_file_whose_directory_is_damaged_is_named(tmp_path, record, field, value):
+    images, labels = examples(20)
+    np.savez(tmp_path / "x.npz", image=images, label=labels)
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[content.index(record) + field] = value
+    (tmp_path / "x.npz").write_bytes(content)
+    refused(config({"kind": "npz", "path": str(tmp_path / "x.npz")}), tmp_path / "out", r"x\.npz is not a whole \.npz")
 
 
 def test_files_of_different_lengths_are_refused(tmp_path):

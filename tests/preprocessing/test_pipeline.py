@@ -168,6 +168,23 @@ def test_unchanged_data_are_reused_and_the_log_says_so(raw, tmp_path, caplog):
     assert sum(rewritten.manifest.counts.values()) == 500
 
 
+def test_a_source_that_changed_since_its_digest_was_taken_is_refused(raw, tmp_path):
+    settings, folder = raw
+    digest = dataset_digest(settings)
+    assert preprocess(settings, tmp_path / digest, digest).manifest.digest == digest
+    before = contents(tmp_path / digest)
+    mnist_folder(folder, *examples(500))
+    with pytest.raises(WorkError, match=f"the source changed while .* digest {digest[:12]}… and now"):
+        preprocess(settings, tmp_path / digest, digest)
+    assert contents(tmp_path / digest) == before
+
+
+def test_an_attempt_that_ends_while_another_begins_is_no_matter(raw, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.attempt-gone").symlink_to("nowhere")  # listed, and not there when it is opened
+    assert not preprocess(raw[0], tmp_path / "out").reused
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "corrupted", "manifest"])
 def test_a_damaged_dataset_is_rewritten(raw, tmp_path, damage):
     settings, _ = raw
