@@ -13,6 +13,7 @@ from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import tell
 
 HOST = "127.0.0.1"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ui(
@@ -41,8 +42,13 @@ def ui(
     tell(f"MLflow on {place.folder}, until Ctrl-C:")
     print(f"http://{HOST}:{port}", flush=True)
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
-    with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True, env=quiet) as server:
+    # A signal while the server starts would leave it to itself: it waits until there is a server to end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    with subprocess.Popen(
+        command, stdout=sys.stderr, start_new_session=True, env=quiet, preexec_fn=_take_signals
+    ) as server:
         try:
+            _take_signals()
             code = server.wait()
         except KeyboardInterrupt as interrupt:
             if interrupt.args:
@@ -51,6 +57,10 @@ def ui(
         finally:
             _end(server)
     raise WorkError(f"the MLflow server ended with exit code {code}")
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
 
 
 def _end(server: "subprocess.Popen[bytes]", patience: float = 10) -> None:

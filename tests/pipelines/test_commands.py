@@ -211,11 +211,13 @@ def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signa
         time.sleep(0.05)
     assert group is not None
     ui.send_signal(ending)
-    _, err = ui.communicate(timeout=30)
-    assert ui.returncode == code
-    assert "Traceback" not in err
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+    try:
+        _, err = ui.communicate(timeout=30)
+        assert ui.returncode == code
+        assert "Traceback" not in err
+    finally:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def test_the_ui_s_port_must_be_free(tmp_path: Path):
