@@ -111,7 +111,7 @@ def test_bounds_depend_neither_on_the_size_of_batches_nor_of_calls(examples, bat
     model = linear_vae(shift=0.3, stretch=1.5)
     expected = bounds(model, examples, samples=50)
     monkeypatch.setattr(
-        module, "_OUTPUTS_PER_CALL", 8 * batch_size * DIMENSIONS
+        module, "OUTPUTS_PER_CALL", 8 * batch_size * DIMENSIONS
     )  # 7 calls of 8 samples, the last not full
     found = bounds(model, examples, samples=50, batch_size=batch_size)
     for name, values in vars(expected).items():
