@@ -45,6 +45,8 @@ def connect(tracking_uri: str) -> "MlflowClient":
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     database = database_file(tracking_uri)
     with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
+        if database and not database.exists():
+            _make(database)
         # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
@@ -103,6 +105,17 @@ def quoted(value: str) -> str:
     if '"' not in value:
         return f'"{value}"'
     raise RequestError(f"{value!r} holds both kinds of quotation marks; names in MLflow may hold one kind")
+
+
+def _make(database: Path) -> None:
+    """Makes a SQLite file beside its place first: half of MLflow's migrations, left by a kill, are no use."""
+    import mlflow
+
+    draft = database.with_name(f".{database.name}.new")
+    for left_by_a_kill in (draft, draft.with_name(f"{draft.name}-journal")):
+        left_by_a_kill.unlink(missing_ok=True)
+    mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{draft}").search_experiments(max_results=1)
+    draft.replace(database)
 
 
 @contextlib.contextmanager

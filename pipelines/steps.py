@@ -23,9 +23,10 @@ def preprocess(data: str, dataset_root: str, dataset: Output[Dataset]) -> None:
         from preprocessing.pipeline import dataset_digest
 
         config = DataConfig.model_validate_json(data)
+        digest = dataset_digest(config)
         if dataset_root:
-            dataset.uri = f"{dataset_root}/{dataset_digest(config)}"
-        manifest = preprocess(config, dataset.path).manifest
+            dataset.uri = f"{dataset_root}/{digest}"
+        manifest = preprocess(config, dataset.path, digest).manifest
         dataset.metadata.update(digest=manifest.digest, counts=manifest.counts)
 
 

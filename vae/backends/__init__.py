@@ -8,11 +8,13 @@ Each backend is one file with the same two functions:
 The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -43,7 +45,7 @@ class Steps(Protocol):
 
 
 def use(backend: str) -> None:
-    """Makes Keras run on a backend. Must be called before anything imports Keras.
+    """Imports Keras on a backend. Must be called before anything else imports Keras.
 
     Raises:
         RequestError: The backend is not installed, or Keras already runs on another one in this process.
@@ -55,6 +57,28 @@ def use(backend: str) -> None:
         running = current()
         if running != backend:
             raise RequestError(f"Keras already runs on {running} in this process; {backend} needs a process of its own")
+    else:
+        with _quiet():
+            importlib.import_module("keras")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what frameworks print below Python while they are imported from standard error, unless the import fails."""
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            printed.seek(0)
+            os.write(shown, printed.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 def check(backend: str) -> None:
