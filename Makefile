@@ -48,7 +48,7 @@ setup-backends: setup-dev ## add JAX and PyTorch, whose tests are skipped withou
 
 pins: ## resolve constraints.txt anew
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra jax --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --upgrade --output-file .venv/pins.txt
+	  --upgrade --output-file .venv/pins.txt
 	@{ head -1 constraints.txt; cat .venv/pins.txt; grep -E '^(torch|uv)==' constraints.txt; } > .venv/constraints.txt
 	@mv .venv/constraints.txt constraints.txt
 

@@ -152,7 +152,8 @@ _LENGTHS = {"too_short": ("min_length", "at least"), "too_long": ("max_length", 
 def _expected(error: str, message: str, context: dict[str, Any], here: Any) -> str:
     if error.startswith("model_"):
         names = words(here)
-        keys = list(section(here, None).model_fields) if len(sections(here)) == 1 else []  # type: ignore[union-attr]
+        only = section(here, None) if len(sections(here)) == 1 else None
+        keys = list(only.model_fields) if only else []
         choice = f"be one of {', '.join(names)}, or a section with that `kind`" if names else ""
         return choice or f"be a section with the keys {', '.join(keys)}"
     if error in _LENGTHS:

@@ -155,7 +155,7 @@ def _without_names(weights: bytes) -> bytes:
 
     Keras reads weights by their places, and writes the names for people.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     file = io.BytesIO()
     with h5py.File(io.BytesIO(weights), "r") as named, h5py.File(file, "w") as nameless:

@@ -13,21 +13,10 @@ def encoder(
     settings: config.Convolutional, shape: tuple[int, int, int], units: int, seeds: Iterator[int]
 ) -> keras.Model:
     """Returns one convolution of stride 2 per stage → dense → `units`."""
-    stages = [
-        layers.Conv2D(
-            filters,
-            settings.kernel,
-            strides=2,
-            padding="same",
-            activation=settings.activation,
-            kernel_initializer=_glorot(seeds),
-        )
-        for filters in settings.channels
-    ]
     return keras.Sequential(
         [
             keras.Input(shape),
-            *stages,
+            *_stages(layers.Conv2D, settings.channels, settings, seeds),
             layers.Flatten(),
             layers.Dense(settings.dense, settings.activation, kernel_initializer=_glorot(seeds)),
             layers.Dense(units, kernel_initializer=_glorot(seeds)),
@@ -44,8 +33,26 @@ def decoder(
     factor = 2 ** len(settings.channels)
     rows, columns = math.ceil(height / factor), math.ceil(width / factor)
     deepest = settings.channels[-1]
-    stages = [
-        layers.Conv2DTranspose(
+    return keras.Sequential(
+        [
+            keras.Input((latent,)),
+            layers.Dense(settings.dense, settings.activation, kernel_initializer=_glorot(seeds)),
+            layers.Dense(rows * columns * deepest, settings.activation, kernel_initializer=_glorot(seeds)),
+            layers.Reshape((rows, columns, deepest)),
+            *_stages(layers.Conv2DTranspose, settings.channels[::-1], settings, seeds),
+            layers.Cropping2D(((0, rows * factor - height), (0, columns * factor - width))),
+            layers.Conv2D(outputs, settings.kernel, padding="same", kernel_initializer=_glorot(seeds)),
+        ],
+        name="decoder",
+    )
+
+
+def _stages(
+    layer: type[layers.Layer], channels: list[int], settings: config.Convolutional, seeds: Iterator[int]
+) -> list[layers.Layer]:
+    """Returns one layer of stride 2 for each number of channels."""
+    return [
+        layer(
             filters,
             settings.kernel,
             strides=2,
@@ -53,20 +60,8 @@ def decoder(
             activation=settings.activation,
             kernel_initializer=_glorot(seeds),
         )
-        for filters in reversed(settings.channels)
+        for filters in channels
     ]
-    return keras.Sequential(
-        [
-            keras.Input((latent,)),
-            layers.Dense(settings.dense, settings.activation, kernel_initializer=_glorot(seeds)),
-            layers.Dense(rows * columns * deepest, settings.activation, kernel_initializer=_glorot(seeds)),
-            layers.Reshape((rows, columns, deepest)),
-            *stages,
-            layers.Cropping2D(((0, rows * factor - height), (0, columns * factor - width))),
-            layers.Conv2D(outputs, settings.kernel, padding="same", kernel_initializer=_glorot(seeds)),
-        ],
-        name="decoder",
-    )
 
 
 def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:
