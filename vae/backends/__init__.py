@@ -58,13 +58,13 @@ def use(backend: str) -> None:
         if running != backend:
             raise RequestError(f"Keras already runs on {running} in this process; {backend} needs a process of its own")
     else:
-        with _quiet():
+        with _quiet() if sys.stderr.isatty() else contextlib.nullcontext():  # a log keeps everything
             importlib.import_module("keras")
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what frameworks print below Python while they are imported from standard error, unless the import fails."""
+    """Keeps what frameworks print while they are imported off a person's screen, unless the import fails."""
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as printed:
