@@ -8,7 +8,6 @@ split: `import` is the time inside import statements, `work` the rest of the ste
 before and after it: KFP, the start of the process and its end.
 """
 
-import argparse
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure, options, publish
 
 TOTAL_TARGET = 60.0
 HELP_TARGET = 1.0
@@ -33,10 +32,7 @@ _IMPORT = re.compile(r"import time:\s+(\d+) \|")
 
 def main() -> None:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few epochs, and the split run only")
-    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, quick="few epochs, and the split run only", data=False)
     figures = [Figure("elboflow --help, median of 5", _help(), "s", HELP_TARGET, at_most=True)]
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.quick:

@@ -9,7 +9,6 @@ shuffles or hashes what it writes; ours does. All run on Beam's in-process runne
 MNIST's layout; without it, noise of MNIST's shape and size is used.
 """
 
-import argparse
 import gc
 import gzip
 import hashlib
@@ -27,7 +26,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure, options, publish
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 
@@ -39,11 +38,7 @@ Example = tuple[str, bytes | np.ndarray, int]  # the part of the source, the ima
 
 def main() -> None:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a sixth of the examples, one round")
-    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
-    parser.add_argument("--data", type=Path, help="a folder in MNIST's layout")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, quick="a sixth of the examples, one round", data=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         data = arguments.data

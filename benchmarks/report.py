@@ -1,5 +1,6 @@
 """What every benchmark prints: a table of figures on stdout, and the same as JSON."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ class Figure:
         if self.target is None:
             return None
         return self.value <= self.target if self.at_most else self.value >= self.target
+
+
+def options(description: str | None, quick: str, data: bool) -> argparse.Namespace:
+    """Reads a benchmark's command line: --quick, whose help is `quick`, --json, and --data where it takes data."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
+    if data:
+        parser.add_argument("--data", type=Path, help="a folder in MNIST's layout")
+    return parser.parse_args()
 
 
 def publish(figures: Sequence[Figure], json_path: Path | None) -> None:

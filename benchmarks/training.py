@@ -10,7 +10,6 @@ are examples/s over whole epochs after the first, which compiles; no side valida
 layout; without it, noise of MNIST's shape and size is used.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure, options, publish
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
@@ -35,11 +34,7 @@ MODEL = ModelConfig(latent=50, encoder=MLP(hidden=[200, 200]), decoder=MLP(hidde
 
 def main() -> None:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of few epochs")
-    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
-    parser.add_argument("--data", type=Path, help="a folder in MNIST's layout")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, quick="one round of few epochs", data=True)
     images = _mnist(arguments.data) if arguments.data else _noise()
     print(f"data: {arguments.data or 'noise of the shape of MNIST'}, {len(images):,} images")
     backends.use("tensorflow")

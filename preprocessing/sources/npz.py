@@ -28,8 +28,7 @@ _DAMAGE = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # with NotImplementedError, a kind of it
     OSError,
 )
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ def mlflow(main_job: MainJob) -> Iterator[Callable[[str], Any]]:
         _, err = server.communicate(timeout=30)
         assert server.returncode == 128 + signal.SIGTERM
         assert "Traceback" not in err
-        with pytest.raises(OSError):  # noqa: PT011 (any refusal will do)
+        with pytest.raises(urllib.error.URLError, match="refused"):
             urllib.request.urlopen(f"{address}/health", timeout=2)
 
 

@@ -118,7 +118,7 @@ class Keeper:
         if not self._unwritten:
             return
         buffer = io.BytesIO()
-        np.savez(buffer, **self._unwritten)  # type: ignore[arg-type]  # the stub takes its only option for a keyword
+        np.savez(buffer, allow_pickle=False, **self._unwritten)
         try:
             write_atomically(self._path, buffer.getvalue())
         except OSError as error:
