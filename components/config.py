@@ -1,10 +1,11 @@
-"""The section `registry` of an experiment."""
+"""The sections `registry` and `notify` of an experiment."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from settings import Settings
+from settings import Settings, by_name
+from settings.explain import written
 
 
 class RegistryConfig(Settings):
@@ -16,3 +17,24 @@ class RegistryConfig(Settings):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="of the paired interval that must lie above zero before the alias `champion` moves"
     )
+
+
+class Webhook(Settings):
+    """A POST of one JSON object: run, experiment, status, step, reason, link."""
+
+    kind: Literal["webhook"] = "webhook"
+    variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(
+        "ELBOFLOW_WEBHOOK", description="the environment variable that holds the address, which often is a secret"
+    )
+    on: Literal["failure", "end"] = "failure"
+
+
+class Command(Settings):
+    """A command that is given the same JSON object on its standard input."""
+
+    kind: Literal["command"] = "command"
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    on: Literal["failure", "end"] = "failure"
+
+
+Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(by_name)]

@@ -1,13 +1,14 @@
 """An experiment: the whole YAML, composed of each room's own section, and checked before anything runs."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from components.config import RegistryConfig
+from components.config import Notification, RegistryConfig
 from pipelines import source
 from pipelines.overrides import override
+from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
 from settings.explain import ConflictsError, Path, Problem, explain, written
@@ -20,45 +21,14 @@ Name = Annotated[
         "be lower-case letters, digits and hyphens, at most 50, a letter first and no hyphen last",
     ),
 ]
-Image = Annotated[
-    str,
-    written(r"\S+", "be an image's address, without spaces"),
-    Field(description="the container image that holds the installed project"),
-]
-TrackingURI = Annotated[
-    str,
-    written(r"https?://\S+", "begin with http:// or https:// and have no spaces"),
-    Field(description="the address of the MLflow server"),
-]
-Root = Annotated[
-    str,
-    written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER, without a slash at the end"),
-    Field(description="where artifacts go: gs://BUCKET/FOLDER"),
-]
-
 SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluation"}
 
 
-class KubeflowTarget(Settings):
-    """What a pipeline needs to know to run on Kubeflow Pipelines."""
+class Schedule(Settings):
+    """When the pipeline runs by itself, unless `elboflow schedule create` is told otherwise."""
 
-    image: Image
-    tracking_uri: TrackingURI
-
-
-class VertexTarget(Settings):
-    """What a pipeline needs to know to run on Vertex AI Pipelines."""
-
-    image: Image
-    tracking_uri: TrackingURI
-    root: Root
-
-
-class Targets(Settings):
-    """Where the experiment may run besides this machine, and on what."""
-
-    kubeflow: KubeflowTarget | None = None
-    vertex: VertexTarget | None = None
+    cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
+    timezone: Annotated[str, Field(description="a name of the tz database: Europe/Berlin")] = "UTC"
 
 
 class Experiment(Settings):
@@ -72,7 +42,9 @@ class Experiment(Settings):
         training: How it is trained, and on which framework.
         evaluation: How it is judged on the test split.
         registry: Under which name it is registered, and when it becomes the champion (`components/config.py`).
-        targets: Where the pipeline may run besides this machine.
+        targets: Where the pipeline may run, and on what (`pipelines/targets/config.py`).
+        schedule: When it runs by itself.
+        notify: Who is told how a run ended.
     """
 
     name: Name
@@ -83,6 +55,12 @@ class Experiment(Settings):
     evaluation: EvaluationConfig = EvaluationConfig()
     registry: Annotated[RegistryConfig, Field(validate_default=True)] = RegistryConfig()
     targets: Targets = Targets()
+    schedule: Schedule | None = None
+    notify: Notification | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""
+        return self.model_dump(mode="json", exclude={"targets", "schedule", "notify"})
 
     @field_validator("registry")
     @classmethod

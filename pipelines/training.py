@@ -76,7 +76,7 @@ def arguments(experiment: Experiment, dataset_root: str, tracking_uri: str) -> d
         "training": experiment.training.model_dump_json(),
         "evaluation": experiment.evaluation.model_dump_json(),
         "registry": experiment.registry.model_dump_json(),
-        "experiment": json.dumps(experiment.model_dump(mode="json", exclude={"targets"})),
+        "experiment": json.dumps(experiment.recorded()),
         "seed": experiment.seed,
         "dataset_root": dataset_root,
         "tracking_uri": tracking_uri,

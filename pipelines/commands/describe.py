@@ -79,9 +79,9 @@ def compile(
         raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")
     wanted = load(experiment, assignments or ())
     if target == "kubeflow":
-        from pipelines.targets.kubeflow import specification
+        from pipelines.targets.kubeflow.specification import specification
     else:
-        from pipelines.targets.vertex import specification
+        from pipelines.targets.vertex.specification import specification
     text = specification(wanted)
     try:
         write_atomically(output, text)

@@ -11,7 +11,7 @@ from pipelines.commands.options import DEFAULT_WORKSPACE, PLATFORMS, ExperimentA
 from pipelines.commands.outcome import pasteable
 
 if TYPE_CHECKING:
-    from pipelines.targets.local import Run
+    from pipelines.targets.local.execution import Run
 
 TARGETS = ("local",)
 
@@ -31,7 +31,7 @@ def run(
     if target not in TARGETS:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(TARGETS)}")
     from pipelines.experiment import load
-    from pipelines.targets import local
+    from pipelines.targets.local import execution as local
     from pipelines.workspace import open_to_write
     from preprocessing import sources
     from vae import backends

@@ -100,7 +100,7 @@ def register(
         model,
         evaluation,
         wanted.registry,
-        wanted.model_dump(mode="json", exclude={"targets"}),
+        wanted.recorded(),
         run or f"{wanted.name}-by-hand",
         uri,
     )

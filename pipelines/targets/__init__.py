@@ -1,1 +1,151 @@
-"""Where a pipeline runs. `local` runs it; `kubeflow` and `vertex` compile it for their platforms."""
+"""Where a pipeline runs, behind one protocol: this machine, Kubeflow Pipelines, Vertex AI Pipelines.
+
+A target submits a compiled pipeline, follows it, and keeps schedules of it. Everything that a command shows of a run or
+a schedule is one of the frozen values below, whichever target it came from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+NAMES = ("local", "kubeflow", "vertex")
+Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped"]
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "skipped"})
+
+
+@dataclass(frozen=True)
+class StepState:
+    """A step of a run. Times are in UTC."""
+
+    name: str
+    status: Status
+    started: datetime | None = None
+    ended: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run, as a target knows it at this moment. Times are in UTC.
+
+    Attributes:
+        id: What `status`, `logs`, `cancel` and `runs attach` take.
+        experiment: The experiment's name.
+        target: The target's name.
+        status: pending, running, succeeded, failed, cancelled or skipped.
+        steps: Those that have begun, or are known to come, in their order.
+        link: The run's page in the platform's console.
+        reason: Why it failed or was skipped, in one line.
+    """
+
+    id: str
+    experiment: str
+    target: str
+    status: Status
+    steps: tuple[StepState, ...] = ()
+    created: datetime | None = None
+    ended: datetime | None = None
+    link: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is submitted: a compiled pipeline, or a published version of one, and its arguments.
+
+    Attributes:
+        name: The experiment's name.
+        specification: The pipeline as IR YAML; None for a published version.
+        release: The published version; None for a specification.
+        arguments: Those that differ from the pipeline's own defaults.
+        labels: Labels of the run, where the platform has them.
+    """
+
+    name: str
+    specification: str | None = None
+    release: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a schedule runs.
+
+    Attributes:
+        cron: Five fields: minute, hour, day of month, month, day of week.
+        timezone: A name of the tz database, such as Europe/Berlin.
+        start: No tick before it.
+        end: No tick after it.
+        max_active: Runs that may be at work at once; a tick beyond them is recorded and not run.
+        catch_up: Which of the ticks that were missed are made up for: none, the last, or all.
+    """
+
+    cron: str
+    timezone: str = "UTC"
+    start: datetime | None = None
+    end: datetime | None = None
+    max_active: int = 1
+    catch_up: Literal["none", "last", "all"] = "none"
+
+
+@dataclass(frozen=True)
+class ScheduleState:
+    """A schedule, as a target knows it at this moment. Times are in UTC."""
+
+    id: str
+    experiment: str
+    target: str
+    timing: Timing
+    status: Literal["active", "paused", "ended"]
+    if_changed: bool = False
+    next: datetime | None = None
+    last: RunState | None = None
+    link: str | None = None
+
+
+class Target(Protocol):
+    """What every target can do. All methods raise `RequestError` for what the person can mend, such as an id that does
+    not exist or credentials that are refused, and `WorkError` where the platform failed."""
+
+    name: str
+
+    def submit(self, job: Job) -> RunState:
+        """Starts a run, once, even if the connection breaks and the submission has to be tried again."""
+
+    def run(self, id: str) -> RunState:
+        """Returns a run."""
+
+    def runs(self, limit: int = 20) -> list[RunState]:
+        """Returns the latest runs, the newest first."""
+
+    def logs(self, id: str, step: str | None = None) -> Iterator[str]:
+        """Yields the lines of a run's log, or of one step's."""
+
+    def cancel(self, id: str) -> None:
+        """Ends a run; without effect on one that has ended."""
+
+    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+        """Makes a schedule of a job."""
+
+    def schedules(self) -> list[ScheduleState]:
+        """Returns all schedules."""
+
+    def schedule(self, id: str) -> ScheduleState:
+        """Returns a schedule."""
+
+    def pause(self, id: str) -> None:
+        """Makes a schedule skip its ticks until it is resumed."""
+
+    def resume(self, id: str) -> None:
+        """Lets a paused schedule go on."""
+
+    def trigger(self, id: str) -> RunState:
+        """Runs a schedule's job now, besides its ticks."""
+
+    def delete(self, id: str) -> None:
+        """Removes a schedule; its runs stay."""
+
+    def history(self, id: str, limit: int = 50) -> list[RunState]:
+        """Returns the runs of a schedule, the newest first."""

@@ -1,0 +1,1 @@
+"""This machine: runs, their state, and their logs."""

@@ -1,0 +1,1 @@
+"""Vertex AI Pipelines: compiled, submitted, followed, scheduled."""
