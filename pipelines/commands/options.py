@@ -18,6 +18,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment, such as training.epochs=5."),
 ]
+EnvOption = Annotated[
+    str | None,
+    typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it."),
+]
 WorkspaceOption = Annotated[
     Path,
     typer.Option(metavar="DIR", envvar="ELBOFLOW_WORKSPACE", help="The folder that holds everything local runs make."),
