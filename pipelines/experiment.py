@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from components.config import Notification, RegistryConfig
-from pipelines import source
+from pipelines import environments, source
 from pipelines.overrides import override
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
@@ -98,17 +98,20 @@ class Experiment(Settings):
         return self
 
 
-def load(experiment: str, assignments: Sequence[str] = ()) -> Experiment:
+def load(experiment: str, assignments: Sequence[str] = (), env: str | None = None) -> Experiment:
     """Reads and checks an experiment.
 
     Args:
         experiment: The path of a YAML file, or the name of a ready-made experiment.
-        assignments: Values to set, as KEY=VALUE.
+        assignments: Values to set, as KEY=VALUE; they win over the environment's.
+        env: The environment whose overlay is merged over the experiment (`pipelines/environments.py`).
 
     Raises:
         RequestError: Something is wrong with it. The message lists everything that is, one line each.
     """
     written = source.find(experiment)
+    if env is not None:
+        written = environments.merge(written, environments.find(experiment, env), Experiment)
     values = written.values
     given: dict[Path, str] = {}
     for assignment in assignments:
@@ -119,7 +122,7 @@ def load(experiment: str, assignments: Sequence[str] = ()) -> Experiment:
     except ValidationError as error:
         problems = explain(error, Experiment)
     lines = [f"{_place(problem.path, written, given)}: {problem}" for problem in problems]
-    if written.name in source.ready_made() and any(line.startswith(written.name) for line in lines):
+    if written.name in source.ready_made() and any(line.startswith(f"{written.name}:") for line in lines):
         lines += [f"  {line}" for line in written.introduction]
     raise RequestError("\n".join(lines))
 

@@ -10,7 +10,8 @@ from settings import RequestError, Settings
 from settings.explain import Path, dotted, shown
 from settings.layout import inside, section, sections
 
-_ABSENT: Any = object()
+ABSENT: Any = object()
+"""Stands for what is not written, and for a default that does not exist."""
 
 
 def override(values: dict[str, Any], assignment: str, settings: type[Settings]) -> tuple[dict[str, Any], Path]:
@@ -37,7 +38,7 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
         raise RequestError(f"--set {assignment}: {text!r} is not a YAML value") from None
     path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
     try:
-        return _set(values, settings, _ABSENT, path, value), path
+        return _set(values, settings, ABSENT, path, value), path
     except _DeadEndError as end:
         place = dotted(path[: len(path) - end.remaining])
         raise RequestError(f"--set {assignment}: {place} is {shown(end.value)}, {end.reason}") from None
@@ -51,8 +52,8 @@ class _DeadEndError(Exception):
 def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
-    if node is _ABSENT or node is None:
-        node = {} if default is _ABSENT or default is None else _plain(default)
+    if node is ABSENT or node is None:
+        node = {} if default is ABSENT or default is None else plain(default)
     if isinstance(node, str) and sections(annotation):
         node = {"kind": node}
     key, rest = path[0], path[1:]
@@ -60,21 +61,23 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
         key = str(key)
         chosen = node.get("kind")
         child = _set(
-            node.get(key, _ABSENT), inside(annotation, key, chosen), _default(annotation, chosen, key), rest, value
+            node.get(key, ABSENT), inside(annotation, key, chosen), default_of(annotation, chosen, key), rest, value
         )
         return {**node, key: child}
     if isinstance(node, list):
         if not isinstance(key, int) or key >= len(node):
             raise _DeadEndError(node, len(path), f"and has the places 0 to {len(node) - 1}")
-        return [*node[:key], _set(node[key], inside(annotation, key), _ABSENT, rest, value), *node[key + 1 :]]
+        return [*node[:key], _set(node[key], inside(annotation, key), ABSENT, rest, value), *node[key + 1 :]]
     raise _DeadEndError(node, len(path), "which has no keys")
 
 
-def _default(annotation: Any, chosen: str | None, key: str) -> Any:
+def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
+    """Returns the default of a key of a section, or ABSENT where it must be given or is made from other values."""
     here = section(annotation, chosen)
     field = here.model_fields.get(key) if here else None
-    return _ABSENT if field is None or field.is_required() or field.default_factory else field.default
+    return ABSENT if field is None or field.is_required() or field.default_factory else field.default
 
 
-def _plain(default: Any) -> Any:
+def plain(default: Any) -> Any:
+    """Returns a default as it would be written."""
     return default.model_dump(mode="json") if isinstance(default, BaseModel) else default

@@ -23,19 +23,19 @@ class Source:
         name: What messages call it: the file's path, or the name of the ready-made one.
         text: The YAML.
         values: The YAML's values, as plain data.
-        lines: The line on which each key stands, by path.
+        places: Where each key stands, by path: `FILE:LINE`.
     """
 
     name: str
     text: str
     values: dict[str, Any]
-    lines: dict[Keys, int] = field(repr=False)
+    places: dict[Keys, str] = field(repr=False)
 
     def place(self, path: Keys) -> str:
         """Returns where to look for a key: `FILE:LINE`, or the file alone for what it does not mention."""
-        while path and path not in self.lines:
+        while path and path not in self.places:
             path = path[:-1]
-        return f"{self.name}:{self.lines[path]}" if path else self.name
+        return self.places[path] if path else self.name
 
     @property
     def introduction(self) -> list[str]:
@@ -94,7 +94,7 @@ def parse(name: str, text: str) -> Source:
         raise RequestError(f"{name}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise RequestError(f"{name}: an experiment is a section of keys and values, such as `name: digits`")
-    return Source(name, text, values, lines)
+    return Source(name, text, values, {path: f"{name}:{line}" for path, line in lines.items()})
 
 
 def value(text: str) -> Any:

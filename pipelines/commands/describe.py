@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, ExperimentArgument, SetOption
+from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption
 from pipelines.commands.outcome import pasteable, tell
 
 
@@ -55,13 +55,27 @@ def init(
     print(path)
 
 
-def config(experiment: ExperimentArgument, assignments: SetOption = None) -> None:
+def config(
+    experiment: ExperimentArgument,
+    assignments: SetOption = None,
+    env: EnvOption = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
+) -> None:
     """Print the full, resolved experiment: every key with its value."""
     import yaml
 
     from pipelines.experiment import load
 
-    print(yaml.safe_dump(load(experiment, assignments or ()).model_dump(mode="json"), sort_keys=False), end="")
+    changed = load(experiment, assignments or (), env)
+    if not diff:
+        print(yaml.safe_dump(changed.model_dump(mode="json"), sort_keys=False), end="")
+        return
+    from pipelines.differences import differences, show
+    from settings import RequestError
+
+    if env is None and not assignments:
+        raise RequestError("--diff: nothing to compare with; give --env ENV, or --set KEY=VALUE")
+    show(differences(experiment, changed))
 
 
 def compile(

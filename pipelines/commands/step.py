@@ -7,6 +7,7 @@ import typer
 
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
+    EnvOption,
     ExperimentArgument,
     SetOption,
     WorkspaceOption,
@@ -23,12 +24,14 @@ EvaluationOption = Annotated[Path, typer.Option(metavar="DIR", help="An evaluati
 
 
 @app.command()
-def preprocess(experiment: ExperimentArgument, output: OutputOption, assignments: SetOption = None) -> None:
+def preprocess(
+    experiment: ExperimentArgument, output: OutputOption, assignments: SetOption = None, env: EnvOption = None
+) -> None:
     """Raw data → a dataset folder."""
     from components.preprocess import preprocess
     from pipelines.experiment import load
 
-    wanted = load(experiment, assignments or ())
+    wanted = load(experiment, assignments or (), env)
     show_log()
     preprocess(wanted.data, output)
     print(output)
@@ -36,14 +39,18 @@ def preprocess(experiment: ExperimentArgument, output: OutputOption, assignments
 
 @app.command()
 def train(
-    experiment: ExperimentArgument, dataset: DatasetOption, output: OutputOption, assignments: SetOption = None
+    experiment: ExperimentArgument,
+    dataset: DatasetOption,
+    output: OutputOption,
+    assignments: SetOption = None,
+    env: EnvOption = None,
 ) -> None:
     """A dataset folder → a model folder."""
     from components.train import train
     from pipelines.experiment import load
     from vae import backends
 
-    wanted = load(experiment, assignments or ())
+    wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset)
     backends.check(wanted.training.backend)
     show_log()
@@ -58,12 +65,13 @@ def evaluate(
     model: ModelOption,
     output: OutputOption,
     assignments: SetOption = None,
+    env: EnvOption = None,
 ) -> None:
     """A dataset folder and a model folder → an evaluation folder."""
     from components.evaluate import evaluate
     from pipelines.experiment import load
 
-    wanted = load(experiment, assignments or ())
+    wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model)
     show_log()
     evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
@@ -77,6 +85,7 @@ def register(
     model: ModelOption,
     evaluation: EvaluationOption,
     assignments: SetOption = None,
+    env: EnvOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
@@ -91,7 +100,7 @@ def register(
     from pipelines.experiment import load
     from pipelines.workspace import open_to_write
 
-    wanted = load(experiment, assignments or ())
+    wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
     uri = tracking_uri or open_to_write(workspace).tracking_uri
     show_log()

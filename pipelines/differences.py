@@ -1,0 +1,74 @@
+"""What an environment, or `--set`, changes of an experiment: key by key, the value before and after."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines import source
+from pipelines.experiment import Experiment, load
+from settings import RequestError
+from settings.explain import Path, dotted
+
+ABSENT: Any = object()
+"""Stands for the value of a key that there is not."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key whose value differs; one of the values may be ABSENT."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+def differences(experiment: str, changed: Experiment) -> list[Difference]:
+    """Returns what differs between an experiment by itself and what became of it, in the order of the keys.
+
+    Both are compared with every default filled in; an experiment that an environment completes, as it was written.
+
+    Args:
+        experiment: The path of a YAML file, or the name of a ready-made experiment.
+        changed: The same experiment with changes.
+    """
+    try:
+        before = load(experiment).model_dump(mode="json")
+    except RequestError:
+        before = source.find(experiment).values
+    return list(_compared(before, changed.model_dump(mode="json")))
+
+
+def show(found: list[Difference]) -> None:
+    """Prints differences, one line each; in colours where standard output is a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for difference in found:
+        before, after = Text(_written(difference.before), "red"), Text(_written(difference.after), "green")
+        console.print(Text.assemble((f"{difference.key}: ", "bold"), before, " → ", after))
+
+
+def _compared(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
+    if isinstance(before, dict) or isinstance(after, dict):
+        was, became = (value if isinstance(value, dict) else {} for value in (before, after))
+        if before is not was and not _is_nothing(before):
+            yield Difference(dotted(path), before, ABSENT)
+        if after is not became and not _is_nothing(after):
+            yield Difference(dotted(path), ABSENT, after)
+        for key in [*became, *(key for key in was if key not in became)]:
+            yield from _compared(was.get(key, ABSENT), became.get(key, ABSENT), (*path, str(key)))
+    elif before != after and not (_is_nothing(before) and _is_nothing(after)):
+        yield Difference(dotted(path), before, after)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value is one of those that a section has, or leaves behind, when it comes or goes as a whole."""
+    return value is ABSENT or value is None
+
+
+def _written(value: Any) -> str:
+    if value is ABSENT:
+        return "–"  # noqa: RUF001 — a sign of its own, and no hyphen of a value
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,114 @@
+"""Environments: `faces.prod.yaml`, beside `faces.yaml`, holds what is different in the environment `prod`.
+
+The overlay is merged over the experiment, section by section:
+
+    key: value          replaces the value; a list is a value
+    section: {…}        is merged, also into what the experiment leaves to its default
+    choice: {kind: …}   is merged into a choice of the same kind, and replaces one of another kind
+    name: null          removes an entry of a mapping, such as a feature or a label; elsewhere null is a value
+
+The overlay of a ready-made experiment is looked for in the folder in which the command runs.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from pipelines import source
+from pipelines.overrides import ABSENT, default_of, plain
+from pipelines.source import Source
+from settings import RequestError, Settings
+from settings.explain import Path as Keys
+from settings.layout import alternatives, inside, kind, sections
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+
+
+def find(experiment: str, env: str) -> Source:
+    """Reads the overlay of an experiment for an environment.
+
+    Args:
+        experiment: The path of a YAML file, or the name of a ready-made experiment.
+        env: The environment's name.
+
+    Raises:
+        RequestError: There is none, or it cannot be read as YAML with unique keys.
+    """
+    if re.fullmatch(_NAME, env) is None:
+        raise RequestError(f"--env {env}: an environment's name has letters, digits, hyphens and underscores")
+    path = _overlay(experiment, env)
+    if not path.is_file():
+        found = existing(experiment)
+        others = f"the environments of {experiment}: {', '.join(found)}" if found else f"{experiment} has none"
+        raise RequestError(f"--env {env}: there is no {path}, which would say what is different in {env}; {others}")
+    return source.find(str(path))
+
+
+def existing(experiment: str) -> list[str]:
+    """Returns the environments for which there is an overlay of an experiment, by their names."""
+    start, end = _overlay(experiment, "*").name.rsplit("*", 1)
+    folder = _overlay(experiment, "*").parent
+    files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    middles = [name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end)]
+    return sorted(middle for middle in middles if re.fullmatch(_NAME, middle))
+
+
+def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
+    """Returns an experiment with an overlay merged over it; every key's place is in the file that wrote it.
+
+    Args:
+        base: The experiment as it was written.
+        overlay: What is different.
+        settings: What the experiment is made of.
+    """
+    places = dict(base.places)
+
+    def taken(path: Keys, value: Any) -> Any:
+        for written in [written for written in places if written[: len(path)] == path]:
+            del places[written]
+        places.update({written: place for written, place in overlay.places.items() if written[: len(path)] == path})
+        return value
+
+    def merged(below: Any, above: Any, annotation: Any, default: Any, path: Keys) -> Any:
+        is_choice = any(map(kind, sections(annotation).values()))
+        if below is ABSENT or (below is None and isinstance(above, dict)):
+            below = None if default is ABSENT else plain(default)
+        if is_choice:
+            below, above = _long_form(below), _long_form(above)
+        if not isinstance(below, dict) or not isinstance(above, dict):
+            return taken(path, above)
+        chosen = below.get("kind") if is_choice else None
+        if chosen is not None and above.get("kind", chosen) != chosen:
+            return taken(path, above)
+        result = dict(below)
+        for key, value in above.items():
+            here = inside(annotation, key, chosen)
+            if value is None and _is_mapping(annotation) and NoneType not in alternatives(here):
+                result.pop(key, None)
+                taken((*path, key), None)
+            else:
+                default = default_of(annotation, chosen, key)
+                result[key] = merged(result.get(key, ABSENT), value, here, default, (*path, key))
+        if path not in places and path in overlay.places:
+            places[path] = overlay.places[path]
+        return result
+
+    return replace(base, values=merged(base.values, overlay.values, settings, ABSENT, ()), places=places)
+
+
+def _overlay(experiment: str, env: str) -> Path:
+    path = Path(experiment)
+    return (
+        path.with_name(f"{path.stem}.{env}{path.suffix or '.yaml'}") if path.is_file() else Path(f"{path}.{env}.yaml")
+    )
+
+
+def _long_form(choice: Any) -> Any:
+    return {"kind": choice} if isinstance(choice, str) else choice
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether the keys of what stands here are names that the person chose."""
+    return not sections(annotation) and inside(annotation, "") is not None
