@@ -27,9 +27,13 @@ class FlinkRunner(Settings):
 
 
 class DataflowRunner(Settings):
-    """On Dataflow, in the project and region of the Vertex target.
+    """On Dataflow.
 
     Attributes:
+        project: The project; by default the Vertex target's, as with the next three.
+        region: The region.
+        temporary: Where Dataflow keeps what it needs while it runs: gs://BUCKET/FOLDER.
+        image: The image of the workers; it holds the installed project.
         workers: The most workers.
         machine: Their machine type.
         service_account: Who they are.
@@ -38,6 +42,10 @@ class DataflowRunner(Settings):
     """
 
     kind: Literal["dataflow"] = "dataflow"
+    project: str | None = None
+    region: str | None = None
+    temporary: str | None = None
+    image: str | None = None
     workers: Annotated[int, Field(ge=1)] = 10
     machine: str | None = None
     service_account: str | None = None
