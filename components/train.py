@@ -9,11 +9,20 @@ from components.datasets import open_images
 from settings import WorkError
 from vae import backends, folder
 from vae.config import ModelConfig, TrainingConfig
+from vae.watch import Watch
 
 logger = logging.getLogger("elboflow.training")
 
 
-def train(dataset: Path | str, output: Path | str, model: ModelConfig, training: TrainingConfig, seed: int) -> None:
+def train(
+    dataset: Path | str,
+    output: Path | str,
+    model: ModelConfig,
+    training: TrainingConfig,
+    seed: int,
+    *,
+    watch: Watch | None = None,
+) -> None:
     """Trains a model and writes its folder. Killed and called again, it goes on from its last checkpoint.
 
     Args:
@@ -22,10 +31,12 @@ def train(dataset: Path | str, output: Path | str, model: ModelConfig, training:
         model: What the model is.
         training: How it is trained.
         seed: Fixes initial weights, order and noise.
+        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
 
     Raises:
         RequestError: The backend is not installed, or `model.input` is no image feature of the dataset.
         WorkError: The dataset is not finished or is damaged, or training failed.
+        WatchStoppedError: The watch stopped it; no model is written.
     """
     output = Path(output)
     images = open_images(dataset, model.input)
@@ -50,9 +61,8 @@ def train(dataset: Path | str, output: Path | str, model: ModelConfig, training:
         "training": training.model_dump(mode="json"),
         "seed": seed,
     }
-    trained = train(
-        examples, validation, images.spec, model, training, seed, saved=output / folder.CHECKPOINT, identity=identity
-    )
+    saved = output / folder.CHECKPOINT
+    trained = train(examples, validation, images.spec, model, training, seed, saved, identity, watch)
     folder.save(output, trained, provenance)
 
 

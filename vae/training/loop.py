@@ -21,6 +21,7 @@ from vae.training.progress import display
 from vae.training.schedule import LearningRate
 from vae.training.step import MEASURES, TrainingStep, optimizer
 from vae.training.validation import validator
+from vae.watch import Watch, WatchStoppedError
 
 logger = logging.getLogger("elboflow.training")
 
@@ -55,6 +56,7 @@ def train(
     seed: int,
     saved: Path,
     identity: dict[str, Any],
+    watch: Watch | None = None,
 ) -> Trained:
     """Trains a VAE. The same arguments on the same kind of device give the same weights, interrupted in between or not.
 
@@ -67,6 +69,7 @@ def train(
         seed: Fixes initial weights, order and noise.
         saved: The checkpoint's file; where it is there already, training goes on from it.
         identity: What this training is a function of, as JSON values; a checkpoint of another identity is not used.
+        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
 
     Returns:
         The trained model and its curves.
@@ -74,6 +77,7 @@ def train(
     Raises:
         WorkError: A split does not fit the settings, or a term of the bound became NaN or infinite; the checkpoint
             then holds the end of the last good epoch.
+        WatchStoppedError: The watch stopped it.
     """
     _check(examples, validation, spec, training)
     vae = VAE(model, spec, seed)
@@ -104,6 +108,7 @@ def train(
         state = State(weights=values(vae.variables), optimizer=values(adam.variables))
 
     with display(training.epochs * steps) as shown, Keeper(saved, identity) as keeper:
+        _tell(watch, state, 1)
         while state.epoch < training.epochs and not _out_of_patience(state, training.early_stopping):
             epoch, started, parts = state.epoch + 1, time.monotonic(), []
             rows = _order(seed, epoch, len(examples))[: steps * training.batch_size].reshape(steps, -1)
@@ -117,6 +122,7 @@ def train(
             state.advance(values(vae.variables), values(adam.variables), elbo, _minimum_change(training))
             keeper.keep(state)
             shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats, {speed:,.0f} examples/s")
+            _tell(watch, state, epoch)
 
     logger.info(
         "trained %d epochs; best validation ELBO %.2f nats, in epoch %d", state.epoch, state.best_elbo, state.best_epoch
@@ -202,6 +208,13 @@ def _validated(curves: Curves, epoch: int, step: int, bound: tuple[float, float]
         raise _broken(f"validation after step {step - 1} of epoch {epoch}: its {term}", bound[term == "kl"], keeper)
     curves.add("validation", epoch=epoch, step=step, elbo=reconstruction - kl, reconstruction=reconstruction, kl=kl)
     return reconstruction - kl
+
+
+def _tell(watch: Watch | None, state: State, first: int) -> None:
+    """Tells the watch of the epochs from the first on."""
+    for epoch, elbo in enumerate(state.curves.validation.get("elbo", [])[first - 1 :], first):
+        if watch is not None and not watch(epoch, elbo):
+            raise WatchStoppedError(state.epoch, state.curves.as_json())
 
 
 def _minimum_change(training: TrainingConfig) -> float:

@@ -1,0 +1,23 @@
+"""Who watches a training from outside: told the validation bound of every epoch, and free to stop it there."""
+
+from typing import Any, Protocol
+
+
+class Watch(Protocol):
+    """Is told of every epoch, in order. A training that goes on from a checkpoint tells the epochs before it first."""
+
+    def __call__(self, epoch: int, elbo: float) -> bool:
+        """Takes the validation ELBO of an epoch, in nats per example, and returns whether training is to go on."""
+
+
+class WatchStoppedError(Exception):
+    """Its watch stopped a training. The checkpoint holds the end of the last epoch.
+
+    Attributes:
+        epoch: The last epoch done.
+        curves: What was measured (`vae.training.curves.Curves`), as JSON values.
+    """
+
+    def __init__(self, epoch: int, curves: dict[str, Any]) -> None:
+        super().__init__(f"training was stopped after epoch {epoch}")
+        self.epoch, self.curves = epoch, curves
