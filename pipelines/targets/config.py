@@ -5,17 +5,20 @@ It holds no secrets, only the names of environment variables, Kubernetes secrets
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from preprocessing.runners import DirectRunner, Runner
+from pipelines.targets.images import Image, Images, absent_images
+from pipelines.targets.machines import (
+    KubernetesComputing,
+    KubernetesStep,
+    VertexComputing,
+    VertexStep,
+    VertexTraining,
+)
+from preprocessing.runners import DataflowRunner, DirectRunner, Runner
 from settings import Settings, by_name
-from settings.explain import written
+from settings.explain import ConflictsError, Problem, written
 
-Image = Annotated[
-    str,
-    written(r"\S+", "be an image's address, without spaces"),
-    Field(description="a container image that holds the installed project"),
-]
 HTTPAddress = Annotated[str, written(r"https?://\S+", "begin with http:// or https:// and have no spaces")]
 TrackingURI = Annotated[HTTPAddress, Field(description="the address of the MLflow server")]
 Root = Annotated[
@@ -34,59 +37,17 @@ SecretVersion = Annotated[
         "be a Secret Manager version: projects/PROJECT/secrets/NAME/versions/VERSION",
     ),
 ]
-
-
-class Images(Settings):
-    """One image for each kind of machine; those of `infra/images/`."""
-
-    cpu: Image
-    cuda: Image | None = None
-    tpu: Image | None = None
-
-
-class Accelerator(Settings):
-    """Chips to train on, as `pipelines/targets/accelerators.yaml` lists them."""
-
-    kind: str
-    count: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="GPUs or TPU chips, over all hosts; by default the fewest that exist"
-    )
-
-
-AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
-
-
-class Retry(Settings):
-    """What happens when a step fails for a reason that may pass, as when its machine is taken away."""
-
-    attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="tries after the first")
-    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
-    factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
-
-
-class Step(Settings):
-    """What a step gets on every platform."""
-
-    accelerator: AcceleratorChoice | None = None
-    retry: Retry = Retry()
-    timeout_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] | None = None
-
-
-class Toleration(Settings):
-    """A taint of nodes that a step may run on nevertheless."""
-
-    key: str
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-
-
-class KubernetesStep(Step):
-    """The pod of a step."""
-
-    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores requested")
-    memory: Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")] | None = None
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
+Network = Annotated[
+    str, written(r"projects/\d+/global/networks/[^/\s]+", "be projects/NUMBER/global/networks/NAME, by project number")
+]
+EncryptionKey = Annotated[
+    str,
+    written(
+        r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+",
+        "be a Cloud KMS key: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY",
+    ),
+]
+Label = Annotated[str, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")]
 
 
 class KubernetesSecret(Settings):
@@ -143,6 +104,7 @@ class KubeflowTarget(Settings):
         image: One image for all steps, or one for each kind of machine.
         tracking_uri: The MLflow that steps register with.
         host: The address of the Kubeflow Pipelines API; by default the cluster's own, from inside it or by kubeconfig.
+        root: Where artifacts go; by default where the cluster keeps them.
         namespace: The namespace of the runs.
         credentials: How the API is told who asks.
         service_account: The Kubernetes service account of the steps.
@@ -155,6 +117,7 @@ class KubeflowTarget(Settings):
     image: Image | Images
     tracking_uri: TrackingURI
     host: HTTPAddress | None = None
+    root: Root | None = None
     namespace: str = "kubeflow"
     credentials: Annotated[
         NoCredentials | Token | Cookie | IdentityAwareProxy | InCluster,
@@ -167,27 +130,22 @@ class KubeflowTarget(Settings):
     volumes: tuple[Volume, ...] = ()
     runner: Runner = DirectRunner()
     preprocess: KubernetesStep = KubernetesStep()
-    train: KubernetesStep = KubernetesStep()
-    evaluate: KubernetesStep = KubernetesStep()
+    train: KubernetesComputing = KubernetesComputing()
+    evaluate: KubernetesComputing = KubernetesComputing()
     registration: KubernetesStep = KubernetesStep()
 
-
-class ReductionServer(Settings):
-    """Machines that add up the gradients of GPU workers."""
-
-    replicas: Annotated[int, Field(ge=1)] = 1
-    machine: str = "n1-highcpu-16"
-
-
-class VertexStep(Step):
-    """The machine of a step on Vertex AI."""
-
-    machine: str | None = Field(None, description="a machine type; with an accelerator, by default the one it is on")
-    disk_gigabytes: Annotated[int, Field(ge=100)] = 100
-    provisioning: Literal["standard", "spot", "flex_start"] = "standard"
-    max_wait_minutes: Annotated[int, Field(ge=0)] = Field(24 * 60, description="for machines, with flex_start")
-    workers: Annotated[int, Field(ge=1)] = Field(1, description="machines of GPUs; a TPU slice says itself how many")
-    reduction_server: ReductionServer | None = None
+    @model_validator(mode="after")
+    def _exists(self) -> "KubeflowTarget":
+        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
+        if not isinstance(self.runner, DirectRunner) and self.root is None:
+            sentence = f"missing; the workers of the runner `{self.runner.kind}` write to it: gs://BUCKET/FOLDER"
+            problems.append(Problem(("root",), sentence))
+        if isinstance(self.runner, DataflowRunner):
+            absent = [key for key in ("project", "region") if getattr(self.runner, key) is None]
+            problems += [Problem(("runner", key), "missing; a cluster does not say it") for key in absent]
+        if problems:
+            raise ConflictsError(problems)
+        return self
 
 
 class DefaultCredentials(Settings):
@@ -232,17 +190,24 @@ class VertexTarget(Settings):
         DefaultCredentials | Impersonation, Field(discriminator="kind"), BeforeValidator(by_name)
     ] = DefaultCredentials()
     service_account: str | None = None
-    network: str | None = None
-    encryption_key: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    network: Network | None = None
+    encryption_key: EncryptionKey | None = None
+    labels: dict[Label, Label] = Field(default_factory=dict)
     secrets: dict[Variable, SecretVersion] = Field(default_factory=dict)
     repository: HTTPAddress | None = None
     endpoint: str | None = None
     runner: Runner = DirectRunner()
     preprocess: VertexStep = VertexStep()
-    train: VertexStep = VertexStep()
-    evaluate: VertexStep = VertexStep()
+    train: VertexTraining = VertexTraining()
+    evaluate: VertexComputing = VertexComputing()
     registration: VertexStep = VertexStep()
+
+    @model_validator(mode="after")
+    def _has_the_images(self) -> "VertexTarget":
+        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
+        if problems:
+            raise ConflictsError(problems)
+        return self
 
 
 class LocalTarget(Settings):

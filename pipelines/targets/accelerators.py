@@ -1,0 +1,160 @@
+"""Accelerators: which kinds there are, in which numbers, on which machines. The facts are in `accelerators.yaml`."""
+
+import math
+from functools import cache
+from importlib import resources
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from settings import Settings
+from settings.explain import ConflictsError, Problem, nearest
+
+Provisioning = Literal["standard", "spot", "flex_start"]
+
+
+class Chip(Settings):
+    """What all GPUs, or all TPUs, have in common.
+
+    Attributes:
+        resource: The Kubernetes resource that a pod asks for; nodes with it are tainted with the same name.
+        label: The label by which GKE names the kind of a node's accelerator.
+        topology_label: The label by which GKE names the shape of a slice.
+        image: Which of the target's images holds its drivers.
+        jax_platforms: What JAX may run on; a machine without the first of them is an error rather than slow.
+    """
+
+    resource: str
+    label: str
+    topology_label: str | None = None
+    image: Literal["cuda", "tpu"]
+    jax_platforms: str
+
+
+class Offer(Settings):
+    """A number of chips that can be had.
+
+    Attributes:
+        chips: Chips over all hosts.
+        hosts: Machines that they are in, each of which runs one process.
+        topology: The shape of a TPU slice.
+        machines: Machine types, the usual one first.
+        provisioning: The ways in which Vertex AI has them.
+    """
+
+    chips: Annotated[int, Field(ge=1)]
+    hosts: Annotated[int, Field(ge=1)] = 1
+    topology: str | None = None
+    machines: Annotated[tuple[str, ...], Field(min_length=1)]
+    provisioning: tuple[Provisioning, ...] = ("standard", "spot", "flex_start")
+
+    @property
+    def chips_per_host(self) -> int:
+        return self.chips // self.hosts
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Offer":
+        if self.chips % self.hosts:
+            raise ValueError(f"{self.chips} chips are not divided evenly among {self.hosts} hosts")
+        if self.topology is not None and math.prod(map(int, self.topology.split("x"))) != self.chips:
+            raise ValueError(f"the topology {self.topology} has not {self.chips} chips")
+        return self
+
+
+class Kind(Settings):
+    """A kind of accelerator.
+
+    Attributes:
+        chip: gpu or tpu.
+        accelerator_type: Vertex AI's name; None where the machine type says it.
+        gke: The value of the node label that names it.
+        disk: The only type of boot disk that its machines take.
+        quota: The metric of Vertex AI's quota for training on it.
+        attached: Whether its machines exist without it, too.
+        offers: The numbers in which it can be had.
+    """
+
+    chip: Literal["gpu", "tpu"]
+    accelerator_type: str | None = None
+    gke: str
+    disk: str = "pd-ssd"
+    quota: str | None = None
+    attached: bool = False
+    offers: Annotated[tuple[Offer, ...], Field(min_length=1)]
+
+    @property
+    def counts(self) -> list[int]:
+        return sorted({offer.chips for offer in self.offers})
+
+    def offer(self, count: int, machine: str | None = None) -> Offer:
+        """Returns the offer of that many chips, on that machine type if one is given, else on the usual one.
+
+        Raises:
+            ConflictsError: There is none. Its problem is at `accelerator.count` or at `machine`, of a step.
+        """
+        offers = [offer for offer in self.offers if offer.chips == count]
+        if not offers:
+            raise ConflictsError([Problem(("accelerator", "count"), f"{count} is not allowed; {self.described()}")])
+        return self._on(machine, offers)
+
+    def fewest(self, machine: str | None = None, provisioning: Provisioning | None = None) -> Offer:
+        """Returns the offer of the fewest chips, on that machine type and in that way, if they are given.
+
+        Raises:
+            ConflictsError: There is none. Its problem is at `machine`, of a step.
+        """
+        offers = [offer for offer in self.offers if provisioning is None or provisioning in offer.provisioning]
+        return self._on(machine, sorted(offers, key=lambda offer: offer.chips))
+
+    def _on(self, machine: str | None, offers: list[Offer]) -> Offer:
+        for offer in offers:
+            if machine is None or machine in offer.machines:
+                return offer
+        existing = ", ".join(dict.fromkeys(machine for offer in offers for machine in offer.machines))
+        sentence = f"'{machine}' is no machine of this accelerator in this number; allowed: {existing}"
+        raise ConflictsError([Problem(("machine",), sentence)])
+
+    def described(self) -> str:
+        """Returns what exists, for a person: `there are 1 (1x1), 4 (2x2)`."""
+        shapes = {offer.chips: f" ({offer.topology})" if offer.topology else "" for offer in self.offers}
+        return "there are " + ", ".join(f"{count}{shapes[count]}" for count in self.counts)
+
+
+class Catalogue(Settings):
+    """The whole file."""
+
+    chips: dict[Literal["gpu", "tpu"], Chip]
+    kinds: dict[str, Kind]
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Returns the facts, read once and checked."""
+    text = resources.files("pipelines.targets").joinpath("accelerators.yaml").read_text()
+    return Catalogue.model_validate(yaml.safe_load(text))
+
+
+def kinds() -> dict[str, Kind]:
+    """Returns the kinds of accelerators by the names that an experiment calls them."""
+    return catalogue().kinds
+
+
+def kind(name: str) -> Kind:
+    """Returns a kind by its name.
+
+    Raises:
+        ConflictsError: There is none of that name. Its problem is at `accelerator.kind`, of a step.
+    """
+    if name not in kinds():
+        sentence = f"unknown kind '{name}'; {nearest(name, list(kinds()))}"
+        raise ConflictsError([Problem(("accelerator", "kind"), sentence)])
+    return kinds()[name]
+
+
+def built_into(machine: str) -> str | None:
+    """Returns the kind of accelerator that a machine type never comes without, or None."""
+    for name, of_kind in kinds().items():
+        if not of_kind.attached and any(machine in offer.machines for offer in of_kind.offers):
+            return name
+    return None

@@ -1,0 +1,48 @@
+"""Which container image a step runs in."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from pipelines.targets import accelerators
+from pipelines.targets.machines import Accelerator
+from settings import Settings
+from settings.explain import Problem, written
+
+Image = Annotated[
+    str,
+    written(r"\S+", "be an image's address, without spaces"),
+    Field(description="a container image that holds the installed project"),
+]
+
+
+class Images(Settings):
+    """One image for each kind of machine; those of `infra/images/`."""
+
+    cpu: Image
+    cuda: Image | None = None
+    tpu: Image | None = None
+
+
+def image_for(image: str | Images, accelerator: Accelerator | None) -> str:
+    """Returns the image that a step runs in."""
+    if isinstance(image, str):
+        return image
+    if accelerator is None:
+        return image.cpu
+    return str(getattr(image, accelerators.catalogue().chips[accelerator.of_kind.chip].image))
+
+
+def absent_images(image: str | Images, accelerated: Mapping[str, Accelerator | None]) -> list[Problem]:
+    """Returns the images that accelerated steps, by their names, have none of."""
+    if isinstance(image, str):
+        return []
+    problems = []
+    for step, accelerator in accelerated.items():
+        if accelerator is not None:
+            needed = accelerators.catalogue().chips[accelerator.of_kind.chip].image
+            if getattr(image, needed) is None:
+                sentence = f"missing; {step} on {accelerator.kind} needs an image with its drivers"
+                problems.append(Problem(("image", needed), sentence))
+    return problems

@@ -1,0 +1,214 @@
+"""What a step of an experiment asks of a platform: chips, machines, retries, time. What does not exist is refused."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipelines.targets import accelerators
+from pipelines.targets.accelerators import Kind, Offer, Provisioning
+from settings import Settings, by_name
+from settings.explain import ConflictsError, Problem, written
+
+
+class Accelerator(Settings):
+    """Chips to compute on, as `pipelines/targets/accelerators.yaml` lists them."""
+
+    kind: str
+    count: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="GPUs or TPU chips, over all machines; by default the fewest that exist"
+    )
+
+    @property
+    def of_kind(self) -> Kind:
+        return accelerators.kind(self.kind)
+
+    def offer(self, machine: str | None = None, workers: int = 1, provisioning: Provisioning | None = None) -> Offer:
+        """Returns what each of the workers gets.
+
+        Args:
+            machine: The machine type, if it has to be a certain one.
+            workers: Machines of the same type, which the chips are divided among.
+            provisioning: How the machines come about, where that decides how many chips are the fewest.
+
+        Raises:
+            ConflictsError: That does not exist. Its problems are at `accelerator` or `machine`, of a step.
+        """
+        if self.count is None:
+            return self.of_kind.fewest(machine, provisioning)
+        if self.count % workers:
+            sentence = f"{self.count} is not allowed; must be a multiple of `workers`, {workers}"
+            raise ConflictsError([Problem(("accelerator", "count"), sentence)])
+        return self.of_kind.offer(self.count // workers, machine)
+
+
+AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
+
+
+class Retry(Settings):
+    """What happens when a step fails for a reason that may pass, as when its machine is taken away."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="tries after the first")
+    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
+
+
+class Step(Settings):
+    """What a step gets on every platform."""
+
+    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores")
+    memory: Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")] | None = None
+    retry: Retry = Retry()
+    timeout_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] | None = None
+
+
+class Toleration(Settings):
+    """A taint of nodes that a step may run on nevertheless."""
+
+    key: str
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class KubernetesStep(Step):
+    """The pod of a step."""
+
+    node_selector: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="labels of the node, besides GKE's of the accelerator; null takes one of those away",
+    )
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class KubernetesComputing(KubernetesStep):
+    """The pod of a step that computes on an accelerator, if it is given one."""
+
+    accelerator: AcceleratorChoice | None = None
+
+    @model_validator(mode="after")
+    def _is_one_pod(self) -> "KubernetesComputing":
+        if self.accelerator is None or (offer := self.accelerator.offer()).hosts == 1:
+            return self
+        single = [str(offer.chips) for offer in self.accelerator.of_kind.offers if offer.hosts == 1]
+        sentence = (
+            f"{offer.chips} chips of {self.accelerator.kind} are in {offer.hosts} machines, and a step on Kubeflow is "
+            f"one pod on one of them; allowed: {', '.join(single)}"
+        )
+        raise ConflictsError([Problem(("accelerator", "count"), sentence)])
+
+
+class VertexStep(Step):
+    """The machine of a step on Vertex AI: one that fits `cpu` and `memory`, or a custom job on a named one."""
+
+    machine: str | None = Field(None, description="a machine type; with an accelerator, by default the one it is on")
+    disk_gigabytes: Annotated[int, Field(ge=100)] | None = None
+    provisioning: Provisioning = "standard"
+    max_wait_minutes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="for machines, with flex_start; by default a day"
+    )
+
+    @model_validator(mode="after")
+    def _exists(self) -> "VertexStep":
+        problems = list(self._problems())
+        if problems:
+            raise ConflictsError(problems)
+        return self
+
+    @property
+    def is_custom_job(self) -> bool:
+        return self.machine is not None
+
+    def _problems(self) -> list[Problem]:
+        found = []
+        if self.machine is not None and (kind := accelerators.built_into(self.machine)):
+            found.append(Problem(("machine",), f"'{self.machine}' comes with {kind}, which this step is not given"))
+        return [*found, *self._useless()]
+
+    def _useless(self) -> list[Problem]:
+        """Returns the settings that could have no effect on such a step."""
+        found = []
+        if self.max_wait_minutes is not None and self.provisioning != "flex_start":
+            found.append(Problem(("max_wait_minutes",), "is only waited with `provisioning: flex_start`"))
+        if self.is_custom_job:
+            for key in ("cpu", "memory"):
+                if getattr(self, key) is not None:
+                    found.append(Problem((key,), "is that of the machine type; leave out one of them"))
+            return found
+        for key, default in (("disk_gigabytes", None), ("provisioning", "standard"), ("timeout_minutes", None)):
+            if getattr(self, key) != default:
+                found.append(Problem((key,), "needs a `machine` (or an accelerator): such steps are custom jobs"))
+        return found
+
+
+class VertexComputing(VertexStep):
+    """The machine of a step that computes on an accelerator, if it is given one."""
+
+    accelerator: AcceleratorChoice | None = None
+
+    @property
+    def is_custom_job(self) -> bool:
+        return self.machine is not None or self.accelerator is not None
+
+    @property
+    def machines(self) -> int:
+        """Machines of the same type. A TPU slice counts as one, however many hosts it has."""
+        return 1
+
+    @property
+    def offer(self) -> Offer | None:
+        """What each of the machines has, besides its processors."""
+        if self.accelerator is None:
+            return None
+        return self.accelerator.offer(self.machine, self.machines, self.provisioning)
+
+    def _problems(self) -> list[Problem]:
+        if self.accelerator is None:
+            found = super()._problems()
+            return found + ([self._starts_flexibly_without_gpus()] if self.provisioning == "flex_start" else [])
+        try:
+            offer = self.accelerator.offer(self.machine, self.machines, self.provisioning)
+        except ConflictsError as error:
+            return list(error.problems)
+        found = self._useless()
+        if self.provisioning == "flex_start" and self.accelerator.of_kind.chip != "gpu":
+            found.append(self._starts_flexibly_without_gpus())
+        elif self.provisioning not in offer.provisioning:
+            what = f"{offer.chips} of {self.accelerator.kind}"
+            sentence = f"'{self.provisioning}' does not exist for {what}; allowed: {', '.join(offer.provisioning)}"
+            found.append(Problem(("provisioning",), sentence))
+        return found
+
+    def _starts_flexibly_without_gpus(self) -> Problem:
+        return Problem(("provisioning",), "'flex_start' is a way to wait for GPUs; allowed here: standard, spot")
+
+
+class ReductionServer(Settings):
+    """Machines that add up the gradients of GPU workers."""
+
+    replicas: Annotated[int, Field(ge=1)] = 1
+    machine: str = "n1-highcpu-16"
+
+
+class VertexTraining(VertexComputing):
+    """The machines that train."""
+
+    workers: Annotated[int, Field(ge=1)] = Field(1, description="machines of GPUs; a TPU slice says itself how many")
+    reduction_server: ReductionServer | None = None
+
+    @property
+    def machines(self) -> int:
+        return self.workers
+
+    def _problems(self) -> list[Problem]:
+        chip = None
+        if self.accelerator is not None and self.accelerator.kind in accelerators.kinds():
+            chip = self.accelerator.of_kind.chip
+        if self.workers > 1 and chip == "tpu":
+            sentence = f"{self.workers} is not allowed; the number of TPU chips says how many machines there are"
+            return [Problem(("workers",), sentence)]
+        found = super()._problems()
+        if self.workers > 1 and self.accelerator is None:
+            found.append(Problem(("workers",), f"{self.workers} is not allowed without an accelerator: a GPU"))
+        if self.reduction_server is not None and not (self.workers > 1 and chip == "gpu"):
+            sentence = "adds up the gradients of several machines with GPUs; it needs `workers: 2` or more, and a GPU"
+            found.append(Problem(("reduction_server",), sentence))
+        return found
