@@ -18,6 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import IO, cast
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -103,7 +104,7 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
         path = files.join(output, manifest.NAME)
         if files.exists(path) and _content(path) != made.to_json():  # another run's, for other data, came in between
             FileSystems.delete([path])
-        FileSystems.rename([temporary[name] for name in names], [files.join(output, name) for name in names])
+        _move([temporary[name] for name in names], [files.join(output, name) for name in names])
         if files.is_uri(output):
             with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 file.write(made.to_json().encode())
@@ -131,6 +132,22 @@ def locked(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _move(before: list[str], after: list[str]) -> None:
+    """Renames files, or copies them where they come from another file system; the attempt removes what it leaves."""
+    is_near = all(PurePath(old).is_relative_to(PurePath(new).parent) for old, new in zip(before, after, strict=True))
+    scheme = FileSystems.get_scheme(after[0])
+    if is_near or (scheme is not None and scheme == FileSystems.get_scheme(before[0])):
+        FileSystems.rename(before, after)
+        return
+    for old, new in zip(before, after, strict=True):
+        with files.open_to_read(old) as source, _open_to_write(new) as target:
+            shutil.copyfileobj(source, target, length=8 << 20)
+
+
+def _open_to_write(path: str) -> IO[bytes]:
+    return cast(IO[bytes], FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED))
 
 
 def _content(path: str) -> str:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from pydantic import ValidationError
 
-from preprocessing import files, folder, manifest
+from preprocessing import engines, files, folder, manifest
 from preprocessing.config import HELD_OUT, DataConfig
 from preprocessing.manifest import Manifest, Shard, SourceRecord
+from preprocessing.runners import DirectRunner, Runner
 from preprocessing.sources import Unit, check, open_source
 from preprocessing.summary import Summary, total
 from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard, write
@@ -30,6 +29,7 @@ from settings import WorkError
 
 LOG = logging.getLogger("elboflow.preprocessing")
 SUMMARY = "summary.json"
+_DIRECT = DirectRunner()
 RECORD_OVERHEAD = 80  # bytes of a record besides its images, about: framing, names, key and a label
 
 
@@ -51,22 +51,27 @@ def dataset_digest(config: DataConfig) -> str:
     return manifest.digest(config, open_source(config).fingerprint())
 
 
-def preprocess(config: DataConfig, output: Path | str, digest: str | None = None) -> Preprocessed:
+def preprocess(
+    config: DataConfig, output: Path | str, digest: str | None = None, runner: Runner = _DIRECT
+) -> Preprocessed:
     """Makes the dataset of a config in a folder, or finds it there.
 
     Args:
         config: What to make it from.
         output: The dataset folder itself, on this machine or as a URI. What it held before is replaced.
         digest: What `dataset_digest` returned before, if the folder was chosen by it.
+        runner: Where the graph runs. It does not change what is written.
 
     Raises:
-        RequestError: A file of the source does not exist, or the folder cannot be written to.
+        RequestError: A file of the source does not exist, or the folder cannot be written to, or one of them cannot be
+            reached from where the runner's workers are.
         WorkError: The data are damaged or unfit, or could not be written; the folder then holds no manifest. Or they
             have changed since their digest was taken; the folder is then as it was.
     """
-    started, output = time.monotonic(), str(output)
+    started, output = time.monotonic(), engines.output_of(runner, str(output))
     check(config)
     raw = open_source(config)
+    shared = engines.check(runner, raw.paths(), output)
     source = SourceRecord(kind=config.source.kind, description=raw.describe(), fingerprint=raw.fingerprint())
     found_digest = manifest.digest(config, source.fingerprint)
     if digest not in (None, found_digest):
@@ -74,13 +79,16 @@ def preprocess(config: DataConfig, output: Path | str, digest: str | None = None
             f"the source changed while its dataset was made: {source.description} had the digest {digest:.12}… and now "
             f"has {found_digest:.12}…; try again when nothing writes to it"
         )
-    with folder.attempt(output) as temporary:
+    with contextlib.ExitStack() as attempts:
+        temporary = attempts.enter_context(folder.attempt(output))
         if found := folder.withdraw(output, found_digest):
             LOG.info("reused %s: %s", output, _contents(found))
             return Preprocessed(found, reused=True)
+        if shared != output:
+            temporary = attempts.enter_context(folder.attempt(shared))
         units = raw.units()
         plan = Plan(config, raw, temporary, _shards(config, units, source.description))
-        summary = _run(plan, units)
+        summary = _run(plan, units, runner, found_digest)
         _check_splits(config, summary)
         shards, places = _named(config, summary)
         made = manifest.describe(config, source, summary, shards)
@@ -92,11 +100,18 @@ def preprocess(config: DataConfig, output: Path | str, digest: str | None = None
     return Preprocessed(made, reused=False)
 
 
-def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> None:
-    """Adds the graph to a pipeline. It leaves the shards and SUMMARY in the plan's folder."""
+def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit], spread: bool) -> None:
+    """Adds the graph to a pipeline. It leaves the shards and SUMMARY in the plan's folder.
+
+    Args:
+        pipeline: What to add it to.
+        plan: What the workers need to know.
+        units: The work units.
+        spread: Whether there may be several workers to spread the units over.
+    """
     read = (
         pipeline
-        | "work units" >> beam.Create(units, reshuffle=len(units) > 1 and plan.config.workers > 1)
+        | "work units" >> beam.Create(units, reshuffle=len(units) > 1 and spread)
         | "read and encode" >> beam.ParDo(ReadAndEncode(plan)).with_outputs(PROBLEMS, main="records")
     )
     written = read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
@@ -113,22 +128,22 @@ def _leave(content: bytes, path: str) -> None:
         write(path, content)
 
 
-def _run(plan: Plan, units: list[Unit]) -> Summary:
-    """Runs the graph on this machine and returns what its workers tell, unless they tell of problems."""
+def _run(plan: Plan, units: list[Unit], runner: Runner, digest: str) -> Summary:
+    """Runs the graph and returns what its workers tell, unless they tell of problems."""
     workers = plan.config.workers
-    options = PipelineOptions(
-        ["--no_pipeline_type_check"],
-        direct_num_workers=workers,
-        direct_running_mode="in_memory" if workers == 1 else "multi_threading",
-    )
-    # Beam's default runner would first look for Prism, a Go binary to download.
-    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        graph(pipeline, plan, units)
+    is_here = isinstance(runner, DirectRunner)
+    spread = workers > 1 or not is_here
+    engines.run(runner, workers, f"elboflow-{digest[:12]}", lambda pipeline: graph(pipeline, plan, units, spread))
     try:
         with files.open_to_read(files.join(plan.folder, SUMMARY)) as file:
             summary = Summary.model_validate_json(file.read())
     except (OSError, ValidationError):
-        raise WorkError(f"could not write {plan.folder}/{SUMMARY}: is the disk full?") from None
+        if is_here:
+            raise WorkError(f"could not write {plan.folder}/{SUMMARY}: is the disk full?") from None
+        raise WorkError(
+            f"the workers have done their work, but {plan.folder}/{SUMMARY} is not there: they need a place to write "
+            "to that this process can read, too; give it as the runner's `temporary`"
+        ) from None
     if summary.problems:
         first, *more = sorted(set(summary.problems))
         raise WorkError(first + (f" (and {len(more):,} more such problems)" if more else ""))

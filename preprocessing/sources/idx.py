@@ -67,6 +67,9 @@ class Idx:
     def describe(self) -> str:
         return ", ".join(PurePath(path).name for part in (self.main, self.held_out) for path in part.values())
 
+    def paths(self) -> list[str]:
+        return [*self.main.values(), *self.held_out.values()]
+
     def units(self) -> list[Unit]:
         return [unit for held_out in (False, True) for unit in self._units(held_out)]
 

@@ -61,6 +61,9 @@ class Npz:
         arrays = [*self.main.values(), *self.held_out.values()]
         return f"{PurePath(self.path).name}: {', '.join(arrays)}"
 
+    def paths(self) -> list[str]:
+        return [self.path]
+
     def units(self) -> list[Unit]:
         """Returns one unit per part: a compressed stream can be read only from its start."""
         return [self._unit(held_out) for held_out in (False, True) if self._part(held_out)]

@@ -49,6 +49,9 @@ class Raw(Protocol):
     def describe(self) -> str:
         """Returns a line for a person that says what was read, without the folders of this machine."""
 
+    def paths(self) -> list[str]:
+        """Returns the files that workers read: paths of this machine, or URIs."""
+
     def units(self) -> list[Unit]:
         """Returns the work units, in the source's order.
 

@@ -38,6 +38,9 @@ class Embedded:
     def describe(self) -> str:
         return f"scikit-learn's {self.dataset}"
 
+    def paths(self) -> list[str]:
+        return []
+
     def units(self) -> list[Unit]:
         return [Unit(held_out=False, first=0, count=len(self._arrays()["image"]))]
 

@@ -1,0 +1,171 @@
+"""The engines that run the Beam graph: Beam's own in this process, a Flink cluster, Dataflow.
+
+Whatever the engine, the dataset is the same, byte for byte: shards are sorted by content, and the statistics are sums
+of whole numbers. What differs is where workers are, and so which files they can reach.
+"""
+
+import logging
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from preprocessing import files
+from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner, Runner
+from settings import RequestError, WorkError
+
+LOG = logging.getLogger("elboflow.preprocessing")
+VERTEX_MOUNT = "/gcs/"  # where Vertex AI shows its steps all buckets
+PATIENCE = 10  # seconds that a job server may take to accept a connection
+
+
+def output_of(runner: Runner, output: str) -> str:
+    """Returns the dataset's folder under the name by which workers know it."""
+    if isinstance(runner, DataflowRunner) and output.startswith(VERTEX_MOUNT):
+        return f"gs://{output.removeprefix(VERTEX_MOUNT)}"
+    return output
+
+
+def check(runner: Runner, paths: list[str], output: str) -> str:
+    """Looks, before anything runs, whether the workers can read the source and write their results.
+
+    Args:
+        runner: Where the graph is to run.
+        paths: The files that the source consists of.
+        output: The dataset's folder.
+
+    Returns:
+        The folder in which the workers write: the dataset's own, or the runner's temporary one.
+
+    Raises:
+        RequestError: They cannot.
+    """
+    if isinstance(runner, DirectRunner):
+        return output
+    where = "Dataflow's workers" if isinstance(runner, DataflowRunner) else "the workers of the Flink cluster"
+    for path in paths:
+        if files.is_uri(path) or (isinstance(runner, FlinkRunner) and Path(path).is_absolute()):
+            continue
+        mounted = path.startswith(VERTEX_MOUNT) and isinstance(runner, DataflowRunner)
+        wanted = f"write gs://{path.removeprefix(VERTEX_MOUNT)}" if mounted else "a URI is needed, such as gs://…"
+        if isinstance(runner, FlinkRunner):
+            wanted = "a URI, or an absolute path on a volume that they share, is needed"
+        raise RequestError(f"data.source: {where} cannot read {path}, a path of this machine; {wanted}")
+    if isinstance(runner, DataflowRunner):
+        needed = {name: getattr(runner, name) for name in ("project", "region", "temporary", "image")}
+        if absent := [f"runner.{name}" for name, value in needed.items() if value is None]:
+            raise RequestError(f"{', '.join(absent)}: missing; Dataflow needs to know")
+        return output if output.startswith("gs://") else str(runner.temporary)
+    folder = runner.temporary or output
+    return folder if files.is_uri(folder) else str(Path(folder).absolute())
+
+
+def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipeline], None]) -> None:
+    """Runs a graph to its end.
+
+    An interrupt cancels what was started elsewhere.
+
+    Args:
+        runner: Where.
+        threads: Of the direct runner; an engine elsewhere decides for itself.
+        name: What an engine elsewhere calls the job, besides a part that no other job has.
+        add_graph: Adds the graph to a pipeline.
+
+    Raises:
+        RequestError: The engine does not take the runner's settings.
+        WorkError: An engine elsewhere could not be reached, or the job failed there.
+    """
+    if isinstance(runner, DirectRunner):
+        from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+        mode = "in_memory" if threads == 1 else "multi_threading"
+        options = PipelineOptions(_COMMON, direct_num_workers=threads, direct_running_mode=mode)
+        # Beam's default runner would first look for Prism, a Go binary to download.
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            add_graph(pipeline)
+        return
+    job = f"{name}-{uuid.uuid4().hex[:8]}"
+    engine: beam.runners.PipelineRunner
+    if isinstance(runner, FlinkRunner):
+        from apache_beam.runners.portability.portable_runner import PortableRunner
+
+        _require_job_server(runner.job_server)
+        place, engine, arguments = f"Flink, {runner.job_server}", PortableRunner(), flink_arguments(runner, job)
+    else:
+        from apache_beam.runners.dataflow import dataflow_runner
+
+        place, engine = f"Dataflow, {runner.project}, {runner.region}", dataflow_runner.DataflowRunner()
+        arguments = dataflow_arguments(runner, job)
+    try:
+        pipeline = beam.Pipeline(runner=engine, argv=[*_COMMON, *arguments])
+    except ValueError as error:  # Beam's validation of its options
+        raise RequestError(f"runner: {_last_line(error)}") from None
+    add_graph(pipeline)
+    try:
+        result = pipeline.run()
+        LOG.info("submitted the job %s to %s", job, place)
+        try:
+            result.wait_until_finish()
+        except (KeyboardInterrupt, SystemExit):
+            LOG.info("cancelling the job %s", job)
+            result.cancel()
+            raise
+    except Exception as error:
+        raise WorkError(f"the job {job} failed ({place}): {_last_line(error)}") from error
+
+
+def flink_arguments(runner: FlinkRunner, job: str) -> list[str]:
+    """Returns Beam's options for a job on a Flink cluster."""
+    workers = ("DOCKER", runner.image) if runner.image else ("EXTERNAL", runner.pool)
+    given = {
+        "job_name": job,
+        "job_endpoint": runner.job_server,
+        "environment_type": workers[0],
+        "environment_config": workers[1],
+        "parallelism": runner.parallelism,
+    }
+    return _arguments(given)
+
+
+def dataflow_arguments(runner: DataflowRunner, job: str) -> list[str]:
+    """Returns Beam's options for a job on Dataflow."""
+    given = {
+        "job_name": job,
+        "project": runner.project,
+        "region": runner.region,
+        "temp_location": f"{runner.temporary}/dataflow",
+        "staging_location": f"{runner.temporary}/dataflow",
+        "sdk_container_image": runner.image,
+        "sdk_location": "container",
+        "max_num_workers": runner.workers,
+        "machine_type": runner.machine,
+        "service_account_email": runner.service_account,
+        "subnetwork": runner.subnetwork,
+        "dataflow_kms_key": runner.encryption_key,
+        "dataflow_endpoint": runner.endpoint,
+    }
+    return _arguments(given) + ([] if runner.public_addresses else ["--no_use_public_ips"])
+
+
+_COMMON = ["--no_pipeline_type_check"]
+
+
+def _arguments(given: dict[str, str | int | None]) -> list[str]:
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _require_job_server(address: str) -> None:
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise WorkError(f"no Flink job server answers at {address}: {error}") from None
+
+
+def _last_line(error: Exception) -> str:
+    """Returns what an engine said in the end: the lines before are tracebacks of its workers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
