@@ -7,7 +7,7 @@ import getpass
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run
 
-RUN, WEIGHTS = "elboflow.run", "elboflow.weights"
+EXPERIMENT, RUN, CODE = "elboflow.experiment", "elboflow.run", "elboflow.code"
+DATASET, CONFIG, WEIGHTS = "elboflow.dataset", "elboflow.config", "elboflow.weights"
+STEP, FAILURE, LINK = "elboflow.step", "elboflow.failure", "elboflow.link"
 EVALUATION = "evaluation"
 MODEL = "model"
 
@@ -35,8 +37,8 @@ T = TypeVar("T")
 
 # MLflow's own limits (mlflow.utils.validation).
 _LONGEST_PARAM = 6000
+METRICS_PER_CALL = 1000
 _PARAMS_PER_CALL = 100
-_METRICS_PER_CALL = 1000
 _LONGEST_DIGEST = 36
 
 
@@ -63,28 +65,59 @@ def run_of(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str,
     Raises:
         RequestError: There is one, of another model.
     """
-    found = client.search_runs([experiment_id], f"tags.`{RUN}` = {quoted(run)}", max_results=1)
-    if not found:
-        source = {"mlflow.user": _user(), "mlflow.source.name": "elboflow", "mlflow.source.type": "LOCAL"}
-        return client.create_run(experiment_id, run_name=run, tags={**source, **tags, RUN: run})
-    if found[0].data.tags.get(WEIGHTS) != tags[WEIGHTS]:
+    from mlflow.entities import RunTag
+
+    found = find(client, experiment_id, run)
+    if found is None:
+        return begin(client, experiment_id, run, tags)
+    has, run_id = found.data.tags, found.info.run_id
+    if has.get(WEIGHTS, tags[WEIGHTS]) != tags[WEIGHTS]:
         raise RequestError(
-            f"the run {run!r} was registered with another model (MLflow run {found[0].info.run_id}); "
+            f"the run {run!r} was registered with another model (MLflow run {run_id}); "
             "register this one under a run name of its own: elboflow step register --run NAME"
         )
-    return found[0]
+    # It may have failed before it had a model, and have been tried again; or be the parent of a sweep.
+    if lacking := [RunTag(name, value) for name, value in tags.items() if has.get(name) != value]:
+        client.log_batch(run_id, tags=lacking)
+    return found
+
+
+def find(client: "MlflowClient", experiment_id: str, run: str) -> "Run | None":
+    """Returns the MLflow run of a pipeline run, if there is one."""
+    found = client.search_runs([experiment_id], f"tags.`{RUN}` = {quoted(run)}", max_results=1)
+    return found[0] if found else None
+
+
+def begin(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str, str]) -> "Run":
+    """Makes the MLflow run of a pipeline run."""
+    return client.create_run(experiment_id, run_name=run, tags={**source_tags(), **tags, RUN: run})
+
+
+def source_tags() -> dict[str, str]:
+    """Returns MLflow's own tags of a run: whose it is, and where it comes from."""
+    return {"mlflow.user": _user(), "mlflow.source.name": "elboflow", "mlflow.source.type": "LOCAL"}
+
+
+def end(client: "MlflowClient", run: "Run") -> None:
+    """Ends the MLflow run of a pipeline run that succeeded; what an earlier try left there of its failure goes."""
+    if run.info.status == "FINISHED":
+        return  # and keeps the time at which it ended
+    for tag in (STEP, FAILURE):
+        if tag in run.data.tags:
+            client.delete_tag(run.info.run_id, tag)
+    client.set_terminated(run.info.run_id)
 
 
 def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
-    """Writes everything about a finished run into its MLflow run, and ends it.
+    """Writes everything about a finished run into its MLflow run.
 
     Returns:
         The id of the logged model.
     """
     run_id = run.info.run_id
-    if run.info.status == "FINISHED":  # the last thing that is written
+    if run.info.status == "FINISHED":  # the last thing that is written, after the decision on the version
         return run.outputs.model_outputs[0].model_id
-    _log_params(client, run_id, experiment)
+    log_params(client, run_id, experiment)
     datasets = _datasets(finished.images, experiment["name"])
     client.log_inputs(run_id, datasets)
     with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
@@ -93,10 +126,9 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
     client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
     model_id = _log_model(client, run, finished)
-    metrics = [*_curves(run, finished), *_results(run, finished, model_id, datasets[-1])]
-    for some in _cut(metrics, _METRICS_PER_CALL):
+    metrics = [*points(finished.trained.curves, run.info.start_time), *_results(run, finished, model_id, datasets[-1])]
+    for some in cut(metrics, METRICS_PER_CALL):
         client.log_batch(run_id, metrics=some)
-    client.set_terminated(run_id)
     return model_id
 
 
@@ -119,10 +151,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
+def log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
+    """Writes an experiment's values as the parameters of an MLflow run; without effect when they are there."""
     from mlflow.entities import Param
 
-    for some in _cut([Param(name, value) for name, value in flat(experiment).items()], _PARAMS_PER_CALL):
+    for some in cut([Param(name, value) for name, value in flat(experiment).items()], _PARAMS_PER_CALL):
         client.log_batch(run_id, params=some)
 
 
@@ -181,14 +214,17 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
     return ready
 
 
-def _curves(run: "Run", finished: Finished) -> Iterator["Metric"]:
+def points(curves: Mapping[str, Any], started: int) -> Iterator["Metric"]:
+    """Yields the points of a training's curves (`vae.training.curves.Curves`), all at the time when the run started.
+
+    MLflow keeps a point once for each (name, step, value, time): with the run's own time a repetition adds nothing.
+    """
     from mlflow.entities import Metric
 
-    # MLflow keeps a point once for each (name, step, value, time): with the run's own time a repetition adds nothing.
-    for split, columns in finished.trained.curves.items():
+    for split, columns in curves.items():
         for name in sorted(columns.keys() - {"epoch", "step"}):
             for epoch, value in zip(columns["epoch"], columns[name], strict=True):
-                yield Metric(f"{split}/{name}", value, run.info.start_time, int(epoch))
+                yield Metric(f"{split}/{name}", value, started, int(epoch))
 
 
 def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput") -> Iterator["Metric"]:
@@ -209,6 +245,7 @@ def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput"
             )
 
 
-def _cut(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+def cut(values: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+    """Yields the values in pieces of at most that length."""
     for start in range(0, len(values), length):
         yield values[start : start + length]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import artifacts
 from components import history, promotion, tracking
+from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
+from components.masking import without_userinfo
 from settings import RequestError, WorkError
 from vae import folder
 from vae.evaluation import metrics
@@ -28,7 +30,7 @@ class Registration:
     """A registered model version.
 
     Attributes:
-        tracking_uri: The MLflow that holds it.
+        tracking_uri: The MLflow that holds it, without user and password.
         run_id: The MLflow run.
         model: Name of the registered model.
         version: The version.
@@ -73,10 +75,11 @@ def register(
     finished = _opened(Path(dataset), Path(model), Path(evaluation))
     name = registry.model or f"{experiment['name']}-vae"
     tags = {
-        "elboflow.experiment": experiment["name"],
+        history.EXPERIMENT: experiment["name"],
         history.RUN: run,
-        "elboflow.dataset": finished.images.manifest.digest,
-        "elboflow.code": finished.trained.provenance.code,
+        history.DATASET: finished.images.manifest.digest,
+        history.CONFIG: config_digest(experiment),
+        history.CODE: finished.trained.provenance.code,
         history.WEIGHTS: finished.trained.weights,
     }
     client = tracking.connect(tracking_uri)
@@ -86,9 +89,15 @@ def register(
         model_id = history.record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, tags)
         decision = _decided(client, name, version, finished, registry.confidence)
+        history.end(client, recorded)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(
-        tracking_uri, recorded.info.run_id, name, int(version.version), decision.promoted, decision.reason
+        without_userinfo(tracking_uri),
+        recorded.info.run_id,
+        name,
+        int(version.version),
+        decision.promoted,
+        decision.reason,
     )
 
 

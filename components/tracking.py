@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from components.masking import masked
 from settings import RequestError, WorkError
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
                 raise
     if found.lifecycle_stage == "deleted":
         raise RequestError(
-            f"the experiment {name!r} was deleted in the MLflow at {tracking_uri}; give it another name, or restore "
-            f"it: mlflow experiments restore --experiment-id {found.experiment_id}"
+            f"the experiment {name!r} was deleted in the MLflow at {masked(tracking_uri)}; give it another name, or "
+            f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return found.experiment_id
 
@@ -143,4 +144,4 @@ def explained(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
-        raise WorkError(f"cannot use the MLflow at {tracking_uri}: {first_line}") from error
+        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {first_line}")) from error

@@ -1,19 +1,25 @@
 """What surrounds a step in its own process: its lines in the log, its errors, and its end when the run is gone.
 
 Whatever runs a pipeline mixes a step's output with that of the executor and of every library. The lines meant for a
-person carry a mark, so that the local target can pick them out and a reader of a cluster's log can see them.
+person carry a mark, so that the local target can pick them out and a reader of a cluster's log can see them. No secret
+that the process knows of is printed.
 """
 
 import errno
+import io
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TextIO
 
+from components.masking import masked
 from settings import RequestError, WorkError
 
 MARK = "[elboflow] "
@@ -21,6 +27,8 @@ BEGIN = "begin "
 ERROR = "error: "
 RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
 """The environment variable that holds the process id of a local run. Steps end when that process does."""
+REFUSAL = "refused.txt"
+"""The file beside a step's output that says why another try would be in vain."""
 
 
 def quieten() -> None:
@@ -38,40 +46,130 @@ def understood(error: Exception) -> RequestError | WorkError | None:
     return None
 
 
+class _Terminated(BaseException):
+    """The machine is being taken away, or the step was cancelled."""
+
+
 @contextmanager
 def step(output_file: str = "") -> Iterator[None]:
     """Surrounds the body of a step.
 
-    An error that a person can understand becomes one marked line and exit code 1, without a traceback; any other error
-    keeps its traceback.
+    An error that a person can understand becomes one marked line, without a traceback; any other error keeps its
+    traceback. The process ends with code 2 where the request was wrong, 1 where the work failed, and 143 after a
+    SIGTERM. A platform tries a failed step again whatever its code was; after a wrong request the next try ends at
+    once, with the same words.
 
     Args:
         output_file: A path in the folder of the step, for whoever runs it to know where that is.
     """
     logger = logging.getLogger("elboflow")
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Marked())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if RUN_PROCESS in os.environ:
-        threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
-    print(f"{MARK}{BEGIN}{os.getpid()} {output_file}", flush=True)
+    with ExitStack() as surroundings:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            stream_without_secrets = _Masked(stream)
+            surroundings.enter_context(redirect(stream_without_secrets))
+            surroundings.callback(stream_without_secrets.flush)
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_Marked())
+        logger.addHandler(handler)
+        surroundings.callback(logger.removeHandler, handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        if RUN_PROCESS in os.environ:
+            threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
+        print(f"{MARK}{BEGIN}{os.getpid()} {output_file}", flush=True)
+        refusal = Path(output_file).with_name(REFUSAL) if output_file else None
+        try:
+            with _terminable():
+                _refuse_again(refusal)
+                from pipelines.secrets import reveal
+
+                reveal()
+                yield
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        except _Terminated:
+            logger.error("%sended by SIGTERM, as when the machine is taken away", ERROR)
+            sys.exit(128 + signal.SIGTERM)
+        except Exception as error:
+            told = understood(error)
+            if told is None:
+                traceback.print_exc()
+                sys.exit(1)
+            if isinstance(told, RequestError):
+                _leave(refusal, str(told))
+            logger.error("%s%s", ERROR, told)
+            sys.exit(told.exit_code)
+
+
+def _refuse_again(refusal: Path | None) -> None:
+    if refusal is not None and refusal.is_file():
+        raise RequestError(refusal.read_text())
+
+
+def _leave(refusal: Path | None, reason: str) -> None:
+    if refusal is None:
+        return
+    try:
+        refusal.parent.mkdir(parents=True, exist_ok=True)
+        refusal.write_text(masked(reason))
+    except OSError as error:  # then the next try comes to the same end by itself
+        logging.getLogger("elboflow").warning("could not write %s: %s", refusal, error.strerror)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets a SIGTERM end the step in order; a container's first process would ignore it otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def terminate(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    except Exception as error:
-        told = understood(error)
-        if told is None:
-            raise
-        logger.error("%s%s", ERROR, told)
-        sys.exit(1)
+    finally:
+        if signal.getsignal(signal.SIGTERM) == terminate:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Marked(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(MARK + line for line in super().format(record).splitlines())
+
+
+class _Masked(io.TextIOBase):
+    """A stream that passes on whole lines, without secrets; a part of a line when it is flushed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._rest, self._lock = stream, "", threading.RLock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            lines, end, rest = (self._rest + text).rpartition("\n")
+            if end:
+                self._stream.write(masked(lines + end))
+            self._rest = rest
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            if self._rest:
+                self._stream.write(masked(self._rest))
+                self._rest = ""
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
 
 
 def _end_with(process: int) -> None:

@@ -17,6 +17,7 @@ from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
 QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
+EXPERIMENT = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"hidden": [32]}}}
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Run:
     model: Path
     evaluation: Path
 
-    def register(self, tracking_uri: str) -> Registration:
-        experiment = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"hidden": [32]}}}
+    def register(self, tracking_uri: str, experiment: dict[str, Any] = EXPERIMENT) -> Registration:
         folders = self.dataset, self.model, self.evaluation
         return register(*folders, RegistryConfig(), experiment, self.name, tracking_uri)
 

@@ -14,9 +14,10 @@ import pytest
 
 import artifacts
 from components import tracking
+from components.changed import config_digest
 from components.datasets import open_images
 from settings import RequestError, WorkError
-from tests.components.runs import Run
+from tests.components.runs import EXPERIMENT, Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -82,6 +83,7 @@ def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np
         "elboflow.experiment": "digits",
         "elboflow.run": "night-1",
         "elboflow.dataset": open_images(run.dataset, "image").manifest.digest,
+        "elboflow.config": config_digest(EXPERIMENT),
         "elboflow.code": "0" * 40,
         "elboflow.weights": artifacts.sha256(run.model / "model.keras"),
         "elboflow.promoted": "true",

@@ -1,0 +1,115 @@
+"""The end of a run: its final state in MLflow, also of a run that failed before it registered anything; and a word."""
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from components import history, tracking
+from components.changed import config_digest
+from components.code_version import code_version
+from components.config import Notification
+from components.masking import masked
+from components.notify import Ending, Outcome, notify
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+logger = logging.getLogger("elboflow.registry")
+
+_STATES: dict[Outcome, str] = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+# MLflow's limit is 8000 (mlflow.utils.validation); older servers had 5000.
+_LONGEST_TAG = 5000
+
+
+def finish(
+    experiment: dict[str, Any],
+    run: str,
+    status: Outcome,
+    step: str | None,
+    reason: str | None,
+    link: str | None,
+    notification: Notification | None,
+    tracking_uri: str,
+) -> None:
+    """Writes how a run ended into MLflow, and tells it where that is asked for.
+
+    A run that failed before it registered is made in MLflow, with its parameters. One that registered stays FINISHED
+    whatever came after. A run that was skipped leaves nothing. Done twice, it has the effect of once, but tells twice.
+
+    Args:
+        experiment: What `Experiment.recorded()` returns.
+        run: Name of the pipeline run.
+        status: succeeded, failed, cancelled or skipped.
+        step: The step that failed, where it is known.
+        reason: Why.
+        link: Where a person can look.
+        notification: Whom to tell. What goes wrong in telling is logged, and never raised.
+        tracking_uri: The MLflow that holds the runs.
+
+    Raises:
+        RequestError: The experiment was deleted in MLflow. The notification is sent before.
+        WorkError: MLflow cannot be used. The notification is sent before.
+    """
+    hidden = [None if value is None else masked(value) for value in (step, reason, link)]
+    ending = Ending(run, experiment["name"], status, *hidden)
+    try:
+        if status in _STATES:
+            _record(ending, experiment, tracking_uri)
+    finally:
+        if notification is not None:
+            notify(ending, notification)
+
+
+def registered(experiment: str, run: str, tracking_uri: str) -> bool:
+    """Returns whether a pipeline run has registered its model."""
+    client = tracking.connect(tracking_uri)
+    with tracking.explained(tracking_uri):
+        found = client.get_experiment_by_name(experiment)
+        recorded = history.find(client, found.experiment_id, run) if found else None
+    return recorded is not None and recorded.info.status == "FINISHED"
+
+
+def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> None:
+    client = tracking.connect(tracking_uri)
+    with tracking.explained(tracking_uri):
+        experiment_id = tracking.experiment_id(client, tracking_uri, ending.experiment)
+        run = history.find(client, experiment_id, ending.run)
+        if run is None and ending.status == "succeeded":
+            return  # its steps registered nothing; that is theirs to do
+        if run is None:
+            run = _begin(client, experiment_id, ending, experiment)
+        if ending.status != "succeeded" and run.info.status == "FINISHED":
+            logger.warning(
+                "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
+            )
+            ending = replace(ending, step=None, reason=None)
+        _tag(client, run, ending)
+        if ending.status == "succeeded":
+            history.end(client, run)
+        elif run.info.status != "FINISHED":
+            client.set_terminated(run.info.run_id, _STATES[ending.status])
+
+
+def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any]) -> "Run":
+    tags = {
+        history.EXPERIMENT: ending.experiment,
+        history.CONFIG: config_digest(experiment),
+        history.CODE: code_version(),
+    }
+    run = history.begin(client, experiment_id, ending.run, tags)
+    history.log_params(client, run.info.run_id, experiment)
+    return run
+
+
+def _tag(client: "MlflowClient", run: "Run", ending: Ending) -> None:
+    from mlflow.entities import RunTag
+
+    values = {history.STEP: ending.step, history.FAILURE: ending.reason, history.LINK: ending.link}
+    tags = [RunTag(name, _shortened(value)) for name, value in values.items() if value]
+    if tags:
+        client.log_batch(run.info.run_id, tags=tags)
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _LONGEST_TAG else f"{value[: _LONGEST_TAG - 1]}…"

@@ -1,0 +1,62 @@
+"""The two components at the ends of a pipeline on a platform: is there anything to do, and how did it end?
+
+Like those of `pipelines/steps.py`, they only call the plain functions of the same names in `components/`.
+"""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Output, PipelineTaskFinalStatus
+
+from pipelines.steps import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def decide(data: str, experiment: str, if_changed: bool, tracking_uri: str, decision: Output[Artifact]) -> str:
+    """Answers `run` or `skip`; the artifact's metadata say why. A run that is skipped leaves nothing in MLflow."""
+    from pipelines.process import step
+
+    with step(decision.path):
+        import json
+        import logging
+
+        from components.changed import Change, changed
+        from preprocessing.config import DataConfig
+
+        if if_changed:
+            change = changed(DataConfig.model_validate_json(data), json.loads(experiment), tracking_uri)
+        else:
+            change = Change(True, "asked to run whether anything changed or not")
+        answer = "run" if change.changed else "skip"
+        decision.metadata.update(answer=answer, reason=change.reason)
+        logging.getLogger("elboflow.ending").info("%s: %s", answer, change.reason)
+        return answer
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def finish(
+    status: PipelineTaskFinalStatus,
+    experiment: str,
+    run: str,
+    job: str,
+    console: str,
+    notify: str,
+    tracking_uri: str,
+) -> None:
+    """Writes how the run ended into MLflow, and tells it where the experiment asks for that.
+
+    It is the exit task of the pipeline. `console` is what stands before the id of a job in the address of its page.
+    """
+    from pipelines.process import step
+
+    with step():
+        import json
+
+        from pydantic import TypeAdapter
+
+        from components.config import Notification
+        from components.finish import finish
+        from pipelines.final_status import ending
+
+        recorded = json.loads(experiment)
+        ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)
+        notification = TypeAdapter(Notification).validate_json(notify) if notify else None
+        finish(recorded, run, ended.status, ended.step, ended.reason, ended.link, notification, tracking_uri)

@@ -1,0 +1,107 @@
+"""What a platform tells the exit task of a pipeline → how the run ended, in which step, why, and where to look.
+
+Vertex AI gives a state, a message that names the failed tasks of the outermost group, and the job's resource name, by
+which the job itself can be asked. Kubeflow Pipelines gives a state, in old versions one of ML Metadata's own.
+"""
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components.finish import registered
+from components.notify import Ending, Outcome
+from settings import WorkError
+
+logger = logging.getLogger("elboflow.ending")
+
+STEPS = ("decide", "preprocess", "train", "evaluate", "register")
+ENDPOINT = "ELBOFLOW_VERTEX_ENDPOINT"
+"""The environment variable that names another address of Vertex AI than the public one: a private endpoint."""
+
+_STATES: dict[str, Outcome] = {
+    "SUCCEEDED": "succeeded",
+    "COMPLETE": "succeeded",
+    "CACHED": "succeeded",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+    "CANCELED": "cancelled",
+}
+_VERTEX_JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
+_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The step that failed, where it is known, and why."""
+
+    step: str | None
+    reason: str | None
+
+
+def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> Ending:
+    """Returns how a run ended.
+
+    Args:
+        status: What the platform gave the exit task.
+        experiment: The experiment's name.
+        run: The run's name.
+        link: The run's page, where the platform's status does not tell it.
+        tracking_uri: The MLflow that knows whether the run registered its model.
+    """
+    vertex = _VERTEX_JOB.fullmatch(status.pipeline_job_resource_name or "")
+    if vertex is not None:
+        project, location, job = vertex.groups()
+        link = f"https://console.cloud.google.com/vertex-ai/locations/{location}/pipelines/runs/{job}?project={project}"
+    outcome = _STATES.get(status.state)
+    if outcome in ("failed", "cancelled"):
+        failure = (_asked(vertex) if vertex is not None and outcome == "failed" else None) or _told(status)
+        return Ending(run, experiment, outcome, failure.step, failure.reason, link)
+    has_registered = _registered(experiment, run, tracking_uri)
+    if has_registered or (has_registered is None and outcome == "succeeded"):
+        return Ending(run, experiment, "succeeded", link=link)
+    if outcome == "succeeded":
+        return Ending(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
+    reason = f"no model was registered, and the platform says no more than the state {status.state}"
+    return Ending(run, experiment, "failed", reason=reason, link=link)
+
+
+def _registered(experiment: str, run: str, tracking_uri: str) -> bool | None:
+    try:
+        return registered(experiment, run, tracking_uri)
+    except WorkError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _told(status: PipelineTaskFinalStatus) -> Failure:
+    """Reads the message: `The DAG failed because some tasks failed. The failed tasks are: [train].`"""
+    message = (status.error_message or "").strip()
+    listed = re.search(r"failed tasks are: \[([^\]]*)\]", message)
+    names = re.split(r"[,\s]+", listed[1]) if listed else re.findall(r"[\w-]+", message)
+    return Failure(next((name for name in names if name in STEPS), None), message or None)
+
+
+def _asked(vertex: re.Match[str]) -> Failure | None:
+    """Asks Vertex AI for the task that failed first. The message of the status names groups of tasks, such as
+    `condition-1`, where a task of a group failed."""
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+
+    endpoint = os.environ.get(ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_SECONDS)
+        response.raise_for_status()
+        tasks = response.json().get("jobDetail", {}).get("taskDetails", [])
+    except (GoogleAuthError, OSError, ValueError) as error:
+        logger.warning("could not ask Vertex AI which step failed: %s", error)
+        return None
+    failed = [task for task in tasks if task.get("state") == "FAILED" and task.get("taskName") in STEPS]
+    if not failed:
+        return None
+    first = min(failed, key=lambda task: task.get("endTime", ""))
+    return Failure(first["taskName"], first.get("error", {}).get("message"))
