@@ -1,0 +1,145 @@
+"""Runs at work: each in a process of its own, followed by its reports and ended on request."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.servers.jobs import SubmittedRun
+
+ROOT = Path(__file__).parents[2]
+State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Kind = Literal["step", "part"]
+
+
+def now() -> datetime:
+    """Returns the time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Step:
+    """A step that has begun, or a part of the graph that holds several.
+
+    Attributes:
+        number: From 1, in the order of their beginnings.
+        name: In the specification.
+        kind: step or part.
+        parent: The number of the part that it belongs to.
+        state: running, succeeded, failed or cancelled.
+        log: The file of what it prints.
+        outputs: Parameters as values, artifacts as {"artifact": {name, uri, schema, metadata}}.
+    """
+
+    number: int
+    name: str
+    kind: Kind
+    parent: int | None
+    log: Path
+    state: State = "running"
+    started: datetime = field(default_factory=now)
+    ended: datetime | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+
+
+class Execution:
+    """A run at work.
+
+    Attributes:
+        run: What is executed.
+        state: pending, running, succeeded, failed or cancelled.
+        steps: Those that have begun.
+        created, started, ended: Times in UTC.
+    """
+
+    def __init__(self, run: SubmittedRun, ended: Callable[["Execution"], None] | None = None) -> None:
+        self.run = run
+        self.state: State = "pending"
+        self.steps: dict[int, Step] = {}
+        self.created = now()
+        self.started: datetime | None = None
+        self.ended: datetime | None = None
+        self._then = ended
+        self._lock = threading.Lock()
+        job = Path(run.folder) / "job.json"
+        job.parent.mkdir(parents=True)
+        job.write_text(json.dumps(asdict(run)))
+        with (job.parent / "errors.log").open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.servers.engine", str(job)],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def failed(self) -> list[Step]:
+        """The steps that failed, without the parts that failed with them."""
+        return [step for step in self.steps.values() if step.state == "failed" and step.kind == "step"]
+
+    def cancel(self) -> None:
+        """Ends the run and all its processes."""
+        with self._lock:
+            if self.ended is not None:
+                return
+            self._end("cancelled")
+        self._kill()
+
+    def close(self) -> None:
+        """Ends the run as `cancel` does, and waits for its process."""
+        self.cancel()
+        self._kill()
+        self._process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        succeeded = False
+        with self._lock:
+            if self.state == "pending":
+                self.state, self.started = "running", now()
+        for line in self._process.stdout:
+            event = json.loads(line)
+            with self._lock:
+                if self.ended is not None:
+                    continue
+                if event["event"] == "began":
+                    self.steps[event["number"]] = Step(
+                        event["number"], event["name"], event["kind"], event["parent"], Path(event["log"])
+                    )
+                elif event["event"] == "ended":
+                    step = self.steps[event["number"]]
+                    step.state = "succeeded" if event["succeeded"] else "failed"
+                    step.ended, step.outputs, step.attempts = now(), event["outputs"], event["attempts"]
+                else:
+                    succeeded = event["succeeded"]
+        self._process.wait()
+        self._kill()  # what a step left behind
+        with self._lock:
+            if self.ended is None:
+                self._end("succeeded" if succeeded else "failed")
+        if self._then is not None:
+            self._then(self)
+
+    def _end(self, state: State) -> None:
+        self.state, self.ended = state, now()
+        for step in self.steps.values():
+            if step.ended is None:
+                step.state, step.ended = ("cancelled" if state == "cancelled" else "failed"), self.ended

@@ -1,0 +1,100 @@
+"""Faults to inject into a wire server: for a request, by its route, or for the steps of the runs that it executes."""
+
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+Breaking = Literal["fails", "hangs", "is killed"]
+
+
+@dataclass
+class Fault:
+    """What happens to requests instead of, or besides, being answered.
+
+    Attributes:
+        method: Of the requests that it meets.
+        path: A regular expression that the whole path matches, without the query.
+        status: The HTTP status to refuse them with; None to let them through.
+        message: What the refusal says.
+        headers: Besides the usual ones, such as Retry-After.
+        seconds: Waited before anything else.
+        reset: Whether the connection is reset once the request was applied: no answer arrives.
+        times: How often it strikes; None for always.
+        met: How often it has struck.
+    """
+
+    method: str
+    path: str
+    status: int | None = None
+    message: str = "injected"
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    reset: bool = False
+    times: int | None = 1
+    met: int = 0
+
+
+class Faults:
+    """The faults of a server.
+
+    Attributes:
+        rehearsed: Whether steps are only announced, not executed: for tests of what surrounds a run.
+        step_seconds: How long a rehearsed step takes.
+    """
+
+    def __init__(self) -> None:
+        self.rehearsed = False
+        self.step_seconds = 0.2
+        self._faults: list[Fault] = []
+        self._steps: dict[int, Breaking] = {}
+        self._lock = threading.Lock()
+
+    def inject(self, fault: Fault) -> Fault:
+        """Lets a fault strike from now on, and returns it."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def refuse(
+        self, method: str, path: str, status: int, message: str = "injected", times: int | None = 1, **headers: str
+    ) -> Fault:
+        """Answers with an error; an underscore in a header's name stands for a hyphen."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.inject(Fault(method, path, status, message, named, times=times))
+
+    def reset(self, method: str, path: str, times: int = 1) -> Fault:
+        """Resets the connection after the request was received and applied."""
+        return self.inject(Fault(method, path, reset=True, times=times))
+
+    def delay(self, method: str, path: str, seconds: float, times: int | None = 1) -> Fault:
+        """Lets requests wait; an hour is a hang."""
+        return self.inject(Fault(method, path, seconds=seconds, times=times))
+
+    def break_step(self, number: int, how: Breaking) -> None:
+        """Breaks the step of that number, from 1, of every run that starts from now on."""
+        with self._lock:
+            self._steps[number] = how
+
+    def clear(self) -> None:
+        """Takes all faults back."""
+        with self._lock:
+            self._faults.clear()
+            self._steps.clear()
+            self.rehearsed = False
+
+    @property
+    def steps(self) -> dict[int, Breaking]:
+        """The steps that break, by number."""
+        with self._lock:
+            return dict(self._steps)
+
+    def strike(self, method: str, path: str) -> Fault | None:
+        """Returns the fault that meets a request, if any."""
+        with self._lock:
+            for fault in self._faults:
+                spent = fault.times is not None and fault.met >= fault.times
+                if not spent and fault.method == method and re.fullmatch(fault.path, path):
+                    fault.met += 1
+                    return fault
+        return None
