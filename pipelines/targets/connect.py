@@ -1,0 +1,95 @@
+"""The connection to a target: as an experiment describes it, or as it was the last time.
+
+A workspace remembers in `targets.json` which platforms it was last used with: addresses, names of projects and of
+environment variables, and no secrets.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from pydantic import ValidationError
+
+from artifacts import write_atomically
+from pipelines.experiment import Experiment
+from pipelines.targets import NAMES, Target
+from pipelines.workspace import Workspace
+from settings import RequestError
+
+MEMORY = "targets.json"
+
+
+def connect(target: str, experiment: Experiment | None, workspace: Workspace) -> Target:
+    """Returns a target.
+
+    Args:
+        target: `local`, `kubeflow` or `vertex`.
+        experiment: The experiment whose section `targets` describes it; None for the connection that the workspace
+            was last used with.
+        workspace: The workspace, which remembers the connection as soon as the platform has answered.
+
+    Raises:
+        RequestError: There is no such target, or nothing says how to reach it.
+    """
+    if target == "local":
+        from pipelines.targets.local.client import LocalClient
+
+        return LocalClient(workspace)
+    if target == "kubeflow":
+        from pipelines.targets.kubeflow.client import KubeflowClient
+        from pipelines.targets.kubeflow.connection import Connection as Cluster
+
+        on_kubeflow = experiment.targets.kubeflow if experiment else None
+        cluster = _connection(target, Cluster, on_kubeflow, experiment, workspace)
+        return KubeflowClient(cluster, _remember(target, cluster, workspace))
+    if target == "vertex":
+        from pipelines.targets.vertex.client import VertexClient
+        from pipelines.targets.vertex.connection import Connection as Project
+
+        on_vertex = experiment.targets.vertex if experiment else None
+        project = _connection(target, Project, on_vertex, experiment, workspace)
+        return VertexClient(project, _remember(target, project, workspace))
+    raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+
+
+def _connection(target: str, kind: Any, section: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
+    if section is not None:
+        return kind.of(section)
+    if experiment is not None:
+        raise RequestError(f"targets.{target}: missing; the experiment {experiment.name} does not say how to reach it")
+    remembered = _memory(workspace).get(target)
+    if remembered is None:
+        raise RequestError(
+            f"the workspace {workspace.folder} has not been used with {target} yet; say with --experiment EXPERIMENT "
+            f"whose targets.{target} is meant"
+        )
+    try:
+        return kind.model_validate(remembered)
+    except ValidationError:
+        raise RequestError(
+            f"{workspace.folder / MEMORY}: what it remembers of {target} is damaged; say --experiment EXPERIMENT"
+        ) from None
+
+
+def _memory(workspace: Workspace) -> dict[str, Any]:
+    try:
+        memory = json.loads((workspace.folder / MEMORY).read_text())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def _remember(target: str, connection: Any, workspace: Workspace) -> Callable[[], None]:
+    values = connection.model_dump(mode="json")
+    done = False
+
+    def remember() -> None:
+        nonlocal done
+        if not done and (memory := _memory(workspace)).get(target) != values:
+            # A convenience: a workspace that cannot be written to is no reason to lose a platform's answer.
+            with suppress(OSError):
+                write_atomically(workspace.folder / MEMORY, json.dumps({**memory, target: values}, indent=2) + "\n")
+        done = True
+
+    return remember

@@ -1,0 +1,32 @@
+"""What is submitted for an experiment."""
+
+from typing import Any
+
+from pipelines.experiment import Experiment
+from pipelines.targets import Job
+
+
+def job(experiment: Experiment, target: str, if_changed: bool = False, release: str | None = None) -> Job:
+    """Returns the job of an experiment on a target.
+
+    A local run starts from the experiment itself; elsewhere the experiment is in the compiled pipeline's defaults.
+
+    Args:
+        experiment: The experiment.
+        target: `local`, `kubeflow` or `vertex`.
+        if_changed: Whether to run only if the data or the experiment differ from those of the last success.
+        release: The published version to run instead of the experiment as it is now.
+
+    Raises:
+        RequestError: The experiment does not say how to run on the target.
+    """
+    arguments: dict[str, Any] = {"if_changed": True} if if_changed else {}
+    if target == "local":
+        return Job(experiment.name, arguments={"experiment": experiment.model_dump(mode="json"), **arguments})
+    if release is not None:
+        return Job(experiment.name, release=release, arguments=arguments)
+    if target == "kubeflow":
+        from pipelines.targets.kubeflow.specification import specification
+    else:
+        from pipelines.targets.vertex.specification import specification
+    return Job(experiment.name, specification(experiment), arguments=arguments)

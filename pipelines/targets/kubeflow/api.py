@@ -1,0 +1,180 @@
+"""The requests to Kubeflow Pipelines that runs and schedules share, through `kfp.Client`."""
+
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines.targets import Job
+from pipelines.targets.kubeflow.connection import Connection, explained, passing
+from pipelines.targets.kubeflow.credentials import credentials
+from pipelines.targets.patience import patiently
+from settings import RequestError
+
+Answer = TypeVar("Answer")
+
+DESCRIPTION = "ELBOflow experiment"
+"""Describes the Kubeflow experiments that hold our runs, and by which they are told from others'."""
+
+TIMEOUT = (10.0, 60.0)
+"""Seconds for connecting, and for an answer."""
+
+
+class API:
+    """Kubeflow Pipelines, asked as a connection says.
+
+    Args:
+        connection: Where, and as whom.
+        reached: Called whenever Kubeflow has answered.
+    """
+
+    def __init__(self, connection: Connection, reached: Callable[[], None] = lambda: None) -> None:
+        self.connection = connection
+        self._reached = reached
+        self._names: dict[str, str] = {}
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Surrounds requests: their errors become lines for a person, and what `kfp.Client` prints is not shown."""
+        with explained(self.connection, what, self._reached), redirect_stdout(io.StringIO()):
+            yield
+
+    def patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Returns the answer to a request that is safe to repeat."""
+        return patiently(ask, passing)
+
+    @cached_property
+    def client(self) -> Any:
+        """The `kfp.Client`."""
+        return self.patiently(lambda: _client(self.connection))
+
+    @cached_property
+    def requests(self) -> Any:
+        """The generated client of runs, for what `kfp.Client` has no method for."""
+        return self.client._run_api
+
+    def once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:
+        """Returns what `create` makes, which is looked for with `find` before its making is tried again.
+
+        Kubeflow takes two of the same name, so that a name that nobody else gives is all there is to know them by.
+        """
+        tried = False
+
+        def attempt() -> Any:
+            nonlocal tried
+            if tried and (found := find()) is not None:
+                return found
+            tried = True
+            return create()
+
+        return self.patiently(attempt)
+
+    def experiment(self, name: str) -> str:
+        """Returns the id of the Kubeflow experiment of a name, which is made where there is none."""
+        made = self.patiently(lambda: self.client.create_experiment(name, description=DESCRIPTION))
+        self._names[made.experiment_id] = name
+        id: str = made.experiment_id
+        return id
+
+    def experiments(self) -> dict[str, str]:
+        """Returns the names of our experiments by their ids."""
+        found = pages(
+            lambda token: self.patiently(lambda: self.client.list_experiments(page_token=token, page_size=100)),
+            "experiments",
+        )
+        self._names = {each.experiment_id: each.display_name for each in found if each.description == DESCRIPTION}
+        return self._names
+
+    def experiment_name(self, id: str) -> str:
+        """Returns the name of an experiment."""
+        if id not in self._names:
+            self._names[id] = self.patiently(lambda: self.client.get_experiment(experiment_id=id)).display_name
+        return self._names[id]
+
+    @contextmanager
+    def source(self, job: Job) -> Iterator[dict[str, Any]]:
+        """Gives what `kfp.Client` wants to know of a job's pipeline: a file, or the ids of a published version."""
+        if job.release is not None:
+            yield self._published(job.name, job.release)
+            return
+        with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
+            package = Path(folder) / "pipeline.yaml"
+            package.write_text(job.specification or "")
+            yield {"pipeline_package_path": str(package)}
+
+    def _published(self, name: str, release: str) -> dict[str, Any]:
+        id = self.patiently(lambda: self.client.get_pipeline_id(name))
+        if id is None:
+            raise RequestError(f"{self.connection.place} has no pipeline {name!r}; `elboflow publish` makes one")
+        wanted = equal("display_name", release)
+        versions = self.patiently(lambda: self.client.list_pipeline_versions(id, filter=wanted)).pipeline_versions
+        if not versions:
+            raise RequestError(f"{self.connection.place} has no version {release!r} of the pipeline {name!r}")
+        return {"pipeline_id": id, "version_id": versions[0].pipeline_version_id}
+
+
+def equal(key: str, value: str) -> str:
+    """Returns a filter of Kubeflow's lists."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": value}]})
+
+
+def pages(page: Callable[[str], Any], what: str, limit: int = 1000) -> list[Any]:
+    """Returns what all pages of a list hold, up to a limit."""
+    found: list[Any] = []
+    token = ""
+    while True:
+        answer = page(token)
+        found += getattr(answer, what) or []
+        token = answer.next_page_token or ""
+        if not token or len(found) >= limit:
+            return found[:limit]
+
+
+def _client(connection: Connection) -> Any:
+    from kfp_server_api.rest import RESTClientObject
+    from urllib3.exceptions import SSLError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import kfp_server_api
+        from kfp.client import Client
+
+        class Requests(RESTClientObject):
+            """Requests that end: the generated client waits for ever, and stumbles over a failed TLS handshake."""
+
+            def request(self, *arguments: Any, _request_timeout: Any = None, **rest: Any) -> Any:
+                try:
+                    return super().request(*arguments, _request_timeout=_request_timeout or TIMEOUT, **rest)
+                except kfp_server_api.ApiException as error:
+                    if error.status == 0:
+                        raise SSLError(error.reason) from None
+                    raise
+
+        class OurClient(Client):
+            """`kfp.Client` that neither reads nor writes `~/.config/kfp`."""
+
+            def _load_config(self, *arguments: Any, **rest: Any) -> Any:
+                config = super()._load_config(*arguments, **rest)
+                config.retries = False  # `patiently` repeats what is safe to repeat
+                return config
+
+            def _load_context_setting_or_default(self) -> None:
+                self._context_setting = {"namespace": connection.namespace}
+
+        host = connection.host
+        if connection.credentials.kind == "in_cluster" and host is None:
+            host = f"http://ml-pipeline.{connection.namespace}.svc.cluster.local:8888"
+        client = OurClient(host=host, ssl_ca_cert=os.environ.get("REQUESTS_CA_BUNDLE"), **credentials(connection))
+    shared = client._run_api.api_client
+    if shared.configuration.host == kfp_server_api.Configuration().host:
+        raise RequestError("targets.kubeflow.host: missing, and there is no kubeconfig to find the cluster by")
+    shared.rest_client = Requests(shared.configuration)
+    if not kfp_server_api.HealthzServiceApi(shared).healthz_service_get_healthz().multi_user:
+        client._context_setting["namespace"] = ""  # a Kubeflow of one user refuses every namespace
+    return client

@@ -1,0 +1,99 @@
+"""Kubeflow Pipelines: runs, recurring runs, and the logs of pods, through `kfp.Client`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipelines.targets import ENDED, Job, RunState
+from pipelines.targets.kubeflow import states
+from pipelines.targets.kubeflow.api import TIMEOUT, pages
+from pipelines.targets.kubeflow.schedules import Schedules
+from pipelines.targets.naming import unique
+from settings import RequestError, WorkError
+
+
+class KubeflowClient(Schedules):
+    """The target `kubeflow`."""
+
+    name = "kubeflow"
+
+    def submit(self, job: Job) -> RunState:
+        """Starts a run, once: it has a name that nobody else gives, and is looked for before it is submitted again."""
+        name = unique(job.name)
+        with self.asking(f"the run of {job.name}"), self.source(job) as source:
+            experiment = self.experiment(job.name)
+            started = self.once(
+                lambda: self.client.run_pipeline(
+                    experiment,
+                    name,
+                    params=job.arguments,
+                    service_account=self.connection.service_account,
+                    **source,
+                ),
+                lambda: self._named(name),
+            )
+            return self._state(started)
+
+    def run(self, id: str) -> RunState:
+        """Returns a run."""
+        with self.asking(f"the run {id}"):
+            return self._state(self._run(id))
+
+    def runs(self, limit: int = 20) -> list[RunState]:
+        """Returns the latest runs of ELBOflow's, the newest first."""
+        with self.asking("runs"):
+            ours = self.experiments()
+            found = pages(
+                lambda token: self.patiently(
+                    lambda: self.client.list_runs(page_token=token, page_size=100, sort_by="created_at desc")
+                ),
+                "runs",
+            )
+            return [self._state(run) for run in found if run.experiment_id in ours][:limit]
+
+    def logs(self, id: str, step: str | None = None) -> Iterator[str]:
+        """Yields the lines of a run's log, or of one step's, from its pods or, where they are gone, the archive."""
+        with self.asking(f"the run {id}"):
+            pods = states.pods(self._run(id))
+        if step is not None and step not in pods:
+            begun = ", ".join(pods) or "none"
+            raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
+        for name in [step] if step is not None else pods:
+            for pod in pods[name]:
+                for line in self._log(id, name, pod):
+                    yield line if step is not None else f"{name}: {line}"
+
+    def cancel(self, id: str) -> None:
+        """Ends a run; without effect on one that has ended."""
+        with self.asking(f"the run {id}"):
+            if self._state(self._run(id)).status not in ENDED:
+                self.patiently(lambda: self.client.terminate_run(id))
+
+    def _run(self, id: str) -> Any:
+        return self.patiently(lambda: self.client.get_run(id))
+
+    def _log(self, run: str, step: str, pod: str) -> list[str]:
+        """Returns the log of a pod, by the one route of the API server that is in no client: that of its own UI."""
+        from kfp_server_api import ApiException
+
+        try:
+            with self.asking(f"the log of {step}"):
+                shared = self.requests.api_client
+                answer = self.patiently(
+                    lambda: shared.call_api(
+                        "/apis/v1alpha1/runs/{run}/nodes/{pod}/log",
+                        "GET",
+                        path_params={"run": run, "pod": pod},
+                        auth_settings=["Bearer"],
+                        _preload_content=False,
+                        _return_http_data_only=True,
+                        _request_timeout=TIMEOUT,
+                    )
+                )
+        except WorkError as error:
+            if not isinstance(error.__cause__, ApiException):
+                raise
+            where = self.connection.link(run) or f"kubectl logs {pod} --namespace {self.connection.namespace}"
+            raise WorkError(
+                f"the log of {step} is gone with its pod, and there is no archive of it; see {where}"
+            ) from error
+        return str(answer.data.decode(errors="replace")).splitlines()

@@ -1,0 +1,71 @@
+"""The steps of a compiled pipeline: which there are, in their order, and how far each is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipelines.targets import ENDED, Status, StepState
+
+DECIDE, FINISH = "decide", "finish"
+"""The steps around the work itself: whether anything changed, and what is told of the end."""
+
+
+def steps_of(specification: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the tasks that run containers, in an order in which they can run.
+
+    Args:
+        specification: A `PipelineSpec` as JSON values; conditions, loops and exit handlers are looked into.
+    """
+    components = specification.get("components", {})
+
+    def within(dag: dict[str, Any]) -> list[str]:
+        tasks = dag.get("tasks", {})
+        found: list[str] = []
+        for name in _ordered(tasks):
+            inner = components.get(tasks[name].get("componentRef", {}).get("name"), {})
+            found += within(inner["dag"]) if "dag" in inner else [name]
+        return found
+
+    return tuple(within(specification.get("root", {}).get("dag", {})))
+
+
+def _ordered(tasks: dict[str, Any]) -> list[str]:
+    ordered: list[str] = []
+
+    def place(name: str) -> None:
+        if name in tasks and name not in ordered:
+            for earlier in tasks[name].get("dependentTasks", []):
+                place(earlier)
+            ordered.append(name)
+
+    for name in sorted(tasks):
+        place(name)
+    return ordered
+
+
+def in_order(known: Sequence[str], states: Iterable[StepState], status: Status) -> tuple[StepState, ...]:
+    """Returns the steps of a run in the pipeline's order, those still to come as pending.
+
+    Args:
+        known: The pipeline's steps; where it is not at hand, none, and all states are taken.
+        states: What the platform knows of tasks, those that are no steps included. A step of a loop comes several
+            times, and gets a number.
+        status: The run's.
+    """
+    begun: dict[str, list[StepState]] = {}
+    for state in sorted(states, key=lambda state: (state.started is None, state.started)):
+        if not known or state.name in known:
+            begun.setdefault(state.name, []).append(state)
+    steps: list[StepState] = []
+    for name in known or begun:
+        for number, state in enumerate(begun.get(name, ()), 1):
+            steps.append(state if number == 1 else replace(state, name=f"{name} {number}"))
+        if name not in begun and status not in ENDED:
+            steps.append(StepState(name, "pending"))
+    return tuple(steps)
+
+
+def unchanged(known: Sequence[str], steps: Iterable[StepState]) -> bool:
+    """Returns whether a run that succeeded did so by deciding that nothing had changed."""
+    worked = {step.name for step in steps if step.status == "succeeded"} - {DECIDE, FINISH}
+    return DECIDE in known and not worked

@@ -1,0 +1,50 @@
+"""Vertex AI Pipelines: runs are pipeline jobs, schedules are schedules, and logs are in Cloud Logging."""
+
+from collections.abc import Iterator
+
+from pipelines.targets import ENDED, Job, RunState
+from pipelines.targets.vertex import logs, states
+from pipelines.targets.vertex.api import SETTINGS
+from pipelines.targets.vertex.jobs import EXPERIMENT, pipeline_job
+from pipelines.targets.vertex.schedules import Schedules
+from settings import RequestError
+
+
+class VertexClient(Schedules):
+    """The target `vertex`."""
+
+    name = "vertex"
+
+    def submit(self, job: Job) -> RunState:
+        """Starts a run, once, however often it has to be submitted."""
+        with self.asking(f"the run of {job.name}"):
+            return self.start(pipeline_job(job, self.connection, self.credentials), job.name)
+
+    def run(self, id: str) -> RunState:
+        """Returns a run."""
+        with self.asking(f"the run {id}"):
+            return states.run_state(self.job(id), self.connection)
+
+    def runs(self, limit: int = 20) -> list[RunState]:
+        """Returns the latest runs of ELBOflow's, the newest first, without their steps."""
+        with self.asking("runs"):
+            return self.runs_of(f"labels.{EXPERIMENT}:*", limit)
+
+    def logs(self, id: str, step: str | None = None) -> Iterator[str]:
+        """Yields the lines of a run's log, or of one step's, from Cloud Logging."""
+        with self.asking(f"the run {id}"):
+            tasks = states.tasks(self.job(id))
+        if step is not None and step not in tasks:
+            begun = ", ".join(tasks) or "none"
+            raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
+        for name, job in tasks.items():
+            if step in (None, name) and job is not None:
+                with self.asking(f"the log of {name}"):
+                    prefix = name if step is None else None
+                    yield from logs.lines(self.credentials, self.connection.project, job, prefix)
+
+    def cancel(self, id: str) -> None:
+        """Ends a run; without effect on one that has ended."""
+        with self.asking(f"the run {id}"):
+            if states.run_state(self.job(id), self.connection).status not in ENDED:
+                self.patiently(lambda: self.jobs.cancel_pipeline_job(name=self.job_path(id), **SETTINGS))
