@@ -1,12 +1,14 @@
 """dataset/ → model/."""
 
+import json
 import logging
+import os
 from pathlib import Path
 
 import artifacts
 from components.code_version import code_version
 from components.datasets import open_images
-from settings import WorkError
+from settings import RequestError, WorkError
 from vae import backends, folder
 from vae.config import ModelConfig, TrainingConfig
 from vae.watch import Watch
@@ -34,10 +36,12 @@ def train(
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
 
     Raises:
-        RequestError: The backend is not installed, or `model.input` is no image feature of the dataset.
+        RequestError: The backend is not installed, `model.input` is no image feature of the dataset, or this machine is
+            one of several that were to train together.
         WorkError: The dataset is not finished or is damaged, or training failed.
         WatchStoppedError: The watch stopped it; no model is written.
     """
+    _refuse_several_machines()
     output = Path(output)
     images = open_images(dataset, model.input)
     provenance = folder.Provenance(
@@ -74,3 +78,31 @@ def _is_there(output: Path, model: ModelConfig, provenance: folder.Provenance) -
     except WorkError:
         return False
     return (found.config, found.provenance) == (model, provenance)
+
+
+def _refuse_several_machines() -> None:
+    """Each machine of a group would train a model of its own, and all would write to the same folder."""
+    found = {
+        "TF_CONFIG": _machines("TF_CONFIG", ("chief", "master", "worker")),
+        # Vertex AI's own. A reduction server (workerpool2) adds up gradients and trains nothing.
+        "CLUSTER_SPEC": _machines("CLUSTER_SPEC", ("workerpool0", "workerpool1")),
+        "TPU_WORKER_HOSTNAMES": len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")),
+    }
+    for variable, machines in found.items():
+        if machines > 1:
+            raise RequestError(
+                f"the environment variable {variable} names {machines} machines that are to train together, and "
+                "training is on one machine: set targets.vertex.train.workers to 1, and the accelerator's `count` to "
+                "what one machine has"
+            )
+
+
+def _machines(variable: str, roles: tuple[str, ...]) -> int:
+    text = os.environ.get(variable, "")
+    if not text:
+        return 1
+    try:
+        cluster = json.loads(text).get("cluster", {})
+        return sum(len(cluster.get(role, ())) for role in roles)
+    except (ValueError, AttributeError, TypeError):
+        raise RequestError(f"the environment variable {variable} does not describe a cluster in JSON") from None
