@@ -16,10 +16,11 @@ import numpy as np
 
 import artifacts
 from components import history, judge, registered
+from components.comparable import things
 from components.judge import Judged
 from settings import RequestError, WorkError
 from vae import folder
-from vae.config import Bernoulli, EvaluationConfig, Gaussian
+from vae.config import EvaluationConfig
 from vae.evaluation import bootstrap
 from vae.folder import ModelFolder
 
@@ -120,16 +121,7 @@ def _compared(
 
 def _measured(trained: ModelFolder) -> tuple[str, list[int], int, str]:
     """Returns of what the model's log p(x) is a probability: values of different things have no common scale."""
-    match trained.config.likelihood:
-        case Bernoulli(binarize="none"):
-            things = "codes"
-        case Bernoulli(binarize=binarize):
-            things = f"bits ({binarize} binarisation)"
-        case Gaussian():
-            things = "dequantised intensities, a density"
-        case _:
-            things = "codes"
-    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, things
+    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, things(trained.config)
 
 
 def _champions_before(

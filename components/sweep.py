@@ -1,0 +1,105 @@
+"""Trials of a sweep → the best of them, and a comparison of all."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import artifacts
+from components import trial
+from components.sweep_history import Sweep
+from components.sweep_report import report
+from components.trial import Candidate, Outcome
+from settings import WorkError
+from vae import folder
+from vae.watch import Watch
+
+logger = logging.getLogger("elboflow.sweep")
+
+REPORT, TRIALS = "report.html", "trials.json"
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where trials are recorded.
+
+    Attributes:
+        sweep: The sweep in MLflow.
+        parent: The id of its run there.
+        run: Its run name.
+    """
+
+    sweep: Sweep
+    parent: str
+    run: str
+
+
+def attempt(
+    dataset: Path | str, candidate: Candidate, output: Path, tracked: Tracked, watch: Watch | None = None
+) -> Outcome:
+    """Tries a candidate (`components.trial.attempt`) and records the trial in MLflow, from its beginning."""
+    tracked.sweep.begin(tracked.parent, candidate)
+    outcome = trial.attempt(dataset, candidate, output, tracked.run, watch)
+    curves = folder.load(output / trial.MODEL).curves if outcome.status == "finished" else None
+    tracked.sweep.end(outcome, curves)
+    return outcome
+
+
+def choose(
+    trials: Sequence[Path],
+    experiment: Mapping[str, Any],
+    axes: Mapping[str, str],
+    tracked: Tracked,
+    model: Path,
+    comparison: Path,
+) -> Outcome:
+    """Takes the best trial by validation bound: copies its model, writes the comparison, links it in MLflow.
+
+    Args:
+        trials: The folders of the trials.
+        experiment: The experiment that varied, as `Experiment.recorded()` gives it.
+        axes: What varied, as it was asked for: by dotted key.
+        tracked: Where the trials are recorded.
+        model: The model folder to write.
+        comparison: The folder of the comparison to write: `trials.json` and `report.html`.
+
+    Raises:
+        WorkError: No trial finished.
+    """
+    outcomes = {folder_of: trial.read(folder_of) for folder_of in trials}
+    best = max(
+        (found for found in outcomes if outcomes[found].status == "finished"),
+        key=lambda found: max(outcomes[found].elbo),
+        default=None,
+    )
+    chosen = None if best is None else outcomes[best]
+    artifacts.withdraw(comparison, "comparison")
+    listed = [{**asdict(outcome), "bound": outcome.bound, "best": outcome is chosen} for outcome in outcomes.values()]
+    artifacts.write_atomically(comparison / TRIALS, json.dumps(listed, indent=1) + "\n")
+    page = report(str(experiment["name"]), tracked.run, axes, list(outcomes.values()), chosen)
+    artifacts.write_atomically(comparison / REPORT, page)
+    artifacts.commit(comparison, "comparison", {"format": 1, "run": tracked.run}, [TRIALS, REPORT])
+    if best is None or chosen is None:
+        reason = f"none of {len(outcomes)} trials finished" + _first_reason(list(outcomes.values()))
+        tracked.sweep.fail(tracked.parent, reason, comparison)
+        raise WorkError(reason)
+    artifacts.withdraw(model, "model")
+    artifacts.copy(best / trial.MODEL, "model", model)
+    tracked.sweep.choose(tracked.parent, chosen, comparison)
+    counts = {status: sum(o.status == status for o in outcomes.values()) for status in ("finished", "pruned", "failed")}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    logger.info(
+        "the best of %d trials (%s) has a validation ELBO of %.2f nats: %s",
+        len(outcomes),
+        told,
+        chosen.bound,
+        " ".join(f"{key}={trial.written(value)}" for key, value in chosen.values.items()),
+    )
+    return chosen
+
+
+def _first_reason(outcomes: Sequence[Outcome]) -> str:
+    reasons = [outcome.reason for outcome in outcomes if outcome.reason]
+    return f"; the first failed because: {reasons[0]}" if reasons else ""

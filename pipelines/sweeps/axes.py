@@ -1,0 +1,193 @@
+"""What a sweep varies: `--over KEY=A,B,C`, `--over KEY=LOW..HIGH` and `--over KEY=LOW..HIGH:log`."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import product
+from typing import Any
+
+import yaml
+
+from pipelines import source
+from pipelines.experiment import Experiment
+from settings import RequestError
+from settings.explain import dotted, shown
+
+SWEPT = ("model", "training", "seed")
+"""The sections that a sweep may vary: what a training depends on besides its dataset."""
+
+_OTHER_NAMES = {"training.seed": "seed"}
+"""What a key may be called here besides: over a sweep, it is the seed of the trainings that varies."""
+
+_RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
+_OPENING, _CLOSING, _QUOTES = "[{", "]}", "'\""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Values to try, one after the other.
+
+    Attributes:
+        key: The key of the experiment, dotted.
+        text: The values as they were asked for.
+        values: The values.
+    """
+
+    key: str
+    text: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of numbers to search.
+
+    Attributes:
+        key: The key of the experiment, dotted.
+        text: The range as it was asked for.
+        low: The lowest value.
+        high: The highest.
+        log: Whether it is searched by magnitude.
+    """
+
+    key: str
+    text: str
+    low: int | float
+    high: int | float
+    log: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers: both ends are."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Both ends: where they are allowed, what lies between is, too."""
+        return (self.low, self.high)
+
+
+Axis = Choices | Range
+
+
+def parse(over: Sequence[str], experiment: Experiment) -> tuple[Axis, ...]:
+    """Reads what a sweep varies, in the order of the command line.
+
+    Args:
+        over: Texts such as `model.latent=2,8,32`.
+        experiment: The experiment whose keys vary.
+
+    Raises:
+        RequestError: A text is malformed, or its key does not exist, cannot be varied, or is given twice.
+    """
+    axes = tuple(_axis(text, experiment) for text in over)
+    for i, axis in enumerate(axes):
+        for other in axes[:i]:
+            long, short = sorted((f"{axis.key}.", f"{other.key}."), key=len, reverse=True)
+            if long.startswith(short):
+                raise RequestError(
+                    f"--over {axis.key}=…: {other.key} varies already, by --over {other.key}={other.text}"
+                )
+    return axes
+
+
+def grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Returns every combination of the values, the last axis varying fastest.
+
+    Raises:
+        RequestError: An axis is a range, which has no end of values.
+    """
+    for axis in axes:
+        if isinstance(axis, Range):
+            raise RequestError(
+                f"--over {axis.key}={axis.text}: a grid takes values, such as {axis.low},{axis.high}; a range is "
+                "searched with --search tpe"
+            )
+    keys = [axis.key for axis in axes]
+    return [dict(zip(keys, values, strict=True)) for values in product(*(axis.values for axis in axes))]
+
+
+def corners(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    """Yields combinations that hold every value of every axis at least once: what is to be checked before a search."""
+    longest = max(len(axis.values) for axis in axes)
+    for i in range(longest):
+        yield {axis.key: axis.values[min(i, len(axis.values) - 1)] for axis in axes}
+
+
+def _axis(text: str, experiment: Experiment) -> Axis:
+    key, equals, values = text.partition("=")
+    key = _OTHER_NAMES.get(key.strip(), key.strip())
+    if not equals or not key or not values.strip():
+        raise RequestError(f"--over {text}: expected KEY=VALUE,VALUE,… such as model.latent=2,8,32")
+    _check_key(key, text, experiment)
+    if (found := _RANGE.fullmatch(values.strip())) is not None:
+        return _range(key, values.strip(), found)
+    try:
+        choices = tuple(source.value(part) for part in _parts(values))
+    except yaml.YAMLError:
+        raise RequestError(f"--over {text}: {values!r} are no YAML values with commas between them") from None
+    if any(not part.strip() for part in _parts(values)):
+        raise RequestError(f"--over {text}: a value is empty; write null for none")
+    for i, choice in enumerate(choices):
+        if choice in choices[:i]:
+            raise RequestError(f"--over {text}: {shown(choice)} is given twice")
+    return Choices(key, values.strip(), choices)
+
+
+def _range(key: str, text: str, found: re.Match[str]) -> Range:
+    try:
+        ends = [source.value(found[end]) for end in ("low", "high")]
+    except yaml.YAMLError:
+        ends = []
+    low, high = (_number(end) for end in ends or (None, None))
+    if low is None or high is None:
+        raise RequestError(f"--over {key}={text}: expected LOW..HIGH or LOW..HIGH:log, with two numbers")
+    if not low < high:
+        raise RequestError(f"--over {key}={text}: the range ends at {high:g}, which is not above {low:g}")
+    log = found["log"] is not None
+    if log and low <= 0:
+        raise RequestError(f"--over {key}={text}: a range by magnitude starts above 0")
+    return Range(key, text, low, high, log)
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _check_key(key: str, text: str, experiment: Experiment) -> None:
+    first, last = key.partition(".")[0], key.rpartition(".")[2]
+    if first in SWEPT and (key == last or last not in SWEPT):
+        return  # whether the rest of the key exists shows when its values are checked
+    if first in Experiment.model_fields and first not in SWEPT:
+        raise RequestError(
+            f"--over {text}: {first} is the same for all trials, which share one dataset and one evaluation; a sweep "
+            f"varies what training depends on: {', '.join(SWEPT)}"
+        )
+    known = list(_keys(experiment.model_dump(mode="json", include=set(SWEPT))))
+    near = [last] if last in SWEPT else get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise RequestError(f"--over {text}: {key}: unknown key; {hint}a sweep varies keys of {', '.join(SWEPT)}")
+
+
+def _keys(values: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+    if path:
+        yield dotted(path)
+    for key, value in values.items() if isinstance(values, dict) else ():
+        yield from _keys(value, (*path, key))
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Splits a text at the commas outside brackets and quotation marks."""
+    depth, quote, start = 0, "", 0
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in _QUOTES:
+            quote = sign
+        elif sign == "," and depth == 0:
+            yield text[start:place]
+            start = place + 1
+        else:
+            depth += (sign in _OPENING) - (sign in _CLOSING)
+    yield text[start:]

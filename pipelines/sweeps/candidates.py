@@ -1,0 +1,60 @@
+"""The candidates of a sweep: the experiment with some values set, checked before anything starts."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.comparable import things
+from components.trial import Candidate
+from pipelines.experiment import Experiment
+from pipelines.overrides import override
+from settings import RequestError
+from settings.explain import explain
+
+
+def candidate(experiment: Mapping[str, Any], values: Mapping[str, Any]) -> Candidate:
+    """Returns an experiment with some values set.
+
+    Args:
+        experiment: The experiment that varies, as `Experiment.recorded()` gives it.
+        values: Values by dotted key.
+
+    Raises:
+        RequestError: An experiment cannot have these values. The message lists everything that is wrong.
+    """
+    given = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    varied = dict(experiment)
+    try:
+        for assignment in given:
+            varied, _ = override(varied, assignment, Experiment)
+        return Candidate(dict(values), Experiment.model_validate(varied).recorded())
+    except ValidationError as error:
+        problems = [str(problem) for problem in explain(error, Experiment)]
+    except RequestError as error:
+        problems = [str(error).partition(": ")[2]]
+    raise RequestError("\n".join(f"--over {' '.join(given)}: {problem}" for problem in problems))
+
+
+def check(experiment: Mapping[str, Any], combinations: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+    """Returns a candidate for each combination of values, all of them checked.
+
+    Raises:
+        RequestError: A combination cannot be, two of them are the same, or their bounds cannot be compared.
+    """
+    found: dict[str, Candidate] = {}
+    for values in combinations:
+        new = candidate(experiment, values)
+        if new.digest in found:
+            raise RequestError(f"--over: {found[new.digest]} and {new} are the same trial")
+        found[new.digest] = new
+    candidates = list(found.values())
+    for new in candidates[1:]:
+        first = candidates[0]
+        if (first.model.input, things(first.model)) != (new.model.input, things(new.model)):
+            raise RequestError(
+                f"--over: the bounds of {first} and {new} cannot be compared: the first is of the {things(first.model)} "
+                f"of {first.model.input!r}, the other of the {things(new.model)} of {new.model.input!r}"
+            )
+    return candidates
