@@ -95,6 +95,8 @@ class Experiment(Settings):
                 f"allowed for it: {binary}dynamic, threshold, or another likelihood"
             )
             raise ConflictsError([Problem(("model", "likelihood", "binarize"), sentence)])
+        if unfit := self.targets.unfit_for(self.training.backend):
+            raise ConflictsError([Problem(("targets", *problem.path), problem.sentence) for problem in unfit])
         return self
 
 

@@ -13,20 +13,23 @@ IMAGE = "python:3.11"
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def preprocess(data: str, dataset_root: str, dataset: Output[Dataset]) -> None:
+def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Dataset]) -> None:
     """Raw data → the dataset. Under a root, the dataset has the folder of its digest and outlives the run."""
     from pipelines.process import step
 
     with step(dataset.path):
+        from pydantic import TypeAdapter
+
         from components.preprocess import preprocess
         from preprocessing.config import DataConfig
         from preprocessing.pipeline import dataset_digest
+        from preprocessing.runners import Runner
 
         config = DataConfig.model_validate_json(data)
         digest = dataset_digest(config)
         if dataset_root:
             dataset.uri = f"{dataset_root}/{digest}"
-        manifest = preprocess(config, dataset.path, digest).manifest
+        manifest = preprocess(config, dataset.path, digest, TypeAdapter(Runner).validate_json(runner)).manifest
         dataset.metadata.update(digest=manifest.digest, counts=manifest.counts)
 
 

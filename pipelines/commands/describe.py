@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption
-from pipelines.commands.outcome import pasteable, tell
+from pipelines.commands.outcome import pasteable, show_log, tell
 
 
 def experiments() -> None:
@@ -83,6 +83,7 @@ def compile(
     target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="The YAML file to write.")] = Path("pipeline.yaml"),
     assignments: SetOption = None,
+    env: EnvOption = None,
 ) -> None:
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
     from artifacts import write_atomically
@@ -91,7 +92,8 @@ def compile(
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")
-    wanted = load(experiment, assignments or ())
+    show_log()
+    wanted = load(experiment, assignments or (), env)
     if target == "kubeflow":
         from pipelines.targets.kubeflow.specification import specification
     else:

@@ -15,11 +15,14 @@ from pipelines.targets.machines import (
     VertexStep,
     VertexTraining,
 )
-from preprocessing.runners import DataflowRunner, DirectRunner, Runner
+from preprocessing.runners import DirectRunner, Runner
 from settings import Settings, by_name
 from settings.explain import ConflictsError, Problem, written
 
-HTTPAddress = Annotated[str, written(r"https?://\S+", "begin with http:// or https:// and have no spaces")]
+HTTPAddress = Annotated[
+    str,
+    written(r"https?://[^\s@/]+(/\S*)?", "begin with http:// or https:// and have no spaces, no name and no password"),
+]
 TrackingURI = Annotated[HTTPAddress, Field(description="the address of the MLflow server")]
 Root = Annotated[
     str,
@@ -104,7 +107,6 @@ class KubeflowTarget(Settings):
         image: One image for all steps, or one for each kind of machine.
         tracking_uri: The MLflow that steps register with.
         host: The address of the Kubeflow Pipelines API; by default the cluster's own, from inside it or by kubeconfig.
-        root: Where artifacts go; by default where the cluster keeps them.
         namespace: The namespace of the runs.
         credentials: How the API is told who asks.
         service_account: The Kubernetes service account of the steps.
@@ -117,7 +119,6 @@ class KubeflowTarget(Settings):
     image: Image | Images
     tracking_uri: TrackingURI
     host: HTTPAddress | None = None
-    root: Root | None = None
     namespace: str = "kubeflow"
     credentials: Annotated[
         NoCredentials | Token | Cookie | IdentityAwareProxy | InCluster,
@@ -137,12 +138,9 @@ class KubeflowTarget(Settings):
     @model_validator(mode="after")
     def _exists(self) -> "KubeflowTarget":
         problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
-        if not isinstance(self.runner, DirectRunner) and self.root is None:
-            sentence = f"missing; the workers of the runner `{self.runner.kind}` write to it: gs://BUCKET/FOLDER"
-            problems.append(Problem(("root",), sentence))
-        if isinstance(self.runner, DataflowRunner):
-            absent = [key for key in ("project", "region") if getattr(self.runner, key) is None]
-            problems += [Problem(("runner", key), "missing; a cluster does not say it") for key in absent]
+        for key in {"dataflow": ("project", "region", "temporary"), "flink": ("temporary",)}.get(self.runner.kind, ()):
+            if getattr(self.runner, key) is None:
+                problems.append(Problem(("runner", key), "missing; nothing else of a cluster says it"))
         if problems:
             raise ConflictsError(problems)
         return self
@@ -203,8 +201,12 @@ class VertexTarget(Settings):
     registration: VertexStep = VertexStep()
 
     @model_validator(mode="after")
-    def _has_the_images(self) -> "VertexTarget":
+    def _exists(self) -> "VertexTarget":
         problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
+        offer = self.evaluate.offer
+        if offer is not None and offer.hosts > 1:
+            sentence = f"{offer.chips} is not allowed: they are in {offer.hosts} machines, and evaluation runs on one"
+            problems.append(Problem(("evaluate", "accelerator", "count"), sentence))
         if problems:
             raise ConflictsError(problems)
         return self
@@ -215,9 +217,11 @@ class LocalTarget(Settings):
 
     Attributes:
         threads: Threads of each step; by default as many as there are cores.
+        tracking_uri: The MLflow that runs register with; by default the workspace's own.
     """
 
     threads: Annotated[int, Field(ge=1)] | None = None
+    tracking_uri: TrackingURI | None = None
 
 
 class Targets(Settings):
@@ -226,3 +230,18 @@ class Targets(Settings):
     local: LocalTarget = LocalTarget()
     kubeflow: KubeflowTarget | None = None
     vertex: VertexTarget | None = None
+
+    def unfit_for(self, backend: str) -> list[Problem]:
+        """Returns the accelerators on which a model of that backend cannot be evaluated: TPUs know JAX only."""
+        problems = []
+        for name, target in (("kubeflow", self.kubeflow), ("vertex", self.vertex)):
+            if target is None or target.evaluate.accelerator is None or backend == "jax":
+                continue
+            train, evaluate = target.train.accelerator, target.evaluate.accelerator
+            if evaluate.of_kind.chip == "tpu" and (train is None or train.of_kind.chip != "tpu"):
+                sentence = (
+                    f"on {evaluate.kind}, a TPU, only JAX runs, and the model is trained with {backend}; train it on a "
+                    "TPU too, or with `training.backend: jax`"
+                )
+                problems.append(Problem((name, "evaluate", "accelerator"), sentence))
+        return problems

@@ -1,8 +1,22 @@
 """Kubeflow Pipelines: the experiment compiled into a pipeline that a cluster takes."""
 
+from dataclasses import dataclass
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+from kfp.dsl.base_component import BaseComponent
+
 from pipelines.experiment import Experiment
+from pipelines.targets import accelerators
+from pipelines.targets.config import KubeflowTarget
+from pipelines.targets.images import image_for
+from pipelines.targets.machines import Accelerator, KubernetesComputing, KubernetesStep
+from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from settings import RequestError
+
+SECRETS = "ELBOFLOW_SECRETS"
+"""The environment variable that names those of a step that hold secrets, so that it can keep them out of its log."""
 
 
 def specification(experiment: Experiment) -> str:
@@ -16,4 +30,84 @@ def specification(experiment: Experiment) -> str:
     target = experiment.targets.kubeflow
     if target is None:
         raise RequestError("targets.kubeflow: missing; compiling for kubeflow needs its `image` and `tracking_uri`")
-    return compiled(experiment, target.image, dataset_root="", tracking_uri=target.tracking_uri)
+    runner = target.runner
+    if runner.kind == "dataflow" and runner.image is None:
+        runner = runner.model_copy(update={"image": image_for(target.image, None)})
+    return compiled(
+        placed(experiment, "kubeflow"),
+        Pods(target),
+        dataset_root="",
+        tracking_uri=target.tracking_uri,
+        runner=runner,
+        root=None,
+        console="" if target.host is None else f"{target.host.rstrip('/')}/#/runs/details/",
+    )
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Steps as the pods of a cluster."""
+
+    target: KubeflowTarget
+
+    def component(self, step: BaseComponent) -> BaseComponent:
+        return step
+
+    def place(self, task: PipelineTask, step: str) -> None:
+        settings = self._settings(step)
+        accelerator = settings.accelerator if isinstance(settings, KubernetesComputing) else None
+        task.set_container_image(image_for(self.target.image, accelerator))
+        retried(task, settings.retry)
+        if settings.cpu is not None:
+            task.set_cpu_request(f"{settings.cpu:g}").set_cpu_limit(f"{settings.cpu:g}")
+        if settings.memory is not None:
+            task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
+        if settings.timeout_minutes is not None:
+            kubernetes.set_timeout(task, 60 * settings.timeout_minutes)
+        if accelerator is not None:
+            _give(task, accelerator)
+        _choose_node(task, settings, accelerator)
+        self._surround(task, environment(step, accelerator))
+
+    def _settings(self, step: str) -> KubernetesStep:
+        target = self.target
+        own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
+        return {**own, "register": target.registration}.get(step, KubernetesStep())
+
+    def _surround(self, task: PipelineTask, variables: dict[str, str]) -> None:
+        secrets = self.target.secrets
+        if secrets:
+            variables = {**variables, SECRETS: ",".join(sorted(secrets))}
+        for name, value in variables.items():
+            task.set_env_variable(name, value)
+        for name, secret in secrets.items():
+            kubernetes.use_secret_as_env(task, secret.name, {secret.key: name})
+        if self.target.pull_secrets:
+            kubernetes.set_image_pull_secrets(task, list(self.target.pull_secrets))
+        for volume in self.target.volumes:
+            kubernetes.mount_pvc(task, volume.claim, volume.mount)
+
+
+def _give(task: PipelineTask, accelerator: Accelerator) -> None:
+    resource = accelerators.catalogue().chips[accelerator.of_kind.chip].resource
+    task.set_accelerator_type(resource).set_accelerator_limit(accelerator.offer().chips)
+    kubernetes.add_toleration(task, key=resource, operator="Exists", effect="NoSchedule")
+
+
+def _choose_node(task: PipelineTask, settings: KubernetesStep, accelerator: Accelerator | None) -> None:
+    labels: dict[str, str | None] = {}
+    if accelerator is not None:
+        kind, offer = accelerator.of_kind, accelerator.offer()
+        chip = accelerators.catalogue().chips[kind.chip]
+        labels[chip.label] = kind.gke
+        if chip.topology_label is not None:
+            labels[chip.topology_label] = offer.topology
+    labels |= settings.node_selector
+    for label, value in labels.items():
+        if value is not None:
+            kubernetes.add_node_selector(task, label, value)
+    for toleration in settings.tolerations:
+        operator = "Exists" if toleration.value is None else "Equal"
+        kubernetes.add_toleration(
+            task, key=toleration.key, operator=operator, value=toleration.value, effect=toleration.effect
+        )

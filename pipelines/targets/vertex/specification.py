@@ -1,8 +1,22 @@
 """Vertex AI Pipelines: the experiment compiled into a pipeline that Google Cloud takes."""
 
+from dataclasses import dataclass
+
+from kfp.dsl import PipelineTask
+from kfp.dsl.base_component import BaseComponent
+
 from pipelines.experiment import Experiment
+from pipelines.final_status import ENDPOINT
+from pipelines.targets.config import VertexTarget
+from pipelines.targets.images import image_for
+from pipelines.targets.machines import VertexComputing, VertexStep
+from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
+from preprocessing.runners import DataflowRunner, FlinkRunner, Runner
 from settings import RequestError
+
+REFERENCE = "secretmanager:"
+"""What an environment variable begins with that stands for a secret: the step itself asks Secret Manager for it."""
 
 
 def specification(experiment: Experiment) -> str:
@@ -15,6 +29,71 @@ def specification(experiment: Experiment) -> str:
     """
     target = experiment.targets.vertex
     if target is None:
-        raise RequestError("targets.vertex: missing; compiling for vertex needs its `image`, `tracking_uri` and `root`")
-    root = f"{target.root}/datasets"
-    return compiled(experiment, target.image, dataset_root=root, tracking_uri=target.tracking_uri, root=target.root)
+        needed = "`project`, `location`, `root`, `image` and `tracking_uri`"
+        raise RequestError(f"targets.vertex: missing; compiling for vertex needs its {needed}")
+    return compiled(
+        placed(experiment, "vertex"),
+        Machines(target, experiment.name),
+        dataset_root=f"{target.root}/datasets",
+        tracking_uri=target.tracking_uri,
+        runner=_runner(target),
+        root=target.root,
+    )
+
+
+def _runner(target: VertexTarget) -> Runner:
+    """Returns the Beam runner with what the target says of it: project, region, folder, image and key."""
+    runner, temporary = target.runner, f"{target.root}/temporary"
+    if isinstance(runner, FlinkRunner):
+        return runner.model_copy(update={"temporary": runner.temporary or temporary})
+    if isinstance(runner, DataflowRunner):
+        said = {
+            "project": target.project,
+            "region": target.location,
+            "temporary": temporary,
+            "image": image_for(target.image, None),
+            "encryption_key": target.encryption_key,
+        }
+        return runner.model_copy(update={key: value for key, value in said.items() if getattr(runner, key) is None})
+    return runner
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Steps as Vertex AI runs them: on a machine that it chooses, or as custom jobs on a named one."""
+
+    target: VertexTarget
+    experiment: str
+
+    def component(self, step: BaseComponent) -> BaseComponent:
+        settings = self._settings(step.name)
+        if not settings.is_custom_job:
+            return step
+        from pipelines.targets.vertex.custom_job import custom_job
+
+        return custom_job(step, settings, self.target, self.experiment, self._environment(step.name))
+
+    def place(self, task: PipelineTask, step: str) -> None:
+        settings = self._settings(step)
+        retried(task, settings.retry)
+        if settings.is_custom_job:
+            return  # the rest is in the custom job
+        task.set_container_image(image_for(self.target.image, None))
+        if settings.cpu is not None:
+            task.set_cpu_limit(f"{settings.cpu:g}")
+        if settings.memory is not None:
+            task.set_memory_limit(settings.memory)
+        for name, value in self._environment(step).items():
+            task.set_env_variable(name, value)
+
+    def _settings(self, step: str) -> VertexStep:
+        target = self.target
+        own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
+        return {**own, "register": target.registration}.get(step, VertexStep())
+
+    def _environment(self, step: str) -> dict[str, str]:
+        settings = self._settings(step)
+        accelerator = settings.accelerator if isinstance(settings, VertexComputing) else None
+        secrets = {name: f"{REFERENCE}{version}" for name, version in self.target.secrets.items()}
+        asked = {ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
+        return {**environment(step, accelerator), **secrets, **asked}
