@@ -1,0 +1,131 @@
+"""When a schedule ticks: the moments, in UTC, at which a clock on the wall shows what its cron says.
+
+Where the wall's clock is put forward, a time that it does not show comes as long after midnight as it otherwise would
+(02:30 becomes 03:30); where it is put back, a time that it shows twice comes the first time. Either way there is one tick.
+Ticks of every hour (`*`) follow real time instead: each hour that passes has them.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pipelines.schedules import cron
+from pipelines.targets import Timing
+from settings import RequestError
+
+_SEARCHED = timedelta(days=366 * 9)  # 29 February is eight years from the next, across a century
+_LAST_DAY = date(9990, 1, 1)
+
+
+class Calendar:
+    """The ticks of a timing.
+
+    Raises:
+        RequestError: The cron or the timezone is not understood.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.cron = cron.parse(timing.cron)
+        self.zone = zone(timing.timezone)
+        self._on = lru_cache(maxsize=8)(self._moments)
+
+    def after(self, moment: datetime) -> datetime | None:
+        """Returns the first tick after a moment, or None if there is none."""
+        return next(self._from(moment), None)
+
+    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yields the ticks later than `after`, up to and with `until`."""
+        for tick in self._from(after):
+            if tick > until:
+                return
+            yield tick
+
+    def _from(self, after: datetime) -> Iterator[datetime]:
+        start, end = self.timing.start, self.timing.end
+        last = after if start is None else max(after, start.astimezone(UTC) - timedelta(microseconds=1))
+        day = last.astimezone(self.zone).date() - timedelta(days=1)  # one that the zone left out comes on the next
+        searched = day + _SEARCHED if day + _SEARCHED < _LAST_DAY else _LAST_DAY
+        while day < searched:
+            for tick in self._on(day):
+                if end is not None and tick > end:
+                    return
+                if tick > last:
+                    last, searched = tick, min(day + _SEARCHED, _LAST_DAY)
+                    yield tick
+            day += timedelta(days=1)
+
+    def _moments(self, day: date) -> list[datetime]:
+        if not self.cron.on(day):
+            return []
+        times = [time(hour, minute) for hour in self.cron.hours for minute in self.cron.minutes]
+        midnight = datetime.combine(day, time(), self.zone)
+        if midnight.utcoffset() == (midnight + timedelta(days=1)).utcoffset():  # no clock is put on this day
+            begin = midnight.astimezone(UTC)
+            return [begin + timedelta(hours=at.hour, minutes=at.minute) for at in times]
+        moments = set()
+        for shown in (datetime.combine(day, at, self.zone) for at in times):
+            moments.add(shown.astimezone(UTC))
+            again = shown.replace(fold=1).astimezone(UTC)
+            if self.cron.every_hour and again.astimezone(self.zone).replace(tzinfo=None) == shown.replace(tzinfo=None):
+                moments.add(again)
+        return sorted(moments)
+
+
+def zone(name: str) -> ZoneInfo:
+    """Returns a timezone of the tz database.
+
+    Raises:
+        RequestError: There is none of that name. The message gives the nearest.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        names = {known.lower(): known for known in available_timezones()}
+        cities = {known.rpartition("/")[2]: names[known] for known in sorted(names)}
+        near = get_close_matches(name.lower(), [*names, *cities], n=1, cutoff=0.6)
+        hint = f"did you mean '{(names | cities)[near[0]]}'?" if near else "a name such as Europe/Berlin is expected"
+        raise RequestError(f"timezone '{name}': the tz database has no such zone; {hint}") from None
+
+
+def moment(option: str, text: str, timezone: str) -> datetime:
+    """Reads a moment as ISO 8601 has it, in UTC; without an offset it is meant in the timezone.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise RequestError(
+            f"{option} {text}: expected a date or a time, such as 2026-12-01 or 2026-12-01T06:00"
+        ) from None
+    if not 1970 <= read.year < _LAST_DAY.year:
+        raise RequestError(f"{option} {text}: expected a year from 1970 to {_LAST_DAY.year - 1}")
+    return (read if read.tzinfo else read.replace(tzinfo=zone(timezone))).astimezone(UTC)
+
+
+def check(timing: Timing, now: datetime | None = None) -> Calendar:
+    """Returns the calendar of a timing that makes sense now: something is going to tick.
+
+    Raises:
+        RequestError: It is malformed, ends before it starts, or never ticks.
+    """
+    now = now or datetime.now(UTC)
+    calendar = Calendar(timing)
+    if timing.start and timing.end and timing.end <= timing.start:
+        raise RequestError(f"--end {_shown(timing.end)} is not after --start {_shown(timing.start)}")
+    if timing.end and timing.end <= now:
+        raise RequestError(f"--end {_shown(timing.end)} has passed already")
+    if timing.max_active < 1:
+        raise RequestError(f"--max-active {timing.max_active}: expected 1 or more")
+    if calendar.after(now) is None:
+        within = f" from {_shown(max(now, timing.start or now))} to {_shown(timing.end)}" if timing.end else ""
+        raise RequestError(f"cron '{timing.cron}': there is no such day and time{within}")
+    return calendar
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="minutes")
