@@ -148,17 +148,15 @@ class _Masked(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with self._lock:
-            lines, end, rest = (self._rest + text).rpartition("\n")
+            lines, end, self._rest = (self._rest + text).rpartition("\n")
             if end:
                 self._stream.write(masked(lines + end))
-            self._rest = rest
         return len(text)
 
     def flush(self) -> None:
         with self._lock:
-            if self._rest:
-                self._stream.write(masked(self._rest))
-                self._rest = ""
+            rest, self._rest = self._rest, ""
+            self._stream.write(masked(rest))
             self._stream.flush()
 
     def fileno(self) -> int:

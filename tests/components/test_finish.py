@@ -1,0 +1,170 @@
+"""The final state of a run in MLflow, whatever became of it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components import history, tracking
+from components.changed import changed, config_digest
+from components.config import Command
+from components.finish import finish, registered
+from preprocessing.config import DataConfig
+from settings import WorkError
+from tests.components.runs import EXPERIMENT, Run
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+Written = Callable[..., Run]
+LINK = "https://console.example/runs/night-1"
+
+
+def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **changes: Any) -> None:
+    told = {"step": "train", "reason": "the loss is not a number", "link": LINK, "notification": None, **changes}
+    finish(EXPERIMENT, run, status, **told, tracking_uri=tracking_uri)
+
+
+def recorded(tracking_uri: str) -> list[Any]:
+    client = tracking.connect(tracking_uri)
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def tags(run: Any) -> dict[str, str]:
+    return {name: value for name, value in run.data.tags.items() if name.startswith("elboflow.")}
+
+
+@pytest.mark.parametrize(("status", "state"), [("failed", "FAILED"), ("cancelled", "KILLED")])
+def test_a_run_that_never_registered_is_there_with_its_settings_and_its_reason(
+    tracking_uri: str, status: str, state: str
+):
+    failed(tracking_uri, status=status)
+    (run,) = recorded(tracking_uri)
+    assert (run.info.run_name, run.info.status) == ("night-1", state)
+    assert run.info.end_time is not None
+    assert run.data.params["model.latent"] == "4"
+    assert {name: value for name, value in tags(run).items() if name != history.CODE} == {
+        "elboflow.experiment": "digits",
+        "elboflow.run": "night-1",
+        "elboflow.config": config_digest(EXPERIMENT),
+        "elboflow.step": "train",
+        "elboflow.failure": "the loss is not a number",
+        "elboflow.link": LINK,
+    }
+
+
+def test_it_can_be_done_twice(tracking_uri: str):
+    failed(tracking_uri)
+    failed(tracking_uri)
+    assert [run.info.status for run in recorded(tracking_uri)] == ["FAILED"]
+
+
+def test_a_run_that_registered_stays_finished_and_gets_its_link(
+    written: Written, values: np.ndarray, tracking_uri: str
+):
+    written("night-1", values).register(tracking_uri)
+    ended = recorded(tracking_uri)[0].info.end_time
+    finish(EXPERIMENT, "night-1", "succeeded", None, None, LINK, None, tracking_uri)
+    (run,) = recorded(tracking_uri)
+    assert (run.info.status, run.info.end_time) == ("FINISHED", ended)
+    assert tags(run)["elboflow.link"] == LINK
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_what_happens_after_the_registration_does_not_unmake_it(
+    written: Written, values: np.ndarray, tracking_uri: str, status: str
+):
+    written("night-1", values).register(tracking_uri)
+    failed(tracking_uri, status=status)
+    (run,) = recorded(tracking_uri)
+    assert run.info.status == "FINISHED"
+    assert {"elboflow.step", "elboflow.failure"}.isdisjoint(tags(run))
+    assert registered("digits", "night-1", tracking_uri)
+
+
+def test_a_registration_that_broke_off_is_a_failure(
+    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+):
+    import mlflow
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_model_artifacts", stop)
+        with pytest.raises(KeyboardInterrupt):
+            written("night-1", values).register(tracking_uri)
+    failed(tracking_uri, step="register", reason="the connection was lost")
+    (run,) = recorded(tracking_uri)
+    assert (run.info.status, tags(run)["elboflow.step"]) == ("FAILED", "register")
+    assert not registered("digits", "night-1", tracking_uri)
+
+
+def test_a_run_that_failed_and_then_succeeds_bears_no_trace_of_the_failure(
+    written: Written, values: np.ndarray, tracking_uri: str
+):
+    failed(tracking_uri)
+    result = written("night-1", values).register(tracking_uri)
+    (run,) = recorded(tracking_uri)
+    assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
+    assert {"elboflow.step", "elboflow.failure"}.isdisjoint(tags(run))
+    assert {"elboflow.dataset", "elboflow.weights", "elboflow.code"} <= tags(run).keys()
+    assert run.data.metrics["test/elbo"] == -30
+    assert not changed(DataConfig.model_validate({"source": "sklearn"}), EXPERIMENT, tracking_uri).changed
+
+
+def test_a_skipped_run_leaves_nothing(tracking_uri: str):
+    failed(tracking_uri, status="skipped", step=None, reason="nothing changed")
+    assert recorded(tracking_uri) == []
+
+
+def test_no_secret_goes_into_mlflow(tracking_uri: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2-S3CR3T")
+    reason = "https://me:S3CR3T@mlflow.example refused hunter2-S3CR3T"
+    failed(tracking_uri, reason=reason, link="https://me:S3CR3T@console.example/hunter2-S3CR3T")
+    (run,) = recorded(tracking_uri)
+    assert tags(run)["elboflow.failure"] == "https://***@mlflow.example refused ***"
+    assert "S3CR3T" not in json.dumps(run.to_dictionary(), default=str)
+
+
+def test_a_reason_of_any_length_and_kind_is_kept_as_far_as_mlflow_can(tracking_uri: str):
+    failed(tracking_uri, reason="Traceback ✗\n" + "x" * 20_000)
+    (run,) = recorded(tracking_uri)
+    assert tags(run)["elboflow.failure"].startswith("Traceback ✗\nxxx")
+    assert tags(run)["elboflow.failure"].endswith("x…")
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> tuple[Command, Path]:
+    file = tmp_path / "told.json"
+    program = f"import sys; open({str(file)!r}, 'w').write(sys.stdin.read())"
+    return Command(command=(sys.executable, "-c", program)), file
+
+
+def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Command, Path]):
+    notification, file = told
+    failed(tracking_uri, notification=notification)
+    assert json.loads(file.read_text()) == {
+        "run": "night-1",
+        "experiment": "digits",
+        "status": "failed",
+        "step": "train",
+        "reason": "the loss is not a number",
+        "link": LINK,
+    }
+
+
+def test_it_tells_also_when_mlflow_is_gone(tmp_path: Path, told: tuple[Command, Path]):
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
+    notification, file = told
+    with pytest.raises(WorkError, match="cannot use the MLflow at"):
+        failed(f"sqlite:///{tmp_path}/mlflow.db", notification=notification)
+    assert json.loads(file.read_text())["status"] == "failed"
+
+
+def test_a_notification_that_fails_changes_nothing(tracking_uri: str):
+    failed(tracking_uri, notification=Command(command=("false",)))
+    assert [run.info.status for run in recorded(tracking_uri)] == ["FAILED"]

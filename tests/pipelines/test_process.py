@@ -1,0 +1,139 @@
+"""A step in a process of its own: its exit code, its words, and what it leaves for the next try."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kfp import dsl, local
+
+from pipelines.steps import IMAGE
+
+# A step whose body is given; it notes each time that it is at work.
+STEP = """
+import sys, time
+from pathlib import Path
+from pipelines.process import step
+from settings import RequestError, WorkError
+folder = Path(sys.argv[1])
+with step(str(folder / "model")):
+    with (folder / "tries").open("a") as tries:
+        tries.write("x")
+    BODY
+"""
+
+
+def start(body: str, folder: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", STEP.replace("BODY", body), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def run(body: str, folder: Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    process = start(body, folder, environment)
+    said, _ = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def tries(folder: Path) -> int:
+    return len((folder / "tries").read_text())
+
+
+def test_a_step_that_does_its_work_leaves_its_output_alone(tmp_path: Path):
+    code, said = run("print('done')", tmp_path)
+    assert (code, said.splitlines()[1:]) == (0, ["done"])
+    assert [path.name for path in tmp_path.iterdir()] == ["tries"]
+
+
+def test_a_wrong_request_is_not_tried_again(tmp_path: Path):
+    body = "raise RequestError('training.backend: jax is not installed\\nno, really')"
+    code, said = run(body, tmp_path)
+    line = "[elboflow] error: training.backend: jax is not installed\n[elboflow] no, really\n"
+    assert (code, said.partition("\n")[2]) == (2, line)
+    code, said = run(body, tmp_path)
+    assert (code, said.partition("\n")[2]) == (2, line)
+    assert tries(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise WorkError('the loss is not a number')", "[elboflow] error: the loss is not a number\n"),
+        (
+            "raise OSError(28, 'No space left on device', 'model')",
+            "[elboflow] error: no space is left on the disk: model\n",
+        ),
+        ("1 / 0", "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_work_that_failed_is_tried_again(tmp_path: Path, body: str, words: str):
+    for _ in range(2):
+        code, said = run(body, tmp_path)
+        assert code == 1
+        assert said.endswith(words)
+        assert ("Traceback" in said) == ("ZeroDivision" in words)
+    assert tries(tmp_path) == 2
+
+
+def test_the_machine_is_taken_away_in_order_and_the_next_try_begins(tmp_path: Path):
+    body = """
+    try:
+        print("at work", flush=True)
+        time.sleep(60)
+    finally:
+        (folder / "tidied").touch()
+    """
+    process = start(body.strip(), tmp_path)
+    assert process.stdout is not None
+    while process.stdout.readline() != "at work\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert said == "[elboflow] error: ended by SIGTERM, as when the machine is taken away\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tidied", "tries"]
+    assert run("pass", tmp_path)[0] == 0
+    assert tries(tmp_path) == 2
+
+
+def test_an_output_folder_that_cannot_be_written_is_no_second_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    program = STEP.replace("BODY", "raise RequestError('no')").replace('folder / "model"', 'folder / "file/x/model"')
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout.endswith("[elboflow] error: no\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"), [("RequestError('not on this machine')", 1), ("WorkError('the network is down')", 3)]
+)
+def test_kfp_tries_work_again_and_a_wrong_request_in_word_only(
+    tmp_path: Path, body: str, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    @dsl.component(base_image=IMAGE, install_kfp_package=False)
+    def work(error: str, folder: str, model: dsl.Output[dsl.Model]) -> None:
+        from pathlib import Path
+
+        from pipelines.process import step
+        from settings import RequestError, WorkError
+
+        with step(model.path):
+            with (Path(folder) / "tries").open("a") as tries:
+                tries.write("x")
+            kinds = {"RequestError": RequestError, "WorkError": WorkError}
+            raise kinds[error.partition("(")[0]](error)
+
+    @dsl.pipeline(name="again")
+    def again() -> None:
+        work(error=body, folder=str(tmp_path)).set_retry(num_retries=2, backoff_duration="0s")
+
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "runs"), raise_on_error=False)
+    again()
+    assert tries(tmp_path) == expected
