@@ -122,6 +122,7 @@ class Containers:
     def _ask(self, url: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._run.token}"}
+        headers["X-Wire-Run"] = self._run.name  # so that a cancelled run takes its custom jobs with it
         context = ssl.create_default_context(cafile=self._run.ca)
         with urllib.request.urlopen(urllib.request.Request(url, data, headers), context=context) as reply:
             return json.load(reply)

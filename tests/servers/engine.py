@@ -190,6 +190,7 @@ def main() -> None:
             events.write(json.dumps(event) + "\n")
 
     succeeded = False
+    report({"event": "started"})
     try:
         succeeded = Engine(run, report).execute()
     finally:

@@ -112,15 +112,14 @@ class Execution:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         succeeded = False
-        with self._lock:
-            if self.state == "pending":
-                self.state, self.started = "running", now()
         for line in self._process.stdout:
             event = json.loads(line)
             with self._lock:
                 if self.ended is not None:
                     continue
-                if event["event"] == "began":
+                if event["event"] == "started":
+                    self.state, self.started = "running", now()
+                elif event["event"] == "began":
                     self.steps[event["number"]] = Step(
                         event["number"], event["name"], event["kind"], event["parent"], Path(event["log"])
                     )

@@ -181,19 +181,19 @@ class StorageServer(WireServer):
     def batch(self, request: Request) -> Reply:
         """Answers several requests in one."""
         boundary = f"batch_{os.urandom(8).hex()}"
-        parts = []
-        for part in _parts(request):
+        answers = []
+        for part in parts(request):
             head, _, rest = part.get_payload(decode=True).decode().partition("\r\n")
             method, target, _ = head.split(" ", 2)
             split = urlsplit(target)
             body = rest.partition("\r\n\r\n")[2].encode()
             inner = Request(method, split.path, parse_qs(split.query), request.headers, body)
             reply = self.serve(inner) or self.problem(Refusal(503, "reset"))
-            parts.append(
+            answers.append(
                 f"--{boundary}\r\nContent-Type: application/http\r\n\r\n"
                 f"HTTP/1.1 {reply.status} X\r\nContent-Type: {reply.kind}\r\n\r\n{reply.body.decode()}\r\n"
             )
-        body = "".join([*parts, f"--{boundary}--\r\n"]).encode()
+        body = "".join([*answers, f"--{boundary}--\r\n"]).encode()
         return Reply(body, kind=f'multipart/mixed; boundary="{boundary}"')
 
     def _bucket(self, bucket: str) -> Path:
@@ -258,7 +258,8 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def _parts(request: Request) -> list[Any]:
+def parts(request: Request) -> list[Any]:
+    """Returns the parts of a multipart request."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     return list(email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + request.body).iter_parts())
 

@@ -1,0 +1,259 @@
+"""Vertex AI over TLS REST: pipeline jobs that execute, custom jobs, schedules, operations, and their logs.
+
+Bodies are parsed into the protobufs of `google.cloud.aiplatform_v1`, and what those do not know is refused.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
+
+from tests.servers import specifications, vertex_tasks
+from tests.servers.custom_jobs import CustomJobs
+from tests.servers.execution import Execution, now
+from tests.servers.jobs import SubmittedRun
+from tests.servers.storage import StorageServer
+from tests.servers.vertex_api import PLACE, parsed, stamp
+from tests.servers.vertex_schedules import Schedules
+from tests.servers.wire import Refusal, Reply, Request, answer, route
+
+_STATES = {"pending": "PENDING", "running": "RUNNING", "succeeded": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED"}
+
+
+@dataclass
+class Run:
+    """A pipeline job.
+
+    Attributes:
+        id: Its id.
+        message: The `PipelineJob`, as it was created.
+        execution: Its steps at work.
+    """
+
+    id: str
+    message: Any
+    execution: Execution
+
+
+class VertexServer(Schedules, CustomJobs):
+    """Vertex AI in one project and location.
+
+    Attributes:
+        runs: The pipeline jobs by their ids, in the order in which they came.
+        certificate: The file of the authority that clients must trust.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        storage: StorageServer | None = None,
+        token: str | None = None,
+        project: str = "project",
+        location: str = "europe-west4",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._buckets = storage.folder if storage is not None else folder / "buckets"
+        self.mounts = {"gs://": f"{self._buckets}/"}
+        self.environment = environment or {}
+        super().__init__(project, location, token, folder / "custom_jobs", self.mounts, self.environment)
+        self.folder = folder
+        self.runs: dict[str, Run] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.certificate = folder / "ca.pem"
+        assert self.ca is not None
+        self.ca.cert_pem.write_to_path(str(self.certificate))
+
+    def close(self) -> None:
+        for run in self.runs.values():
+            run.execution.close()
+        for job in self.custom_jobs.values():
+            job.cancel()
+
+    @route("POST", f"{PLACE}/pipelineJobs")
+    def create_job(self, request: Request, project: str, location: str) -> Reply:
+        """Takes a pipeline job and executes it."""
+        self.here(project, location)
+        request.only("pipelineJobId")
+        job = parsed(types.PipelineJob, request.json())
+        return self.shown(request, self.message(self.start(job, request.one("pipelineJobId"))))
+
+    def start(self, job: Any, id: str = "") -> Run:
+        """Checks a pipeline job as Vertex AI does, and executes it."""
+        spec, given, root = self._checked(job)
+        with self.creating:
+            id = id or f"{spec.pipeline_info.name}-{now():%Y%m%d%H%M%S}-{len(self.runs)}"
+            if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", id):
+                raise Refusal(400, f"{id!r} is no valid pipeline job id.")
+            if id in self.runs:
+                raise Refusal(409, f"There is already an existing PipelineJob with the resource name: {id}.")
+            resource = f"{self.parent}/pipelineJobs/{id}"
+            stood = {
+                "{{$.pipeline_job_resource_name}}": resource,
+                "{{$.pipeline_job_uuid}}": str(self.next_number()),
+                "{{$.pipeline_root}}": root,
+                "{{$.pipeline_google_cloud_project_id}}": self.project,
+                "{{$.pipeline_google_cloud_location}}": self.location,
+                "{{$.pipeline_persistent_resource_id}}": "",
+            }
+            execution = Execution(
+                SubmittedRun(
+                    spec=replaced(json_format.MessageToDict(spec), stood),
+                    arguments=given,
+                    name=id,
+                    resource=resource,
+                    root=f"{root.rstrip('/')}/{self.number}",
+                    folder=str(self.folder / "runs" / id),
+                    mounts=self.mounts,
+                    environment=self.environment,
+                    broken={str(key): how for key, how in self.faults.steps.items()},
+                    rehearsed=self.faults.rehearsed,
+                    step_seconds=self.faults.step_seconds,
+                    api=self.url,
+                    ca=str(self.certificate),
+                    token=self.token or "",
+                )
+            )
+            job.name = resource
+            self.runs[id] = Run(id, job, execution)
+        return self.runs[id]
+
+    def check(self, job: Any) -> None:
+        """Refuses a pipeline job that could not be executed."""
+        self._checked(job)
+
+    @route("GET", f"{PLACE}/pipelineJobs/{{id}}")
+    def get_job(self, request: Request, project: str, location: str, id: str) -> Reply:
+        """Returns a pipeline job with its task details."""
+        self.here(project, location)
+        request.only()
+        return self.shown(request, self.message(self._run(id)))
+
+    @route("GET", f"{PLACE}/pipelineJobs")
+    def list_jobs(self, request: Request, project: str, location: str) -> Reply:
+        """Lists pipeline jobs, filtered, ordered, masked and in pages."""
+        self.here(project, location)
+        request.only("filter", "orderBy", "pageSize", "pageToken", "readMask")
+        fields: dict[str, Callable[[Any], Any]] = {
+            "display_name": lambda job: job.display_name,
+            "schedule_name": lambda job: job.schedule_name,
+            "state": lambda job: types.PipelineState(job.state).name,
+            "pipeline_name": lambda job: job.pipeline_spec["pipelineInfo"]["name"],
+            "create_time": lambda job: job.create_time.ToJsonString(),
+        }
+        jobs = [self.message(run) for run in self.runs.values()]
+        return self.listed(request, "pipelineJobs", jobs, fields)
+
+    @route("POST", f"{PLACE}/pipelineJobs/{{id}}:cancel")
+    def cancel_job(self, request: Request, project: str, location: str, id: str) -> Reply:
+        """Ends a pipeline job and its processes."""
+        self.here(project, location)
+        parsed(types.CancelPipelineJobRequest, request.json())
+        run = self._run(id)
+        if run.execution.ended is not None:
+            raise Refusal(400, f"The PipelineJob {id} is in a terminal state and cannot be cancelled.")
+        run.execution.cancel()
+        for job in self.custom_jobs.values():
+            if job.owner == id:
+                job.cancel()
+        return answer({})
+
+    @route("DELETE", f"{PLACE}/pipelineJobs/{{id}}")
+    def delete_job(self, request: Request, project: str, location: str, id: str) -> Reply:
+        """Deletes a pipeline job that has ended."""
+        self.here(project, location)
+        if self._run(id).execution.ended is None:
+            raise Refusal(400, f"The PipelineJob {id} is running.")
+        del self.runs[id]
+        return self.operation()
+
+    @route("POST", "/v2/entries:list")
+    def entries(self, request: Request) -> Reply:
+        """Cloud Logging's `entries.list`: what a custom job printed."""
+        wanted = request.json()
+        unknown = set(wanted) - {"resourceNames", "filter", "orderBy", "pageSize", "pageToken"}
+        found = re.fullmatch(
+            r'resource\.type="ml_job" AND resource\.labels\.job_id="(\d+)"(?: AND .*)?', wanted.get("filter", "")
+        )
+        if unknown or found is None or not wanted.get("resourceNames"):
+            raise Refusal(400, f"Invalid request: {wanted}")
+        lines = vertex_tasks.log(self.runs.values(), self.custom_jobs, found[1])
+        first, size = int(wanted.get("pageToken") or 0), int(wanted.get("pageSize", 50))
+        resource = {"type": "ml_job", "labels": {"job_id": found[1], "project_id": self.project}}
+        page: dict[str, Any] = {
+            "entries": [
+                {"logName": f"projects/{self.project}/logs/workerpool0-0", "resource": resource, "insertId": str(number),
+                 "timestamp": time, "severity": "INFO", "jsonPayload": {"message": line}}
+                for number, (time, line) in enumerate(lines[first : first + size], first)
+            ]
+        }  # fmt: skip
+        if len(lines) > first + size:
+            page["nextPageToken"] = str(first + size)
+        return answer(page)
+
+    def message(self, run: Run) -> Any:
+        """Returns a pipeline job as it is now."""
+        execution, job = run.execution, type(run.message)()
+        job.CopyFrom(run.message)
+        job.state = getattr(types.PipelineState, f"PIPELINE_STATE_{_STATES[execution.state]}")
+        for name in ("created", "started", "ended"):
+            if (moment := getattr(execution, name)) is not None:
+                getattr(job, {"created": "create", "started": "start", "ended": "end"}[name] + "_time").CopyFrom(stamp(moment))
+        job.update_time.CopyFrom(stamp(execution.ended or now()))
+        job.job_detail.task_details.extend(vertex_tasks.details(run, self.parent))
+        if execution.state == "failed":
+            failed = ", ".join(step.name for step in execution.failed)
+            job.error.code = 9
+            job.error.message = f"The DAG failed because some tasks failed. The failed tasks are: [{failed}]."
+        return job
+
+    def _run(self, id: str) -> Run:
+        if id not in self.runs:
+            raise Refusal(404, f"The PipelineJob does not exist: {self.parent}/pipelineJobs/{id}")
+        return self.runs[id]
+
+    def _checked(self, job: Any) -> tuple[Any, dict[str, Any], str]:
+        """Returns the specification, the arguments and the root of a job."""
+        sent = json_format.MessageToDict(job)
+        template = self._template(job)
+        spec = specifications.checked(template or sent.get("pipelineSpec", {}))
+        if template is not None and "pipelineSpec" in sent and specifications.checked(sent["pipelineSpec"]) != spec:
+            raise Refusal(400, "pipelineSpec differs from what templateUri holds.")
+        given = specifications.arguments(spec, sent.get("runtimeConfig", {}).get("parameterValues", {}))
+        root = job.runtime_config.gcs_output_directory or spec.default_pipeline_root
+        if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", root):
+            raise Refusal(400, f"gcsOutputDirectory must be a Cloud Storage folder: {root!r}")
+        if not (self._buckets / root.removeprefix("gs://").partition("/")[0]).is_dir():
+            raise Refusal(400, f"The bucket of {root} does not exist.")
+        _check_labels(job.labels)
+        return spec, given, root
+
+    def _template(self, job: Any) -> Any:
+        if not job.template_uri:
+            return None
+        content = self.template(job.template_uri)
+        if content is None:
+            raise Refusal(400, f"The template {job.template_uri} does not exist.")
+        return next(yaml.safe_load_all(content))
+
+
+def replaced(value: Any, by: dict[str, str]) -> Any:
+    """Returns JSON values with placeholders of the whole job replaced in all strings."""
+    if isinstance(value, dict):
+        return {key: replaced(each, by) for key, each in value.items()}
+    if isinstance(value, list):
+        return [replaced(each, by) for each in value]
+    if isinstance(value, str) and "{{$." in value:
+        for placeholder, real in by.items():
+            value = value.replace(placeholder, real)
+    return value
+
+
+def _check_labels(labels: Any) -> None:
+    for key, value in labels.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
+            raise Refusal(400, f"Invalid label: {key}: {value}")

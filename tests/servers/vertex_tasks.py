@@ -1,0 +1,123 @@
+"""The steps of a pipeline job as Vertex AI shows them: task details, and entries of Cloud Logging."""
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.cloud.aiplatform_v1 import types
+from google.protobuf import json_format
+
+from tests.servers.containers import LAUNCHER
+from tests.servers.custom_jobs import CustomJob
+from tests.servers.execution import Step
+
+if TYPE_CHECKING:
+    from tests.servers.vertex import Run
+
+_STATE = types.PipelineTaskDetail.State
+_FIRST = 1_000
+
+
+def details(run: "Run", parent: str) -> list[Any]:
+    """Returns the details of the job itself, of each part and step that has begun, and of those never triggered."""
+    execution, made = run.execution, []
+    top = {"taskId": "1", "taskName": run.id, "state": _state(execution.state), **_times(execution)}
+    made.append(top)
+    for step in list(execution.steps.values()):
+        detail: dict[str, Any] = {
+            "taskId": str(step.number + 1),
+            "parentTaskId": str((step.parent or 0) + 1),
+            "taskName": step.name,
+            "state": _state(step.state),
+            **_times(step),
+        }
+        if step.kind == "step":
+            job = f"{parent}/customJobs/{_id(run, step)}"
+            launched = _launches(run, step.name)
+            detail["executorDetail"] = (
+                {"customJobDetail": {"job": job}} if launched else {"containerDetail": {"mainJob": job}}
+            )
+            detail["outputs"] = _artifacts(step, parent)
+            detail["execution"] = {
+                "schemaTitle": "system.ContainerExecution",
+                "metadata": {f"output:{k}": v for k, v in step.outputs.items() if not _is_artifact(v)},
+            }
+        if step.state == "failed":
+            detail["error"] = {"code": 9, "message": _error(step)}
+        made.append(detail)
+    return [json_format.ParseDict(detail, types.PipelineTaskDetail.pb(types.PipelineTaskDetail())) for detail in made]
+
+
+def log(runs: Iterable["Run"], custom_jobs: dict[str, CustomJob], id: str) -> list[tuple[str, str]]:
+    """Returns the lines of the log of a custom job, or of a step that has one, with their times."""
+    if id in custom_jobs:
+        return _lines(custom_jobs[id].log)
+    for run in runs:
+        for step in run.execution.steps.values():
+            if _id(run, step) == id:
+                return _lines(step.log)
+    return []
+
+
+def _id(run: "Run", step: Step) -> str:
+    """Returns the id of the custom job that a step is, or has launched."""
+    if _launches(run, step.name) and step.log.exists():
+        created = re.findall(r"Resource name: \S+/customJobs/(\d+)", step.log.read_text())
+        if created:
+            return str(created[-1])
+    return str(abs(hash((run.id, step.number))) % 10**15 + 10**15)
+
+
+def _launches(run: "Run", task: str) -> bool:
+    spec = run.execution.run.spec
+    executors, components = spec["deploymentSpec"]["executors"], spec.get("components", {})
+    dags = [spec["root"]["dag"], *(component["dag"] for component in components.values() if "dag" in component)]
+    for dag in dags:
+        if task in dag["tasks"]:
+            label = components[dag["tasks"][task]["componentRef"]["name"]].get("executorLabel")
+            return LAUNCHER in executors.get(label, {}).get("container", {}).get("command", [])
+    return False
+
+
+def _state(state: str) -> str:
+    return {"pending": "PENDING", "running": "RUNNING"}.get(state, state.upper())
+
+
+def _times(task: Any) -> dict[str, str]:
+    started, ended = task.started, task.ended
+    times = {"createTime": started, "startTime": started, "endTime": ended}
+    return {key: time.isoformat().replace("+00:00", "Z") for key, time in times.items() if time is not None}
+
+
+def _is_artifact(value: Any) -> bool:
+    return isinstance(value, dict) and "artifact" in value
+
+
+def _artifacts(step: Step, parent: str) -> dict[str, Any]:
+    found = {}
+    for key, value in step.outputs.items():
+        if _is_artifact(value):
+            artifact = value["artifact"]
+            name = f"{parent}/metadataStores/default/artifacts/{abs(hash(artifact['uri']))}"
+            described = {"name": name, "displayName": key, "uri": artifact["uri"], "schemaTitle": artifact["schema"]}
+            found[key] = {"artifacts": [{**described, "metadata": json.loads(json.dumps(artifact["metadata"]))}]}
+    return found
+
+
+def _error(step: Step) -> str:
+    if step.kind == "part":
+        return f"The DAG failed because some tasks failed. The failed tasks are: [{step.name}]."
+    return (
+        "The replica workerpool0-0 exited with a non-zero status of 1. To find out more about why your job exited "
+        "please check the logs: https://console.cloud.google.com/logs/viewer?resource=ml_job"
+    )
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    if not path.exists():
+        return []
+    time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat().replace("+00:00", "Z")
+    return [(time, line) for line in path.read_text(errors="replace").splitlines()]
