@@ -1,22 +1,30 @@
-"""This machine: the pipeline through KFP's own SubprocessRunner, each step a process of this Python."""
+"""This machine: the pipeline through KFP's own runners, each step a process of this Python or a container."""
 
 import json
+import logging
 import os
 import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.experiment import Experiment
-from pipelines.process import RUN_PROCESS, quieten
-from pipelines.screen import Screen
+from pipelines.screen import Log, Screen
+from pipelines.targets import StepState
+from pipelines.targets.local.client import NAME, new_name
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import Record
+from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import WorkError
+from settings import RequestError, WorkError
+
+logger = logging.getLogger("elboflow.run")
 
 LAST_WORDS = 15
 """Lines of a step's log that are shown when it failed without an error of ours."""
@@ -50,28 +58,34 @@ class Run:
 
 
 class StepError(WorkError):
-    """A step of a run failed. `run` is None where it failed before it could say in which run."""
+    """A step of a run failed."""
 
-    def __init__(self, run: str | None, step: str, reason: str) -> None:
+    def __init__(self, run: str, step: str, reason: str) -> None:
         super().__init__(f"{step} failed: {reason}")
         self.run, self.step, self.reason = run, step, reason
 
 
-def run(experiment: Experiment, workspace: Workspace) -> Run:
+def run(experiment: Experiment, workspace: Workspace, image: str | None = None) -> Run:
     """Runs the pipeline and returns what it left behind.
+
+    Args:
+        experiment: The experiment.
+        workspace: Where everything goes.
+        image: The image of the containers that the steps run in; None for processes of this Python.
 
     Raises:
         StepError: A step failed.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    with _surroundings_of_steps(), Screen() as screen:
-        outputs = _execute(experiment, workspace, screen)
+    name = os.environ.pop(NAME, None) or new_name(experiment.name)
+    with _recorded(name, experiment, workspace) as moved, surroundings(experiment), Screen(moved) as screen:
+        outputs = _execute(name, experiment, workspace, screen, image)
     evaluation = Path(outputs["evaluation"].path)
     metrics = json.loads((evaluation / "metrics.json").read_text())
     registered = outputs["registration"].metadata
     return Run(
-        run=screen.run or experiment.name,
+        run=name,
         status="succeeded",
         dataset=outputs["dataset"].path,
         model=outputs["model"].path,
@@ -84,45 +98,95 @@ def run(experiment: Experiment, workspace: Workspace) -> Run:
 
 
 @contextmanager
-def _surroundings_of_steps() -> Iterator[None]:
-    """Sets the environment that steps inherit. KFP leaves temporary files behind: they get a folder that goes with the
-    run."""
-    before = dict(os.environ)
-    quieten()
-    os.environ[RUN_PROCESS] = str(os.getpid())
-    with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
-        os.environ["TMPDIR"] = temporary
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+def _recorded(
+    name: str, experiment: Experiment, workspace: Workspace
+) -> Iterator[Callable[[Sequence[StepState]], None]]:
+    """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns."""
+    record = Record(name, experiment.name, Process.current(), "running", datetime.now(UTC))
+    record.write(workspace.runs)
+
+    def moved(steps: Sequence[StepState]) -> None:
+        nonlocal record
+        record = record.at(steps)
+        record.write(workspace.runs)
+
+    try:
+        yield moved
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        record = record.over("cancelled", f"ended by {signal.Signals(number).name}")
+        raise
+    except BaseException as error:
+        step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))
+        record = record.over("failed", reason)
+        record.write(workspace.runs)
+        _finish(record, step, experiment, workspace)
+        raise
+    else:
+        record = record.over("succeeded")
+        if experiment.notify is not None:
+            _finish(record, None, experiment, workspace)
+    finally:
+        record.write(workspace.runs)
 
 
-def _execute(experiment: Experiment, workspace: Workspace, screen: Screen) -> dict[str, Any]:
+def _finish(record: Record, step: str | None, experiment: Experiment, workspace: Workspace) -> None:
+    from components.finish import finish
+
+    status: Literal["succeeded", "failed"] = "succeeded" if record.status == "succeeded" else "failed"
+    link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
+    try:
+        finish(experiment.recorded(), record.run, status, step, record.reason, link, experiment.notify, place)
+    except (RequestError, WorkError) as error:
+        logger.warning("how the run ended is not in MLflow: %s", error)
+
+
+def _execute(
+    name: str, experiment: Experiment, workspace: Workspace, screen: Screen, image: str | None
+) -> dict[str, Any]:
     from kfp import local
 
+    from pipelines.targets.local import docker
     from pipelines.training import arguments, pipeline
 
     warnings.filterwarnings("ignore", module="kfp")
     scratch = tempfile.mkdtemp(dir=os.environ["TMPDIR"])  # KFP removes it at the end of the run
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(workspace.runs), workspace_root=scratch)
+    runner = local.SubprocessRunner(use_venv=False) if image is None else docker.runner(experiment, workspace, name)
+    local.init(runner, pipeline_root=str(workspace.runs), workspace_root=scratch)
     graph = pipeline(experiment.name)
+    if image is not None:
+        for executor in graph.pipeline_spec.deployment_spec["executors"].values():
+            executor["container"]["image"] = image
+    given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
     try:
-        return graph(**arguments(experiment, str(workspace.datasets), workspace.tracking_uri)).outputs
+        with _named(name):
+            return graph(**given).outputs
     except KeyboardInterrupt:
-        _stop(screen.process)
+        _stop(screen.process) if image is None else docker.stop(name)
         raise
     except RuntimeError:
         if screen.step is None or screen.step in screen.seconds:
             raise
-        raise StepError(screen.run, screen.step, _reason(screen)) from None
+        raise StepError(name, screen.step, _reason(screen)) from None
 
 
-def _reason(screen: Screen) -> str:
-    if screen.errors:
-        return "\n".join(screen.errors)
-    log = screen.log
+@contextmanager
+def _named(run: str) -> Iterator[None]:
+    """Lets KFP call the run what it has been called since it began; of itself, it makes a name of its own."""
+    from kfp.local import executor_input_utils as kfp
+
+    before = kfp.get_local_pipeline_resource_name
+    kfp.get_local_pipeline_resource_name = lambda _: run
+    try:
+        yield
+    finally:
+        kfp.get_local_pipeline_resource_name = before
+
+
+def reason(errors: list[str], log: Log) -> str:
+    """Returns why a step failed: what it said of it, or else what its log shows."""
+    if errors:
+        return "\n".join(errors)
     if log.path is None:
         return "its process ended before it began"
     lines = [line for line in log.last if line.strip()]
