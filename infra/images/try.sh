@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Executes the cpu Containerfile where no container registry can be reached, and the main job in what comes out.
+#
+#   infra/images/try.sh [FOLDER]
+#
+# The base is made of Debian's packages by debootstrap, and kept in FOLDER for the next time. Beam's worker, which comes
+# as an image only, is stood in for by a program that says so: the copy of it is tried, the worker is not. Needs
+# buildah and debootstrap, and root or a user with subordinate ids; it starts no daemon and needs no privileged mode.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+folder=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/elboflow-try}
+mkdir -p "$folder"
+export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=${STORAGE_DRIVER:-vfs}
+export TMPDIR=$folder
+buildah=(buildah --root "$folder/storage" --runroot "$folder/run")
+
+for needed in buildah debootstrap; do
+    command -v "$needed" >/dev/null || { echo "$needed is not installed: apt-get install buildah debootstrap" >&2; exit 2; }
+done
+
+base() {
+    local mirror container
+    if "${buildah[@]}" inspect --type image localhost/debian-python >/dev/null 2>&1; then return; fi
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)
+    rm -rf "$folder/rootfs"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$folder/rootfs" "$mirror"
+    rm -rf "$folder/rootfs"/var/cache/apt/archives/*.deb
+    container=$("${buildah[@]}" from scratch)
+    "${buildah[@]}" add --quiet "$container" "$folder/rootfs" / >/dev/null
+    "${buildah[@]}" commit --quiet --rm "$container" localhost/debian-python >/dev/null
+    rm -rf "$folder/rootfs"
+
+    mkdir -p "$folder/beam/opt/apache/beam"
+    printf '#!/bin/sh\necho "this stands in for the worker of Apache Beam" >&2\nexit 1\n' >"$folder/beam/opt/apache/beam/boot"
+    chmod +x "$folder/beam/opt/apache/beam/boot"
+    container=$("${buildah[@]}" from scratch)
+    "${buildah[@]}" add --quiet "$container" "$folder/beam" / >/dev/null
+    "${buildah[@]}" commit --quiet --rm "$container" localhost/beam >/dev/null
+}
+
+# How this machine reaches its package index: its settings of pip and the certificates that it trusts.
+index() {
+    local file
+    for file in /etc/pip.conf "$HOME/.config/pip/pip.conf" /etc/ssl/certs; do
+        if [ -e "$file" ]; then printf '%s\n' --volume "$file:${file/#$HOME//root}:ro"; fi
+    done
+    echo "system-certs = true" >"$folder/uv.toml"
+    printf '%s\n' --volume "$folder/uv.toml:/etc/uv/uv.toml:ro"
+}
+
+step() { echo "== $1 ($((SECONDS))s)" >&2; }
+
+step "the base"
+base >&2
+step "the cpu image"
+mapfile -t options < <(index)
+image=$(TAG=try ENGINE="${buildah[*]}" infra/images/build.sh build cpu -- --quiet --pull=never \
+    --build-arg PYTHON=localhost/debian-python --build-arg BEAM=localhost/beam "${options[@]}" | tail -1)
+step "the main job in $image"
+container=$("${buildah[@]}" from --pull=never "$image")
+trap '"${buildah[@]}" rm "$container" >/dev/null' EXIT
+in_it=("${buildah[@]}" run "$container" --)
+"${in_it[@]}" sh -c 'test "$(id -u)" = 10001 && test -x /opt/apache/beam/boot && grep -q CycloneDX /opt/elboflow/sbom.json'
+"${in_it[@]}" elboflow run digits --json --set training.epochs=2 --set training.batch_size=128 --set model.latent=4 \
+    --set evaluation.bound_samples=20 --set evaluation.bootstrap_samples=100
+step "done"
