@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.commands import describe, run, step, ui, use
+from pipelines.commands import describe, run, runs, step, sweep, ui, use
 from pipelines.commands.outcome import Commands
 
 app = typer.Typer(
@@ -15,6 +15,11 @@ app = typer.Typer(
     epilog="EXPERIMENT is a YAML file or a ready-made name. MODEL is a model folder, a run, or models:/NAME@champion.",
 )
 app.command()(run.run)
+app.command()(runs.status)
+app.command()(runs.logs)
+app.command()(runs.cancel)
+app.add_typer(runs.app, name="runs")
+app.command()(sweep.sweep)
 app.add_typer(step.app, name="step")
 app.command()(describe.compile)
 app.command()(describe.experiments)

@@ -9,8 +9,10 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.status import Status
 
 from pipelines.process import BEGIN, ERROR, MARK
+from pipelines.targets import StepState
 
 LOG = "log.txt"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -29,8 +32,10 @@ _FINISHED = re.compile(r"Task '(.+)' finished with status")
 class Screen:
     """Stands in for standard output while KFP runs a pipeline.
 
+    Args:
+        moved: Called with the states of the steps whenever one begins or ends.
+
     Attributes:
-        run: The run's name, once its first step has begun.
         step: The step at work, or the one that failed.
         process: The process id of that step, while it is at work.
         log: Everything that this step printed.
@@ -38,13 +43,14 @@ class Screen:
         seconds: Wall time of each finished step.
     """
 
-    def __init__(self) -> None:
-        self.run: str | None = None
+    def __init__(self, moved: Callable[[Sequence[StepState]], None]) -> None:
         self.step: str | None = None
         self.process: int | None = None
         self.log = Log()
         self.errors: list[str] = []
         self.seconds: dict[str, float] = {}
+        self._moved = moved
+        self._steps: list[StepState] = []
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
         self._open = ExitStack()
@@ -83,7 +89,7 @@ class Screen:
             self._console.print(f"  {line}", markup=False)
 
     def _begin(self, process: int, folder: Path) -> None:
-        self.process, self.run = process, folder.parent.name
+        self.process = process
         self.log.open(folder / LOG)
 
     def _note(self, record: logging.LogRecord) -> bool:
@@ -93,6 +99,8 @@ class Screen:
             self.step, self._started = found[1], time.monotonic()
             self.log, self.errors, self.process = Log(), [], None
             self._console.print(f"[bold]{self.step}[/bold]")
+            self._steps.append(StepState(self.step, "running", started=datetime.now(UTC)))
+            self._moved(self._steps)
             if self._status is not None:
                 self._status.update(self.step)
         elif _FINISHED.match(message) and "SUCCESS" in message and self.step is not None:
@@ -100,6 +108,8 @@ class Screen:
             self._console.print(f"  [dim]{self.seconds[self.step]} s[/dim]")
             self.process = None
             self.log.close()
+            self._steps[-1] = replace(self._steps[-1], status="succeeded", ended=datetime.now(UTC))
+            self._moved(self._steps)
         return record.levelno >= logging.WARNING and record.name != "root"
 
 

@@ -26,6 +26,17 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option(metavar="DIR", envvar="ELBOFLOW_WORKSPACE", help="The folder that holds everything local runs make."),
 ]
+TargetOption = Annotated[str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `elboflow runs` lists it.")]
+OfExperimentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="EXPERIMENT",
+        help="Whose `targets` says how to reach it; by default as the workspace was last used with it.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")]
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
 PLATFORMS = ("kubeflow", "vertex")
 """The targets that take a compiled pipeline."""

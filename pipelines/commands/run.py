@@ -7,41 +7,99 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import DEFAULT_WORKSPACE, PLATFORMS, ExperimentArgument, SetOption, WorkspaceOption
-from pipelines.commands.outcome import pasteable
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    EnvOption,
+    ExperimentArgument,
+    JsonOption,
+    SetOption,
+    TargetOption,
+    WorkspaceOption,
+)
+from pipelines.commands.outcome import pasteable, show_log, tell
 
 if TYPE_CHECKING:
+    from pipelines.experiment import Experiment
     from pipelines.targets.local.execution import Run
-
-TARGETS = ("local",)
+    from pipelines.workspace import Workspace
 
 
 def run(
     experiment: ExperimentArgument,
     assignments: SetOption = None,
-    target: Annotated[str, typer.Option(help="Where to run: local.")] = "local",
+    env: EnvOption = None,
+    target: TargetOption = "local",
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
+    ] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it, and do not follow it.")] = False,
+    release: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
+    ] = None,
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
+    from pipelines.experiment import load
+    from pipelines.targets import NAMES
     from settings import RequestError
 
-    if target in PLATFORMS:
-        raise RequestError(f"--target {target}: runs are local; compile it with `elboflow compile … --target {target}`")
-    if target not in TARGETS:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(TARGETS)}")
-    from pipelines.experiment import load
+    if target not in NAMES:
+        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+    if docker and (target != "local" or no_wait):
+        raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
+    wanted = load(experiment, assignments or (), env)
+    show_log()
+    if target != "local" or no_wait or release is not None:
+        _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
+    else:
+        _here(wanted, if_changed, docker, workspace, as_json)
+
+
+def _submit(
+    wanted: "Experiment",
+    target: str,
+    if_changed: bool,
+    release: str | None,
+    no_wait: bool,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    from pipelines.commands.runs import accompany, values
+    from pipelines.targets.connect import connect
+    from pipelines.targets.jobs import job
+    from pipelines.workspace import Workspace, open_to_write
+
+    if target == "local":
+        _check(wanted)
+    place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
+    platform = connect(target, wanted, place)
+    started = platform.submit(job(wanted, target, if_changed, release))
+    if not started.id:
+        _skip(started.reason or "nothing changed", as_json)
+    elif no_wait:
+        tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+        print(json.dumps(values(started)) if as_json else started.id)
+    else:
+        accompany(platform, started, workspace, as_json)
+
+
+def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path, as_json: bool) -> None:
+    from pipelines.targets.local import docker as containers
     from pipelines.targets.local import execution as local
     from pipelines.workspace import open_to_write
-    from preprocessing import sources
-    from vae import backends
 
-    wanted = load(experiment, assignments or ())
-    sources.check(wanted.data)
-    backends.check(wanted.training.backend)
+    _check(wanted)
+    image = containers.image(wanted) if docker else None
     place = open_to_write(workspace)
+    if if_changed and (reason := _unchanged(wanted, place)) is not None:
+        _skip(reason, as_json)
+        return
     try:
-        done = local.run(wanted, place)
+        done = local.run(wanted, place, image)
     except local.StepError as error:
         if as_json:
             print(json.dumps({"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}))
@@ -49,6 +107,29 @@ def run(
     _summarise(done, workspace)
     if as_json:
         print(json.dumps(asdict(done)))
+
+
+def _check(wanted: "Experiment") -> None:
+    from preprocessing import sources
+    from vae import backends
+
+    sources.check(wanted.data)
+    backends.check(wanted.training.backend)
+
+
+def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
+    from components.changed import changed
+    from pipelines.targets.local.surroundings import tracking_uri
+
+    change = changed(wanted.data, wanted.recorded(), tracking_uri(wanted, place))
+    tell(change.reason)
+    return None if change.changed else change.reason
+
+
+def _skip(reason: str, as_json: bool) -> None:
+    tell(f"skipped: {reason}")
+    if as_json:
+        print(json.dumps({"run": None, "status": "skipped", "reason": reason}))
 
 
 def _summarise(done: "Run", workspace: Path) -> None:

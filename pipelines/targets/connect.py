@@ -53,6 +53,12 @@ def connect(target: str, experiment: Experiment | None, workspace: Workspace) ->
     raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
 
 
+def remembered(workspace: Workspace) -> tuple[str, ...]:
+    """Returns the platforms that a workspace remembers."""
+    memory = _memory(workspace)
+    return tuple(name for name in NAMES if name in memory)
+
+
 def _connection(target: str, kind: Any, section: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
     if section is not None:
         return kind.of(section)

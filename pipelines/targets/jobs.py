@@ -4,6 +4,7 @@ from typing import Any
 
 from pipelines.experiment import Experiment
 from pipelines.targets import Job
+from settings import RequestError
 
 
 def job(experiment: Experiment, target: str, if_changed: bool = False, release: str | None = None) -> Job:
@@ -22,9 +23,15 @@ def job(experiment: Experiment, target: str, if_changed: bool = False, release: 
     """
     arguments: dict[str, Any] = {"if_changed": True} if if_changed else {}
     if target == "local":
+        if release is not None:
+            raise RequestError(
+                "--release: published versions run on kubeflow and vertex; here, the experiment itself runs"
+            )
         return Job(experiment.name, arguments={"experiment": experiment.model_dump(mode="json"), **arguments})
     if release is not None:
-        return Job(experiment.name, release=release, arguments=arguments)
+        from pipelines.releases import reference
+
+        return Job(experiment.name, release=reference(experiment, target, release), arguments=arguments)
     if target == "kubeflow":
         from pipelines.targets.kubeflow.specification import specification
     else:

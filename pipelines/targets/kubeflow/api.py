@@ -101,22 +101,13 @@ class API:
     def source(self, job: Job) -> Iterator[dict[str, Any]]:
         """Gives what `kfp.Client` wants to know of a job's pipeline: a file, or the ids of a published version."""
         if job.release is not None:
-            yield self._published(job.name, job.release)
+            pipeline, _, version = job.release.partition("/")
+            yield {"pipeline_id": pipeline, "version_id": version}
             return
         with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
             package = Path(folder) / "pipeline.yaml"
             package.write_text(job.specification or "")
             yield {"pipeline_package_path": str(package)}
-
-    def _published(self, name: str, release: str) -> dict[str, Any]:
-        id = self.patiently(lambda: self.client.get_pipeline_id(name))
-        if id is None:
-            raise RequestError(f"{self.connection.place} has no pipeline {name!r}; `elboflow publish` makes one")
-        wanted = equal("display_name", release)
-        versions = self.patiently(lambda: self.client.list_pipeline_versions(id, filter=wanted)).pipeline_versions
-        if not versions:
-            raise RequestError(f"{self.connection.place} has no version {release!r} of the pipeline {name!r}")
-        return {"pipeline_id": id, "version_id": versions[0].pipeline_version_id}
 
 
 def equal(key: str, value: str) -> str:

@@ -167,7 +167,7 @@ def _execute(
     except RuntimeError:
         if screen.step is None or screen.step in screen.seconds:
             raise
-        raise StepError(name, screen.step, _reason(screen)) from None
+        raise StepError(name, screen.step, reason(screen.errors, screen.log)) from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class VertexClient(Schedules):
     def submit(self, job: Job) -> RunState:
         """Starts a run, once, however often it has to be submitted."""
         with self.asking(f"the run of {job.name}"):
-            return self.start(pipeline_job(job, self.connection, self.credentials), job.name)
+            return self.start(pipeline_job(job, self.connection), job.name)
 
     def run(self, id: str) -> RunState:
         """Returns a run."""

@@ -22,7 +22,6 @@ class Connection(Settings):
     location: str
     root: str
     endpoint: str | None = None
-    repository: str | None = None
     credentials: DefaultCredentials | Impersonation = Field(DefaultCredentials(), discriminator="kind")
     service_account: str | None = None
     network: str | None = None

@@ -32,7 +32,7 @@ class Schedules(API):
             )
         with self.asking(f"the schedule of {job.name}"):
             arguments = {**job.arguments, "if_changed": True} if if_changed else job.arguments
-            wanted = pipeline_job(replace(job, arguments=arguments), self.connection, self.credentials)
+            wanted = pipeline_job(replace(job, arguments=arguments), self.connection)
             wanted.labels[CATCH_UP] = timing.catch_up
             schedule, tried = self._schedule(wanted, timing, unique(job.name)), False
 

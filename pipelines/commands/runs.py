@@ -1,0 +1,208 @@
+"""`elboflow status`, `logs`, `cancel` and `runs`: runs, wherever they are, in the same words."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    EnvOption,
+    JsonOption,
+    OfExperimentOption,
+    RunArgument,
+    TargetOption,
+    WorkspaceOption,
+)
+from pipelines.commands.outcome import pasteable, tell
+
+if TYPE_CHECKING:
+    from pipelines.targets import RunState, Target
+
+app = typer.Typer(help="List runs, or follow one that is at work.")
+
+
+def status(
+    run: RunArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far a run is, step by step. Exit code 0 whatever it is."""
+    state = reach(target, experiment, env, workspace).run(run)
+    if as_json:
+        print(json.dumps(values(state)))
+        return
+    from rich.table import Table
+
+    console = _console()
+    console.print(f"{state.id}: {_said(state)}", markup=False)
+    table = Table("step", "status", "seconds", "reason", box=None)
+    for step in state.steps:
+        ended = step.ended or (datetime.now(step.started.tzinfo) if step.started else None)
+        seconds = f"{(ended - step.started).total_seconds():.1f}" if step.started and ended else ""
+        table.add_row(step.name, step.status, seconds, step.reason or "")
+    if state.steps:
+        console.print(table)
+    if state.link:
+        console.print(state.link, markup=False)
+
+
+def logs(
+    run: RunArgument,
+    step: Annotated[str | None, typer.Option(metavar="STEP", help="Only this step's.")] = None,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a run's steps have printed so far."""
+    lines = reach(target, experiment, env, workspace).logs(run, step)
+    if as_json:
+        print(json.dumps({"run": run, "step": step, "lines": list(lines)}))
+        return
+    for line in lines:
+        print(line)
+
+
+def cancel(
+    run: RunArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run; without effect on one that has ended."""
+    place = reach(target, experiment, env, workspace)
+    place.cancel(run)
+    state = place.run(run)
+    tell(
+        f"{state.id}: {_said(state)}" if _ended(state) else f"{state.id}: ends as soon as {target} has stopped its step"
+    )
+    if as_json:
+        print(json.dumps(values(state)))
+
+
+@app.callback(invoke_without_command=True)
+def runs(
+    context: typer.Context,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, the newest first."""
+    if context.invoked_subcommand is None:
+        listed(target, experiment, env, limit, workspace, as_json)
+
+
+@app.command("list")
+def listed(
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, the newest first."""
+    found = reach(target, experiment, env, workspace).runs(limit)
+    if as_json:
+        print(json.dumps({"runs": [values(run) for run in found]}))
+        return
+    if not found:
+        tell(f"no runs on {target} yet")
+        return
+    from rich.table import Table
+
+    table = Table("run", "experiment", "status", "begun", "link", box=None)
+    for run in found:
+        begun = f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
+        table.add_row(run.id, run.experiment, run.status, begun, run.link or "")
+    _console().print(table)
+
+
+@app.command()
+def attach(
+    run: RunArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a run that is at work. Ctrl-C asks nothing of it."""
+    place = reach(target, experiment, env, workspace)
+    accompany(place, place.run(run), workspace, as_json)
+
+
+def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
+    """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
+    from pipelines.targets.connect import connect
+    from pipelines.workspace import Workspace
+
+    wanted = None
+    if experiment is not None:
+        from pipelines.experiment import load
+
+        wanted = load(experiment, env=env)
+    return connect(target, wanted, Workspace(workspace.resolve()))
+
+
+def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool) -> None:
+    """Follows a run to its end, and ends the command as the run ended.
+
+    Raises:
+        WorkError: The run failed or was cancelled.
+    """
+    from pipelines.follow import follow
+    from settings import WorkError
+
+    if state.link:
+        tell(state.link)
+    try:
+        ended = follow(target, state)
+    except KeyboardInterrupt:
+        again = pasteable("runs", "attach", state.id, "--target", target.name, "--workspace", workspace)
+        tell(f"the run goes on; to follow it again: {again}")
+        raise
+    if as_json:
+        print(json.dumps(values(ended)))
+    if ended.status not in ("succeeded", "skipped"):
+        raise WorkError(f"the run {ended.id} {_said(ended)}")
+    tell(f"the run {ended.id} {_said(ended)}")
+
+
+def values(state: "RunState") -> dict[str, Any]:
+    """Returns a run as JSON values; times in ISO 8601, in UTC."""
+    known = asdict(state)
+    shown: dict[str, Any] = json.loads(json.dumps(known, default=datetime.isoformat))
+    return {"run": shown.pop("id"), **shown}
+
+
+def _ended(state: "RunState") -> bool:
+    from pipelines.targets import ENDED
+
+    return state.status in ENDED
+
+
+def _said(state: "RunState") -> str:
+    if state.status != "failed":
+        return f"{state.status}: {state.reason}" if state.reason else state.status
+    step = next((step.name for step in state.steps if step.status == "failed"), None)
+    return f"failed{f' in {step}' if step else ''}" + (f": {state.reason}" if state.reason else "")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)

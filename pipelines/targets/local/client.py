@@ -1,0 +1,196 @@
+"""This machine as a target: runs are folders of the workspace, each with a process that keeps a record of itself."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from artifacts import write_atomically
+from pipelines.process import MARK
+from pipelines.screen import LOG
+from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
+from pipelines.targets.local.record import STEPS, Record, read
+from pipelines.workspace import Workspace
+from settings import RequestError, WorkError
+
+NAME = "ELBOFLOW_RUN"
+"""The environment variable by which a detached run is told its name."""
+
+OUTPUT = "output.log"
+"""What a detached run prints, in its folder."""
+
+PATIENCE = 60.0
+"""Seconds that a detached run has for reading its experiment, and a cancelled one for ending."""
+
+
+def new_name(experiment: str) -> str:
+    """Returns the name of a run that begins now, here."""
+    return f"{experiment}-{datetime.now():%Y-%m-%d-%H-%M-%S-%f}"
+
+
+class LocalClient:
+    """The target `local`.
+
+    Args:
+        workspace: Where its runs and schedules are.
+    """
+
+    name = "local"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def submit(self, job: Job) -> RunState:
+        """Starts a run as a process of its own, which goes on when this one ends.
+
+        Raises:
+            RequestError: The run refused its experiment. Nothing is left of it.
+            WorkError: It ended before it began.
+        """
+        arguments = dict(job.arguments)
+        experiment = arguments.pop("experiment", None)
+        if experiment is None:
+            raise RequestError("a run on this machine starts from an experiment, and the job holds none")
+        run = new_name(job.name)
+        folder = self._workspace.runs / run
+        source = folder / "experiment.yaml"  # JSON is YAML
+        write_atomically(source, json.dumps(experiment, indent=2) + "\n")
+        command = [sys.executable, "-m", "pipelines", "run", str(source), "--workspace", str(self._workspace.folder)]
+        command += ["--json", *(["--if-changed"] if arguments.get("if_changed") else [])]
+        with open(folder / OUTPUT, "wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, NAME: run},
+            )
+        return self._begun(process, folder, job.name)
+
+    def run(self, id: str) -> RunState:
+        """Returns a run."""
+        return self._record(id).state(self._folder(id))
+
+    def runs(self, limit: int = 20) -> list[RunState]:
+        """Returns the latest runs, the newest first."""
+        folders = self._workspace.runs.iterdir() if self._workspace.runs.is_dir() else ()
+        found = [(record, folder) for folder in folders if (record := read(folder)) is not None]
+        newest = sorted(found, key=lambda each: each[0].created, reverse=True)[:limit]
+        return [record.state(folder) for record, folder in newest]
+
+    def logs(self, id: str, step: str | None = None) -> Iterator[str]:
+        """Yields the lines of a run's log, or of one step's: all that its processes printed."""
+        self._record(id)
+        logs = {name: path for name in STEPS if (path := self._folder(id) / name / LOG).is_file()}
+        if step is not None and step not in logs:
+            begun = ", ".join(logs) or "none"
+            raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
+        if not logs:
+            with suppress(FileNotFoundError):
+                yield from _lines(self._folder(id) / OUTPUT)
+        for name, path in logs.items():
+            if step in (None, name):
+                for line in _lines(path):
+                    yield line if step is not None else f"{name}: {line}"
+
+    def cancel(self, id: str) -> None:
+        """Ends a run and waits until it has ended; without effect on one that has.
+
+        Raises:
+            WorkError: Its process does not end.
+        """
+        record = self._record(id)
+        if record.state(self._folder(id)).status in ENDED:
+            return
+        if not record.process.end(PATIENCE):
+            raise WorkError(
+                f"the run {id} does not end on SIGTERM; look at its process, {record.process.id}, or end it: "
+                f"kill -9 {record.process.id}"
+            )
+
+    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+        """Makes a schedule of a job, which `elboflow scheduler` keeps."""
+        return self._schedules.create(self._workspace, job, timing, if_changed)
+
+    def schedules(self) -> list[ScheduleState]:
+        """Returns all schedules."""
+        return self._schedules.schedules(self._workspace)
+
+    def schedule(self, id: str) -> ScheduleState:
+        """Returns a schedule."""
+        return self._schedules.schedule(self._workspace, id)
+
+    def pause(self, id: str) -> None:
+        """Makes a schedule skip its ticks until it is resumed."""
+        self._schedules.pause(self._workspace, id)
+
+    def resume(self, id: str) -> None:
+        """Lets a paused schedule go on."""
+        self._schedules.resume(self._workspace, id)
+
+    def trigger(self, id: str) -> RunState:
+        """Runs a schedule's job now, besides its ticks."""
+        return self._schedules.trigger(self._workspace, id)
+
+    def delete(self, id: str) -> None:
+        """Removes a schedule; its runs stay."""
+        self._schedules.delete(self._workspace, id)
+
+    def history(self, id: str, limit: int = 50) -> list[RunState]:
+        """Returns the runs of a schedule, the newest first."""
+        return self._schedules.history(self._workspace, id, limit)
+
+    @property
+    def _schedules(self) -> ModuleType:
+        from pipelines.schedules import local
+
+        return local
+
+    def _folder(self, id: str) -> Path:
+        return self._workspace.runs / id
+
+    def _record(self, id: str) -> Record:
+        record = read(self._folder(id)) if Path(id).name == id else None
+        if record is None:
+            raise RequestError(
+                f"there is no run {id!r} in {self._workspace.folder}; `elboflow runs` lists those there are"
+            )
+        return record
+
+    def _begun(self, process: "subprocess.Popen[bytes]", folder: Path, experiment: str) -> RunState:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if (record := read(folder)) is not None:
+                return record.state(folder)
+            if process.poll() is not None:
+                return _ended_early(process.returncode, folder, experiment)
+            time.sleep(0.05)
+        return RunState(folder.name, experiment, "local", "pending", created=datetime.now(UTC), link=str(folder))
+
+
+def _ended_early(code: int, folder: Path, experiment: str) -> RunState:
+    """Returns what a run that ended before it began had to say: that it was not needed, or what was wrong."""
+    lines = list(_lines(folder / OUTPUT))
+    for file in (folder / OUTPUT, folder / "experiment.yaml"):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    if code == 0:
+        said: dict[str, Any] = json.loads(lines[-1])
+        return RunState("", experiment, "local", said["status"], reason=said["reason"])
+    told = "\n".join(lines).partition("error: ")[2] or "\n".join(lines[-5:]) or f"it ended with exit code {code}"
+    raise RequestError(told) if code == RequestError.exit_code else WorkError(told)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open(path, errors="replace") as file:
+        for line in file:
+            yield line.rstrip("\n").removeprefix(MARK)

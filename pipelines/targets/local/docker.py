@@ -1,0 +1,59 @@
+"""Steps in containers of this machine, through KFP's own DockerRunner."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pipelines.experiment import Experiment
+from pipelines.targets.local.surroundings import threads
+from pipelines.workspace import Workspace
+from settings import RequestError
+
+LABEL = "elboflow.run"
+
+
+def image(experiment: Experiment) -> str:
+    """Returns the image of the steps.
+
+    Raises:
+        RequestError: The experiment names none, or no Docker engine answers.
+    """
+    named = experiment.targets.local.image
+    if named is None:
+        raise RequestError("targets.local.image: missing; `--docker` runs the steps in it (infra/images/cpu makes one)")
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=10)
+        client.ping()
+    except DockerException as error:
+        raise RequestError(
+            f"--docker: no Docker engine answers here ({str(error).partition(chr(10))[0]}); start one, or name it in "
+            "$DOCKER_HOST, or run without --docker"
+        ) from None
+    return named
+
+
+def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
+    """Returns KFP's runner. The workspace, and this folder, to read data by relative paths, are where they are here."""
+    from docker.types import Mount
+    from kfp import local
+
+    here, place = str(Path.cwd()), str(workspace.folder)
+    return local.DockerRunner(
+        mounts=[Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
+        working_dir=here,
+        user=f"{os.getuid()}:{os.getgid()}",
+        environment={"HOME": "/tmp", **threads(experiment)},
+        init=True,
+        labels={LABEL: run},
+    )
+
+
+def stop(run: str) -> None:
+    """Ends the containers of a run."""
+    import docker
+
+    for container in docker.from_env().containers.list(filters={"label": f"{LABEL}={run}"}):
+        container.stop(timeout=5)
