@@ -52,7 +52,7 @@ def _client() -> "SecretManagerServiceClient":
 
 
 def _read(client: "SecretManagerServiceClient", name: str, version: str) -> str:
-    from google.api_core.exceptions import GoogleAPIError, InvalidArgument, NotFound, PermissionDenied
+    from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound
     from google.api_core.retry import Retry
     from google.auth.exceptions import GoogleAuthError
     from google_crc32c import value as crc32c
@@ -60,11 +60,11 @@ def _read(client: "SecretManagerServiceClient", name: str, version: str) -> str:
     what = f"the secret {version} of the variable {name}"
     try:
         payload = client.access_secret_version(name=version, timeout=_SECONDS, retry=Retry(timeout=_SECONDS)).payload
-    except PermissionDenied:
+    except Forbidden:
         raise RequestError(
             f"{what} may not be read by the step's service account; give it the role roles/secretmanager.secretAccessor"
         ) from None
-    except (NotFound, InvalidArgument) as error:
+    except (NotFound, BadRequest) as error:
         raise RequestError(f"{what} does not exist: {error.message}") from None
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         raise WorkError(f"{what} cannot be read: {error}") from None
