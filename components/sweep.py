@@ -76,8 +76,8 @@ def choose(
     )
     chosen = None if best is None else outcomes[best]
     artifacts.withdraw(comparison, "comparison")
-    listed = [{**asdict(outcome), "bound": outcome.bound, "best": outcome is chosen} for outcome in outcomes.values()]
-    artifacts.write_atomically(comparison / TRIALS, json.dumps(listed, indent=1) + "\n")
+    rows = [listed(outcome, best=outcome is chosen) for outcome in outcomes.values()]
+    artifacts.write_atomically(comparison / TRIALS, json.dumps(rows, indent=1) + "\n")
     page = report(str(experiment["name"]), tracked.run, axes, list(outcomes.values()), chosen)
     artifacts.write_atomically(comparison / REPORT, page)
     artifacts.commit(comparison, "comparison", {"format": 1, "run": tracked.run}, [TRIALS, REPORT])
@@ -98,6 +98,11 @@ def choose(
         " ".join(f"{key}={trial.written(value)}" for key, value in chosen.values.items()),
     )
     return chosen
+
+
+def listed(outcome: Outcome, best: bool) -> dict[str, Any]:
+    """Returns a trial as `trials.json` lists it."""
+    return {**asdict(outcome), "bound": outcome.bound, "best_epoch": outcome.best_epoch, "best": best}
 
 
 def _first_reason(outcomes: Sequence[Outcome]) -> str:

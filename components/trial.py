@@ -11,7 +11,6 @@ runs out, a crash of a framework) is an outcome, too.
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,8 +23,6 @@ from settings import WorkError
 from vae import folder
 from vae.config import ModelConfig, TrainingConfig
 from vae.watch import Watch
-
-logger = logging.getLogger("elboflow.sweep")
 
 OUTCOME, MODEL = "trial.json", "model"
 _DECIDES = ("data", "model", "training", "seed")
@@ -121,7 +118,6 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     """
     before = _kept(output, candidate, run)
     if before is not None:
-        logger.info("%s: kept: %s", candidate, before)
         return before
     (output / OUTCOME).unlink(missing_ok=True)
     started = time.monotonic()
@@ -133,7 +129,6 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     curve = folder.load(output / MODEL).curves["validation"]["elbo"] if ended.status == "finished" else ended.elbo
     outcome = Outcome(candidate.digest, dict(candidate.values), run, ended.status, tuple(curve), seconds, ended.reason)
     artifacts.write_atomically(output / OUTCOME, json.dumps(asdict(outcome), indent=1) + "\n")
-    logger.info("%s: %s", candidate, outcome)
     return outcome
 
 

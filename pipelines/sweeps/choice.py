@@ -1,0 +1,51 @@
+"""The end of a sweep: which trial is the best, and the experiment that it is of."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from components import sweep
+from components.sweep_history import Sweep
+from pipelines.sweeps.candidates import candidate
+
+
+class Chosen(NamedTuple):
+    """The best candidate: its experiment, as JSON, and its seed."""
+
+    experiment: str
+    seed: int
+
+
+def choose(
+    trials: Sequence[str],
+    experiment: str,
+    over: str,
+    run: str,
+    parent: str,
+    tracking_uri: str,
+    model: str,
+    comparison: str,
+) -> Chosen:
+    """Takes the best of the trials (`components.sweep.choose`).
+
+    Args:
+        trials: The folders of the trials.
+        experiment: The experiment that varied, as JSON.
+        over: What varied, as it was asked for: by dotted key, as JSON.
+        run: The sweep's run name.
+        parent: The id of the sweep's run in MLflow.
+        tracking_uri: The MLflow.
+        model: The model folder to write.
+        comparison: The folder of the comparison to write.
+
+    Raises:
+        WorkError: No trial finished.
+    """
+    varied = json.loads(experiment)
+    tracked = sweep.Tracked(Sweep(varied, run, tracking_uri), parent, run)
+    best = sweep.choose(
+        [Path(trial) for trial in trials], varied, json.loads(over), tracked, Path(model), Path(comparison)
+    )
+    chosen = candidate(varied, best.values)
+    return Chosen(json.dumps(chosen.experiment), chosen.seed)

@@ -1,0 +1,204 @@
+"""A sweep on this machine, through KFP's own SubprocessRunner.
+
+A sweep has a folder of its own in the workspace, named after what it is a function of:
+
+    sweeps/NAME-DIGEST/
+      sweep.json          the run that is at work, or ended last
+      trials/DIGEST/      one folder per trial (components/trial.py)
+      study.db            the study of a search
+      runs/RUN/STEP/      what the other steps made
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from artifacts import write_atomically
+from components import sweep, trial
+from pipelines.experiment import Experiment
+from pipelines.sweeps.screen import Screen
+from pipelines.sweeps.study import Settings
+from pipelines.targets.local.execution import StepError, reason
+from pipelines.targets.local.surroundings import surroundings, tracking_uri
+from pipelines.workspace import Workspace
+from settings import RequestError
+
+STATE, LOCK, STUDY = "sweep.json", ".lock", "study.db"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is to try.
+
+    Attributes:
+        experiment: The experiment that varies.
+        over: What varies, as it was asked for: by dotted key.
+        parallel: Trials at work at once.
+        trials: The combinations of a grid; empty for a search.
+        search: The settings of a search; None for a grid.
+    """
+
+    experiment: Experiment
+    over: Mapping[str, str]
+    parallel: int
+    trials: Sequence[Mapping[str, Any]] = ()
+    search: Settings | None = None
+
+    @property
+    def name(self) -> str:
+        """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
+        decides = [
+            self.experiment.recorded(),
+            dict(self.over),
+            self.search and [self.search.sampler, self.search.prune],
+        ]
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        return f"{self.experiment.name}-{digest[:10]}"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that succeeded.
+
+    Attributes:
+        run: Its run's name.
+        status: `succeeded`.
+        sweep: Its folder.
+        trials: The trials, as `trials.json` has them.
+        best: The values of the best.
+        comparison: The report that compares the trials.
+        dataset: The dataset folder.
+        model: The model folder of the best.
+        evaluation: Its evaluation folder.
+        report: Its evaluation's report.
+        mlflow: What was registered: tracking_uri, run_id, model, version, promoted, reason.
+        metrics: The metrics' values by name, in nats unless the name says otherwise.
+        seconds: Wall time of each step, and `total`.
+    """
+
+    run: str
+    status: Literal["succeeded"]
+    sweep: str
+    trials: list[dict[str, Any]]
+    best: dict[str, Any]
+    comparison: str
+    dataset: str
+    model: str
+    evaluation: str
+    report: str
+    mlflow: dict[str, Any]
+    metrics: dict[str, float]
+    seconds: dict[str, float]
+
+
+def run(plan: Plan, workspace: Workspace) -> Swept:
+    """Runs a sweep, or goes on with it where it was, and returns what it left behind.
+
+    Raises:
+        RequestError: The same sweep is at work already.
+        StepError: A step failed, or no trial finished.
+        KeyboardInterrupt: It was interrupted. Its processes have ended.
+    """
+    folder = workspace.folder / "sweeps" / plan.name
+    count = plan.search.trials if plan.search else len(plan.trials)
+    with _alone(folder):
+        name = _begun(folder, plan)
+        started = time.monotonic()
+        with surroundings(plan.experiment), Screen(folder / "trials", count) as screen:
+            outputs = _execute(plan, name, folder, workspace, screen)
+        write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
+    evaluation, comparison = Path(outputs["evaluation"].path), Path(outputs["comparison"].path)
+    trials = json.loads((comparison / sweep.TRIALS).read_text())
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    registered = outputs["registration"].metadata
+    return Swept(
+        run=name,
+        status="succeeded",
+        sweep=str(folder),
+        trials=trials,
+        best=next(tried["values"] for tried in trials if tried["best"]),
+        comparison=str(comparison / sweep.REPORT),
+        dataset=outputs["dataset"].path,
+        model=outputs["model"].path,
+        evaluation=str(evaluation),
+        report=str(evaluation / "report.html"),
+        mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
+        metrics={key: metric["value"] for key, metric in metrics.items()},
+        seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},
+    )
+
+
+def ended_trials(plan: Plan, workspace: Workspace) -> list[dict[str, Any]]:
+    """Returns what there is of the trials of a sweep that did not succeed, as `trials.json` would have them."""
+    found = []
+    for path in sorted((workspace.folder / "sweeps" / plan.name / "trials").glob(f"*/{trial.OUTCOME}")):
+        outcome = trial.read(path.parent)
+        found.append(sweep.listed(outcome, best=False))
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process from the same sweep. A kill releases the lock."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(f"this sweep is at work already, in {folder}") from None
+        yield
+
+
+def _begun(folder: Path, plan: Plan) -> str:
+    """Returns the name of the run: that of the one that did not come to its end, or a new one."""
+    state = folder / STATE
+    before = json.loads(state.read_text()) if state.exists() else {"status": "succeeded"}
+    if before["status"] != "succeeded":
+        return str(before["run"])
+    name = f"{plan.experiment.name}-sweep-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"
+    write_atomically(state, json.dumps({"run": name, "status": "running"}) + "\n")
+    return name
+
+
+def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: Screen) -> dict[str, Any]:
+    from kfp import local
+
+    from pipelines.sweeps import graph
+    from pipelines.sweeps.loops import loops
+
+    warnings.filterwarnings("ignore", module="kfp")
+    scratch = Path(os.environ["TMPDIR"]) / "workspace"  # KFP removes it at the end of the run
+    scratch.mkdir()
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), workspace_root=str(scratch))
+    given = graph.arguments(
+        plan.experiment,
+        plan.over,
+        dataset_root=str(workspace.datasets),
+        trials_root=str(folder / "trials"),
+        tracking_uri=tracking_uri(plan.experiment, workspace),
+    )
+    if plan.search is None:
+        pipeline = graph.grid(f"{plan.experiment.name}-sweep", plan.parallel)
+        given["trials"] = graph.values(plan.trials)
+    else:
+        pipeline = graph.search(f"{plan.experiment.name}-sweep")
+        given["settings"] = json.dumps(asdict(replace(plan.search, study=str(folder / STUDY))))
+    try:
+        with loops(screen.stop):
+            return pipeline(**given, run=name).outputs
+    except KeyboardInterrupt:
+        screen.stop()
+        raise
+    except RuntimeError:
+        if screen.last is None:
+            raise
+        raise StepError(name, screen.last.name, reason(screen.last.errors, screen.last.log)) from None

@@ -1,0 +1,143 @@
+"""The components of a sweep, besides those that it shares with a run: each body calls a plain function.
+
+A trial's component is called `train`, like that of a run, and so gets what targets give to that step.
+"""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model, Output
+
+from pipelines.steps import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> str:
+    """The dataset → the id of the sweep's run in MLflow, which the trials' runs stand below."""
+    from pipelines.process import step
+
+    with step():
+        import json
+
+        from components.datasets import open_images
+        from components.sweep_history import Sweep
+
+        wanted = json.loads(experiment)
+        digest = open_images(dataset.path, wanted["model"]["input"]).manifest.digest
+        return Sweep(wanted, run, tracking_uri).open(json.loads(over), digest)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(
+    dataset: Input[Dataset],
+    experiment: str,
+    values: str,
+    run: str,
+    parent: str,
+    trials_root: str,
+    tracking_uri: str,
+    trial: Output[Artifact],
+) -> None:
+    """The dataset and a candidate → a trial. Under a root, the trial has the folder of its digest and outlives the run.
+
+    A training that fails is an outcome of the trial, and no failure of this step.
+    """
+    import json
+
+    from pipelines.sweeps.candidates import candidate
+
+    tried = candidate(json.loads(experiment), json.loads(values))
+    if trials_root:
+        trial.uri = f"{trials_root}/{tried.digest}"
+
+    from pipelines.process import step
+
+    with step(f"{trial.path}/trial.json"):
+        import logging
+        from pathlib import Path
+
+        from components.sweep import Tracked, attempt
+        from components.sweep_history import Sweep
+
+        tracked = Tracked(Sweep(tried.experiment, run, tracking_uri), parent, run)
+        outcome = attempt(dataset.path, tried, Path(trial.path), tracked)
+        logging.getLogger("elboflow.sweep").info("%s: %s", tried, outcome)
+        trial.metadata.update(digest=outcome.digest, values=values, status=outcome.status, bound=outcome.bound or 0.0)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def search(
+    dataset: Input[Dataset],
+    experiment: str,
+    over: str,
+    settings: str,
+    run: str,
+    parent: str,
+    trials_root: str,
+    tracking_uri: str,
+    trials: Output[Artifact],
+) -> None:
+    """The dataset → the trials of a study, one folder each."""
+    if trials_root:
+        trials.uri = trials_root
+
+    from pipelines.process import step
+
+    with step(f"{trials.path}/study"):
+        import json
+        from pathlib import Path
+
+        from components.sweep import Tracked
+        from components.sweep_history import Sweep
+        from pipelines.sweeps.study import Settings, search
+
+        wanted = json.loads(experiment)
+        tracked = Tracked(Sweep(wanted, run, tracking_uri), parent, run)
+        found = search(
+            dataset.path, wanted, json.loads(over), Settings(**json.loads(settings)), Path(trials.path), tracked
+        )
+        trials.metadata.update(trials=json.dumps(found))
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def choose(
+    trials: Input[list[Artifact]],
+    experiment: str,
+    over: str,
+    run: str,
+    parent: str,
+    tracking_uri: str,
+    model: Output[Model],
+    comparison: Output[Artifact],
+) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]
+    """The trials → the best model, the experiment that it is of, and a comparison of all."""
+    from pipelines.process import step
+
+    with step(model.path):
+        from pipelines.sweeps.choice import choose
+
+        folders = [trial.path for trial in trials]
+        return choose(folders, experiment, over, run, parent, tracking_uri, model.path, comparison.path)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def choose_found(
+    trials: Input[Artifact],
+    experiment: str,
+    over: str,
+    run: str,
+    parent: str,
+    tracking_uri: str,
+    model: Output[Model],
+    comparison: Output[Artifact],
+) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]
+    """The trials of a search → the best model, the experiment that it is of, and a comparison of all."""
+    from pipelines.process import step
+
+    with step(model.path):
+        import json
+
+        from pipelines.sweeps.choice import choose
+
+        folders = [f"{trials.path}/{digest}" for digest in json.loads(trials.metadata["trials"])]
+        return choose(folders, experiment, over, run, parent, tracking_uri, model.path, comparison.path)
