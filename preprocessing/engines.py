@@ -9,6 +9,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -58,6 +59,7 @@ def check(runner: Runner, paths: list[str], output: str) -> str:
         needed = {name: getattr(runner, name) for name in ("project", "region", "temporary", "image")}
         if absent := [f"runner.{name}" for name, value in needed.items() if value is None]:
             raise RequestError(f"{', '.join(absent)}: missing; Dataflow needs to know")
+        _require_credentials()
         return output if output.startswith("gs://") else str(runner.temporary)
     folder = runner.temporary or output
     return folder if files.is_uri(folder) else str(Path(folder).absolute())
@@ -106,7 +108,7 @@ def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipel
     add_graph(pipeline)
     try:
         result = pipeline.run()
-        LOG.info("submitted the job %s to %s", job, place)
+        LOG.info("submitted the job %s to %s", job, _console(runner, result) or place)
         try:
             result.wait_until_finish()
         except (KeyboardInterrupt, SystemExit):
@@ -165,7 +167,29 @@ def _require_job_server(address: str) -> None:
         raise WorkError(f"no Flink job server answers at {address}: {error}") from None
 
 
+def _require_credentials() -> None:
+    """Looks for credentials before Beam does, which would try for minutes and then go on without any."""
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        google.auth.default()
+    except DefaultCredentialsError:
+        raise RequestError(
+            "Dataflow: there are no Application Default Credentials; on a machine of your own, make them with "
+            "`gcloud auth application-default login`"
+        ) from None
+
+
+def _console(runner: Runner, result: Any) -> str | None:
+    """Returns the page of a Dataflow job."""
+    if not isinstance(runner, DataflowRunner):
+        return None
+    job = f"{runner.region}/{result.job_id()}"
+    return f"Dataflow: https://console.cloud.google.com/dataflow/jobs/{job}?project={runner.project}"
+
+
 def _last_line(error: Exception) -> str:
     """Returns what an engine said in the end: the lines before are tracebacks of its workers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     return lines[-1] if lines else type(error).__name__

@@ -10,6 +10,8 @@ from settings.explain import written
 Address = Annotated[str, written(r"[^\s:/]+:\d{1,5}", "be HOST:PORT")]
 BucketFolder = Annotated[str, written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER")]
 
+Project = Annotated[str, written(r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]", "be a project's id")]
+
 
 class DirectRunner(Settings):
     """In the process of the step, on `data.workers` threads."""
@@ -57,7 +59,7 @@ class DataflowRunner(Settings):
     """
 
     kind: Literal["dataflow"] = "dataflow"
-    project: str | None = None
+    project: Project | None = None
     region: str | None = None
     temporary: BucketFolder | None = None
     image: str | None = None

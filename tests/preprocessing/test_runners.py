@@ -2,22 +2,41 @@
 
 import contextlib
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from preprocessing import engines
+from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
-from preprocessing.runners import DataflowRunner, FlinkRunner
+from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner
 from settings import RequestError, WorkError
+from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
 from tests.preprocessing.test_pipeline import contents
+from tests.servers.storage import StorageServer
 
 FLINK = FlinkRunner(job_server="localhost:1", pool="localhost:1")
+DATAFLOW = DataflowRunner(
+    project="elbo-test",
+    region="europe-west4",
+    temporary="gs://out/temporary",
+    image="europe-docker.pkg.dev/elbo-test/images/cpu@sha256:0",
+    workers=7,
+    machine="n2-standard-4",
+    service_account="workers@elbo-test.iam.gserviceaccount.com",
+    subnetwork="regions/europe-west4/subnetworks/workers",
+    public_addresses=False,
+    encryption_key="projects/elbo-test/locations/europe-west4/keyRings/r/cryptoKeys/k",
+)
 BEAM = "apache_beam.runners"
 
 
@@ -62,11 +81,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkRunner]:
         served(folder / "pool/log", "worker.worker_pool_main", pool, f"--service_port={pool}") as workers,
     ):
         yield FlinkRunner(job_server=job_server, pool=workers)
+        assert "Starting worker with command" in (folder / "pool/log").read_text()  # the workers were elsewhere
 
 
 @pytest.fixture
 def raw(tmp_path: Path):
-    """A config of two parts, each in several work units' worth of files, whose held-out part leaks into the other."""
+    """A config whose held-out part leaks into the other."""
     images, labels = examples(600)
     folder = mnist_folder(tmp_path / "raw", images, labels)
     mnist_folder(folder, images[:50], labels[:50], part="t10k")
@@ -93,13 +113,141 @@ def test_workers_may_write_to_a_volume_that_is_not_the_datasets(cluster, raw, tm
 
 
 @pytest.mark.xdist_group("beam-cluster")
-def test_damaged_data_are_told_in_the_same_words_from_a_cluster(cluster, raw, tmp_path):
-    images = Path(raw.source.path) / "train-images-idx3-ubyte"
-    images.write_bytes(b"\0\0\7\3" + images.read_bytes()[4:])
+def test_damaged_data_are_told_in_the_same_words_from_a_cluster(cluster, tmp_path):
+    folder = mnist_folder(tmp_path / "raw", *examples(600), packed=True)
+    images = folder / "train-images-idx3-ubyte.gz"
+    content = images.read_bytes()
+    images.write_bytes(content[:-8] + b"\0\0\0\0" + content[-4:])  # its CRC, which only a worker looks at
     told = []
-    for runner in (cluster, None):
+    for runner in (DirectRunner(), cluster):
         with pytest.raises(WorkError) as caught:
-            preprocess(raw, tmp_path / "out", **({"runner": runner} if runner else {}))
+            preprocess(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", runner=runner)
         told.append(str(caught.value))
+    assert "is corrupted" in told[0]
     assert told[0] == told[1]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_a_job_without_workers_fails_with_the_clusters_last_words(cluster, raw, tmp_path):
+    with pytest.raises(WorkError, match=r"the job elboflow-\w{12}-\w{8} failed \(Flink, localhost:\d+\): "):
+        preprocess(raw, tmp_path / "out", runner=cluster.model_copy(update={"pool": "localhost:1"}))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [("localhost:1", "no Flink job server answers at localhost:1"), ("localhost:99999", "localhost:99999")],
+)
+def test_an_absent_job_server_is_told_at_once(raw, tmp_path, server, told):
+    with pytest.raises(WorkError, match=told):
+        preprocess(raw, tmp_path / "out", runner=FLINK.model_copy(update={"job_server": server}))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_path_that_workers_elsewhere_cannot_read_is_refused_before_anything_runs(raw, tmp_path, monkeypatch):
+    out, path = tmp_path / "out", raw.source.path
+    with pytest.raises(RequestError, match=f"Dataflow's workers cannot read {path}/train-images-idx3-ubyte"):
+        preprocess(raw, out, runner=DATAFLOW)
+    monkeypatch.chdir(tmp_path)
+    near = raw.model_copy(update={"source": raw.source.model_copy(update={"path": "raw"})})
+    with pytest.raises(RequestError, match=r"cannot read raw/train-images-idx3-ubyte.* an absolute path on a volume"):
+        preprocess(near, out, runner=FLINK)
+    assert not out.exists()
+
+
+def test_a_path_below_vertex_ais_mount_is_told_by_its_bucket():
+    with pytest.raises(RequestError, match=r"cannot read /gcs/raw/mnist.npz, .*; write gs://raw/mnist.npz"):
+        engines.check(DATAFLOW, ["/gcs/raw/mnist.npz"], "gs://bucket/out")
+    assert engines.output_of(DATAFLOW, "/gcs/bucket/datasets/1") == "gs://bucket/datasets/1"
+    assert engines.output_of(FLINK, "/gcs/bucket/datasets/1") == "/gcs/bucket/datasets/1"
+
+
+def test_dataflow_says_what_it_needs_to_know(tmp_path):
+    digits = DataConfig.model_validate({"source": "sklearn"})
+    with pytest.raises(RequestError, match=r"runner.region, runner.image: missing; Dataflow needs to know"):
+        preprocess(digits, tmp_path / "out", runner=DATAFLOW.model_copy(update={"region": None, "image": None}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_dataflow_without_credentials_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # this is no machine of Google's
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with pytest.raises(RequestError, match=r"no Application Default Credentials; .* `gcloud auth"):
+        preprocess(DataConfig.model_validate({"source": "sklearn"}), tmp_path / "out", runner=DATAFLOW)
+    assert not (tmp_path / "out").exists()
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Buckets in a folder, Dataflow, and what a process needs to know to find them."""
+
+    buckets: Path
+    dataflow: DataflowServer
+    environment: dict[str, str]
+
+    def preprocess(
+        self, settings: DataConfig, output: str, runner: DataflowRunner
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs a preprocessing in a process of its own: Beam keeps the credentials that it found first."""
+        code = (
+            "import sys; from preprocessing.config import DataConfig; from preprocessing.runners import DataflowRunner;"
+            "from preprocessing.pipeline import preprocess;"
+            "preprocess(DataConfig.model_validate_json(sys.argv[1]), sys.argv[2],"
+            " runner=DataflowRunner.model_validate_json(sys.argv[3]))"
+        )
+        command = [sys.executable, "-c", code, settings.model_dump_json(), output, runner.model_dump_json()]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=180)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    with StorageServer(tmp_path / "buckets", "raw", "out") as storage:
+        environment = {**os.environ, "STORAGE_EMULATOR_HOST": storage.url, "PYTHONPATH": "."}
+        environment["GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED"] = "false"
+        with DataflowServer(environment) as dataflow:
+            key = service_account(tmp_path, f"{dataflow.url}/token")
+            environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(key)
+            yield Cloud(tmp_path / "buckets", dataflow, environment)
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_what_is_submitted_to_dataflow_makes_the_same_bytes_on_the_machines_asked_for(cloud, raw, tmp_path):
+    preprocess(raw, tmp_path / "direct")
+    shutil.copytree(raw.source.path, cloud.buckets / "raw/mnist")
+    far = raw.model_copy(update={"source": raw.source.model_copy(update={"path": "gs://raw/mnist"})})
+    runner = DATAFLOW.model_copy(update={"endpoint": cloud.dataflow.url})
+    done = cloud.preprocess(far, "/gcs/out/dataset", runner)
+    assert done.returncode == 0, done.stderr
+    assert contents(cloud.buckets / "out/dataset") == contents(tmp_path / "direct")
+    (job,) = cloud.dataflow.jobs.values()
+    environment, (pool,) = job["environment"], job["environment"]["workerPools"]
+    assert re.fullmatch("elboflow-[0-9a-f]{12}-[0-9a-f]{8}", job["name"])
+    assert environment["serviceAccountEmail"] == runner.service_account
+    assert environment["serviceKmsKeyName"] == runner.encryption_key
+    assert environment["tempStoragePrefix"].startswith("storage.googleapis.com/out/temporary/dataflow/")
+    assert pool["machineType"] == runner.machine
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == runner.workers
+    assert (pool["subnetwork"], pool["ipConfiguration"]) == (runner.subnetwork, "WORKER_IP_PRIVATE")
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [runner.image]
+    assert not pool.get("packages")
+    asked = cloud.dataflow.asked("POST", "/v1b3/projects/elbo-test/locations/europe-west4/jobs")
+    assert len(asked) == 1
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_a_dataflow_job_that_fails_is_told_with_its_last_words_and_leaves_no_dataset(cloud):
+    (cloud.buckets / "raw/mnist").mkdir()
+    mnist_folder(cloud.buckets / "raw/mnist", *examples(100))
+    cloud.dataflow.broken = True
+    source = {"kind": "idx", "path": "gs://raw/mnist"}
+    done = cloud.preprocess(
+        config(source), "gs://out/dataset", DATAFLOW.model_copy(update={"endpoint": cloud.dataflow.url})
+    )
+    assert done.returncode == 1
+    assert "settings.errors.WorkError: the job elboflow-" in done.stderr
+    assert "(Dataflow, elbo-test, europe-west4): Workflow failed: the zone is out of machines" in done.stderr
+    assert [
+        path for path in (cloud.buckets / "out").rglob("*") if path.is_file() and "dataflow" not in path.parts
+    ] == []
