@@ -91,6 +91,11 @@ def show_log() -> None:
     quieten()
     logger = logging.getLogger("elboflow")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        logger.addHandler(_Told())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class _Told(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record))

@@ -1,102 +1,191 @@
-"""Pipelines compiled for clusters, read back as KFP's own specification."""
+"""Pipelines compiled for clusters, read back as KFP's own specification: what both platforms have in common."""
 
+import logging
 import re
+import socket
 from pathlib import Path
 
 import pytest
-import yaml
-from google.protobuf import json_format
-from kfp import components
-from kfp.local import graph_utils
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled, images
 
-IMAGE = "registry.example/elboflow:1"
-TARGETS = {
-    "kubeflow": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example'}",
-    "vertex": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example', root: 'gs://bucket/vae'}",
-}
-STEPS = ["preprocess", "train", "evaluate", "register"]
-
-
-def compile(target: str, output: Path, *assignments: str) -> str:
-    settings = [f"targets.{target}={TARGETS[target]}", *assignments]
-    arguments = ["compile", "digits", "--target", target, "--output", str(output)]
-    done = CliRunner().invoke(app, [*arguments, *(word for setting in settings for word in ("--set", setting))])
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.strip() == str(output)
-    return output.read_text()
-
-
-def specification(text: str) -> PipelineSpec:
-    assert components.load_component_from_text(text).name == "digits"
-    spec = PipelineSpec()
-    json_format.ParseDict(next(yaml.safe_load_all(text)), spec)
-    return spec
+STEPS = {"decide", *WORK, "finish"}
 
 
 @pytest.fixture(params=TARGETS)
-def compiled(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    return request.param, compile(request.param, tmp_path / "pipeline.yaml")
+def target(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-def test_the_same_experiment_gives_the_same_bytes(compiled: tuple[str, str], tmp_path: Path):
-    target, text = compiled
-    (tmp_path / "elsewhere").mkdir()
-    assert compile(target, tmp_path / "elsewhere" / "again.yaml") == text
+@pytest.fixture
+def pipeline(target: str) -> Compiled:
+    return compiled(target)
 
 
-def test_four_steps_in_order_in_the_target_s_image(compiled: tuple[str, str]):
-    spec = specification(compiled[1])
-    order = graph_utils.topological_sort_tasks(spec.root.dag.tasks)
-    assert [order.pop() for _ in range(len(order))] == STEPS
-    executors = dict(spec.deployment_spec["executors"].items())
-    assert {executor["container"]["image"] for executor in executors.values()} == {IMAGE}
-    assert len(executors) == len(STEPS)
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
 
 
-def test_steps_install_nothing_when_they_run(compiled: tuple[str, str]):
-    assert "pip install" not in compiled[1]
+def test_the_command_writes_what_the_target_takes_and_says_where(target: str, tmp_path: Path):
+    output = tmp_path / "pipeline.yaml"
+    done = run(
+        "compile", "digits", "--target", target, "--output", str(output), "--set", f"targets.{target}={TARGETS[target]}"
+    )
+    assert (done.exit_code, done.stdout.strip()) == (0, str(output)), done.stderr
+    assert Compiled(output.read_text()).spec.pipeline_info.name == "digits"
 
 
-def test_no_path_of_this_machine_goes_into_it(compiled: tuple[str, str], tmp_path: Path):
-    text = compiled[1]
-    assert str(Path.cwd()) not in text
-    assert str(Path.home()) not in text
-    assert str(tmp_path) not in text
-    absolute = re.findall(r"(?<![\w/:.])/(?:\w+/)+\w+", text)
+def test_an_environment_s_file_is_merged_before_it_is_compiled(target: str, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\ndata: {{source: sklearn}}\ntargets: {{{target}: {TARGETS[target]}}}\n"
+    )
+    (tmp_path / "mine.prod.yaml").write_text("training: {epochs: 321}\n")
+    output = tmp_path / "pipeline.yaml"
+    done = run("compile", str(tmp_path / "mine.yaml"), "--env", "prod", "--target", target, "--output", str(output))
+    assert done.exit_code == 0, done.stderr
+    assert Compiled(output.read_text()).default("training")["epochs"] == 321
+
+
+def test_a_target_that_the_experiment_does_not_describe_is_refused(target: str, tmp_path: Path):
+    done = run("compile", "digits", "--target", target, "--output", str(tmp_path / "pipeline.yaml"))
+    assert done.exit_code == 2
+    assert f"targets.{target}: missing" in done.stderr
+    assert not (tmp_path / "pipeline.yaml").exists()
+
+
+def test_the_same_experiment_gives_the_same_bytes(target: str, pipeline: Compiled):
+    assert compiled(target).text == pipeline.text
+    assert compiled(target, "training.epochs=7").text != pipeline.text
+
+
+def test_the_work_is_in_order(pipeline: Compiled):
+    assert pipeline.order == WORK
+    assert set(pipeline.tasks) == STEPS
+
+
+def test_the_work_waits_for_the_decision_to_run(pipeline: Compiled):
+    guarded = pipeline.within("exit-handler-1")
+    assert set(guarded) == {"decide", "condition-2"}
+    condition = guarded["condition-2"]
+    assert list(condition.dependent_tasks) == ["decide"]
+    assert condition.trigger_policy.condition == ("inputs.parameter_values['pipelinechannel--decide-Output'] == 'run'")
+    assert pipeline.default("if_changed") is False
+
+
+def test_whatever_happens_the_last_step_is_told_how_it_ended(pipeline: Compiled):
+    tasks = pipeline.spec.root.dag.tasks
+    assert set(tasks) == {"exit-handler-1", "finish"}
+    finish = tasks["finish"]
+    assert finish.trigger_policy.strategy == finish.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED
+    assert finish.inputs.parameters["status"].task_final_status.producer_task == "exit-handler-1"
+    assert finish.inputs.parameters["run"].runtime_value.constant.string_value == "{{$.pipeline_job_name}}"
+
+
+def test_who_is_to_be_told_of_the_end_is_in_it_without_any_secret(target: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALARM", "https://chat.example/planted-secret")
+    text = compiled(target, "notify={kind: webhook, variable: ALARM}")
+    assert text.default("notify") == {"kind": "webhook", "variable": "ALARM", "on": "failure"}
+    assert "planted-secret" not in text.text
+
+
+def test_every_step_runs_in_the_target_s_image(pipeline: Compiled):
+    assert {pipeline.container(step)["image"] for step in STEPS} == {"registry.example/elboflow:1"}
+
+
+def test_steps_install_nothing_when_they_run(pipeline: Compiled):
+    assert "pip install" not in pipeline.text
+
+
+def test_no_path_or_name_of_this_machine_goes_into_it(pipeline: Compiled, tmp_path: Path):
+    for here in (Path.cwd(), Path.home(), tmp_path, socket.gethostname()):
+        assert not re.search(rf"(?<!\w){re.escape(str(here))}(?!\w)", pipeline.text)
+    absolute = re.findall(r"(?<![\w/:.])/(?:\w+/)+\w+", pipeline.text)
     assert absolute == []
 
 
-def test_the_first_and_the_last_step_are_never_taken_from_a_cache(compiled: tuple[str, str]):
-    tasks = specification(compiled[1]).root.dag.tasks
-    assert {name: tasks[name].caching_options.enable_cache for name in STEPS} == {
-        "preprocess": False,
-        "train": True,
-        "evaluate": True,
-        "register": False,
-    }
+def test_what_looks_outside_or_acts_there_is_never_taken_from_a_cache(pipeline: Compiled):
+    cached = {name for name, task in pipeline.tasks.items() if task.caching_options.enable_cache}
+    assert cached == {"train", "evaluate"}
 
 
-def test_a_step_is_given_its_own_sections_and_no_other(compiled: tuple[str, str]):
-    tasks = specification(compiled[1]).root.dag.tasks
-    assert set(tasks["preprocess"].inputs.parameters) == {"data", "dataset_root"}
+def test_a_step_is_given_its_own_sections_and_no_other(pipeline: Compiled):
+    tasks = pipeline.tasks
+    assert set(tasks["preprocess"].inputs.parameters) == {"data", "dataset_root", "runner"}
     assert set(tasks["train"].inputs.parameters) == {"architecture", "training", "seed"}
     assert set(tasks["evaluate"].inputs.parameters) == {"settings", "seed"}
 
 
-def test_its_defaults_are_the_experiment(tmp_path: Path):
-    text = compile("vertex", tmp_path / "pipeline.yaml", "training.epochs=7")
-    spec = specification(text)
-    defaults = {name: p.default_value.string_value for name, p in spec.root.input_definitions.parameters.items()}
-    assert '"epochs":7' in defaults["training"]
-    assert defaults["tracking_uri"] == "https://mlflow.example"
-    assert defaults["dataset_root"] == "gs://bucket/vae/datasets"
-    assert spec.default_pipeline_root == "gs://bucket/vae"
+def test_its_defaults_are_the_experiment(target: str):
+    pipeline = compiled(target, "training.epochs=7")
+    assert pipeline.default("training")["epochs"] == 7
+    assert pipeline.default("experiment")["training"]["epochs"] == 7
+    assert pipeline.default("tracking_uri") == "https://mlflow.example"
+    assert pipeline.default("runner") == {"kind": "direct"}
 
 
-def test_on_kubeflow_a_dataset_lies_with_the_run_s_other_artifacts(tmp_path: Path):
-    spec = specification(compile("kubeflow", tmp_path / "pipeline.yaml"))
-    assert spec.root.input_definitions.parameters["dataset_root"].default_value.string_value == ""
+def test_retries_are_those_of_each_step(target: str):
+    pipeline = compiled(
+        target,
+        f"targets.{target}.train.retry={{attempts: 5, wait_seconds: 7, factor: 3}}",
+        f"targets.{target}.registration.retry.attempts=0",
+    )
+    policies = {name: task.retry_policy for name, task in pipeline.tasks.items()}
+    assert policies["train"].max_retry_count == 5
+    assert policies["train"].backoff_duration.seconds == 7
+    assert policies["train"].backoff_factor == 3
+    assert {name: policies[name].max_retry_count for name in STEPS - {"train"}} == {
+        "decide": 2,
+        "preprocess": 2,
+        "evaluate": 2,
+        "register": 0,
+        "finish": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "image", "backend", "platforms"),
+    [
+        ("null", "cpu", "tensorflow", "cpu"),
+        ("l4", "cuda", "tensorflow", "cuda,cpu"),
+        ("{kind: v5e, count: 8}", "tpu", "jax", "tpu,cpu"),
+        ("v6e", "tpu", "jax", "tpu,cpu"),
+    ],
+)
+def test_one_field_moves_the_training_between_processors_gpus_and_tpus(
+    target: str, accelerator: str, image: str, backend: str, platforms: str
+):
+    pipeline = compiled(target, images(target), f"targets.{target}.train.accelerator={accelerator}")
+    assert pipeline.default("training")["backend"] == backend
+    assert pipeline.default("experiment")["training"]["backend"] == backend
+    if pipeline.is_custom_job("train"):
+        (pool,) = pipeline.pools("train")
+        surroundings = {variable.name: variable.value for variable in pool.container_spec.env}
+        assert pool.container_spec.image_uri == f"registry.example/elboflow-{image}:1"
+    else:
+        surroundings = pipeline.environment("train")
+        assert pipeline.container("train")["image"] == f"registry.example/elboflow-{image}:1"
+    assert surroundings == {"JAX_PLATFORMS": platforms}
+    for step in ("evaluate", "register"):
+        assert pipeline.container(step)["image"] == "registry.example/elboflow-cpu:1"
+        assert pipeline.environment(step) == {"JAX_PLATFORMS": "cpu"}
+
+
+def test_a_change_of_the_backend_is_said(target: str, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    logger = logging.getLogger("elboflow.targets")
+    logger.setLevel(logging.INFO)
+    monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
+    compiled(target, f"targets.{target}.train.accelerator=v5e", "training.backend=jax")
+    assert said == []
+    compiled(target, f"targets.{target}.train.accelerator=v5e")
+    assert said == [f"training.backend is jax instead of tensorflow: targets.{target}.train is on a TPU, v5e"]
+
+
+def test_the_command_says_so_on_standard_error(target: str, tmp_path: Path):
+    settings = [f"targets.{target}={TARGETS[target]}", f"targets.{target}.train.accelerator=v5e"]
+    output = ["--output", str(tmp_path / "pipeline.yaml")]
+    done = run("compile", "digits", "--target", target, *output, "--set", settings[0], "--set", settings[1])
+    assert "training.backend is jax instead of tensorflow" in done.stderr
+    assert done.stdout.strip() == output[1]

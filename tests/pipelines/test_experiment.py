@@ -12,6 +12,7 @@ from pipelines.experiment import Experiment, load
 from settings import RequestError
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
+VERTEX = "project: p, location: l, image: a, tracking_uri: 'https://m'"
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_an_unknown_experiment_comes_with_the_nearest():
         ("registry: {confidence: 2}", ":3: registry.confidence: 2 is not allowed; must be less than 1"),
         ("model: {input: label}", ":3: model.input: 'label' is a category; the model models an image: image"),
         ("model: {input: pixels}", ":3: model.input: 'pixels' is no feature of the data; the model models an image"),
-        ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: kubeflow, vertex"),
-        ("targets: {vertex: {image: a, tracking_uri: 'https://m', root: s3://b}}", ":3: targets.vertex.root: 's3://b'"),
+        ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: local, kubeflow, vertex"),
+        (f"targets: {{vertex: {{{VERTEX}, root: s3://b}}}}", ":3: targets.vertex.root: 's3://b' is not allowed; must be"),
         ("name: again", ":3: name is given twice, here and on line 1"),
         ("targets: {kubeflow: {image: a, tracking_uri: m}}", ":3: targets.kubeflow.tracking_uri: 'm' is not"),
         ("training: &again {epochs: *again}", ":3: not valid YAML: *again stands within what it stands for"),

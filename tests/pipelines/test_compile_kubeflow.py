@@ -1,0 +1,137 @@
+"""What a compiled pipeline asks of a Kubernetes cluster, read back as kfp-kubernetes' own messages."""
+
+import pytest
+
+from pipelines.experiment import load
+from settings import RequestError
+from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled
+
+STEPS = ["decide", *WORK, "finish"]
+
+
+def refusal(*assignments: str) -> str:
+    with pytest.raises(RequestError) as caught:
+        load("digits", [f"targets.kubeflow={TARGETS['kubeflow']}", *assignments])
+    return str(caught.value)
+
+
+def test_a_pod_gets_as_much_as_it_asks_for_and_no_more():
+    pipeline = compiled("kubeflow", "targets.kubeflow.train={cpu: 3.5, memory: 16Gi, timeout_minutes: 90}")
+    resources = pipeline.container("train")["resources"]
+    assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == "3.5"
+    assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == "16Gi"
+    assert pipeline.pod("train").active_deadline_seconds == 5400
+    assert "resources" not in pipeline.container("evaluate")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "resource", "count", "labels"),
+    [
+        ("t4", "nvidia.com/gpu", "1", {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}),
+        (
+            "{kind: l4, count: 4}",
+            "nvidia.com/gpu",
+            "4",
+            {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+        ),
+        (
+            "{kind: v5e, count: 8}",
+            "google.com/tpu",
+            "8",
+            {
+                "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
+                "cloud.google.com/gke-tpu-topology": "2x4",
+            },
+        ),
+    ],
+)
+def test_an_accelerator_is_a_resource_a_node_and_a_toleration(
+    accelerator: str, resource: str, count: str, labels: dict[str, str]
+):
+    pipeline = compiled("kubeflow", f"targets.kubeflow.train.accelerator={accelerator}")
+    asked = pipeline.container("train")["resources"]["accelerator"]
+    assert (asked["resourceType"], asked["resourceCount"]) == (resource, count)
+    pod = pipeline.pod("train")
+    assert dict(pod.node_selector.labels) == labels
+    (toleration,) = pod.tolerations
+    assert (toleration.key, toleration.operator, toleration.effect) == (resource, "Exists", "NoSchedule")
+    assert not pipeline.pod("evaluate").tolerations
+
+
+def test_a_cluster_with_other_labels_takes_one_of_gke_s_away():
+    pipeline = compiled(
+        "kubeflow",
+        "targets.kubeflow.train={accelerator: l4, node_selector: {cloud.google.com/gke-accelerator: null, "
+        "nvidia.com/gpu.product: NVIDIA-L4}, tolerations: [{key: team, value: vae, effect: NoExecute}]}",
+    )
+    pod = pipeline.pod("train")
+    assert dict(pod.node_selector.labels) == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    assert [(t.key, t.operator, t.value, t.effect) for t in pod.tolerations] == [
+        ("nvidia.com/gpu", "Exists", "", "NoSchedule"),
+        ("team", "Equal", "vae", "NoExecute"),
+    ]
+
+
+@pytest.fixture
+def furnished(monkeypatch: pytest.MonkeyPatch) -> Compiled:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-secret")
+    return compiled(
+        "kubeflow",
+        "targets.kubeflow.secrets={MLFLOW_TRACKING_PASSWORD: {name: mlflow, key: password}, "
+        "ALARM: {name: chat, key: address}}",
+        "targets.kubeflow.pull_secrets=[registry]",
+        "targets.kubeflow.volumes=[{claim: raw, mount: /raw}]",
+        "targets.kubeflow.host=https://kubeflow.example",
+    )
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_gets_secrets_by_name_volumes_and_the_right_to_pull(furnished: Compiled, step: str):
+    pod = furnished.pod(step)
+    assert [(s.secret_name, s.key_to_env[0].secret_key, s.key_to_env[0].env_var) for s in pod.secret_as_env] == [
+        ("mlflow", "password", "MLFLOW_TRACKING_PASSWORD"),
+        ("chat", "address", "ALARM"),
+    ]
+    (mount,) = pod.pvc_mount
+    assert (mount.pvc_name_parameter.runtime_value.constant.string_value, mount.mount_path) == ("raw", "/raw")
+    assert [secret.secret_name for secret in pod.image_pull_secret] == ["registry"]
+    assert furnished.environment(step)["ELBOFLOW_SECRETS"] == "ALARM,MLFLOW_TRACKING_PASSWORD"
+
+
+def test_no_value_of_a_secret_goes_into_it(furnished: Compiled):
+    assert "planted-secret" not in furnished.text
+
+
+def test_the_last_step_knows_where_the_run_s_page_is(furnished: Compiled):
+    console = furnished.spec.root.dag.tasks["finish"].inputs.parameters["console"]
+    assert console.runtime_value.constant.string_value == "https://kubeflow.example/#/runs/details/"
+
+
+def test_each_run_has_a_dataset_of_its_own():
+    assert compiled("kubeflow").default("dataset_root") == ""
+
+
+def test_dataflow_runs_the_preprocessing_in_the_image_of_the_steps():
+    runner = "{kind: dataflow, project: vae-project, region: europe-west4, temporary: gs://bucket/temporary}"
+    found = compiled("kubeflow", f"targets.kubeflow.runner={runner}").default("runner")
+    assert (found["kind"], found["image"]) == ("dataflow", "registry.example/elboflow:1")
+
+
+def test_a_slice_of_several_machines_is_refused_with_those_of_one():
+    told = refusal("targets.kubeflow.train.accelerator={kind: v5e, count: 16}")
+    assert "targets.kubeflow.train.accelerator.count: 16 chips of v5e are in 4 machines" in told
+    assert told.endswith("allowed: 1, 4, 8")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("runner={kind: flink, job_server: 'flink:8099'}", "targets.kubeflow.runner.temporary: missing"),
+        ("runner=dataflow", "targets.kubeflow.runner.project: missing"),
+        ("preprocess.accelerator=l4", "targets.kubeflow.preprocess.accelerator: unknown key"),
+        ("train.memory=lots", "must be an amount such as 16Gi"),
+        ("tracking_uri=https://me:word@mlflow", "no name and no password"),
+    ],
+)
+def test_what_a_cluster_could_not_do_is_refused(assignment: str, told: str):
+    assert told in refusal(f"targets.kubeflow.{assignment}")
