@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET requests by their path, to those who bring a token."""
+    """Answers GET requests by their path, to those who bring a token; a POST is how one gets it."""
 
     server: "Server"
 
@@ -29,6 +29,13 @@ class Handler(BaseHTTPRequestHandler):
             status, body = self.server.answers.get(
                 path, (404, {"error": {"code": 404, "message": f"{path} not found", "status": "NOT_FOUND"}})
             )
+        self._send(status, body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(200, {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"})
+
+    def _send(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -64,18 +71,18 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, answers: Mapping[str,
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    account = {
-        "type": "service_account",
-        "project_id": "p",
-        "private_key_id": "1",
-        "private_key": key.decode(),
-        "client_email": "steps@p.iam.gserviceaccount.com",
-        "token_uri": "https://localhost/token",
-    }
-    (folder / "account.json").write_text(json.dumps(account))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "account.json"))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "authority.pem"))
     with Server(answers) as server:
+        account = {
+            "type": "service_account",
+            "project_id": "p",
+            "private_key_id": "1",
+            "private_key": key.decode(),
+            "client_email": "steps@p.iam.gserviceaccount.com",
+            "token_uri": f"https://{server.endpoint}/token",
+        }
+        (folder / "account.json").write_text(json.dumps(account))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "account.json"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "authority.pem"))
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
