@@ -62,3 +62,15 @@ def tasks(spec: pb.PipelineSpec) -> list[tuple[str, str | None]]:
 
     within(spec.root.dag, None)
     return found
+
+
+def replaced(value: Any, by: dict[str, str]) -> Any:
+    """Returns JSON values with placeholders of the whole job replaced in all strings."""
+    if isinstance(value, dict):
+        return {key: replaced(each, by) for key, each in value.items()}
+    if isinstance(value, list):
+        return [replaced(each, by) for each in value]
+    if isinstance(value, str) and "{{$." in value:
+        for placeholder, real in by.items():
+            value = value.replace(placeholder, real)
+    return value

@@ -102,7 +102,7 @@ class VertexServer(Schedules, CustomJobs):
             }
             execution = Execution(
                 SubmittedRun(
-                    spec=replaced(json_format.MessageToDict(spec), stood),
+                    spec=specifications.replaced(json_format.MessageToDict(spec), stood),
                     arguments=given,
                     name=id,
                     resource=resource,
@@ -239,18 +239,6 @@ class VertexServer(Schedules, CustomJobs):
         if content is None:
             raise Refusal(400, f"The template {job.template_uri} does not exist.")
         return next(yaml.safe_load_all(content))
-
-
-def replaced(value: Any, by: dict[str, str]) -> Any:
-    """Returns JSON values with placeholders of the whole job replaced in all strings."""
-    if isinstance(value, dict):
-        return {key: replaced(each, by) for key, each in value.items()}
-    if isinstance(value, list):
-        return [replaced(each, by) for each in value]
-    if isinstance(value, str) and "{{$." in value:
-        for placeholder, real in by.items():
-            value = value.replace(placeholder, real)
-    return value
 
 
 def _check_labels(labels: Any) -> None:
