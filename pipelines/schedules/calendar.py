@@ -1,7 +1,7 @@
 """When a schedule ticks: the moments, in UTC, at which a clock on the wall shows what its cron says.
 
 Where the wall's clock is put forward, a time that it does not show comes as long after midnight as it otherwise would
-(02:30 becomes 03:30); where it is put back, a time that it shows twice comes the first time. Either way there is one tick.
+(02:30 becomes 03:30); where it is put back, a time that it shows twice comes the first time. There is one tick in both.
 Ticks of every hour (`*`) follow real time instead: each hour that passes has them.
 """
 

@@ -1,0 +1,234 @@
+"""`elboflow schedule …`: runs that come by themselves, in the same words on every target."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    EnvOption,
+    ExperimentArgument,
+    JsonOption,
+    OfExperimentOption,
+    SetOption,
+    TargetOption,
+    WorkspaceOption,
+)
+from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.runs import reach
+
+if TYPE_CHECKING:
+    from pipelines.experiment import Experiment
+
+app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
+
+ScheduleArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A schedule, as `elboflow schedule list` lists it.")
+]
+MomentOption = Annotated[str | None, typer.Option(metavar="TIME", help="2026-12-01 or 2026-12-01T06:00.")]
+
+
+@app.command()
+def create(
+    experiment: ExperimentArgument,
+    cron: Annotated[
+        str | None,
+        typer.Option(help="Minute, hour, day of month, month, day of week; by default the experiment's schedule.cron."),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="Such as Europe/Berlin; by default schedule.timezone, or UTC.")
+    ] = None,
+    target: TargetOption = "local",
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Skip a run if neither data nor experiment changed since a success.")
+    ] = False,
+    max_active: Annotated[int, typer.Option(min=1, metavar="N", help="Runs that may be at work at once.")] = 1,
+    catch_up: Annotated[
+        Literal["none", "last", "all"] | None,
+        typer.Option(
+            help="Which missed ticks to make up for; by default none, and on kubeflow, which has no none, last."
+        ),
+    ] = None,
+    start: MomentOption = None,
+    end: MomentOption = None,
+    env: EnvOption = None,
+    assignments: SetOption = None,
+    release: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a schedule of an experiment as it is now. Its id goes to standard output."""
+    from pipelines.commands.timetable import at, values
+    from pipelines.experiment import load
+    from pipelines.schedules.calendar import check, moment
+    from pipelines.targets import Timing
+    from pipelines.targets.connect import connect
+    from pipelines.targets.jobs import job
+    from pipelines.workspace import Workspace, open_to_write
+    from settings import RequestError
+
+    wanted = load(experiment, assignments or (), env)
+    if cron is None and wanted.schedule is None:
+        raise RequestError(
+            "--cron: missing; give it, such as --cron '0 2 * * *', or the experiment a section `schedule`"
+        )
+    zone = timezone or (wanted.schedule.timezone if wanted.schedule else "UTC")
+    timing = Timing(
+        cron=cron or (wanted.schedule.cron if wanted.schedule else ""),
+        timezone=zone,
+        start=moment("--start", start, zone) if start else None,
+        end=moment("--end", end, zone) if end else None,
+        max_active=max_active,
+        catch_up=catch_up or ("last" if target == "kubeflow" else "none"),
+    )
+    check(timing)
+    show_log()
+    if target == "local":
+        _check_here(wanted)
+    place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
+    made = connect(target, wanted, place).create_schedule(job(wanted, target, if_changed, release), timing, if_changed)
+    if made.next is not None:
+        tell(f"first run: {at(made.next, made.timing.timezone)}")
+    if target == "local":
+        _tell_if_nobody_runs_it(workspace)
+    print(json.dumps(values(made)) if as_json else made.id)
+
+
+@app.command("list")
+def listed(
+    target: TargetOption = "local",
+    all_targets: Annotated[
+        bool,
+        typer.Option("--all-targets", help="Of this machine, and of every platform that the workspace was used with."),
+    ] = False,
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """List schedules."""
+    from pipelines.commands.timetable import print_table
+    from pipelines.workspace import Workspace
+
+    if all_targets:
+        from pipelines.schedules.everywhere import everywhere
+
+        schedules, unreachable = everywhere(Workspace(workspace.resolve()))
+        print_table(schedules, unreachable, as_json)
+    else:
+        print_table(reach(target, experiment, env, workspace).schedules(), None, as_json)
+
+
+@app.command()
+def show(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a schedule."""
+    from pipelines.commands.timetable import print_schedule
+
+    print_schedule(reach(target, experiment, env, workspace).schedule(id), as_json)
+
+
+@app.command()
+def pause(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a schedule's ticks pass without runs, until it is resumed."""
+    from pipelines.commands.timetable import print_schedule
+
+    place = reach(target, experiment, env, workspace)
+    place.pause(id)
+    print_schedule(place.schedule(id), as_json)
+
+
+@app.command()
+def resume(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused schedule go on."""
+    from pipelines.commands.timetable import print_schedule
+
+    place = reach(target, experiment, env, workspace)
+    place.resume(id)
+    print_schedule(place.schedule(id), as_json)
+
+
+@app.command()
+def run(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what a schedule runs now, besides its ticks, and do not wait for it."""
+    from pipelines.commands.runs import values
+
+    started = reach(target, experiment, env, workspace).trigger(id)
+    tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+    print(json.dumps(values(started)) if as_json else started.id)
+
+
+@app.command()
+def delete(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a schedule. Its runs stay, and those at work go on."""
+    reach(target, experiment, env, workspace).delete(id)
+    print(json.dumps({"schedule": id, "target": target, "status": "deleted"}) if as_json else id)
+
+
+@app.command()
+def history(
+    id: ScheduleArgument,
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what became of a schedule's ticks, the newest first."""
+    from pipelines.commands.timetable import print_history
+
+    print_history(reach(target, experiment, env, workspace).history(id, limit), as_json)
+
+
+def _check_here(wanted: "Experiment") -> None:
+    from preprocessing import sources
+    from vae import backends
+
+    sources.check(wanted.data)
+    backends.check(wanted.training.backend)
+
+
+def _tell_if_nobody_runs_it(workspace: Path) -> None:
+    from pipelines.schedules.heartbeat import trouble
+
+    if (reason := trouble(workspace.resolve())) is not None:
+        tell(f"{reason}: its ticks run under {pasteable('scheduler', '--workspace', workspace)}")

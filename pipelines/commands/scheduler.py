@@ -1,0 +1,37 @@
+"""`elboflow scheduler`: what runs the schedules of this machine."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
+from pipelines.commands.outcome import pasteable, show_log, tell
+
+
+def scheduler(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell whether one is at work: exit code 0, or 1 if not.")
+    ] = False,
+) -> None:
+    """Run what the workspace's schedules say, until SIGTERM or Ctrl-C. The runs then at work go on."""
+    from pipelines.workspace import open_to_write
+    from settings import WorkError
+
+    if check:
+        from pipelines.schedules.heartbeat import holder, trouble
+
+        folder = workspace.resolve()
+        if (reason := trouble(folder)) is not None:
+            raise WorkError(f"{reason}; start one: {pasteable('scheduler', '--workspace', workspace)}")
+        tell(f"a scheduler is at work on {folder}: {holder(folder)}")
+        return
+    from pipelines.schedules.daemon import Daemon
+
+    place = open_to_write(workspace)
+    show_log()
+    with Daemon(place.folder) as daemon:
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda number, frame: daemon.stop())
+        daemon.run()

@@ -1,0 +1,145 @@
+"""How schedules are shown: one as lines, many as a table, and the history of one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines.commands.outcome import tell
+from pipelines.commands.runs import values as run_values
+from pipelines.schedules.states import TickState
+
+if TYPE_CHECKING:
+    from pipelines.schedules.everywhere import Unreachable
+    from pipelines.targets import RunState, ScheduleState
+
+
+def print_table(
+    schedules: "Sequence[ScheduleState]", unreachable: "Sequence[Unreachable] | None", as_json: bool
+) -> None:
+    """Prints schedules, and the targets that did not answer as lines of the same table.
+
+    Args:
+        schedules: The schedules.
+        unreachable: Of several targets, those that did not answer; None where only one was asked.
+        as_json: Whether to print one JSON object instead.
+    """
+    if as_json:
+        silent = {} if unreachable is None else {"unreachable": [asdict(target) for target in unreachable]}
+        print(json.dumps({"schedules": [values(schedule) for schedule in schedules], **silent}))
+        return
+    if not schedules and not unreachable:
+        tell("no schedules yet; `elboflow schedule create` makes one")
+        return
+    rows: list[tuple[str, ...]] = [
+        (
+            schedule.id,
+            schedule.target,
+            schedule.experiment,
+            schedule.timing.cron,
+            schedule.timing.timezone,
+            schedule.status,
+            at(schedule.next, schedule.timing.timezone),
+            schedule.last.status if schedule.last else "",
+        )
+        for schedule in schedules
+    ]
+    rows += [("", target.target, "", "", "", "unreachable", "", target.reason) for target in unreachable or ()]
+    _table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"), rows)
+
+
+def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
+    """Prints a schedule."""
+    if as_json:
+        print(json.dumps(values(schedule)))
+        return
+    timing, last = schedule.timing, schedule.last
+    lines = {
+        "schedule": schedule.id,
+        "target": schedule.target,
+        "experiment": schedule.experiment,
+        "status": schedule.status,
+        "cron": f"{timing.cron} ({timing.timezone})",
+        "start": at(timing.start, timing.timezone),
+        "end": at(timing.end, timing.timezone),
+        "max active": str(timing.max_active),
+        "catch up": timing.catch_up,
+        "if changed": "yes" if schedule.if_changed else "no",
+        "next": at(schedule.next, timing.timezone),
+        "last": f"{last.id}: {last.status}{f', {last.reason}' if last.reason else ''}" if last else "",
+        "link": schedule.link or "",
+    }
+    for name, value in lines.items():
+        if value:
+            print(f"{name:10}  {value}")
+
+
+def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
+    """Prints what became of the ticks of a schedule."""
+    if as_json:
+        print(json.dumps({"history": [run_values(run) for run in runs]}))
+        return
+    if not runs:
+        tell("nothing was due yet")
+        return
+    rows = [(at(_due(run), "UTC"), _outcome(run), run.id, _seconds(run), _said(run)) for run in runs]
+    _table(("tick", "what", "run", "seconds", ""), rows)
+
+
+def values(schedule: "ScheduleState") -> dict[str, Any]:
+    """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
+    shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
+    last = run_values(schedule.last) if schedule.last else None
+    return {"schedule": shown.pop("id"), **shown.pop("timing"), **shown, "last": last}
+
+
+def at(moment: datetime | None, timezone: str) -> str:
+    """Returns a moment as the wall's clock of a timezone shows it; nothing for none."""
+    from pipelines.schedules.calendar import zone
+
+    return f"{moment.astimezone(zone(timezone)):%Y-%m-%d %H:%M %Z}" if moment else ""
+
+
+def _due(run: "RunState") -> datetime | None:
+    return run.tick if isinstance(run, TickState) else run.created
+
+
+def _outcome(run: "RunState") -> str:
+    return run.record if isinstance(run, TickState) else run.status
+
+
+def _said(run: "RunState") -> str:
+    """Returns what else is known of a run; of one on a platform, only its reason."""
+    said = []
+    if isinstance(run, TickState):
+        said += [_ORIGIN[run.origin]] if run.origin in _ORIGIN else []
+        said += [f"exit code {run.exit_code}"] if run.exit_code else []
+    return "; ".join([*said, *([run.reason] if run.reason else [])])
+
+
+_ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
+
+
+def _seconds(run: "RunState") -> str:
+    if run.status not in ("running", "succeeded", "failed", "cancelled") or run.created is None:
+        return ""
+    return f"{((run.ended or datetime.now(UTC)) - run.created).total_seconds():.0f}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(table)
+
+
+_WIDE = 1000
+"""Columns for what is not a terminal, such as a file, in which nothing has to be cut off."""

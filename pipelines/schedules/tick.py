@@ -1,0 +1,89 @@
+"""The process of one tick, `python -m pipelines.schedules.tick WORKSPACE SCHEDULE TIME`: takes it, runs it, records it.
+
+Whoever starts this, and however often, the tick runs once: the only way from `claimed` to `running` is one statement
+here, and the run comes after it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from artifacts import write_atomically
+from pipelines.schedules.ending import ending
+from pipelines.schedules.launch import LOCK, LOG, RESULT, hold, tick_folder
+from pipelines.schedules.states import Key, Schedule
+from pipelines.schedules.store import Store
+from settings import WorkError
+
+SOURCE = "experiment.yaml"
+"""The experiment as it ran. It is JSON, which is YAML."""
+
+
+def main(workspace: Path, key: Key) -> None:
+    """Runs a tick, unless another process does or has done so."""
+    folder = tick_folder(workspace, key)
+    lock = hold(folder / LOCK)
+    if lock is None:
+        return
+    with Store(workspace) as store:
+        schedule = store.schedule(key.schedule)
+        if schedule is None or (run := take(store, key, schedule.name)) is None:
+            return
+    try:
+        exit_code = _run(workspace, folder, schedule, run, lock)
+        state, reason = ending(folder, exit_code)
+    except (OSError, WorkError) as error:
+        exit_code, state, reason = None, "failed", f"it could not be run: {error}"
+    with Store(workspace) as store:
+        store.turn(key, "running", state, ended=datetime.now(UTC), exit_code=exit_code, reason=reason)
+
+
+def take(store: Store, key: Key, name: str) -> str | None:
+    """Takes a claimed tick for this process.
+
+    Returns:
+        The name of its run; None where it is not to be had, because it ran already or its schedule was deleted.
+    """
+    from pipelines.targets.local.client import new_name
+
+    run = new_name(name)
+    taken = store.turn(key, "claimed", "running", process=os.getpid(), started=datetime.now(UTC), run=run)
+    return run if taken else None
+
+
+def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int) -> int:
+    """Runs the experiment as a person would have done where the schedule was made, and returns the exit code."""
+    from pipelines.targets.local.client import NAME
+
+    if not Path(schedule.folder).is_dir():
+        raise WorkError(f"the folder {schedule.folder}, in which the schedule was made, is no longer there")
+    write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
+    command = [sys.executable, "-P", "-m", "pipelines", "run", str(folder / SOURCE), "--workspace", str(workspace)]
+    command += ["--json", *(["--if-changed"] if schedule.if_changed else [])]
+    with open(folder / LOG, "ab") as log, open(folder / RESULT, "wb") as result:
+        process = subprocess.Popen(
+            command,
+            cwd=schedule.folder,
+            env={**os.environ, NAME: run},
+            stdin=subprocess.DEVNULL,
+            stdout=result,
+            stderr=log,
+            pass_fds=(lock,),  # the tick is at work as long as its run is, even if this process is killed
+        )
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        process.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Key(sys.argv[2], datetime.fromisoformat(sys.argv[3])))
