@@ -124,7 +124,9 @@ def listed(
         return
     from rich.table import Table
 
-    table = Table("run", "experiment", "status", "begun", "link", box=None)
+    table = Table(box=None)
+    for name in ("run", "experiment", "status", "begun", "link"):
+        table.add_column(name, overflow="fold")
     for run in found:
         begun = f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
         table.add_row(run.id, run.experiment, run.status, begun, run.link or "")
@@ -178,8 +180,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     if as_json:
         print(json.dumps(values(ended)))
     if ended.status not in ("succeeded", "skipped"):
-        raise WorkError(f"the run {ended.id} {_said(ended)}")
-    tell(f"the run {ended.id} {_said(ended)}")
+        raise WorkError(f"{ended.id}: {_said(ended)}")
+    tell(f"{ended.id}: {_said(ended)}")
 
 
 def values(state: "RunState") -> dict[str, Any]:
@@ -205,4 +207,7 @@ def _said(state: "RunState") -> str:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 10_000  # whoever reads lines wants a run in one
+    return console

@@ -80,7 +80,7 @@ class API:
 
     def start(self, wanted: Any, experiment: str) -> RunState:
         """Submits a job, once: its id is given here, and Vertex AI refuses a second job of the same id."""
-        from google.api_core.exceptions import AlreadyExists
+        from google.api_core.exceptions import Conflict
 
         id, tried = unique(experiment), False
 
@@ -90,7 +90,7 @@ class API:
             request = {"parent": self.connection.parent, "pipeline_job": wanted, "pipeline_job_id": id}
             try:
                 return self.jobs.create_pipeline_job(request, **SETTINGS)
-            except AlreadyExists:
+            except Conflict:
                 if not again:
                     raise
                 return self.job(id)  # the connection broke after the first try had been received

@@ -107,7 +107,7 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
     """
     import requests
     from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError, RefreshError
+    from google.auth.exceptions import GoogleAuthError, InvalidOperation, RefreshError
 
     place = f"Vertex AI ({connection.project}, {connection.location})"
     try:
@@ -116,6 +116,8 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
         raise _told(error, place, connection, what) from error
     except RefreshError as error:
         raise RequestError(f"{place}: Google refuses the credentials: {_line(error)}; renew them: {LOGIN}") from error
+    except InvalidOperation as error:  # as of anonymous credentials, which cannot be renewed
+        raise RequestError(f"{place} does not accept the credentials (401): {_line(error)}") from error
     except GoogleAuthError as error:
         raise WorkError(f"{place}: the credentials cannot be had: {_line(error)}") from error
     except requests.RequestException as error:
@@ -136,7 +138,10 @@ def _told(error: Any, place: str, connection: Connection, what: str) -> RequestE
                 f"{place} forbids {what} (403): {said}; whoever asks needs the role roles/aiplatform.user there"
             )
         case 404:
-            return RequestError(f"{place} has no {what.removeprefix('the ')} (404): {said}")
+            return RequestError(
+                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at targets.vertex.project "
+                "and location"
+            )
         case 409:
             return RequestError(f"{place}: {what} conflicts with what is there (409): {said}; look, and ask again")
         case 429:

@@ -54,8 +54,9 @@ class Schedules(API):
     def schedule(self, id: str) -> ScheduleState:
         """Returns a schedule, with its last run."""
         with self.asking(f"the schedule {id}"):
-            state, last = self._state(self._get(id)), self._runs_of(id, 1)
-        return replace(state, last=last[0] if last else None)
+            found = self._get(id)
+            last = self._runs_of(found, 1)
+        return replace(self._state(found), last=last[0] if last else None)
 
     def pause(self, id: str) -> None:
         """Makes a schedule skip its ticks until it is resumed."""
@@ -99,12 +100,11 @@ class Schedules(API):
     def history(self, id: str, limit: int = 50) -> list[RunState]:
         """Returns the runs of a schedule, those triggered by hand among them, the newest first."""
         with self.asking(f"the schedule {id}"):
-            self._get(id)
-            return self._runs_of(id, limit)
+            return self._runs_of(self._get(id), limit)
 
-    def _runs_of(self, id: str, limit: int) -> list[RunState]:
-        ticked = self.runs_of(f'schedule_name="{self._schedule_path(id)}"', limit)
-        triggered = self.runs_of(f"labels.{SCHEDULE}={id}", limit)
+    def _runs_of(self, schedule: Any, limit: int) -> list[RunState]:
+        ticked = self.runs_of(f'schedule_name="{schedule.name}"', limit)
+        triggered = self.runs_of(f'labels.{SCHEDULE}="{schedule.name.rpartition("/")[2]}"', limit)
         newest = sorted(
             [*ticked, *triggered], key=lambda run: run.created or datetime.min.replace(tzinfo=UTC), reverse=True
         )
