@@ -3,21 +3,33 @@
 #
 #   infra/images/try.sh [FOLDER]
 #
-# The base is made of Debian's packages by debootstrap, and kept in FOLDER for the next time. Beam's worker, which comes
-# as an image only, is stood in for by a program that says so: the copy of it is tried, the worker is not. Needs
-# buildah and debootstrap, and root or a user with subordinate ids; it starts no daemon and needs no privileged mode.
+# The base is made of Debian's packages by debootstrap. It and the image are kept in FOLDER for the next time; without
+# one, nothing is kept. Beam's worker, which comes as an image only, is stood in for by a program that says so: the copy
+# of it is tried, the worker is not. Needs buildah and debootstrap, which wants root; no daemon, no privileged mode.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-
-folder=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/elboflow-try}
-mkdir -p "$folder"
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=${STORAGE_DRIVER:-vfs}
-export TMPDIR=$folder
-buildah=(buildah --root "$folder/storage" --runroot "$folder/run")
 
 for needed in buildah debootstrap; do
     command -v "$needed" >/dev/null || { echo "$needed is not installed: apt-get install buildah debootstrap" >&2; exit 2; }
 done
+
+folder=${1:-$(mktemp -d)}
+mkdir -p "$folder"
+export TMPDIR=$folder BUILDAH_ISOLATION=chroot
+buildah=(buildah --root "$folder/storage" --runroot "$folder/run")
+# Layers that are laid over each other need a file system that can; copies work everywhere, and take more room.
+STORAGE_DRIVER=overlay "${buildah[@]}" info >/dev/null 2>&1 && export STORAGE_DRIVER=overlay || export STORAGE_DRIVER=vfs
+
+finish() {
+    "${buildah[@]}" rm --all >/dev/null 2>&1 || true
+    if [ -z "$kept" ]; then
+        "${buildah[@]}" rmi --all --force >/dev/null 2>&1 || true
+        umount "$folder/storage/overlay" 2>/dev/null || true
+        rm -rf "$folder"
+    fi
+}
+kept=${1:-}
+trap finish EXIT
 
 base() {
     local mirror container
@@ -59,7 +71,6 @@ image=$(TAG=try ENGINE="${buildah[*]}" infra/images/build.sh build cpu -- --quie
     --build-arg PYTHON=localhost/debian-python --build-arg BEAM=localhost/beam "${options[@]}" | tail -1)
 step "the main job in $image"
 container=$("${buildah[@]}" from --pull=never "$image")
-trap '"${buildah[@]}" rm "$container" >/dev/null' EXIT
 in_it=("${buildah[@]}" run "$container" --)
 "${in_it[@]}" sh -c 'test "$(id -u)" = 10001 && test -x /opt/apache/beam/boot && grep -q CycloneDX /opt/elboflow/sbom.json'
 "${in_it[@]}" elboflow run digits --json --set training.epochs=2 --set training.batch_size=128 --set model.latent=4 \
