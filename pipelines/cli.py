@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.commands import describe, run, runs, step, sweep, ui, use
+from pipelines.commands import describe, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands
 
 app = typer.Typer(
@@ -19,9 +19,12 @@ app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.cancel)
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedule.app, name="schedule")
+app.command()(scheduler.scheduler)
 app.command()(sweep.sweep)
 app.add_typer(step.app, name="step")
 app.command()(describe.compile)
+app.command()(publish.publish)
 app.command()(describe.experiments)
 app.command()(describe.init)
 app.command()(describe.config)
