@@ -15,7 +15,7 @@ from pipelines.targets.machines import (
     VertexStep,
     VertexTraining,
 )
-from preprocessing.runners import DirectRunner, Runner
+from preprocessing.runners import DirectRunner, Project, Runner
 from settings import Settings, by_name
 from settings.explain import ConflictsError, Problem, written
 
@@ -179,7 +179,7 @@ class VertexTarget(Settings):
         runner: The Beam runner of the preprocessing.
     """
 
-    project: str
+    project: Project
     location: str
     root: Root
     image: Image | Images

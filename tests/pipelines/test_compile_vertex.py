@@ -1,8 +1,10 @@
 """What a compiled pipeline asks of Vertex AI, read back as its own messages: custom jobs, worker pools, scheduling."""
 
 import pytest
+from pydantic import TypeAdapter
 
 from pipelines.targets.vertex.custom_job import REDUCTION_SERVER
+from preprocessing.runners import Runner
 from tests.pipelines.compiled import Compiled, compiled, images
 
 # Vertex AI's messages take seconds to import: one process does it.
@@ -160,6 +162,7 @@ def test_the_last_step_asks_the_same_address_of_the_api(furnished: Compiled):
 
 def test_dataflow_gets_what_the_target_says(furnished: Compiled):
     runner = furnished.default("runner")
+    assert TypeAdapter(Runner).validate_python(runner).kind == "dataflow"  # the step reads it so
     assert {key: runner[key] for key in ("project", "region", "temporary", "image", "encryption_key")} == {
         "project": "vae-project",
         "region": "europe-west4",

@@ -12,7 +12,7 @@ from pipelines.experiment import Experiment, load
 from settings import RequestError
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
-VERTEX = "project: p, location: l, image: a, tracking_uri: 'https://m'"
+VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'"
 
 
 @pytest.fixture
