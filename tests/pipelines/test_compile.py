@@ -86,7 +86,7 @@ def test_whatever_happens_the_last_step_is_told_how_it_ended(pipeline: Compiled)
 def test_who_is_to_be_told_of_the_end_is_in_it_without_any_secret(target: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALARM", "https://chat.example/planted-secret")
     text = compiled(target, "notify={kind: webhook, variable: ALARM}")
-    assert text.default("notify") == {"kind": "webhook", "variable": "ALARM", "on": "failure"}
+    assert text.default("notify") == {"kind": "webhook", "variable": "ALARM", "when": "failure"}
     assert "planted-secret" not in text.text
 
 
