@@ -1,4 +1,4 @@
-"""Shared by the tests of infra/. A checker that does not go with the project's pins runs in an environment of its own."""
+"""Shared by the tests of infra/. A checker that does not go with our pins runs in an environment of its own."""
 
 import shutil
 import subprocess

@@ -59,7 +59,9 @@ def test_beams_runners_find_the_worker_of_the_sdk_that_is_installed(root: Path, 
 
 
 def test_all_bases_are_the_same_python_by_its_full_version(root: Path) -> None:
-    bases = {rest for image in IMAGES for word, rest in instructions(root, image) if word == "ARG" and "PYTHON=" in rest}
+    bases = {
+        rest for image in IMAGES for word, rest in instructions(root, image) if word == "ARG" and "PYTHON=" in rest
+    }
     assert len(bases) == 1
     assert re.fullmatch(r"PYTHON=docker\.io/library/python:3\.11\.\d+-slim-\w+", bases.pop())
 

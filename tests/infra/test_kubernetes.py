@@ -1,0 +1,152 @@
+"""The manifests, built as kubectl builds them and checked against Kubernetes' own schemas, without a cluster."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+BUILDS = ("base", "overlays/example")
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def resources(request: pytest.FixtureRequest, root: Path, program: Callable[[str], str]) -> list[dict[str, Any]]:
+    folder = root / "infra/kubernetes" / request.param
+    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(built.stdout))
+
+
+def pods(resources: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pod template of each workload, by name."""
+    workloads = [resource for resource in resources if resource["kind"] in ("Deployment", "StatefulSet")]
+    return {workload["metadata"]["name"]: workload["spec"]["template"] for workload in workloads}
+
+
+def of(resources: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {resource["metadata"]["name"]: resource for resource in resources if resource["kind"] == kind}
+
+
+def selected(labels: dict[str, str], selector: dict[str, Any]) -> bool:
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def test_the_schemas_accept_all_of_it(resources: list[dict[str, Any]]) -> None:
+    for resource in resources:
+        kubernetes_validate.validate(resource, "1.32", strict=True)
+
+
+def test_three_workloads_are_probed_limited_and_without_rights(resources: list[dict[str, Any]]) -> None:
+    assert pods(resources).keys() == {"mlflow", "postgres", "scheduler"}
+    for template in pods(resources).values():
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"].keys() == {"requests", "limits"}
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                assert container[probe].keys() & {"httpGet", "exec"}
+
+
+def test_what_is_mounted_is_there(resources: list[dict[str, Any]]) -> None:
+    claims, maps = of(resources, "PersistentVolumeClaim"), of(resources, "ConfigMap")
+    for name, workload in {**of(resources, "Deployment"), **of(resources, "StatefulSet")}.items():
+        pod = workload["spec"]["template"]["spec"]
+        templates = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        mounts = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounts == {*volumes, *templates}, name
+        for volume in volumes.values():
+            if claim := volume.get("persistentVolumeClaim"):
+                assert claim["claimName"] in claims
+            if wanted := volume.get("configMap"):
+                assert wanted["name"] in maps or wanted.get("optional")
+
+
+def test_no_secret_is_written_down(resources: list[dict[str, Any]]) -> None:
+    assert not of(resources, "Secret")
+    for template in pods(resources).values():
+        for variable in template["spec"]["containers"][0].get("env", []):
+            if "PASSWORD" in variable["name"]:
+                assert variable.keys() == {"name", "valueFrom"}
+                assert variable["valueFrom"]["secretKeyRef"] == {"name": "mlflow-database", "key": "password"}
+
+
+def test_only_those_who_must_speak_to_each_other_may(resources: list[dict[str, Any]]) -> None:
+    labels = {name: template["metadata"]["labels"] for name, template in pods(resources).items()}
+    policies = [policy["spec"] for policy in of(resources, "NetworkPolicy").values()]
+    closed = [policy for policy in policies if not policy.get("ingress") and not policy.get("egress")]
+    assert all(any(selected(of_pod, policy["podSelector"]) for policy in closed) for of_pod in labels.values())
+
+    def may(source: str, destination: str, port: int) -> bool:
+        def rules(direction: str, peer: str, of_pod: str, other: str) -> bool:
+            return any(
+                {"protocol": "TCP", "port": port} in rule["ports"]
+                and any(
+                    "namespaceSelector" not in place and selected(labels[other], place["podSelector"])
+                    for place in rule.get(peer, [])
+                    if "podSelector" in place
+                )
+                for policy in policies
+                if selected(labels[of_pod], policy["podSelector"])
+                for rule in policy.get(direction, [])
+            )
+
+        return rules("egress", "to", source, destination) and rules("ingress", "from", destination, source)
+
+    ports = {"mlflow": 5000, "postgres": 5432}
+    open_ways = {(a, b) for a in labels for b, port in ports.items() if a != b and may(a, b, port)}
+    assert open_ways == {("scheduler", "mlflow"), ("mlflow", "postgres")}
+
+
+def test_services_lead_to_pods(resources: list[dict[str, Any]]) -> None:
+    for name, service in of(resources, "Service").items():
+        template = pods(resources)[name]
+        assert selected(template["metadata"]["labels"], {"matchLabels": service["spec"]["selector"]})
+        listening = {port["name"] for port in template["spec"]["containers"][0].get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"].get("ports", [])} <= listening
+
+
+def test_the_same_commands_run_here_and_under_compose(root: Path) -> None:
+    services = yaml.safe_load((root / "infra/compose.yaml").read_text())["services"]
+    manifests = {
+        name: next(yaml.safe_load_all((root / f"infra/kubernetes/base/{name}.yaml").read_text()))
+        for name in ("mlflow", "scheduler", "postgres")
+    }
+    containers = {name: pods([manifest])[name]["spec"]["containers"][0] for name, manifest in manifests.items()}
+    options = [
+        dict(word.split("=", 1) for word in words)
+        for words in (services["mlflow"]["command"], containers["mlflow"]["args"])
+    ]
+    assert options[0].pop("--allowed-hosts").split(",")[0] == options[1].pop("--allowed-hosts").split(",")[0]
+    assert options[0] == options[1]
+    scheduler = containers["scheduler"]
+    assert scheduler["command"] + scheduler["args"] == (
+        services["scheduler"]["entrypoint"] + services["scheduler"]["command"]
+    )
+    assert scheduler["livenessProbe"]["exec"]["command"] == services["scheduler"]["healthcheck"]["test"][1:]
+    given = {variable["name"]: variable.get("value") for variable in scheduler["env"]}
+    assert services["scheduler"]["environment"].items() <= given.items()
+    images = yaml.safe_load((root / "infra/kubernetes/base/kustomization.yaml").read_text())["images"]
+    assert services["postgres"]["image"] == f"{images[0]['newName']}:{images[0]['newTag']}"
+
+
+def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[[str], str]) -> None:
+    folder = root / "infra/kubernetes/overlays/example"
+    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=True)
+    resources = list(yaml.safe_load_all(built.stdout))
+    arguments = pods(resources)["mlflow"]["spec"]["containers"][0]["args"]
+    assert "--artifacts-destination=gs://my-bucket/mlflow" in arguments
+    assert not of(resources, "PersistentVolumeClaim")
+    assert of(resources, "Namespace")["elboflow"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == (
+        "restricted"
+    )

@@ -1,0 +1,152 @@
+"""Terraform: it parses, checkov has nothing to say, accounts can do little, and its output is a Vertex target."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+
+from pipelines.targets.config import VertexTarget
+
+Checker = Callable[..., subprocess.CompletedProcess[str]]
+STUBS = {
+    "google_storage_bucket.artifacts.name": "my-project-elboflow",
+    "google_cloud_run_v2_service.mlflow.uri": "https://elboflow-mlflow-abc.a.run.app",
+    'google_service_account.of["pipeline"].email': "elboflow-pipeline@my-project.iam.gserviceaccount.com",
+    'google_service_account.of["dataflow"].email': "elboflow-dataflow@my-project.iam.gserviceaccount.com",
+    "google_kms_crypto_key.artifacts.id": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/artifacts",
+    "google_artifact_registry_repository.images.repository_id": "elboflow",
+    "google_artifact_registry_repository.pipelines.repository_id": "elboflow-pipelines",
+    "google_compute_subnetwork.this.name": "elboflow",
+    "google_secret_manager_secret.webhook.id": "projects/p/secrets/elboflow-webhook",
+}
+"""What Google Cloud would answer, for each thing that outputs ask of it."""
+
+
+@pytest.fixture(scope="module")
+def parsed(root: Path) -> dict[str, dict[str, Any]]:
+    files = sorted((root / "infra/terraform").glob("*.tf"))
+    return {file.name: hcl2.loads(file.read_text()) for file in files}
+
+
+def blocks(parsed: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
+    """All blocks of a kind with one label, or resources of all types as TYPE.NAME."""
+    found: dict[str, Any] = {}
+    for file in parsed.values():
+        for block in file.get(kind, []):
+            for label, body in block.items():
+                name = label.strip('"')
+                if kind == "resource":
+                    found.update({f"{name}.{inner.strip(chr(34))}": values for inner, values in body.items()})
+                else:
+                    found[name] = body
+    return found
+
+
+def terraform(program: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program, f"-chdir={folder}", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(root: Path, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> tuple[str, Path]:
+    """Variables, names of images and outputs without the resources, whose answers stand in STUBS: needs no provider."""
+    terraform_program, folder = program("terraform"), tmp_path_factory.mktemp("terraform")
+    source = root / "infra/terraform"
+    named = re.search(r"(?s)^locals \{.*?^\}$", (source / "registry.tf").read_text(), re.M)
+    assert named
+    text = f"{(source / 'outputs.tf').read_text()}\n{named[0]}\n"
+    for reference, answer in STUBS.items():
+        assert reference in text, f"{reference} is asked for no longer"
+        text = text.replace(reference, json.dumps(answer))
+    (folder / "outputs.tf").write_text(text)
+    (folder / "variables.tf").write_text((source / "variables.tf").read_text())
+    ready = terraform(terraform_program, folder, "init", "-backend=false")
+    assert ready.returncode == 0, ready.stderr
+    return terraform_program, folder
+
+
+def test_the_rooms_are_there_and_parse(parsed: dict[str, dict[str, Any]]) -> None:
+    rooms = {"storage", "registry", "accounts", "mlflow", "secrets", "budget", "variables", "outputs", "versions"}
+    assert {f"{room}.tf" for room in rooms} <= parsed.keys()
+    kinds = {name.split(".")[0] for name in blocks(parsed, "resource")}
+    assert kinds >= {
+        "google_storage_bucket",
+        "google_artifact_registry_repository",
+        "google_service_account",
+        "google_cloud_run_v2_service",
+        "google_sql_database_instance",
+        "google_secret_manager_secret",
+        "google_billing_budget",
+        "google_iap_web_cloud_run_service_iam_member",
+    }
+
+
+def test_every_variable_is_documented_and_used(root: Path, parsed: dict[str, dict[str, Any]]) -> None:
+    variables = blocks(parsed, "variable")
+    assert all(variable["description"].strip('"') for variable in variables.values())
+    text = "".join(path.read_text() for path in (root / "infra/terraform").glob("*.tf") if path.name != "variables.tf")
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == variables.keys()
+
+
+def test_no_account_has_a_role_that_reaches_beyond_its_work(root: Path) -> None:
+    text = "".join(path.read_text() for path in (root / "infra/terraform").glob("*.tf"))
+    roles = set(re.findall(r'"(roles/[\w.]+)"', text))
+    assert "roles/dataflow.worker" in roles
+    assert not [role for role in roles if role in ("roles/owner", "roles/editor", "roles/viewer") or "dmin" in role]
+    assert not re.search(r'member\s*=\s*"?(allUsers|allAuthenticatedUsers)', text)
+
+
+def test_it_is_formatted(root: Path, program: Callable[[str], str]) -> None:
+    checked = terraform(program("terraform"), root / "infra/terraform", "fmt", "-check", "-diff")
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.xdist_group("checkers")
+def test_checkov_finds_nothing_and_every_exception_has_a_reason(root: Path, checker: Checker) -> None:
+    checked = checker(
+        "checkov", "--directory", "infra/terraform", "--framework", "terraform", "--output", "json", "--skip-download"
+    )
+    report = json.loads(checked.stdout)
+    failed = [f"{check['check_id']} {check['resource']}" for check in report["results"]["failed_checks"]]
+    assert failed == []
+    assert report["summary"]["passed"] > 40
+    assert all(len(check["check_result"]["suppress_comment"]) > 20 for check in report["results"]["skipped_checks"])
+
+
+def test_the_output_is_the_section_of_an_experiment(alone: tuple[str, Path]) -> None:
+    program, folder = alone
+    given = ["-var=project=my-project", "-var=tag=0123abcd"]
+    applied = terraform(program, folder, "apply", "-auto-approve", *given)
+    assert applied.returncode == 0, applied.stderr
+    section = json.loads(terraform(program, folder, "output", "-json", "targets_vertex").stdout)
+    target = VertexTarget.model_validate(section)
+    assert target.root == "gs://my-project-elboflow/pipelines"
+    assert section["image"]["tpu"] == "europe-west4-docker.pkg.dev/my-project/elboflow/elboflow-tpu:0123abcd"
+    assert target.runner.kind == "dataflow"
+    assert target.runner.subnetwork == "regions/europe-west4/subnetworks/elboflow"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("tag=latest", "A tag that stays what it is"),
+        ("location=europe-west4-a", "not a zone"),
+        ("project=My Project", "A project's id"),
+        ('people=["ada@example.com"]', "Each begins with user:"),
+        ("keep_days=1", "At least 7"),
+        ("billing_account=12", "Three groups"),
+        ("budget=-5", "above zero"),
+    ],
+)
+def test_a_wrong_variable_is_refused_with_what_is_allowed(alone: tuple[str, Path], given: str, says: str) -> None:
+    program, folder = alone
+    values = {"project": "my-project", "tag": "0123abcd", **dict([given.split("=", 1)])}
+    planned = terraform(program, folder, "plan", *[f"-var={name}={value}" for name, value in values.items()])
+    assert planned.returncode != 0
+    assert says in " ".join(planned.stderr.replace("│", " ").split())

@@ -1,0 +1,54 @@
+"""The workflows are thin: what they do is in the Makefile, where a person can do it, too."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+NAMES = ("test", "images", "compile", "nightly")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def workflow(request: pytest.FixtureRequest, root: Path) -> dict[Any, Any]:
+    loaded: dict[Any, Any] = yaml.safe_load((root / f".github/workflows/{request.param}.yaml").read_text())
+    return loaded
+
+
+def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+def test_every_make_target_that_is_called_exists(workflow: dict[Any, Any], root: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (root / "Makefile").read_text(), re.M))
+    called = {word for step in steps(workflow) for word in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
+    assert called
+    assert called <= targets, f"the Makefile has no {sorted(called - targets)}"
+
+
+def test_a_step_installs_calls_make_or_signs_in_and_nothing_else(workflow: dict[Any, Any]) -> None:
+    for step in steps(workflow):
+        for line in step.get("run", "").splitlines():
+            assert re.match(r"make |sudo apt-get |gcloud auth ", line), line
+
+
+def test_rights_and_time_are_limited(workflow: dict[Any, Any]) -> None:
+    assert workflow["permissions"]["contents"] == "read"
+    assert set(workflow["permissions"]) <= {"contents", "id-token"}
+    assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
+
+
+def test_every_action_has_a_version(workflow: dict[Any, Any]) -> None:
+    used = [step["uses"] for step in steps(workflow) if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in used)
+
+
+@pytest.mark.xdist_group("checkers")
+def test_githubs_own_schema_accepts_them(root: Path, checker: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    files = [root / f".github/workflows/{name}.yaml" for name in NAMES]
+    checked = checker("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    assert checked.returncode == 0, checked.stdout
