@@ -26,7 +26,7 @@ class Webhook(Settings):
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(
         "ELBOFLOW_WEBHOOK", description="the environment variable that holds the address, which often is a secret"
     )
-    on: Literal["failure", "end"] = "failure"
+    when: Literal["failure", "end"] = "failure"
 
 
 class Command(Settings):
@@ -34,7 +34,7 @@ class Command(Settings):
 
     kind: Literal["command"] = "command"
     command: Annotated[tuple[str, ...], Field(min_length=1)]
-    on: Literal["failure", "end"] = "failure"
+    when: Literal["failure", "end"] = "failure"
 
 
 Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(by_name)]

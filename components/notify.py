@@ -58,7 +58,7 @@ class UndeliveredError(Exception):
 
 def notify(ending: Ending, notification: Notification) -> None:
     """Tells how a run ended, if that is asked for. What goes wrong becomes a line in the log and is never raised."""
-    if notification.on == "failure" and ending.status not in ("failed", "cancelled"):
+    if notification.when == "failure" and ending.status not in ("failed", "cancelled"):
         return
     try:
         if isinstance(notification, Webhook):

@@ -152,12 +152,12 @@ def test_no_address_however_wrong_is_raised_or_logged(
 
 
 @pytest.mark.parametrize(
-    ("on", "told"), [("failure", ["failed", "cancelled"]), ("end", ["succeeded", "failed", "cancelled", "skipped"])]
+    ("when", "told"), [("failure", ["failed", "cancelled"]), ("end", ["succeeded", "failed", "cancelled", "skipped"])]
 )
-def test_it_tells_of_what_was_asked_for(monkeypatch: pytest.MonkeyPatch, on: str, told: list[str]):
+def test_it_tells_of_what_was_asked_for(monkeypatch: pytest.MonkeyPatch, when: str, told: list[str]):
     with server(monkeypatch, 200) as running:
         for status in ("succeeded", "failed", "cancelled", "skipped"):
-            notify(replace(FAILED, status=status), Webhook.model_validate({"on": on}))
+            notify(replace(FAILED, status=status), Webhook.model_validate({"when": when}))
     assert [body["status"] for _, _, body in running.posted] == told
 
 

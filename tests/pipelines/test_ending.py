@@ -83,7 +83,7 @@ def run(
         "folder": str(folder),
         "data": DATA.model_dump_json(),
         "experiment": json.dumps(EXPERIMENT),
-        "notify": Command(command=(sys.executable, "-c", program), on="end").model_dump_json(),
+        "notify": Command(command=(sys.executable, "-c", program), when="end").model_dump_json(),
         "tracking_uri": tracking_uri,
     }
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))

@@ -186,32 +186,25 @@ def test_what_stands_before_the_at_of_an_address_is_hidden(text: str, shown: str
     assert masked(text) == shown
 
 
-REGISTER = """
-import json, sys
-from components.config import Command, RegistryConfig, Webhook
+FAIL = """
+import sys
+from components.config import Webhook
 from components.finish import finish
-from components.register import register
-from dataclasses import asdict
 from pipelines.process import step
-dataset, model, evaluation, tracking_uri, output = sys.argv[1:]
-with step(output):
-    experiment = {"name": "digits", "seed": 0}
-    print(json.dumps(asdict(register(dataset, model, evaluation, RegistryConfig(), experiment, "n-1", tracking_uri))))
-    reason = f"cannot reach {tracking_uri}"
-    finish(experiment, "n-2", "failed", "train", reason, tracking_uri, Webhook(), tracking_uri)
-    broken = tracking_uri.replace("127.0.0.1", "127.0.0.2")
-    finish(experiment, "n-3", "failed", "train", reason, broken, Webhook(), broken)
+with step():
+    experiment, tracking_uri = {"name": "digits", "seed": 0}, sys.argv[1]
+    for address in (tracking_uri, tracking_uri.replace("127.0.0.1", "127.0.0.2")):
+        finish(experiment, "n-1", "failed", "train", f"cannot reach {tracking_uri}", address, Webhook(), address)
 """
 
 
-@pytest.fixture
-def mlflow_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A real MLflow server; its port and its folder."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    folder = tmp_path / "server"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
@@ -220,7 +213,8 @@ def mlflow_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         str(folder / "files"),
     ]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        quick = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=quick)
     try:
         deadline = time.monotonic() + 90
         while True:
@@ -237,41 +231,51 @@ def mlflow_server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         process.wait(20)
 
 
-@pytest.mark.xdist_group("mlflow")
-def test_a_password_in_the_address_of_mlflow_stays_there(mlflow_server: tuple[int, Path], tmp_path: Path):
-    import numpy as np
-
-    from components.preprocess import preprocess
-    from preprocessing.config import DataConfig
-    from tests.components.runs import Run, write
-
-    port, folder = mlflow_server
-    made = preprocess(DataConfig.model_validate({"source": "sklearn"}), tmp_path / "dataset").manifest
-    run = Run("n-1", tmp_path / "dataset", tmp_path / "run/model", tmp_path / "run/evaluation")
-    write(run, np.random.default_rng(0).normal(-30, 5, made.counts["test"]), "bernoulli", 0)
-    planted = {
+def planted(port: int) -> dict[str, str]:
+    """An environment in which everything that may hold a secret does."""
+    return {
+        **os.environ,
+        "ELBOFLOW_TRACKING_URI": f"http://me:userinfo-S3CR3T@127.0.0.1:{port}",
         "ELBOFLOW_WEBHOOK": "http://127.0.0.1:1/webhook-S3CR3T",
         "MLFLOW_TRACKING_PASSWORD": "password-S3CR3T",
+        "ELBOFLOW_SECRETS": "DATABASE",
+        "DATABASE": "database-S3CR3T",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     }
-    tracking_uri = f"http://me:userinfo-S3CR3T@127.0.0.1:{port}"
-    arguments = [
-        str(run.dataset),
-        str(run.model),
-        str(run.evaluation),
-        tracking_uri,
-        str(tmp_path / "out/registration"),
-    ]
-    environment = {**os.environ, **planted, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", REGISTER, *arguments], capture_output=True, text=True, timeout=120, env=environment
-    )
-    assert done.returncode == 1, done.stderr
+
+
+def holding(secret: bytes, *folders: Path) -> list[Path]:
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if secret in path.read_bytes()]
+
+
+@pytest.mark.xdist_group("mlflow")
+def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], tmp_path: Path):
+    port, folder = mlflow_server
+    settings = ["training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100"]
+    settings += ["notify={kind: webhook, when: end}"]
+    command = [sys.executable, "-m", "pipelines", "run", "digits", "--workspace", str(tmp_path / "workspace"), "--json"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=planted(port))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["mlflow"]["tracking_uri"] == f"http://127.0.0.1:{port}"
+    assert "the webhook in ELBOFLOW_WEBHOOK cannot be reached: Connection refused" in done.stderr
+    assert "S3CR3T" not in done.stdout + done.stderr
+    assert list(tmp_path.rglob("report.html"))
+    assert list(folder.rglob("report.html"))
+    assert holding(b"S3CR3T", tmp_path, folder) == []
+
+
+@pytest.mark.xdist_group("mlflow")
+def test_a_run_that_fails_tells_no_secret(mlflow_server: tuple[int, Path]):
+    port, folder = mlflow_server
+    environment = planted(port)
+    command = [sys.executable, "-c", FAIL, environment["ELBOFLOW_TRACKING_URI"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     said = done.stdout + done.stderr
-    assert f'"tracking_uri": "http://127.0.0.1:{port}"' in said
-    assert "registered digits-vae version 1" in said
-    assert "the webhook in ELBOFLOW_WEBHOOK cannot be reached: Connection refused" in said
+    assert done.returncode == 1, said
+    assert said.count("the webhook in ELBOFLOW_WEBHOOK cannot be reached: Connection refused") == 2
     assert f"cannot use the MLflow at http://***@127.0.0.2:{port}" in said
     assert "S3CR3T" not in said
-    kept = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(kept) > 10
-    assert [path for path in kept if b"S3CR3T" in path.read_bytes()] == []
+    assert b"cannot reach http://***@127.0.0.1" in (folder / "mlflow.db").read_bytes()
+    assert holding(b"S3CR3T", folder) == []
