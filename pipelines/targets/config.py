@@ -218,10 +218,12 @@ class LocalTarget(Settings):
     Attributes:
         threads: Threads of each step; by default as many as there are cores.
         tracking_uri: The MLflow that runs register with; by default the workspace's own.
+        image: What the containers of `run --docker` are made of.
     """
 
     threads: Annotated[int, Field(ge=1)] | None = None
     tracking_uri: TrackingURI | None = None
+    image: Image | None = None
 
 
 class Targets(Settings):

@@ -118,8 +118,8 @@ def _told(error: Any, connection: Connection, what: str) -> RequestError | WorkE
             )
         case 404:
             return RequestError(
-                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at targets.kubeflow.host "
-                "and namespace"
+                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at "
+                "targets.kubeflow.host and namespace"
             )
         case 409:
             return RequestError(f"{place}: {what} conflicts with what is there (409): {said}; look, and ask again")

@@ -5,9 +5,10 @@ Their cron has a field more than usual, seconds, first; the controller's parser 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipelines.schedules.calendar import Calendar
 from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
@@ -156,20 +157,22 @@ class Schedules(API):
         expression, zone = five_fields(cron.cron) if cron else ("", "UTC")
         parameters = (schedule.runtime_config.parameters if schedule.runtime_config else None) or {}
         status: Literal["active", "paused"] = "active" if schedule.status == "ENABLED" else "paused"
+        timing = Timing(
+            cron=expression,
+            timezone=zone,
+            start=states.moment(cron.start_time) if cron else None,
+            end=states.moment(cron.end_time) if cron else None,
+            max_active=int(schedule.max_concurrency or 1),
+            catch_up="last" if schedule.no_catchup else "all",
+        )
         return ScheduleState(
             id=schedule.recurring_run_id,
             experiment=self.experiment_name(schedule.experiment_id),
             target="kubeflow",
-            timing=Timing(
-                cron=expression,
-                timezone=zone,
-                start=states.moment(cron.start_time) if cron else None,
-                end=states.moment(cron.end_time) if cron else None,
-                max_active=int(schedule.max_concurrency or 1),
-                catch_up="last" if schedule.no_catchup else "all",
-            ),
+            timing=timing,
             status=status,
             if_changed=bool(parameters.get("if_changed", False)),
+            next=_next(timing) if cron and status == "active" else None,
             link=self.connection.schedule_link(schedule.recurring_run_id),
         )
 
@@ -208,6 +211,11 @@ def _weekday(field: str) -> str:
 
 def _day(name: str, names: Sequence[str] = DAYS) -> int:
     return int(name) if name.isdigit() else names.index(name.lower()[:3])
+
+
+def _next(timing: Timing) -> datetime | None:
+    """Returns the next tick, which Kubeflow does not tell."""
+    return Calendar(timing).after(datetime.now(UTC))
 
 
 def _written(moment: datetime | None) -> str | None:

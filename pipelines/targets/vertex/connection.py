@@ -139,8 +139,8 @@ def _told(error: Any, place: str, connection: Connection, what: str) -> RequestE
             )
         case 404:
             return RequestError(
-                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at targets.vertex.project "
-                "and location"
+                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at "
+                "targets.vertex.project and location"
             )
         case 409:
             return RequestError(f"{place}: {what} conflicts with what is there (409): {said}; look, and ask again")

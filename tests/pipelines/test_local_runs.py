@@ -1,0 +1,218 @@
+"""Runs of this machine as a target: their records, logs and ends, also of those whose process was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines.cli import app
+from pipelines.experiment import load
+from pipelines.targets import StepState
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import GONE, Record, read
+from pipelines.targets.local.surroundings import THREADS, surroundings
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def elboflow(workspace: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--workspace", str(workspace)])
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def process_of(id: int) -> Process:
+    from pipelines.targets.local.process import _started
+
+    return Process(id, _started(id) or "")
+
+
+def record(run: str, process: Process, created: datetime = NOON) -> Record:
+    steps = (
+        StepState("preprocess", "succeeded", NOON, NOON + timedelta(seconds=2)),
+        StepState("train", "running", NOON + timedelta(seconds=2)),
+    )
+    return Record(run, "digits", process, "running", created, steps=steps)
+
+
+def test_what_a_record_says_is_read_back_as_it_was_written(tmp_path: Path):
+    written = record("digits-1", Process.current()).over("failed", "a NaN")
+    written.write(tmp_path)
+    assert read(tmp_path / "digits-1") == written
+    (tmp_path / "digits-1" / "run.json").write_text('{"run": "digits-1"}')
+    assert read(tmp_path / "digits-1") is None
+    assert read(tmp_path / "absent") is None
+
+
+def test_a_run_at_work_shows_its_steps_and_those_to_come(tmp_path: Path):
+    record("digits-1", Process.current()).write(tmp_path / "runs")
+    done = elboflow(tmp_path, "status", "digits-1", "--json")
+    shown = json.loads(done.stdout)
+    assert (done.exit_code, shown["status"]) == (0, "running")
+    assert [(step["name"], step["status"]) for step in shown["steps"]] == [
+        ("preprocess", "succeeded"),
+        ("train", "running"),
+        ("evaluate", "pending"),
+        ("register", "pending"),
+    ]
+
+
+def test_a_run_whose_process_was_killed_has_failed_and_says_so(tmp_path: Path, sleeper: "subprocess.Popen[bytes]"):
+    record("digits-1", process_of(sleeper.pid)).write(tmp_path / "runs")
+    assert json.loads(elboflow(tmp_path, "status", "digits-1", "--json").stdout)["status"] == "running"
+    sleeper.kill()
+    sleeper.wait()
+    shown = json.loads(elboflow(tmp_path, "status", "digits-1", "--json").stdout)
+    assert (shown["status"], shown["reason"]) == ("failed", GONE)
+    assert [(step["name"], step["status"]) for step in shown["steps"]] == [
+        ("preprocess", "succeeded"),
+        ("train", "failed"),
+    ]
+
+
+def test_another_process_that_got_the_same_id_is_neither_taken_for_the_run_nor_ended(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+):
+    record("digits-1", replace(process_of(sleeper.pid), started="long ago")).write(tmp_path / "runs")
+    assert json.loads(elboflow(tmp_path, "status", "digits-1", "--json").stdout)["reason"] == GONE
+    assert elboflow(tmp_path, "cancel", "digits-1").exit_code == 0
+    assert sleeper.poll() is None
+
+
+def test_cancel_ends_the_process_of_a_run_and_is_without_effect_on_one_that_has_ended(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+):
+    record("digits-1", process_of(sleeper.pid)).write(tmp_path / "runs")
+    assert elboflow(tmp_path, "cancel", "digits-1").exit_code == 0
+    assert sleeper.wait(timeout=5) == -signal.SIGTERM
+    record("digits-2", Process.current()).over("succeeded").write(tmp_path / "runs")
+    done = elboflow(tmp_path, "cancel", "digits-2")
+    assert (done.exit_code, done.stderr) == (0, "digits-2: succeeded\n")
+
+
+def test_runs_are_listed_the_newest_first_up_to_a_limit(tmp_path: Path):
+    for number in range(3):
+        made = record(f"digits-{number}", Process.current(), NOON + timedelta(hours=number))
+        made.over("succeeded").write(tmp_path / "runs")
+    (tmp_path / "runs" / "of-an-older-version").mkdir()
+    listed = json.loads(elboflow(tmp_path, "runs", "list", "--limit", "2", "--json").stdout)
+    assert [run["run"] for run in listed["runs"]] == ["digits-2", "digits-1"]
+    table = elboflow(tmp_path, "runs").stdout
+    assert [line.split()[:3] for line in table.splitlines()[1:]] == [
+        [f"digits-{number}", "digits", "succeeded"] for number in (2, 1, 0)
+    ]
+
+
+def test_no_runs_are_no_error(tmp_path: Path):
+    done = elboflow(tmp_path / "new", "runs")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no runs on local yet\n")
+    assert json.loads(elboflow(tmp_path / "new", "runs", "--json").stdout) == {"runs": []}
+    assert not (tmp_path / "new").exists()
+
+
+def test_logs_are_those_of_all_steps_or_of_one(tmp_path: Path):
+    record("digits-1", Process.current()).write(tmp_path / "runs")
+    for step, line in (("preprocess", "wrote 5 examples"), ("train", "epoch 1")):
+        folder = tmp_path / "runs" / "digits-1" / step
+        folder.mkdir()
+        (folder / "log.txt").write_text(f"noise\n[elboflow] {line}\n")
+    assert elboflow(tmp_path, "logs", "digits-1").stdout.splitlines() == [
+        "preprocess: noise",
+        "preprocess: wrote 5 examples",
+        "train: noise",
+        "train: epoch 1",
+    ]
+    assert elboflow(tmp_path, "logs", "digits-1", "--step", "train").stdout == "noise\nepoch 1\n"
+    done = elboflow(tmp_path, "logs", "digits-1", "--step", "register")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "has no step 'register' that has begun; those that have: preprocess, train" in done.stderr
+
+
+def test_attaching_to_a_run_that_failed_is_exit_code_1_and_its_reason(tmp_path: Path):
+    record("digits-1", Process.current()).over("failed", "a NaN").write(tmp_path / "runs")
+    done = elboflow(tmp_path, "runs", "attach", "digits-1", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["status"]) == (1, "failed")
+    assert done.stderr.splitlines()[-1] == "error: digits-1: failed in train: a NaN"
+
+
+def test_ctrl_c_while_following_asks_nothing_of_the_run_and_says_how_to_follow_it_again(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
+):
+    record("digits-1", process_of(sleeper.pid)).write(tmp_path / "runs")
+    command = [sys.executable, "-m", "pipelines", "runs", "attach", "digits-1", "--workspace", str(tmp_path)]
+    following = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert following.stderr is not None
+    assert following.stderr.readline().strip() == str(tmp_path / "runs" / "digits-1")
+    time.sleep(0.5)
+    following.send_signal(signal.SIGINT)
+    out, err = following.communicate(timeout=30)
+    assert (following.returncode, out) == (130, "")
+    assert f"runs attach digits-1 --target local --workspace {tmp_path}" in err
+    assert sleeper.poll() is None
+
+
+def test_the_threads_of_an_experiment_are_those_that_its_steps_may_use(monkeypatch: pytest.MonkeyPatch):
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    with surroundings(load("digits", ["targets.local.threads=3"])):
+        assert {os.environ[name] for name in THREADS} == {"3"}
+        read_by_numpy = (
+            "import threadpoolctl, numpy; print({p['num_threads'] for p in threadpoolctl.threadpool_info()})"
+        )
+        told = subprocess.run([sys.executable, "-c", read_by_numpy], capture_output=True, text=True)
+        assert told.stdout.strip() == "{3}" or (os.cpu_count() or 1) < 3
+    assert dict(os.environ) == before
+
+
+def started(workspace: Path, *arguments: str) -> Result:
+    small = ["--set", "training.epochs=1", "--set", "evaluation.bootstrap_samples=100", "--no-wait", "--json"]
+    return elboflow(workspace, "run", "digits", *small, *arguments)
+
+
+@pytest.mark.xdist_group("main_job")
+def test_a_detached_run_goes_on_without_the_command_and_can_be_cancelled_from_another(tmp_path: Path):
+    begun = json.loads(started(tmp_path, "--set", "training.epochs=100000").stdout)
+    shown: dict[str, Any] = {}
+    deadline = time.monotonic() + 60
+    while not any(step["status"] == "running" for step in shown.get("steps", [])):
+        assert time.monotonic() < deadline
+        shown = json.loads(elboflow(tmp_path, "status", begun["run"], "--json").stdout)
+        assert shown["status"] == "running"
+    ended = json.loads(elboflow(tmp_path, "cancel", begun["run"], "--json").stdout)
+    assert (ended["status"], ended["reason"]) == ("cancelled", "ended by SIGTERM")
+    assert "ended by SIGTERM" in (tmp_path / "runs" / begun["run"] / "output.log").read_text()
+
+
+def test_a_detached_run_that_cannot_begin_is_the_command_s_own_failure_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    done = started(tmp_path)
+    assert done.exit_code == 1
+    assert "error: it ended with exit code 1" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_steps_in_containers_need_an_engine_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/absent.sock")
+    done = elboflow(tmp_path / "new", "run", "digits", "--docker", "--set", "targets.local.image=elboflow:cpu")
+    assert done.exit_code == 2
+    assert "--docker: no Docker engine answers here" in done.stderr
+    assert not (tmp_path / "new").exists()
