@@ -1,0 +1,121 @@
+"""The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.pipelines.remote import Platform
+from tests.servers.wire import free_port, wait_for
+
+if TYPE_CHECKING:
+    from tests.servers.kubeflow import KubeflowServer
+    from tests.servers.storage import StorageServer
+    from tests.servers.vertex import VertexServer
+
+IMAGE = "registry.example/python-elboflow:1"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow on SQLite."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "log.txt").open("wb") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert server.poll() is None, (folder / "log.txt").read_text()
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        wait_for(answers, 120)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["StorageServer"]:
+    """Cloud Storage, with the bucket `bucket`."""
+    from tests.servers.storage import StorageServer
+
+    with StorageServer(tmp_path_factory.mktemp("storage") / "buckets", "bucket") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vertex_servers(tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer") -> Iterator["VertexServer"]:
+    from tests.servers.vertex import VertexServer
+
+    with VertexServer(tmp_path_factory.mktemp("vertex") / "server", storage_server) as server:
+        yield server
+
+
+@pytest.fixture
+def vertex_server(vertex_servers: "VertexServer") -> "VertexServer":
+    """Vertex AI, without the faults of the test before."""
+    vertex_servers.faults.clear()
+    vertex_servers.requests.clear()
+    return vertex_servers
+
+
+@pytest.fixture(scope="session")
+def kubeflow_servers(
+    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer"
+) -> Iterator["KubeflowServer"]:
+    from tests.servers.kubeflow import KubeflowServer
+
+    with KubeflowServer(tmp_path_factory.mktemp("kubeflow") / "server", storage_server) as server:
+        yield server
+
+
+@pytest.fixture
+def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
+    """Kubeflow, without the faults of the test before."""
+    kubeflow_servers.faults.clear()
+    kubeflow_servers.requests.clear()
+    return kubeflow_servers
+
+
+@pytest.fixture
+def vertex(vertex_server: "VertexServer", storage_server: "StorageServer", mlflow_address: str, tmp_path: Path) -> Platform:
+    """The command line on Vertex AI."""
+    target = (
+        f"{{project: project, location: europe-west4, root: 'gs://bucket/vae', image: {IMAGE}, "
+        f"tracking_uri: '{mlflow_address}', endpoint: 'localhost:{vertex_server.port}', "
+        f"repository: '{vertex_server.repository()}'}}"
+    )
+    environment = {
+        "REQUESTS_CA_BUNDLE": str(vertex_server.certificate),
+        "STORAGE_EMULATOR_HOST": storage_server.url,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": vertex_server.url,
+    }
+    return Platform("vertex", vertex_server, target, environment, tmp_path / "workspace")
+
+
+@pytest.fixture
+def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: Path) -> Platform:
+    """The command line on Kubeflow."""
+    target = f"{{image: {IMAGE}, tracking_uri: '{mlflow_address}', host: '{kubeflow_server.url}'}}"
+    return Platform("kubeflow", kubeflow_server, target, {}, tmp_path / "workspace")
+
+
+@pytest.fixture
+def mlflow_address(request: pytest.FixtureRequest) -> str:
+    """The MLflow of a test that asks for `mlflow_server`; for others, whose steps are rehearsed, one that nobody asks."""
+    if "mlflow_server" in request.fixturenames:
+        address: str = request.getfixturevalue("mlflow_server")
+        return address
+    return "http://127.0.0.1:9"

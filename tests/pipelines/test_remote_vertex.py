@@ -1,0 +1,33 @@
+"""`elboflow run --target vertex`: submitted to a Vertex AI that executes it, and followed to its end."""
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.pipelines.remote import Platform
+
+pytestmark = pytest.mark.xdist_group("vertex")
+
+
+def ask(mlflow: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{mlflow}/api/2.0/mlflow/{path}", timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_a_run_on_vertex_ends_with_a_registered_model_and_exit_code_0(vertex: Platform, mlflow_server: str):
+    done = vertex.run(seconds=600)
+    assert vertex.server.runs, done.err
+    (run,) = vertex.server.runs.values()
+    logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}
+    assert done.code == 0, (done.err, logs)
+    result = done.result
+    assert (result["run"], result["status"], result["target"]) == (run.id, "succeeded", "vertex")
+    assert [step["name"] for step in result["steps"]] == ["decide", "preprocess", "train", "evaluate", "register", "finish"]
+    assert {step["status"] for step in result["steps"]} == {"succeeded"}
+    version = ask(mlflow_server, "registered-models/alias?name=digits-vae&alias=champion")["model_version"]
+    registered = ask(mlflow_server, f"runs/get?run_id={version['run_id']}")["run"]
+    assert registered["info"]["run_name"] == run.id
+    assert registered["info"]["status"] == "FINISHED"
+    assert "Traceback" not in done.err
