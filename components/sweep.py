@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,23 @@ def attempt(
     """Tries a candidate (`components.trial.attempt`) and records the trial in MLflow, from its beginning."""
     tracked.sweep.begin(tracked.parent, candidate)
     outcome = trial.attempt(dataset, candidate, output, tracked.run, watch)
-    curves = folder.load(output / trial.MODEL).curves if outcome.status == "finished" else None
-    tracked.sweep.end(outcome, curves)
+    _end(outcome, output, tracked)
     return outcome
+
+
+def take_over(candidate: Candidate, output: Path, tracked: Tracked) -> Outcome:
+    """Makes an outcome of an earlier run one of this run, as it is.
+
+    Raises:
+        WorkError: There is none in the folder, or it is damaged.
+    """
+    found = trial.read(output)
+    if found.run != tracked.run:
+        found = replace(found, run=tracked.run)
+        tracked.sweep.begin(tracked.parent, candidate)
+        _end(found, output, tracked)
+        trial.write(output, found)
+    return found
 
 
 def choose(
@@ -98,6 +112,11 @@ def choose(
         " ".join(f"{key}={trial.written(value)}" for key, value in chosen.values.items()),
     )
     return chosen
+
+
+def _end(outcome: Outcome, output: Path, tracked: Tracked) -> None:
+    curves = folder.load(output / trial.MODEL).curves if outcome.status == "finished" else None
+    tracked.sweep.end(outcome, curves)
 
 
 def listed(outcome: Outcome, best: bool) -> dict[str, Any]:

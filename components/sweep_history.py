@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components import history, tracking
 from components.masking import masked
-from components.trial import Candidate, Outcome, written
+from components.trial import Candidate, Outcome
 from settings import WorkError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Sweep:
                 found = str(run.info.run_id)
                 self._client.update_run(found, name=(str(candidate) or candidate.digest)[:250])
                 for key, value in candidate.values.items():
-                    self._client.log_param(found, key, written(value))
+                    self._client.log_param(found, key, value if isinstance(value, str) else json.dumps(value))
             self._client.update_run(found, status="RUNNING")
             return found
 

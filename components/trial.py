@@ -128,7 +128,7 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     seconds = round(time.monotonic() - started, 1)
     curve = folder.load(output / MODEL).curves["validation"]["elbo"] if ended.status == "finished" else ended.elbo
     outcome = Outcome(candidate.digest, dict(candidate.values), run, ended.status, tuple(curve), seconds, ended.reason)
-    artifacts.write_atomically(output / OUTCOME, json.dumps(asdict(outcome), indent=1) + "\n")
+    write(output, outcome)
     return outcome
 
 
@@ -145,6 +145,11 @@ def read(output: Path) -> Outcome:
         raise WorkError(f"{output} is not a finished trial: it holds no {OUTCOME}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise WorkError(f"{output / OUTCOME} is damaged: {error}") from None
+
+
+def write(output: Path, outcome: Outcome) -> None:
+    """Writes the outcome into a trial's folder."""
+    artifacts.write_atomically(output / OUTCOME, json.dumps(asdict(outcome), indent=1) + "\n")
 
 
 def written(value: Any) -> str:

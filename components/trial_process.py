@@ -1,7 +1,7 @@
 """A training in a process of its own, watched from here.
 
-The two talk in lines of JSON: the process tells its epochs, and its end, through a pipe of their own, and is answered on
-its standard input. What it prints besides goes where this process's output goes.
+The two talk in lines of JSON: the process tells its epochs, and its end, through a pipe of their own, and is answered
+on its standard input. What it prints besides goes where this process's output goes.
 """
 
 import json

@@ -51,10 +51,14 @@ def check(experiment: Mapping[str, Any], combinations: Iterable[Mapping[str, Any
         found[new.digest] = new
     candidates = list(found.values())
     for new in candidates[1:]:
-        first = candidates[0]
-        if (first.model.input, things(first.model)) != (new.model.input, things(new.model)):
+        (first, of_first), (other, of_other) = ((one, _modelled(one)) for one in (candidates[0], new))
+        if of_first != of_other:
             raise RequestError(
-                f"--over: the bounds of {first} and {new} cannot be compared: the first is of the {things(first.model)} "
-                f"of {first.model.input!r}, the other of the {things(new.model)} of {new.model.input!r}"
+                f"--over: the bounds of {first} and {other} cannot be compared: one is of {of_first}, the other of "
+                f"{of_other}"
             )
     return candidates
+
+
+def _modelled(candidate: Candidate) -> str:
+    return f"the {things(candidate.model)} of '{candidate.model.input}'"

@@ -43,18 +43,19 @@ def train(
     A training that fails is an outcome of the trial, and no failure of this step.
     """
     import json
+    from pathlib import Path
 
+    from pipelines.process import REFUSAL, step
     from pipelines.sweeps.candidates import candidate
 
     tried = candidate(json.loads(experiment), json.loads(values))
     if trials_root:
         trial.uri = f"{trials_root}/{tried.digest}"
-
-    from pipelines.process import step
+    # The folder outlives the run: what an earlier one was refused for may have been mended.
+    (Path(trial.path) / REFUSAL).unlink(missing_ok=True)
 
     with step(f"{trial.path}/trial.json"):
         import logging
-        from pathlib import Path
 
         from components.sweep import Tracked, attempt
         from components.sweep_history import Sweep
@@ -78,14 +79,17 @@ def search(
     trials: Output[Artifact],
 ) -> None:
     """The dataset → the trials of a study, one folder each."""
+    from pathlib import Path
+
+    from pipelines.process import REFUSAL, step
+
     if trials_root:
         trials.uri = trials_root
-
-    from pipelines.process import step
+    # The folder outlives the run: what an earlier one was refused for may have been mended.
+    (Path(trials.path) / REFUSAL).unlink(missing_ok=True)
 
     with step(f"{trials.path}/study"):
         import json
-        from pathlib import Path
 
         from components.sweep import Tracked
         from components.sweep_history import Sweep

@@ -1,9 +1,36 @@
-"""A search: which values to try next, and which trials to give up, is Optuna's to say. The study is kept on disk."""
+"""A search: which values to try next, and which trials to give up, is Optuna's to say. The study is kept on disk.
 
+Optuna's SQLite storage holds JSON, and no pickles.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from components import sweep
+from components.code_version import code_version
+from components.datasets import open_images
+from components.trial import Candidate, Outcome
+from pipelines.experiment import Experiment
+from pipelines.sweeps.axes import Axis, Range, parse
+from pipelines.sweeps.candidates import candidate
+from settings import WorkError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+logger = logging.getLogger("elboflow.sweep")
 
 SAMPLERS = ("tpe", "random")
+UNPRUNED = 5
+"""Trials that end by themselves before the first is given up: Optuna's own number."""
+_DIGEST, _FORGOTTEN = "digest", "forgotten"
 
 
 @dataclass(frozen=True)
@@ -14,8 +41,7 @@ class Settings:
         sampler: tpe (Bergstra et al., 2011) or random.
         trials: Trials in all, pruned ones and failures included.
         parallel: Trials at work at once.
-        prune: Whether trials are given up that are worse by then than half of the others.
-        seed: Of the sampler.
+        prune: Whether a trial is given up whose bound is below the median of the others' at the same epoch.
         study: The SQLite file that keeps the study.
     """
 
@@ -23,5 +49,176 @@ class Settings:
     trials: int
     parallel: int
     prune: bool
-    seed: int
     study: str = ""
+
+
+def search(
+    dataset: Path | str,
+    experiment: Mapping[str, Any],
+    over: Mapping[str, str],
+    settings: Settings,
+    output: Path,
+    tracked: sweep.Tracked,
+) -> list[str]:
+    """Searches for the values of the best validation bound. Killed and called again, it goes on where it was.
+
+    Args:
+        dataset: The dataset folder.
+        experiment: The experiment that varies, as `Experiment.recorded()` gives it.
+        over: What varies: by dotted key, as the command line has it.
+        settings: How to search.
+        output: Where trials have their folders, named by their digests.
+        tracked: Where trials are recorded.
+
+    Returns:
+        The digests of the trials, in their order.
+    """
+    wanted = Experiment.model_validate(experiment)
+    axes = parse([f"{key}={text}" for key, text in over.items()], wanted)
+    data = open_images(dataset, wanted.model.input).manifest.digest
+    study = _study(settings, f"{data} {_code(tracked.run)}", wanted)
+    _take_up(study)
+    _take_over(study, experiment, axes, output, tracked)
+    work = _Search(study, axes, experiment, settings, dataset, output, tracked)
+    with ThreadPoolExecutor(settings.parallel) as threads:
+        for worker in [threads.submit(work.run) for _ in range(settings.parallel)]:
+            worker.result()
+    return list(dict.fromkeys(found.user_attrs[_DIGEST] for found in _done(study)))
+
+
+class _Search:
+    """What several threads do at once: ask the study, try, and tell the study."""
+
+    def __init__(
+        self,
+        study: "optuna.Study",
+        axes: Sequence[Axis],
+        experiment: Mapping[str, Any],
+        settings: Settings,
+        dataset: Path | str,
+        output: Path,
+        tracked: sweep.Tracked,
+    ) -> None:
+        self._study, self._axes, self._experiment, self._settings = study, axes, experiment, settings
+        self._dataset, self._output, self._tracked = dataset, output, tracked
+        self._lock, self._trying = threading.Lock(), dict[str, threading.Lock]()
+        self._ended = len(_done(study))
+        self._left = settings.trials - self._ended
+
+    def run(self) -> None:
+        """Tries until there are trials enough, or something else than a training fails."""
+        try:
+            for asked, new in self._asked():
+                with self._lock:
+                    alone = self._trying.setdefault(new.digest, threading.Lock())
+                with alone:  # a study may ask for the same values twice
+                    outcome = self._try(asked, new)
+                with self._lock:
+                    self._ended += 1
+                    logger.info("[%d/%d] %s: %s", self._ended, self._settings.trials, new, outcome)
+        except BaseException:
+            self._left = 0  # the other threads begin nothing more
+            raise
+
+    def _asked(self) -> Iterator[tuple["optuna.Trial", Candidate]]:
+        while True:
+            with self._lock:
+                if self._left <= 0:
+                    return
+                self._left -= 1
+                asked = self._study.ask()
+                new = _candidate(self._experiment, asked, self._axes)
+                asked.set_user_attr(_DIGEST, new.digest)
+            yield asked, new
+
+    def _try(self, asked: "optuna.Trial", new: Candidate) -> Outcome:
+        from optuna.trial import TrialState
+
+        told = 0
+
+        def watch(epoch: int, elbo: float) -> bool:
+            nonlocal told
+            asked.report(elbo, epoch)
+            told = epoch
+            return not (self._settings.prune and asked.should_prune())
+
+        outcome = sweep.attempt(self._dataset, new, self._output / new.digest, self._tracked, watch)
+        for epoch, elbo in enumerate(outcome.elbo[told:], told + 1):  # of a trial that was kept
+            asked.report(elbo, epoch)
+        match outcome.status:
+            case "finished":
+                self._study.tell(asked, outcome.bound)
+            case "pruned":
+                self._study.tell(asked, state=TrialState.PRUNED)
+            case "failed":
+                self._study.tell(asked, state=TrialState.FAIL)
+        return outcome
+
+
+def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Study":
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{settings.study}", engine_kwargs={"connect_args": {"timeout": 60}})
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    # A study that goes on draws other numbers than those that it began with.
+    seed = experiment.seed + len(study.trials)
+    study.sampler = (
+        optuna.samplers.TPESampler(seed=seed) if settings.sampler == "tpe" else optuna.samplers.RandomSampler(seed=seed)
+    )
+    # The first tenth of a training says little, least of all while the learning rate warms up.
+    warmup = max(1, experiment.training.epochs // 10)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=warmup)
+    return study
+
+
+def _code(run: str) -> str:
+    """Returns the version of the code: results of another are no part of this study."""
+    code = code_version()
+    return f"{code} {run}" if code.endswith("-dirty") else code
+
+
+def _candidate(experiment: Mapping[str, Any], asked: "optuna.Trial | FrozenTrial", axes: Sequence[Axis]) -> Candidate:
+    """Returns what the study asks for, or asked for then."""
+    return candidate(experiment, {axis.key: _suggested(asked, axis) for axis in axes})
+
+
+def _suggested(asked: "optuna.Trial | FrozenTrial", axis: Axis) -> Any:
+    if not isinstance(axis, Range):
+        # As JSON, because Optuna's choices may be no lists.
+        return json.loads(asked.suggest_categorical(axis.key, [json.dumps(value) for value in axis.values]))
+    if axis.whole:
+        return asked.suggest_int(axis.key, int(axis.low), int(axis.high), log=axis.log)
+    return asked.suggest_float(axis.key, axis.low, axis.high, log=axis.log)
+
+
+def _done(study: "optuna.Study") -> "list[FrozenTrial]":
+    """Returns the trials that ended by themselves."""
+    forgotten = study.user_attrs.get(_FORGOTTEN, [])
+    return [found for found in study.trials if found.state.is_finished() and found.number not in forgotten]
+
+
+def _forget(study: "optuna.Study", found: "FrozenTrial") -> None:
+    study.set_user_attr(_FORGOTTEN, [*study.user_attrs.get(_FORGOTTEN, []), found.number])
+
+
+def _take_up(study: "optuna.Study") -> None:
+    """Puts what a killed search was trying first in line: its trainings go on from their checkpoints."""
+    from optuna.trial import TrialState
+
+    for found in study.get_trials(states=[TrialState.RUNNING]):
+        _forget(study, found)
+        study.enqueue_trial(found.params)
+        study.tell(found.number, state=TrialState.FAIL)
+
+
+def _take_over(
+    study: "optuna.Study", experiment: Mapping[str, Any], axes: Sequence[Axis], output: Path, tracked: sweep.Tracked
+) -> None:
+    """Takes the trials of an earlier run, of which this one wants more, into this run."""
+    for found in _done(study):
+        try:
+            sweep.take_over(_candidate(experiment, found, axes), output / found.user_attrs[_DIGEST], tracked)
+        except WorkError as error:
+            logger.warning("trial %d counts no more: %s", found.number, error)
+            _forget(study, found)
