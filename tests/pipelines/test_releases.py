@@ -1,0 +1,152 @@
+"""Published versions: they never change, and what runs of one is what was published. On both platforms' servers."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from pipelines import releases
+from pipelines.experiment import load
+from pipelines.releases import Release
+from settings import RequestError, WorkError
+from tests.pipelines.remote import Done, Platform
+from tests.servers.wire import wait_for
+
+pytestmark = pytest.mark.xdist_group("remote")
+
+
+@pytest.fixture(params=["kubeflow", "vertex"])
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    found: Platform = request.getfixturevalue(request.param)
+    found.server.faults.rehearsed = True
+    for name, value in found.environment.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def vertex_here(vertex: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    for name, value in vertex.environment.items():
+        monkeypatch.setenv(name, value)
+    return vertex
+
+
+def publish(platform: Platform, version: str | None = None, *assignments: str) -> Release:
+    wanted = load("digits", [f"targets.{platform.name}={platform.target}", *assignments])
+    return releases.publish(wanted, platform.name, version)
+
+
+def command(platform: Platform, *arguments: str) -> Done:
+    """Runs `elboflow publish`."""
+    words = [*platform.words()[:3], "publish", "digits", "--set", f"targets.{platform.name}={platform.target}"]
+    return platform.do([*words, "--target", platform.name, *arguments])
+
+
+def submissions(platform: Platform) -> list[str]:
+    path = r".*/pipelineJobs" if platform.name == "vertex" else r"/apis/v2beta1/runs"
+    return [json.dumps(request.json()) for request in platform.server.asked("POST", path)]
+
+
+def test_the_command_prints_the_reference_and_how_to_run_it(vertex):
+    done = command(vertex, "--version", "by-command")
+    assert done.code == 0, done.err
+    assert re.fullmatch(rf"{vertex.server.repository()}/digits/sha256:[0-9a-f]{{64}}\n", done.out)
+    assert "published digits by-command, sha256 " in done.err
+    assert done.said.endswith("run digits --target vertex --release by-command")
+    assert command(vertex, "--version", "by-command", "--json").result["published"] is False
+    refused = command(vertex, "--version", "by-command", "--set", "seed=9")
+    assert refused.code == 2
+    assert "a version never changes: choose another with --version" in refused.said
+    assert (
+        "allowed: kubeflow, vertex" in vertex.do([*vertex.words()[:3], "publish", "digits", "--target", "local"]).said
+    )
+
+
+def test_the_same_pipeline_is_published_once_and_another_never_under_its_version(platform):
+    first = publish(platform, "once")
+    again = publish(platform, "once")
+    assert (first.published, again.published) == (True, False)
+    assert (first.reference, first.digest) == (again.reference, again.digest)
+    with pytest.raises(RequestError, match=f"digits once is published on {platform.name} already") as caught:
+        publish(platform, "once", "training.epochs=2")
+    assert first.digest[:12] in str(caught.value)
+    assert publish(platform, "once") == again
+
+
+def test_the_default_version_says_which_content_it_has(platform):
+    from pipelines.targets.kubeflow.specification import specification as on_kubeflow
+    from pipelines.targets.vertex.specification import specification as on_vertex
+
+    release = publish(platform, None, "seed=7")
+    assert re.fullmatch(r"v[0-9-]+-[0-9a-f]{12}", release.version)
+    wanted = load("digits", [f"targets.{platform.name}={platform.target}", "seed=7"])
+    compiled = on_kubeflow(wanted) if platform.name == "kubeflow" else on_vertex(wanted)
+    assert hashlib.sha256(compiled.encode()).hexdigest() == release.digest
+    assert release.version.endswith(release.digest[:12])
+    assert publish(platform, None, "seed=8").version != release.version
+
+
+def test_a_run_of_a_version_runs_what_was_published_whatever_the_experiment_is_by_now(platform):
+    release = publish(platform, "tested", "seed=41")
+    done = platform.run("--release", "tested", "--set", "seed=42", "--no-wait")
+    assert done.code == 0, done.err
+    run = platform.server.runs[done.result["run"]]
+    wait_for(lambda: run.execution.ended is not None)
+    assert release.reference.rpartition("/")[2] in submissions(platform)[-1]
+    assert "deploymentSpec" not in submissions(platform)[-1]
+    assert run.execution.run.spec["root"]["inputDefinitions"]["parameters"]["seed"]["defaultValue"] == 41
+
+
+def test_a_version_that_is_not_there_is_refused_before_anything_is_started(platform):
+    wanted = load("digits", [f"targets.{platform.name}={platform.target}"])
+    with pytest.raises(RequestError, match="--release never-published: digits has no such version"):
+        releases.reference(wanted, platform.name, "never-published")
+    with pytest.raises(RequestError, match="UPPER: a version has 3 to 63 lower-case letters"):
+        releases.reference(wanted, platform.name, "UPPER")
+    done = platform.run("--release", "never-published", "--no-wait")
+    assert (done.code, submissions(platform)) == (2, [])
+
+
+def test_a_connection_that_breaks_after_an_upload_publishes_one_version(kubeflow):
+    publish(kubeflow, "before-the-break")
+    kubeflow.server.faults.reset("POST", ".*/upload_version")
+    release = publish(kubeflow, "broken-connection", "seed=3")
+    named = [version for version in kubeflow.server.versions.values() if version["name"] == "broken-connection"]
+    assert [version["pipeline_version_id"] for version in named] == [release.reference.partition("/")[2]]
+
+
+def test_a_pipeline_on_kubeflow_has_no_version_but_those_published(kubeflow):
+    id = publish(kubeflow, "the-only-one", "name=lonely").reference.partition("/")[0]
+    assert [v["name"] for v in kubeflow.server.versions.values() if v["pipeline_id"] == id] == ["the-only-one"]
+
+
+def test_a_version_that_somebody_else_publishes_meanwhile_is_not_moved(vertex_here):
+    first = publish(vertex_here, "contended")
+    vertex_here.server.faults.refuse("GET", ".*/tags/contended", 404)  # as before the other one was there
+    with pytest.raises(RequestError, match="contended is published on vertex already"):
+        publish(vertex_here, "contended", "seed=5")
+    assert publish(vertex_here, "contended").reference == first.reference
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "kind"),
+    [
+        (401, "does not accept the credentials", RequestError),
+        (403, "roles/artifactregistry.writer", RequestError),
+        (404, "is not there .404.; look at targets.vertex.repository", RequestError),
+        (500, "refuses", WorkError),
+    ],
+)
+def test_a_registry_that_refuses_is_told_with_what_to_do(vertex_here, status, told, kind):
+    vertex_here.server.faults.refuse("GET", "/kfp/.*", status, times=None)
+    with pytest.raises(kind, match=told):
+        publish(vertex_here, "refused")
+
+
+def test_an_experiment_without_a_place_for_versions_is_refused(vertex):
+    vertex.target = re.sub(r", repository: '.*?'", "", vertex.target)
+    with pytest.raises(RequestError, match=r"targets.vertex.repository: missing"):
+        publish(vertex)
+    with pytest.raises(RequestError, match=r"targets.kubeflow: missing"):
+        releases.publish(load("digits"), "kubeflow")
