@@ -75,9 +75,11 @@ def _submit(
 
     if target == "local":
         _check(wanted)
-    place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
-    platform = connect(target, wanted, place)
-    started = platform.submit(job(wanted, target, if_changed, release))
+    platform = connect(target, wanted, Workspace(workspace.resolve()))
+    submitted = job(wanted, target, if_changed, release)
+    if target == "local":
+        open_to_write(workspace)
+    started = platform.submit(submitted)
     if not started.id:
         _skip(started.reason or "nothing changed", as_json)
     elif no_wait:
