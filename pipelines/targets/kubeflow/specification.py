@@ -13,6 +13,7 @@ from pipelines.targets.images import image_for
 from pipelines.targets.machines import Accelerator, KubernetesComputing, KubernetesStep
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
+from preprocessing.runners import Runner
 from settings import RequestError
 
 SECRETS = "ELBOFLOW_SECRETS"
@@ -30,18 +31,27 @@ def specification(experiment: Experiment) -> str:
     target = experiment.targets.kubeflow
     if target is None:
         raise RequestError("targets.kubeflow: missing; compiling for kubeflow needs its `image` and `tracking_uri`")
-    runner = target.runner
-    if runner.kind == "dataflow" and runner.image is None:
-        runner = runner.model_copy(update={"image": image_for(target.image, None)})
     return compiled(
         placed(experiment, "kubeflow"),
         Pods(target),
         dataset_root="",
         tracking_uri=target.tracking_uri,
-        runner=runner,
+        runner=runner(target),
         root=None,
-        console="" if target.host is None else f"{target.host.rstrip('/')}/#/runs/details/",
+        console=console(target),
     )
+
+
+def runner(target: KubeflowTarget) -> Runner:
+    """Returns the Beam runner with what the target says of it: the image of Dataflow's workers."""
+    if target.runner.kind == "dataflow" and target.runner.image is None:
+        return target.runner.model_copy(update={"image": image_for(target.image, None)})
+    return target.runner
+
+
+def console(target: KubeflowTarget) -> str:
+    """Returns what stands before a run's id in the address of its page; empty where that is not known."""
+    return "" if target.host is None else f"{target.host.rstrip('/')}/#/runs/details/"
 
 
 @dataclass(frozen=True)

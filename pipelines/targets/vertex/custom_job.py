@@ -61,7 +61,7 @@ def _with_pools(job: BaseComponent, step: BaseComponent, settings: VertexStep, i
     parameters = (written["root"]["inputDefinitions"], component["inputDefinitions"])
     (pool,) = component["inputDefinitions"]["parameters"]["worker_pool_specs"]["defaultValue"]
     pool["container_spec"]["image_uri"] = image
-    pool["machine_spec"] = _machine(settings)
+    pool["machine_spec"] = machine(settings)
     pools = _pools(pool, settings)
     for definitions in parameters:
         definitions["parameters"]["worker_pool_specs"]["defaultValue"] = pools
@@ -70,16 +70,17 @@ def _with_pools(job: BaseComponent, step: BaseComponent, settings: VertexStep, i
     return extended
 
 
-def _machine(settings: VertexStep) -> dict[str, Any]:
+def machine(settings: VertexStep) -> dict[str, Any]:
+    """Returns the machine of a step, as a worker pool names it."""
     if not isinstance(settings, VertexComputing) or settings.accelerator is None or settings.offer is None:
         return {"machine_type": settings.machine}
     kind, offer = settings.accelerator.of_kind, settings.offer
-    machine: dict[str, Any] = {"machine_type": settings.machine or offer.machines[0]}
+    found: dict[str, Any] = {"machine_type": settings.machine or offer.machines[0]}
     if offer.topology is not None:
-        machine["tpu_topology"] = offer.topology
+        found["tpu_topology"] = offer.topology
     if kind.accelerator_type is not None:
-        machine |= {"accelerator_type": kind.accelerator_type, "accelerator_count": offer.chips}
-    return machine
+        found |= {"accelerator_type": kind.accelerator_type, "accelerator_count": offer.chips}
+    return found
 
 
 def _pools(pool: dict[str, Any], settings: VertexStep) -> list[dict[str, Any]]:

@@ -36,17 +36,17 @@ def specification(experiment: Experiment) -> str:
         Machines(target, experiment.name),
         dataset_root=f"{target.root}/datasets",
         tracking_uri=target.tracking_uri,
-        runner=_runner(target),
+        runner=runner(target),
         root=target.root,
     )
 
 
-def _runner(target: VertexTarget) -> Runner:
+def runner(target: VertexTarget) -> Runner:
     """Returns the Beam runner with what the target says of it: project, region, folder, image and key."""
-    runner, temporary = target.runner, f"{target.root}/temporary"
-    if isinstance(runner, FlinkRunner):
-        return runner.model_copy(update={"temporary": runner.temporary or temporary})
-    if isinstance(runner, DataflowRunner):
+    chosen, temporary = target.runner, f"{target.root}/temporary"
+    if isinstance(chosen, FlinkRunner):
+        return chosen.model_copy(update={"temporary": chosen.temporary or temporary})
+    if isinstance(chosen, DataflowRunner):
         said = {
             "project": target.project,
             "region": target.location,
@@ -54,8 +54,8 @@ def _runner(target: VertexTarget) -> Runner:
             "image": image_for(target.image, None),
             "encryption_key": target.encryption_key,
         }
-        return runner.model_copy(update={key: value for key, value in said.items() if getattr(runner, key) is None})
-    return runner
+        return chosen.model_copy(update={key: value for key, value in said.items() if getattr(chosen, key) is None})
+    return chosen
 
 
 @dataclass(frozen=True)
