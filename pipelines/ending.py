@@ -49,14 +49,20 @@ def finish(
 
     with step():
         import json
+        import logging
 
         from pydantic import TypeAdapter
 
         from components.config import Notification
         from components.finish import finish
         from pipelines.final_status import ending
+        from settings import RequestError, WorkError
 
         recorded = json.loads(experiment)
         ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)
         notification = TypeAdapter(Notification).validate_json(notify) if notify else None
-        finish(recorded, run, ended.status, ended.step, ended.reason, ended.link, notification, tracking_uri)
+        try:
+            finish(recorded, run, ended.status, ended.step, ended.reason, ended.link, notification, tracking_uri)
+        except (RequestError, WorkError) as error:
+            # It has told how the run ended. A failure here would be tried again, and tell it again.
+            logging.getLogger("elboflow.ending").error("how the run ended is not in MLflow: %s", error)

@@ -130,6 +130,16 @@ def test_without_if_changed_it_runs_whatever_was_before(
     assert (tmp_path / "trained").exists()
 
 
+@pytest.mark.xdist_group("mlflow")
+def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
+    told, said = run(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", monkeypatch, capfd)
+    assert told["status"] == "failed"
+    assert said.count("[elboflow] how the run ended is not in MLflow: cannot use the MLflow at") == 1
+
+
 def status(state: str, message: str | None = None, resource: str = JOB) -> PipelineTaskFinalStatus:
     return PipelineTaskFinalStatus(
         state=state,
