@@ -61,12 +61,14 @@ class Machine:
         with (self.folder / f"{service}.log").open("wb") as log:
             self.processes[service] = subprocess.Popen(
                 command, env=self.environment(service), stdout=log, stderr=log, start_new_session=True, user=user,
-                cwd=self.folder,
+                cwd=self.folder / "experiments",
             )  # fmt: skip
 
     def check(self, service: str, test: list[str]) -> int:
         """Runs a health check as it is written in the file or the image."""
-        return subprocess.run(test, env=self.environment(service), capture_output=True, cwd=self.folder).returncode
+        return subprocess.run(
+            test, env=self.environment(service), capture_output=True, cwd=self.folder / "experiments"
+        ).returncode
 
     def until_healthy(self, service: str, test: list[str], patience: float = 120) -> None:
         deadline = time.monotonic() + patience
@@ -163,7 +165,7 @@ def machine(
     root: Path, services: dict[str, Any], driver: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
-    for volume in ("artifacts", "workspace"):
+    for volume in ("artifacts", "workspace", "experiments"):
         (folder / volume).mkdir()
     scripts = Path(sys.executable).parent
     surroundings = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(driver)}
@@ -195,7 +197,11 @@ def test_the_main_job_registers_with_mlflow_on_postgresql(machine: Machine) -> N
     settings = [word for setting in TINY for word in ("--set", setting)]
     command = [*scheduler["entrypoint"], "run", "digits", "--json", *settings]
     ran = subprocess.run(
-        command, env=machine.environment("scheduler"), capture_output=True, text=True, cwd=machine.folder
+        command,
+        env=machine.environment("scheduler"),
+        capture_output=True,
+        text=True,
+        cwd=machine.folder / "experiments",
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     done = json.loads(ran.stdout)
