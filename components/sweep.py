@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -90,9 +91,10 @@ def choose(
     )
     chosen = None if best is None else outcomes[best]
     artifacts.withdraw(comparison, "comparison")
-    rows = [listed(outcome, best=outcome is chosen) for outcome in outcomes.values()]
+    ordered = ranked(list(outcomes.values()))
+    rows = [listed(outcome, best=outcome is chosen) for outcome in ordered]
     artifacts.write_atomically(comparison / TRIALS, json.dumps(rows, indent=1) + "\n")
-    page = report(str(experiment["name"]), tracked.run, axes, list(outcomes.values()), chosen)
+    page = report(str(experiment["name"]), tracked.run, axes, ordered, chosen)
     artifacts.write_atomically(comparison / REPORT, page)
     artifacts.commit(comparison, "comparison", {"format": 1, "run": tracked.run}, [TRIALS, REPORT])
     if best is None or chosen is None:
@@ -119,9 +121,21 @@ def _end(outcome: Outcome, output: Path, tracked: Tracked) -> None:
     tracked.sweep.end(outcome, curves)
 
 
+def of_run(root: Path, run: str) -> list[Path]:
+    """Returns the folders of a run's trials, under a root that may hold other runs' too."""
+    folders = [path.parent for path in sorted(root.glob(f"*/{trial.OUTCOME}"))]
+    return [found for found in folders if trial.read(found).run == run]
+
+
 def listed(outcome: Outcome, best: bool) -> dict[str, Any]:
     """Returns a trial as `trials.json` lists it."""
     return {**asdict(outcome), "bound": outcome.bound, "best_epoch": outcome.best_epoch, "best": best}
+
+
+def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Returns outcomes, the best bounds first; finished ones before pruned ones before failures."""
+    order = {"finished": 0, "pruned": 1, "failed": 2}
+    return sorted(outcomes, key=lambda outcome: (order[outcome.status], -max(outcome.elbo, default=-math.inf)))
 
 
 def _first_reason(outcomes: Sequence[Outcome]) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.trial import Outcome, written
+from components.trial import Outcome, Status, written
 
 _MINUS = "\N{MINUS SIGN}"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 360, 70, 90, 40, 24
@@ -81,7 +81,7 @@ def report(name: str, run: str, over: Mapping[str, str], outcomes: Sequence[Outc
         name: The experiment's name.
         run: The sweep's run name.
         over: What varied, as it was asked for: by dotted key.
-        outcomes: The trials.
+        outcomes: The trials, in the order of the table.
         best: The best of them; None where none finished.
     """
     # Values come from a person's command and reasons from wherever things failed: everything is escaped.
@@ -92,15 +92,14 @@ def report(name: str, run: str, over: Mapping[str, str], outcomes: Sequence[Outc
     environment.filters["number"] = number
     environment.filters["written"] = written
     measured = [outcome for outcome in outcomes if outcome.bound is not None]
-    ranked = sorted(outcomes, key=_rank)
     return environment.get_template("sweep_report.html").render(
         name=name,
         run=run,
         over=over,
         keys=list(over),
-        ranked=ranked,
+        ranked=outcomes,
         best=best,
-        counts={status: sum(outcome.status == status for outcome in outcomes) for status in _RANKS},
+        counts={status: sum(outcome.status == status for outcome in outcomes) for status in get_args(Status)},
         seconds=sum(outcome.seconds for outcome in outcomes),
         coordinates=_coordinates(list(over), measured, best) if measured else None,
         curves=_curves(measured, best) if measured else None,
@@ -111,13 +110,6 @@ def report(name: str, run: str, over: Mapping[str, str], outcomes: Sequence[Outc
 def number(value: float, decimals: int) -> str:
     """Returns a number for reading: 1,234.50, with a true minus sign."""
     return f"{value:,.{decimals}f}".replace("-", _MINUS)
-
-
-_RANKS = ("finished", "pruned", "failed")
-
-
-def _rank(outcome: Outcome) -> tuple[int, float]:
-    return _RANKS.index(outcome.status), -(outcome.bound if outcome.bound is not None else -math.inf)
 
 
 class _Scale:

@@ -11,13 +11,19 @@ from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
     ExperimentArgument,
+    JsonOption,
     SetOption,
+    TargetOption,
     WorkspaceOption,
 )
-from pipelines.commands.outcome import pasteable
+from pipelines.commands.outcome import pasteable, show_log, tell
 
 if TYPE_CHECKING:
+    from pipelines.experiment import Experiment
     from pipelines.sweeps.execution import Swept
+    from pipelines.sweeps.plan import Plan
+
+TRIALS = 30
 
 
 def sweep(
@@ -26,41 +32,119 @@ def sweep(
         list[str],
         typer.Option(
             metavar="KEY=VALUES",
-            help="What varies: model.latent=2,8,32; for a search also model.latent=2..64, or 1e-4..1e-2:log.",
+            help="What varies: model.latent=2,8,32. In a search, ranges too: model.latent=2..64, KEY=1e-4..1e-2:log.",
         ),
     ],
+    search: Annotated[
+        str | None, typer.Option(metavar="SAMPLER", help="Search instead of trying all: tpe, or random.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help=f"Trials of a search; by default {TRIALS}.")] = None,
+    prune: Annotated[
+        bool | None,
+        typer.Option(
+            "--prune/--no-prune",
+            help="Give up trials of a search below the median of the others.",
+            show_default="prune",
+        ),
+    ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Trials at work at once.")] = 1,
     assignments: SetOption = None,
     env: EnvOption = None,
+    target: TargetOption = "local",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train an experiment with many values on one dataset; evaluate and register the best by validation bound."""
+    """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
+
+    The same command again goes on with a sweep that was killed.
+    """
     from pipelines.experiment import load
-    from pipelines.sweeps import axes, candidates, execution
+    from pipelines.targets import NAMES
+    from settings import RequestError
+
+    if target not in NAMES:
+        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+    if no_wait and target == "local":
+        raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
+    plan = _planned(load(experiment, assignments or (), env), over, search, trials, prune, parallel, target)
+    show_log()
+    if target == "local":
+        _here(plan, workspace, as_json)
+    else:
+        _submit(plan, target, no_wait, workspace, as_json)
+
+
+def _planned(
+    wanted: "Experiment",
+    over: list[str],
+    search: str | None,
+    trials: int | None,
+    prune: bool | None,
+    parallel: int,
+    target: str,
+) -> "Plan":
+    """Returns what to try. All of it has been checked."""
+    from pipelines.sweeps import axes, candidates
+    from pipelines.sweeps.plan import SAMPLERS, Plan, Search
+    from settings import RequestError
+
+    varied = axes.parse(over, wanted)
+    if search is None:
+        for option, value in {"--trials": trials, "--prune": prune}.items():
+            if value is not None:
+                raise RequestError(
+                    f"{option}: a grid tries every combination to its end; a search takes it: --search tpe"
+                )
+        grid = axes.grid(varied)
+        candidates.check(wanted.recorded(), grid)
+        return Plan(wanted, varied, parallel, grid)
+    if search not in SAMPLERS:
+        raise RequestError(f"--search {search}: unknown; allowed: {', '.join(SAMPLERS)}")
+    if target == "vertex" and prune:
+        raise RequestError("--prune: Vertex AI's tuning component knows no early stopping; searches that prune: local")
+    candidates.check(wanted.recorded(), axes.corners(varied), same_twice=True)
+    settings = Search(search, trials or TRIALS, prune if prune is not None else target == "local")
+    return Plan(wanted, varied, parallel, search=settings)
+
+
+def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
+    from pipelines.sweeps import execution
     from pipelines.targets.local.execution import StepError
     from pipelines.workspace import open_to_write
     from preprocessing import sources
     from vae import backends
 
-    wanted = load(experiment, assignments or (), env)
-    varied = axes.parse(over, wanted)
-    trials = axes.grid(varied)
-    for candidate in candidates.check(wanted.recorded(), trials):
-        backends.check(candidate.training.backend)
-    sources.check(wanted.data)
-    plan = execution.Plan(wanted, {axis.key: axis.text for axis in varied}, parallel, trials)
+    sources.check(plan.experiment.data)
+    for backend in plan.backends:
+        backends.check(backend)
     place = open_to_write(workspace)
     try:
         done = execution.run(plan, place)
     except StepError as error:
         if as_json:
             failed = {"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}
-            print(json.dumps({**failed, "trials": execution.ended_trials(plan, place)}))
+            print(json.dumps({**failed, "trials": execution.ended_trials(plan, error.run, place)}))
         raise
     _summarise(done, workspace)
     if as_json:
         print(json.dumps(asdict(done)))
+
+
+def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
+    from pipelines.commands.runs import accompany, values
+    from pipelines.sweeps import platforms
+    from pipelines.targets.connect import connect
+    from pipelines.workspace import Workspace
+
+    job = platforms.job(plan, target)
+    platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
+    started = platform.submit(job)
+    if no_wait:
+        tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+        print(json.dumps(values(started)) if as_json else started.id)
+    else:
+        accompany(platform, started, workspace, as_json)
 
 
 def _summarise(done: "Swept", workspace: Path) -> None:
@@ -72,8 +156,7 @@ def _summarise(done: "Swept", workspace: Path) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     keys = list(done.best)
     table = Table(*keys, "validation ELBO", "", box=None, title=done.run, title_justify="left")
-    ranked = sorted(done.trials, key=lambda tried: (tried["status"] == "failed", -(tried["bound"] or 0.0)))
-    for tried in ranked:
+    for tried in done.trials:
         bound = "" if tried["bound"] is None else f"{tried['bound']:.2f}"
         remark = "the best" if tried["best"] else "" if tried["status"] == "finished" else tried["status"]
         table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)

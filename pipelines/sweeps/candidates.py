@@ -37,8 +37,15 @@ def candidate(experiment: Mapping[str, Any], values: Mapping[str, Any]) -> Candi
     raise RequestError("\n".join(f"--over {' '.join(given)}: {problem}" for problem in problems))
 
 
-def check(experiment: Mapping[str, Any], combinations: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+def check(
+    experiment: Mapping[str, Any], combinations: Iterable[Mapping[str, Any]], same_twice: bool = False
+) -> list[Candidate]:
     """Returns a candidate for each combination of values, all of them checked.
+
+    Args:
+        experiment: The experiment that varies, as `Experiment.recorded()` gives it.
+        combinations: Values by dotted key.
+        same_twice: Whether two combinations may be the same trial.
 
     Raises:
         RequestError: A combination cannot be, two of them are the same, or their bounds cannot be compared.
@@ -46,7 +53,7 @@ def check(experiment: Mapping[str, Any], combinations: Iterable[Mapping[str, Any
     found: dict[str, Candidate] = {}
     for values in combinations:
         new = candidate(experiment, values)
-        if new.digest in found:
+        if new.digest in found and not same_twice:
             raise RequestError(f"--over: {found[new.digest]} and {new} are the same trial")
         found[new.digest] = new
     candidates = list(found.values())

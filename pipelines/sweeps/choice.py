@@ -18,14 +18,14 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    trials: Sequence[str],
+    trials: Sequence[Path],
     experiment: str,
     over: str,
     run: str,
     parent: str,
     tracking_uri: str,
-    model: str,
-    comparison: str,
+    model: Path,
+    comparison: Path,
 ) -> Chosen:
     """Takes the best of the trials (`components.sweep.choose`).
 
@@ -49,3 +49,8 @@ def choose(
     )
     chosen = candidate(varied, best.values)
     return Chosen(json.dumps(chosen.experiment), chosen.seed)
+
+
+def mounted(root: str) -> Path:
+    """Returns the folder of a root in a step: Vertex AI mounts buckets under `/gcs`."""
+    return Path(root.replace("gs://", "/gcs/", 1))

@@ -10,59 +10,30 @@ A sweep has a folder of its own in the workspace, named after what it is a funct
 """
 
 import fcntl
-import hashlib
 import json
+import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from artifacts import write_atomically
 from components import sweep, trial
-from pipelines.experiment import Experiment
+from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
-from pipelines.sweeps.study import Settings
 from pipelines.targets.local.execution import StepError, reason
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import RequestError
+from settings import RequestError, WorkError
+
+logger = logging.getLogger("elboflow.sweep")
 
 STATE, LOCK, STUDY = "sweep.json", ".lock", "study.db"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a sweep is to try.
-
-    Attributes:
-        experiment: The experiment that varies.
-        over: What varies, as it was asked for: by dotted key.
-        parallel: Trials at work at once.
-        trials: The combinations of a grid; empty for a search.
-        search: The settings of a search; None for a grid.
-    """
-
-    experiment: Experiment
-    over: Mapping[str, str]
-    parallel: int
-    trials: Sequence[Mapping[str, Any]] = ()
-    search: Settings | None = None
-
-    @property
-    def name(self) -> str:
-        """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
-        decides = [
-            self.experiment.recorded(),
-            dict(self.over),
-            self.search and [self.search.sampler, self.search.prune],
-        ]
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        return f"{self.experiment.name}-{digest[:10]}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +84,11 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
     with _alone(folder):
         name = _begun(folder, plan)
         started = time.monotonic()
-        with surroundings(plan.experiment), Screen(folder / "trials", count) as screen:
+        with (
+            _told(plan, name, folder, workspace),
+            surroundings(plan.experiment),
+            Screen(folder / "trials", count) as screen,
+        ):
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
     evaluation, comparison = Path(outputs["evaluation"].path), Path(outputs["comparison"].path)
@@ -137,13 +112,31 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
     )
 
 
-def ended_trials(plan: Plan, workspace: Workspace) -> list[dict[str, Any]]:
-    """Returns what there is of the trials of a sweep that did not succeed, as `trials.json` would have them."""
-    found = []
-    for path in sorted((workspace.folder / "sweeps" / plan.name / "trials").glob(f"*/{trial.OUTCOME}")):
-        outcome = trial.read(path.parent)
-        found.append(sweep.listed(outcome, best=False))
-    return found
+def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, Any]]:
+    """Returns the trials of a run that did not come to its end, as `trials.json` would have them."""
+    folders = sweep.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
+    return [sweep.listed(trial.read(folder), best=False) for folder in folders]
+
+
+@contextmanager
+def _told(plan: Plan, run: str, folder: Path, workspace: Workspace) -> Iterator[None]:
+    """Writes the end of a run into MLflow where that is not done yet, and tells it to whom it concerns."""
+    from components.finish import finish
+
+    def tell(status: Literal["succeeded", "failed"], step: str | None, why: str | None) -> None:
+        experiment, place = plan.experiment, tracking_uri(plan.experiment, workspace)
+        try:
+            finish(experiment.recorded(), run, status, step, why, str(folder), experiment.notify, place)
+        except (RequestError, WorkError) as error:
+            logger.warning("how the sweep ended is not in MLflow: %s", error)
+
+    try:
+        yield
+    except StepError as error:
+        tell("failed", error.step, error.reason)
+        raise
+    if plan.experiment.notify is not None:
+        tell("succeeded", None, None)
 
 
 @contextmanager
@@ -191,7 +184,11 @@ def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: 
         given["trials"] = graph.values(plan.trials)
     else:
         pipeline = graph.search(f"{plan.experiment.name}-sweep")
-        given["settings"] = json.dumps(asdict(replace(plan.search, study=str(folder / STUDY))))
+        given |= {
+            "settings": json.dumps(asdict(plan.search)),
+            "parallel": plan.parallel,
+            "study": str(folder / STUDY),
+        }
     try:
         with loops(screen.stop):
             return pipeline(**given, run=name).outputs

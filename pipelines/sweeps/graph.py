@@ -66,6 +66,8 @@ def search(name: str) -> GraphComponent:
         experiment: str,
         over: str,
         settings: str,
+        parallel: int,
+        study: str,
         run: str,
         dataset_root: str,
         trials_root: str,
@@ -76,10 +78,10 @@ def search(name: str) -> GraphComponent:
 
         def attempts(dataset: Any, parent: Any) -> PipelineTask:
             inputs = some(given, *TRIED)
-            searched = steps.search(dataset=dataset, parent=parent, settings=settings, **inputs)
-            del inputs["trials_root"]
-            found = searched.set_caching_options(False).output
-            return steps.choose_found(trials=found, parent=parent, **inputs)
+            searched = steps.search(
+                dataset=dataset, parent=parent, settings=settings, parallel=parallel, study=study, **inputs
+            )
+            return steps.choose_found(parent=parent, **inputs).after(searched.set_caching_options(False))
 
         return sweep_steps(_taken, attempts, **some(given, *COMMON))
 

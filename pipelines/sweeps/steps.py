@@ -72,35 +72,57 @@ def search(
     experiment: str,
     over: str,
     settings: str,
+    parallel: int,
+    study: str,
     run: str,
     parent: str,
     trials_root: str,
     tracking_uri: str,
-    trials: Output[Artifact],
 ) -> None:
-    """The dataset → the trials of a study, one folder each."""
+    """The dataset → the trials of a study, one folder each under the root."""
     from pathlib import Path
 
     from pipelines.process import REFUSAL, step
 
-    if trials_root:
-        trials.uri = trials_root
+    trials = Path(trials_root)
     # The folder outlives the run: what an earlier one was refused for may have been mended.
-    (Path(trials.path) / REFUSAL).unlink(missing_ok=True)
+    (trials / REFUSAL).unlink(missing_ok=True)
 
-    with step(f"{trials.path}/study"):
+    with step(f"{trials}/study"):
         import json
 
         from components.sweep import Tracked
         from components.sweep_history import Sweep
+        from pipelines.sweeps.plan import Search
         from pipelines.sweeps.study import Settings, search
 
         wanted = json.loads(experiment)
         tracked = Tracked(Sweep(wanted, run, tracking_uri), parent, run)
-        found = search(
-            dataset.path, wanted, json.loads(over), Settings(**json.loads(settings)), Path(trials.path), tracked
-        )
-        trials.metadata.update(trials=json.dumps(found))
+        how = Settings(Search(**json.loads(settings)), parallel, study)
+        search(dataset.path, wanted, json.loads(over), how, trials, tracked)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def worker_pools(
+    dataset: Input[Dataset],
+    experiment: str,
+    over: str,
+    run: str,
+    parent: str,
+    trials_root: str,
+    tracking_uri: str,
+    pool: str,
+) -> list:
+    """The dataset → the worker pools of a tuning job on Vertex AI, whose container is a trial."""
+    from pipelines.process import step
+
+    with step():
+        import json
+
+        from pipelines.sweeps.tuning import Trial, worker_pools
+
+        trial = Trial(dataset.path, json.loads(experiment), json.loads(over), run, parent, trials_root, tracking_uri)
+        return worker_pools(trial, json.loads(pool))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -118,15 +140,17 @@ def choose(
     from pipelines.process import step
 
     with step(model.path):
+        from pathlib import Path
+
         from pipelines.sweeps.choice import choose
 
-        folders = [trial.path for trial in trials]
-        return choose(folders, experiment, over, run, parent, tracking_uri, model.path, comparison.path)
+        folders = [Path(trial.path) for trial in trials]
+        return choose(folders, experiment, over, run, parent, tracking_uri, Path(model.path), Path(comparison.path))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def choose_found(
-    trials: Input[Artifact],
+    trials_root: str,
     experiment: str,
     over: str,
     run: str,
@@ -135,13 +159,14 @@ def choose_found(
     model: Output[Model],
     comparison: Output[Artifact],
 ) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]
-    """The trials of a search → the best model, the experiment that it is of, and a comparison of all."""
+    """The trials that a search left under a root → as `choose`."""
     from pipelines.process import step
 
     with step(model.path):
-        import json
+        from pathlib import Path
 
-        from pipelines.sweeps.choice import choose
+        from components.sweep import of_run
+        from pipelines.sweeps.choice import choose, mounted
 
-        folders = [f"{trials.path}/{digest}" for digest in json.loads(trials.metadata["trials"])]
-        return choose(folders, experiment, over, run, parent, tracking_uri, model.path, comparison.path)
+        folders = of_run(mounted(trials_root), run)
+        return choose(folders, experiment, over, run, parent, tracking_uri, Path(model.path), Path(comparison.path))

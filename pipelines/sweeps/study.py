@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from components import sweep
 from components.code_version import code_version
@@ -19,6 +19,7 @@ from components.trial import Candidate, Outcome
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, parse
 from pipelines.sweeps.candidates import candidate
+from pipelines.sweeps.plan import Search
 from settings import WorkError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("elboflow.sweep")
 
-SAMPLERS = ("tpe", "random")
 UNPRUNED = 5
 """Trials that end by themselves before the first is given up: Optuna's own number."""
 _DIGEST, _FORGOTTEN = "digest", "forgotten"
@@ -35,21 +35,17 @@ _DIGEST, _FORGOTTEN = "digest", "forgotten"
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search.
+    """How to search here.
 
     Attributes:
-        sampler: tpe (Bergstra et al., 2011) or random.
-        trials: Trials in all, pruned ones and failures included.
+        search: How to search.
         parallel: Trials at work at once.
-        prune: Whether a trial is given up whose bound is below the median of the others' at the same epoch.
         study: The SQLite file that keeps the study.
     """
 
-    sampler: Literal["tpe", "random"]
-    trials: int
+    search: Search
     parallel: int
-    prune: bool
-    study: str = ""
+    study: str
 
 
 def search(
@@ -59,7 +55,7 @@ def search(
     settings: Settings,
     output: Path,
     tracked: sweep.Tracked,
-) -> list[str]:
+) -> None:
     """Searches for the values of the best validation bound. Killed and called again, it goes on where it was.
 
     Args:
@@ -69,9 +65,6 @@ def search(
         settings: How to search.
         output: Where trials have their folders, named by their digests.
         tracked: Where trials are recorded.
-
-    Returns:
-        The digests of the trials, in their order.
     """
     wanted = Experiment.model_validate(experiment)
     axes = parse([f"{key}={text}" for key, text in over.items()], wanted)
@@ -83,7 +76,6 @@ def search(
     with ThreadPoolExecutor(settings.parallel) as threads:
         for worker in [threads.submit(work.run) for _ in range(settings.parallel)]:
             worker.result()
-    return list(dict.fromkeys(found.user_attrs[_DIGEST] for found in _done(study)))
 
 
 class _Search:
@@ -103,7 +95,7 @@ class _Search:
         self._dataset, self._output, self._tracked = dataset, output, tracked
         self._lock, self._trying = threading.Lock(), dict[str, threading.Lock]()
         self._ended = len(_done(study))
-        self._left = settings.trials - self._ended
+        self._left = settings.search.trials - self._ended
 
     def run(self) -> None:
         """Tries until there are trials enough, or something else than a training fails."""
@@ -115,7 +107,7 @@ class _Search:
                     outcome = self._try(asked, new)
                 with self._lock:
                     self._ended += 1
-                    logger.info("[%d/%d] %s: %s", self._ended, self._settings.trials, new, outcome)
+                    logger.info("[%d/%d] %s: %s", self._ended, self._settings.search.trials, new, outcome)
         except BaseException:
             self._left = 0  # the other threads begin nothing more
             raise
@@ -140,7 +132,7 @@ class _Search:
             nonlocal told
             asked.report(elbo, epoch)
             told = epoch
-            return not (self._settings.prune and asked.should_prune())
+            return not (self._settings.search.prune and asked.should_prune())
 
         outcome = sweep.attempt(self._dataset, new, self._output / new.digest, self._tracked, watch)
         for epoch, elbo in enumerate(outcome.elbo[told:], told + 1):  # of a trial that was kept
@@ -164,7 +156,9 @@ def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Stu
     # A study that goes on draws other numbers than those that it began with.
     seed = experiment.seed + len(study.trials)
     study.sampler = (
-        optuna.samplers.TPESampler(seed=seed) if settings.sampler == "tpe" else optuna.samplers.RandomSampler(seed=seed)
+        optuna.samplers.TPESampler(seed=seed)
+        if settings.search.sampler == "tpe"
+        else optuna.samplers.RandomSampler(seed=seed)
     )
     # The first tenth of a training says little, least of all while the learning rate warms up.
     warmup = max(1, experiment.training.epochs // 10)

@@ -71,7 +71,7 @@ class Machines:
             return step
         from pipelines.targets.vertex.custom_job import custom_job
 
-        return custom_job(step, settings, self.target, self.experiment, self._environment(step.name))
+        return custom_job(step, settings, self.target, self.experiment, self.environment(step.name))
 
     def place(self, task: PipelineTask, step: str) -> None:
         settings = self._settings(step)
@@ -83,7 +83,7 @@ class Machines:
             task.set_cpu_limit(f"{settings.cpu:g}")
         if settings.memory is not None:
             task.set_memory_limit(settings.memory)
-        for name, value in self._environment(step).items():
+        for name, value in self.environment(step).items():
             task.set_env_variable(name, value)
 
     def _settings(self, step: str) -> VertexStep:
@@ -91,7 +91,8 @@ class Machines:
         own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
         return {**own, "register": target.registration}.get(step, VertexStep())
 
-    def _environment(self, step: str) -> dict[str, str]:
+    def environment(self, step: str) -> dict[str, str]:
+        """Returns the environment variables of a step; those of secrets hold references."""
         settings = self._settings(step)
         accelerator = settings.accelerator if isinstance(settings, VertexComputing) else None
         secrets = {name: f"{REFERENCE}{version}" for name, version in self.target.secrets.items()}

@@ -1,0 +1,65 @@
+"""What a sweep is to try, whichever target it runs on."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.experiment import Experiment
+from pipelines.sweeps.axes import Axis
+
+SAMPLERS = ("tpe", "random")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Attributes:
+        sampler: tpe (Bergstra et al., 2011) or random; on Vertex AI, tpe stands for its own Bayesian optimisation.
+        trials: Trials in all, pruned ones and failures included.
+        prune: Whether a trial is given up whose bound is below the median of the others' at the same epoch.
+    """
+
+    sampler: str
+    trials: int
+    prune: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is to try.
+
+    Attributes:
+        experiment: The experiment that varies.
+        axes: What varies.
+        parallel: Trials at work at once.
+        trials: The combinations of a grid; empty for a search.
+        search: How to search; None for a grid.
+    """
+
+    experiment: Experiment
+    axes: Sequence[Axis]
+    parallel: int
+    trials: Sequence[Mapping[str, Any]] = field(default=())
+    search: Search | None = None
+
+    @property
+    def over(self) -> dict[str, str]:
+        """What varies, as it was asked for: by dotted key."""
+        return {axis.key: axis.text for axis in self.axes}
+
+    @property
+    def name(self) -> str:
+        """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
+        how = None if self.search is None else [self.search.sampler, self.search.prune]
+        decides = [self.experiment.recorded(), self.over, how]
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        return f"{self.experiment.name}-{digest[:10]}"
+
+    @property
+    def backends(self) -> set[str]:
+        """The frameworks that trials may run on."""
+        given = [value for axis in self.axes if axis.key == "training.backend" for value in axis.values]
+        return set(given) or {self.experiment.training.backend}
