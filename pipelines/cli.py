@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.commands import describe, publish, run, runs, schedule, scheduler, step, sweep, ui, use
+from pipelines.commands import describe, doctor, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command()(publish.publish)
 app.command()(describe.experiments)
 app.command()(describe.init)
 app.command()(describe.config)
+app.command()(doctor.doctor)
 app.command()(use.generate)
 app.command()(use.reconstruct)
 app.command()(ui.ui)

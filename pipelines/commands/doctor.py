@@ -1,0 +1,67 @@
+"""`elboflow doctor`: whether everything that a run needs is there."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    EnvOption,
+    JsonOption,
+    SetOption,
+    TargetOption,
+    WorkspaceOption,
+)
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from pipelines.doctor import Finding
+
+SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}  # noqa: RUF001
+
+
+def doctor(
+    target: TargetOption = "local",
+    experiment: Annotated[
+        str | None, typer.Option(metavar="EXPERIMENT", help="What is to run; needed for kubeflow and vertex.")
+    ] = None,
+    assignments: SetOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what a run needs, here and on a platform: each line says what was found, and how to mend it."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from pipelines.doctor import examine
+    from pipelines.experiment import load
+    from settings import RequestError
+
+    if experiment is None and (env is not None or assignments):
+        raise RequestError("--env and --set change an experiment: say with --experiment which")
+    os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # else Google's library looks for a machine of theirs for 9 s
+    wanted = load(experiment, assignments or (), env) if experiment is not None else None
+    found = []
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in examine(target, wanted, workspace):
+        found.append(finding)
+        if not as_json:
+            console.print(_line(finding))
+    is_well = all(finding.state != "ill" for finding in found)
+    if as_json:
+        print(json.dumps({"well": is_well, "target": target, "findings": [asdict(finding) for finding in found]}))
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _line(finding: "Finding") -> "Text":
+    from rich.text import Text
+
+    sign, colour = SIGNS[finding.state]
+    mend = ("\n  → " + finding.mend, "bold") if finding.mend else ""
+    return Text.assemble((sign, colour), f" {finding.what}: {finding.found}", mend)

@@ -1,0 +1,115 @@
+"""What must be so before a run: many small checks at once, each with what was found and how to mend it.
+
+A new check is a function that returns a `Finding`, or several, in the file of its group, and a line in `checks`.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipelines.experiment import Experiment
+from settings import RequestError
+
+PATIENCE = 5.0
+"""Seconds for a request of a check."""
+
+State = Literal["well", "ill", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        what: What was looked at: `bucket gs://data`.
+        state: well; ill, which is to be mended before a run; or unknown, where it cannot be told from here.
+        found: What was found.
+        mend: What to do about it, unless it is well.
+    """
+
+    what: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check, by what it looks at.
+
+    Attributes:
+        what: What it looks at.
+        look: Looks.
+        seconds: What it may take; what takes longer is not waited for.
+    """
+
+    what: str
+    look: Callable[[], Finding | Iterable[Finding]]
+    seconds: float = 2 * PATIENCE
+
+
+def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iterator[Finding]:
+    """Yields what the checks find, in their order, while they are at work side by side.
+
+    Args:
+        target: Where runs are to be: `local`, `kubeflow` or `vertex`.
+        experiment: What is to run; without it, only this machine is looked at.
+        workspace: The folder of local runs.
+
+    Raises:
+        RequestError: The target is unknown, or the experiment does not describe it.
+    """
+    at_work = [(check, _begun(check)) for check in checks(target, experiment, workspace)]
+    for check, answer in at_work:
+        try:
+            found = answer.result(check.seconds)
+        except NotInTime:
+            found = [Finding(check.what, "unknown", f"no answer within {check.seconds:g} s", "look at the network")]
+        yield from found
+
+
+def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[Check]:
+    """Returns the checks for runs on a target."""
+    from pipelines.doctor import devices, installed, tracking, workspaces
+
+    backend = experiment.training.backend if experiment else "tensorflow"
+    here = [
+        Check("Python", installed.python),
+        Check("packages", lambda: installed.packages(backend)),
+        Check("devices", lambda: devices.devices(backend), seconds=90),  # of which a framework's import is most
+        Check("workspace", lambda: workspaces.workspace(workspace)),
+    ]
+    if target == "local":
+        uri = experiment.targets.local.tracking_uri if experiment else None
+        return [*here, Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri))]
+    if experiment is None:
+        raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
+    if target == "kubeflow":
+        from pipelines.doctor import kubeflow
+
+        return here + kubeflow.checks(experiment)
+    if target == "vertex":
+        from pipelines.doctor import vertex
+
+        return here + vertex.checks(experiment)
+    raise RequestError(f"--target {target}: unknown target; allowed: local, kubeflow, vertex")
+
+
+def _begun(check: Check) -> "Future[list[Finding]]":
+    """Begins a check in a thread that nobody has to wait for in the end."""
+    answer: Future[list[Finding]] = Future()
+
+    def look() -> None:
+        try:
+            found = check.look()
+            answer.set_result([found] if isinstance(found, Finding) else list(found))
+        except Exception as error:
+            said = str(error).partition("\n")[0] or type(error).__name__
+            answer.set_result([Finding(check.what, "unknown", f"could not be looked at: {said}", "see the message")])
+
+    threading.Thread(target=look, daemon=True).start()
+    return answer
