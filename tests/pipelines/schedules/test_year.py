@@ -1,0 +1,129 @@
+"""A year of nightly ticks, with kills wherever something can be killed: each has one record, and none runs twice."""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipelines.schedules.calendar import Calendar
+from pipelines.schedules.settle import GRACE
+from pipelines.schedules.states import OPEN, Tick
+from pipelines.schedules.store import Store
+from pipelines.targets import Timing
+from tests.pipelines.schedules.world import World, add, utc
+
+BEGIN, END = utc(2026, 1, 1, 12), utc(2027, 1, 1, 12)
+
+
+def live_through(world: World, calendar: Calendar) -> None:
+    """Lets the scheduler look at every tick and now and then in between, unless it was killed and not started anew."""
+    down_until = world.now
+    while world.now < END:
+        following = calendar.after(world.now) or END
+        pause = timedelta(hours=world.random.uniform(0.1, 6))
+        at_the_tick = following + timedelta(seconds=world.random.uniform(0, 2))
+        world.until(min(world.now + pause, at_the_tick, END))
+        for _ in range(2):  # seconds apart, as the scheduler does while runs are at work
+            if world.now >= down_until and world.look():
+                down = world.random.choice((timedelta(seconds=5), timedelta(minutes=4), timedelta(hours=30)))
+                down_until = world.now + down * world.random.random()
+            world.until(world.now + timedelta(seconds=1.5))
+    world.kills = 0.0
+    for _ in range(400):  # whatever is still at work, or waits, comes to its end
+        world.look()
+        world.until(world.now + timedelta(minutes=20))
+        with Store(world.workspace) as store:
+            if not store.open_ticks():
+                return
+    raise AssertionError("something never ended")
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is not on a disk, whose every write would be waited for."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("catch_up", ["none", "last", "all"])
+def test_a_year_with_kills_at_random_leaves_one_record_for_every_tick_and_runs_none_twice(
+    catch_up: Literal["none", "last", "all"], memory: Path, monkeypatch: pytest.MonkeyPatch
+):
+    timing = Timing("30 2 * * *", "Europe/Berlin", catch_up=catch_up)
+    schedule, calendar = add(memory, timing, BEGIN), Calendar(timing)
+    world = World(memory, 0, BEGIN, runs_for=timedelta(hours=26))
+    world.inject(monkeypatch)
+    world.kills = 0.02
+    live_through(world, calendar)
+
+    with Store(memory) as store:
+        records = {tick.key.time: tick for tick in store.history(schedule.id, 10_000)}
+    due = list(calendar.between(BEGIN, END))
+    assert len(due) == 365
+    assert sorted(time for time in records if time <= END) == due
+    assert not [tick for tick in records.values() if tick.state in OPEN]
+    assert max(world.ran.values()) == 1
+    for tick in records.values():
+        _check(tick, world)
+    states = [tick.state for tick in records.values()]
+    assert {"succeeded", "failed", "skipped"} <= set(states)
+    assert ("missed" in states) == (catch_up != "all")
+    assert any(tick.origin == "catch-up" for tick in records.values()) == (catch_up != "none")
+    assert world.killed.total() > 40
+
+
+def test_a_kill_at_any_place_of_three_nights_loses_no_tick_and_runs_none_twice(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begin, timing = utc(2026, 11, 21, 12), Timing("0 2 * * *", catch_up="all")
+    world, places, where = World(memory, 0, begin), 0, set[str]()
+    world.inject(monkeypatch)
+    for kill_at in range(1, 2000):
+        id = f"nightly-{kill_at}"
+        add(memory, timing, begin, id)
+        world.now, world.places, world.kill_at = begin, 0, kill_at
+        for night in (utc(2026, 11, 22, 2), utc(2026, 11, 23, 8), utc(2026, 11, 24, 2)):  # the second: too late
+            world.until(night)
+            for _ in range(4):
+                killed = world.look()
+                world.until(world.now + timedelta(minutes=1 if killed else 41))
+        world.kill_at, places = None, world.places
+        with Store(memory) as store:
+            records = store.history(id, 10)[::-1]
+            store.change(id, deleted=world.now)
+        assert [tick.key.time.day for tick in records] == [22, 23, 24], kill_at
+        assert [tick.origin for tick in records] == ["tick", "catch-up", "tick"], kill_at
+        for tick in records:
+            assert tick.state == "succeeded" or (tick.state == "failed" and "without a word" in (tick.reason or ""))
+            assert world.ran[tick.key] <= 1
+        assert sum(tick.state == "failed" for tick in records) <= 1
+        where |= set(world.killed)
+        if kill_at >= places:
+            break
+    assert {
+        f"{when} {what}"
+        for when in ("before", "after")
+        for what in ("SELECT", "BEGIN", "INSERT", "COMMIT", "UPDATE", "the launch")
+    } == where
+
+
+def _check(tick: Tick, world: World) -> None:
+    ran, looked = world.ran[tick.key], world.looked
+    if tick.state == "succeeded":
+        assert ran == 1
+    elif tick.state == "failed":
+        assert "ended without a word" in (tick.reason or "") or "ended before they began" in (tick.reason or "")
+    else:
+        assert ran == 0, tick
+    if tick.state == "skipped":
+        assert "still at work" in (tick.reason or "")
+    if tick.state == "missed" and tick.reason != "a later tick is made up for instead":
+        assert not [look for look in looked if tick.key.time <= look <= tick.key.time + GRACE]
+    if tick.origin == "catch-up":
+        assert not [look for look in looked if tick.key.time <= look <= tick.key.time + GRACE]

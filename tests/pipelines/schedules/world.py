@@ -1,0 +1,155 @@
+"""A world for the scheduler in which time is a number: its clock, and its processes, which can be killed at any step.
+
+Only the border is made up: when it is now, and that a process was started. Schedules, ticks and the statements that
+change them are the real ones, in a real `schedules.db`.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.schedules import database
+from pipelines.schedules.states import Key, Schedule
+from pipelines.schedules.store import Store
+from pipelines.schedules.tick import take
+from pipelines.schedules.work import work
+from pipelines.targets import Timing
+
+
+class Killed(BaseException):
+    """kill -9: nothing that tidies up gets to know of it."""
+
+
+@dataclass
+class Child:
+    """The process of a tick: it starts up, takes its tick, runs for a while, and records that it has succeeded."""
+
+    key: Key
+    takes: datetime
+    ends: datetime
+    phase: str = "starting"
+
+
+class World:
+    """A clock, the processes of ticks, and a scheduler that comes and goes.
+
+    Args:
+        workspace: The folder of the database.
+        seed: Of all that is random.
+        now: When it begins.
+        runs_for: The longest that a run takes.
+    """
+
+    def __init__(self, workspace: Path, seed: int, now: datetime, runs_for: timedelta = timedelta(minutes=40)) -> None:
+        self.workspace, self.now, self.random = workspace, now, random.Random(seed)
+        self.runs_for = runs_for
+        self.kills = 0.0
+        """How likely it is to be killed before, and after, every operation on the database and every launch."""
+        self.places = 0
+        """How many times somebody could have been killed so far."""
+        self.kill_at: int | None = None
+        self.ran: Counter[Key] = Counter()
+        self.killed: Counter[str] = Counter()
+        self.children: list[Child] = []
+        self.looked: list[datetime] = []
+        """When a scheduler came to the end of a pass."""
+        self._own: set[Key] = set()
+        self._scheduler: Store | None = None
+        self._processes = Store(workspace)
+
+    def maybe_kill(self, where: str) -> None:
+        """Kills whoever is at work, or not: by chance, or at the one place that a test has named."""
+        self.places += 1
+        chance = self.kills / 20 if "SELECT" in where else self.kills  # most operations only look
+        if self.places == self.kill_at or (chance and self.random.random() < chance):
+            self.killed[where] += 1
+            raise Killed(where)
+
+    def inject(self, patch: pytest.MonkeyPatch) -> None:
+        """Puts the chance to be killed around every operation on the database."""
+        for name in ("read", "write", "write_all"):
+            real = getattr(database.Database, name)
+
+            def around(self_: database.Database, command: str, *values: Any, real: Any = real) -> Any:
+                self.maybe_kill(f"before {command.split()[0]}")
+                result = real(self_, command, *values)
+                self.maybe_kill(f"after {command.split()[0]}")
+                return result
+
+            patch.setattr(database.Database, name, around)
+
+    def start(self, key: Key) -> None:
+        """Starts the process of a tick, as a launcher does."""
+        self.maybe_kill("before the launch")
+        takes = self.now + timedelta(seconds=self.random.uniform(0.1, 3))
+        self.children.append(Child(key, takes, takes + self.runs_for * self.random.random()))
+        self._own.add(key)
+        self.maybe_kill("after the launch")
+
+    def reap(self) -> set[Key]:
+        """Returns the ticks whose processes the scheduler of now has started and outlived."""
+        ended = {key for key in self._own if not self.at_work(key)}
+        self._own -= ended
+        return ended
+
+    def at_work(self, key: Key) -> bool:
+        """Returns whether a tick has a process."""
+        return any(child.key == key for child in self.children)
+
+    def look(self) -> bool:
+        """Lets a scheduler do one pass, a new one if the last was killed; returns whether it was killed."""
+        try:
+            if self._scheduler is None:
+                self._own, self._scheduler = set(), Store(self.workspace)
+            work(self._scheduler, self, self.workspace, self.now)
+        except Killed:
+            if self._scheduler is not None:
+                self._scheduler.close()
+                self._scheduler = None
+            return True
+        self.looked.append(self.now)
+        return False
+
+    def until(self, moment: datetime) -> None:
+        """Lets time pass for the processes."""
+        while due := [child for child in self.children if self._next(child) <= moment]:
+            child = min(due, key=self._next)
+            self.now = max(self.now, self._next(child))
+            try:
+                self._go_on(child)
+            except Killed:
+                self.children.remove(child)
+        self.now = moment
+
+    @staticmethod
+    def _next(child: Child) -> datetime:
+        return child.takes if child.phase == "starting" else child.ends
+
+    def _go_on(self, child: Child) -> None:
+        if child.phase == "starting":
+            if take(self._processes, child.key, child.key.schedule) is None:
+                self.children.remove(child)
+                return
+            child.phase = "running"
+            self.ran[child.key] += 1
+        else:
+            self._processes.turn(child.key, "running", "succeeded", ended=self.now, exit_code=0)
+            self.children.remove(child)
+
+
+def add(workspace: Path, timing: Timing, created: datetime, id: str = "nightly-1", **more: Any) -> Schedule:
+    """Adds a schedule to a workspace."""
+    schedule = Schedule(id, "nightly", {"name": "nightly"}, str(workspace), timing, False, created, created, **more)
+    with Store(workspace) as store, store.transaction():
+        store.add(schedule)
+    return schedule
+
+
+def utc(*numbers: int) -> datetime:
+    """A moment in UTC."""
+    return datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]
