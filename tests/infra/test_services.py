@@ -70,7 +70,7 @@ class Machine:
             test, env=self.environment(service), capture_output=True, cwd=self.folder / "experiments"
         ).returncode
 
-    def until_healthy(self, service: str, test: list[str], patience: float = 120) -> None:
+    def until_healthy(self, service: str, test: list[str], patience: float = 300) -> None:
         deadline = time.monotonic() + patience
         while self.check(service, test):
             log = (self.folder / f"{service}.log").read_text()[-3000:]
@@ -169,6 +169,8 @@ def machine(
         (folder / volume).mkdir()
     scripts = Path(sys.executable).parent
     surroundings = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(driver)}
+    containerfile = (root / "infra/images/mlflow.Containerfile").read_text()
+    surroundings.update(re.findall(r"(?m)\b(MLFLOW_\w+)=(\w+)", containerfile))
     working = Machine(services, folder, {"postgres": free_port(), "mlflow": free_port()}, surroundings)
     with ExitStack() as stack:
         folder.chmod(0o755)
