@@ -150,9 +150,9 @@ class LocalClient:
 
     @property
     def _schedules(self) -> ModuleType:
-        from pipelines.schedules import local
+        import pipelines.schedules.local
 
-        return local
+        return pipelines.schedules.local
 
     def _folder(self, id: str) -> Path:
         return self._workspace.runs / id

@@ -1,13 +1,15 @@
 """Steps in containers of this machine, through KFP's own DockerRunner."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines.experiment import Experiment
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
-from settings import RequestError
+from settings import RequestError, WorkError
 
 LABEL = "elboflow.run"
 
@@ -49,6 +51,19 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
         init=True,
         labels={LABEL: run},
     )
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns the errors of the engine and of the way there, which KFP lets pass, into a WorkError."""
+    from docker.errors import DockerException
+    from requests import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        said = getattr(error, "explanation", None) or str(error)
+        raise WorkError(f"the Docker engine cannot run it: {str(said).partition(chr(10))[0]}") from error
 
 
 def stop(run: str) -> None:

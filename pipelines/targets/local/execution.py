@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,12 +159,14 @@ def _execute(
             executor["container"]["image"] = image
     given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
     try:
-        with _named(name):
+        with _named(name), nullcontext() if image is None else docker.explained():
             return graph(**given).outputs
     except KeyboardInterrupt:
         _stop(screen.process) if image is None else docker.stop(name)
         raise
-    except RuntimeError:
+    except RuntimeError as error:
+        if isinstance(error, WorkError) and screen.step is not None:
+            raise StepError(name, screen.step, str(error)) from error
         if screen.step is None or screen.step in screen.seconds:
             raise
         raise StepError(name, screen.step, reason(screen.errors, screen.log)) from None
@@ -187,9 +189,9 @@ def reason(errors: list[str], log: Log) -> str:
     """Returns why a step failed: what it said of it, or else what its log shows."""
     if errors:
         return "\n".join(errors)
-    if log.path is None:
-        return "its process ended before it began"
     lines = [line for line in log.last if line.strip()]
+    if log.path is None:
+        return "\n".join(["its process ended before it began", *lines[-LAST_WORDS:]])
     if any(line.startswith("Traceback") for line in lines):
         return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
     return f"its process ended without a word, as when it is killed or memory runs out; its log is {log.path}"

@@ -1,0 +1,96 @@
+"""`run --docker`: what each step's container is asked to be, and that it does the step's work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.xdist_group("main_job")
+
+IMAGE = "elboflow:cpu"
+SMALL = [
+    "training.epochs=1",
+    "evaluation.bound_samples=5",
+    "evaluation.bootstrap_samples=100",
+    "targets.local.threads=1",
+]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[DockerEngine]:
+    with DockerEngine(tmp_path, IMAGE) as engine:
+        yield engine
+
+
+def begin(engine: DockerEngine, workspace: Path, *settings: str) -> "subprocess.Popen[str]":
+    assigned = [word for setting in (f"targets.local.image={IMAGE}", *settings) for word in ("--set", setting)]
+    command = [sys.executable, "-m", "pipelines", "run", "digits", "--docker", "--json", *assigned]
+    return subprocess.Popen(
+        [*command, "--workspace", str(workspace)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DOCKER_HOST": engine.host},
+    )
+
+
+@pytest.mark.slow
+def test_every_step_does_its_work_in_a_container_of_the_image(engine: DockerEngine, tmp_path: Path):
+    workspace = tmp_path / "workspace"
+    out, err = begin(engine, workspace, *SMALL).communicate(timeout=600)
+    result: dict[str, Any] = json.loads(out)
+    assert result["status"] == "succeeded", err
+    assert result["mlflow"]["version"] == 1
+    wanted = [container.wanted for container in engine.containers.values()]
+    assert len(wanted) == 4
+    for each in wanted:
+        assert each["Image"] == IMAGE
+        assert each["User"] == f"{os.getuid()}:{os.getgid()}"
+        assert {"OMP_NUM_THREADS=1", "HOME=/tmp"} <= set(each["Env"])
+        mounts = {mount["Source"]: mount["ReadOnly"] for mount in each["HostConfig"]["Mounts"]}
+        assert mounts == {str(workspace): False, str(Path.cwd()): True}
+
+
+def test_a_step_that_fails_in_its_container_fails_the_run_with_its_own_words(engine: DockerEngine, tmp_path: Path):
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no archive")
+    source = f"data.source={{kind: npz, path: {tmp_path / 'damaged.npz'}}}"
+    run = begin(engine, tmp_path / "workspace", source)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 1, err
+    failure = json.loads(out)
+    assert (failure["status"], failure["step"]) == ("failed", "preprocess")
+    assert "damaged.npz" in failure["reason"]
+    assert "Traceback" not in err
+
+
+def test_an_interrupt_ends_the_container_at_work(engine: DockerEngine, tmp_path: Path):
+    run = begin(engine, tmp_path / "workspace", "training.epochs=100000")
+    deadline = time.monotonic() + 120
+    while len(engine.containers) < 2:
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    for container in engine.containers.values():
+        if container.process is not None:
+            container.process.wait(timeout=10)
+
+
+def test_an_image_that_is_not_there_is_said(engine: DockerEngine, tmp_path: Path):
+    engine.images = ()
+    run = begin(engine, tmp_path / "workspace")
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "elboflow:cpu" in json.loads(out)["reason"]
+    assert "Traceback" not in err
