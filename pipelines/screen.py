@@ -20,6 +20,7 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.status import Status
 
+from components.masking import masked
 from pipelines.process import BEGIN, ERROR, MARK
 from pipelines.targets import StepState
 
@@ -74,6 +75,7 @@ class Screen:
         self.log.close()
 
     def _take(self, line: str) -> None:
+        line = masked(line)
         if not line.startswith(MARK):
             self.log.keep(line)
             return

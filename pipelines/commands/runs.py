@@ -63,7 +63,9 @@ def logs(
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run's steps have printed so far."""
-    lines = reach(target, experiment, env, workspace).logs(run, step)
+    from components.masking import masked
+
+    lines = map(masked, reach(target, experiment, env, workspace).logs(run, step))
     if as_json:
         print(json.dumps({"run": run, "step": step, "lines": list(lines)}))
         return
