@@ -23,7 +23,8 @@ from tests.servers.jobs import PREFIXES, SubmittedRun
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 MOUNT = Path(__file__).parent / "mount"
 _KINDS = pb.ParameterType.ParameterTypeEnum
-_OF_A_REHEARSAL = {_KINDS.BOOLEAN: "true", _KINDS.NUMBER_INTEGER: "1", _KINDS.NUMBER_DOUBLE: "1", _KINDS.LIST: "[]"}
+_OF_A_REHEARSAL = {_KINDS.BOOLEAN: "true", _KINDS.NUMBER_INTEGER: "1", _KINDS.NUMBER_DOUBLE: "1", _KINDS.LIST: "[]",
+                   _KINDS.STRUCT: "{}"}  # fmt: skip
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Task:
         log: What it prints.
         executor: The executor's label in the specification.
         parameters: Its output parameters, each with its type and the file to write it to.
+        artifacts: Its output artifacts, each as a list, as JSON values.
+        output_file: Where an executor writes what it has made.
         attempts: How often it was started.
     """
 
@@ -44,6 +47,8 @@ class Task:
     log: Path
     executor: str = ""
     parameters: dict[str, tuple[int, str]] = field(default_factory=dict)
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    output_file: str = ""
     attempts: int = 0
 
 
@@ -92,9 +97,10 @@ class Containers:
     def _rehearse(self, task: Task) -> int:
         _say(task, f"[elboflow] rehearsing {task.name}")
         time.sleep(self._run.step_seconds)
+        Path(task.output_file).write_text(json.dumps({"artifacts": task.artifacts}))
         for kind, file in task.parameters.values():
             Path(file).parent.mkdir(parents=True, exist_ok=True)
-            Path(file).write_text(_OF_A_REHEARSAL.get(kind, "{}" if kind == _KINDS.STRUCT else "rehearsed"))
+            Path(file).write_text(_OF_A_REHEARSAL.get(kind) or self._run.answers.get(task.name, "rehearsed"))
         return 0
 
     def _launch(self, task: Task, command: list[str]) -> int:

@@ -126,7 +126,11 @@ class Engine:
             component = given["component_spec"]
             task.executor = component.executor_label
             kinds = component.output_definitions.parameters
-            task.parameters = {key: (kinds[key].parameter_type, value.output_file) for key, value in places.parameters.items()}
+            task.parameters = {
+                key: (kinds[key].parameter_type, value.output_file) for key, value in places.parameters.items()
+            }
+            task.output_file = places.output_file
+            task.artifacts = {key: json_format.MessageToDict(value) for key, value in places.artifacts.items()}
             return made
 
         def replace_placeholders(**given: Any) -> list[str]:

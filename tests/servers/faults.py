@@ -41,11 +41,13 @@ class Faults:
     Attributes:
         rehearsed: Whether steps are only announced, not executed: for tests of what surrounds a run.
         step_seconds: How long a rehearsed step takes.
+        answers: What the text outputs of rehearsed steps hold, by the step's name.
     """
 
     def __init__(self) -> None:
         self.rehearsed = False
         self.step_seconds = 0.2
+        self.answers: dict[str, str] = {}
         self._faults: list[Fault] = []
         self._steps: dict[int, Breaking] = {}
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class Faults:
         with self._lock:
             self._faults.clear()
             self._steps.clear()
-            self.rehearsed = False
+            self.rehearsed, self.step_seconds, self.answers = False, 0.2, {}
 
     @property
     def steps(self) -> dict[int, Breaking]:

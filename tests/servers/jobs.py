@@ -1,6 +1,7 @@
 """What a wire server hands to the process that executes a run."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 PREFIXES = {
     "gs://": "_GCS_LOCAL_MOUNT_PREFIX",
@@ -27,12 +28,13 @@ class SubmittedRun:
         broken: Steps that break, by number or name.
         rehearsed: Whether steps are only announced.
         step_seconds: How long a rehearsed step takes.
+        answers: What the text outputs of rehearsed steps hold, by the step's name.
         hurry: The part of each wait between attempts that is really waited.
         api: The server that launches custom jobs; with `ca`, whose certificate it has, and `token`.
     """
 
-    spec: dict
-    arguments: dict
+    spec: dict[str, Any]
+    arguments: dict[str, Any]
     name: str
     resource: str
     root: str
@@ -43,6 +45,7 @@ class SubmittedRun:
     broken: dict[str, str] = field(default_factory=dict)
     rehearsed: bool = False
     step_seconds: float = 0.2
+    answers: dict[str, str] = field(default_factory=dict)
     hurry: float = 0.01
     api: str = ""
     ca: str = ""

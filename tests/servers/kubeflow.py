@@ -139,6 +139,7 @@ class KubeflowServer(Schedules, Pipelines):
                     broken={str(key): how for key, how in self.faults.steps.items()},
                     rehearsed=self.faults.rehearsed,
                     step_seconds=self.faults.step_seconds,
+                    answers=dict(self.faults.answers),
                 )
             )
             self.runs[id] = Run(id, {**body, "run_id": id}, execution)

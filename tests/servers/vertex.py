@@ -113,6 +113,7 @@ class VertexServer(Schedules, CustomJobs):
                     broken={str(key): how for key, how in self.faults.steps.items()},
                     rehearsed=self.faults.rehearsed,
                     step_seconds=self.faults.step_seconds,
+                    answers=dict(self.faults.answers),
                     api=self.url,
                     ca=str(self.certificate),
                     token=self.token or "",
