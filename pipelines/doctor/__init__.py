@@ -4,6 +4,7 @@ A new check is a function that returns a `Finding`, or several, in the file of i
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -14,7 +15,7 @@ from typing import Literal
 from pipelines.experiment import Experiment
 from settings import RequestError
 
-PATIENCE = 5.0
+PATIENCE = 4.0
 """Seconds for a request of a check."""
 
 State = Literal["well", "ill", "unknown"]
@@ -49,7 +50,7 @@ class Check:
 
     what: str
     look: Callable[[], Finding | Iterable[Finding]]
-    seconds: float = 2 * PATIENCE
+    seconds: float = 5.0
 
 
 def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iterator[Finding]:
@@ -63,10 +64,11 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
     Raises:
         RequestError: The target is unknown, or the experiment does not describe it.
     """
-    at_work = [(check, _begun(check)) for check in checks(target, experiment, workspace)]
-    for check, answer in at_work:
+    wanted = checks(target, experiment, workspace)
+    begun = time.monotonic()
+    for check, answer in [(check, _begun(check)) for check in wanted]:
         try:
-            found = answer.result(check.seconds)
+            found = answer.result(max(0.0, begun + check.seconds - time.monotonic()))
         except NotInTime:
             found = [Finding(check.what, "unknown", f"no answer within {check.seconds:g} s", "look at the network")]
         yield from found

@@ -25,6 +25,7 @@ class Cloud:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._asking = threading.Lock()
+        self._failed: Exception | None = None
 
     def who(self) -> Finding:
         """Looks whether there are credentials, and whether Google takes them."""
@@ -43,14 +44,21 @@ class Cloud:
     def token(self) -> str | None:
         """Returns a token of whoever asks; None for nobody."""
         from google.auth.credentials import AnonymousCredentials
+        from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
         with self._asking:
+            if self._failed is not None:
+                raise self._failed
             asking = self._credentials
             if isinstance(asking, AnonymousCredentials):
                 return None
-            if not asking.valid:
-                asking.refresh(_in_time(Request()))
+            try:
+                if not asking.valid:
+                    asking.refresh(_in_time(Request()))
+            except GoogleAuthError as error:
+                self._failed = error  # which other checks need not find out again, each in its time
+                raise
         return str(asking.token)
 
     def ask(self, api: str, path: str, query: list[tuple[str, str]] | None = None) -> Any:
