@@ -3,15 +3,25 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 WORKERS ?= 2
+IMAGES  ?= cpu cuda tpu mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format setup setup-dev setup-backends pins benchmarks clean
+.PHONY: help run nightly compile test test-all lint format setup setup-dev setup-backends pins images sboms push benchmarks \
+  clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 run: setup ## set everything up and run the main job on the embedded digits
 	@$(BIN)/elboflow run digits
+
+nightly: setup ## run the example of a nightly experiment here, into build/nightly
+	@$(BIN)/elboflow run infra/nightly.yaml --workspace build/nightly
+
+compile: setup ## compile that example for both platforms, into build/pipelines
+	@mkdir -p build/pipelines
+	@for target in kubeflow vertex; do \
+	  $(BIN)/elboflow compile infra/nightly.yaml --target $$target --output build/pipelines/$$target.yaml || exit; done
 
 test: setup-dev ## set everything up and pass the tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
@@ -52,11 +62,21 @@ pins: ## resolve constraints.txt anew
 	@{ head -1 constraints.txt; cat .venv/pins.txt; grep -E '^(torch|uv)==' constraints.txt; } > .venv/constraints.txt
 	@mv .venv/constraints.txt constraints.txt
 
-benchmarks: setup ## speed of the whole job, of preprocessing and of training
-	@for name in main_job preprocessing training; do $(BIN)/python -m benchmarks.$$name; done
+images: ## build the images of steps and of the MLflow server (docker, podman or buildah)
+	@infra/images/build.sh build $(IMAGES)
 
-clean: ## remove .venv and caches; workspaces stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+sboms: ## what is in those images, into build/sboms
+	@mkdir -p build/sboms
+	@for image in $(IMAGES); do infra/images/build.sh sbom $$image > build/sboms/$$image.cdx.json || exit; done
+
+push: ## bring those images to REGISTRY
+	@infra/images/build.sh push $(IMAGES)
+
+benchmarks: setup ## speed of the whole job, its orchestration, preprocessing and training
+	@for name in main_job orchestration preprocessing training; do $(BIN)/python -m benchmarks.$$name; done
+
+clean: ## remove .venv, build/ and caches; workspaces stay
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # uv installs in seconds; where it cannot reach what pip can (a mirror in pip's own settings), pip does it. Both compile
 # to bytecode: otherwise the first run would (and every run, where Python is told not to write bytecode).
