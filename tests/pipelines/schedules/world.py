@@ -143,8 +143,9 @@ class World:
 
 
 def add(workspace: Path, timing: Timing, created: datetime, id: str = "nightly-1", **more: Any) -> Schedule:
-    """Adds a schedule to a workspace."""
-    schedule = Schedule(id, "nightly", {"name": "nightly"}, str(workspace), timing, False, created, created, **more)
+    """Adds a schedule to a workspace; its experiment is none that could run, unless it is given."""
+    values: dict[str, Any] = {"name": "nightly", "experiment": {"name": "nightly"}, "folder": str(workspace), **more}
+    schedule = Schedule(id=id, timing=timing, if_changed=False, created=created, settled=created, **values)
     with Store(workspace) as store, store.transaction():
         store.add(schedule)
     return schedule
