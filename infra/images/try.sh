@@ -73,6 +73,9 @@ step "the main job in $image"
 container=$("${buildah[@]}" from --pull=never "$image")
 in_it=("${buildah[@]}" run "$container" --)
 "${in_it[@]}" sh -c 'test "$(id -u)" = 10001 && test -x /opt/apache/beam/boot && grep -q CycloneDX /opt/elboflow/sbom.json'
+"${in_it[@]}" entrypoint sh -c 'python3 -m kfp.dsl.executor_main --help >/dev/null'
+if "${in_it[@]}" entrypoint --id=1 2>"$folder/worker"; then exit 1; fi
+grep -q 'stands in for the worker' "$folder/worker"
 "${in_it[@]}" elboflow run digits --json --set training.epochs=2 --set training.batch_size=128 --set model.latent=4 \
     --set evaluation.bound_samples=20 --set evaluation.bootstrap_samples=100
 step "done"

@@ -55,7 +55,29 @@ def test_beams_runners_find_the_worker_of_the_sdk_that_is_installed(root: Path, 
     arguments = dict(rest.split("=", 1) for word, rest in instructions(root, image) if word == "ARG")
     version = pins(root / "constraints.txt")["apache-beam"]
     assert arguments["BEAM"] == f"docker.io/apache/beam_python3.11_sdk:{version}"
-    assert json.loads(final_stage(root, image)["ENTRYPOINT"]) == ["/opt/apache/beam/boot"]
+    assert json.loads(final_stage(root, image)["ENTRYPOINT"]) == ["entrypoint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--id=1", "--semi_persist_dir=/var/opt/google"], "boot --id=1 --semi_persist_dir=/var/opt/google"),
+        (["--worker_pool"], "boot --worker_pool"),
+        ([], "boot"),
+        (["sh", "-c", "echo step"], "step"),
+        (["echo", "--id=1"], "--id=1"),
+    ],
+)
+def test_options_start_beams_worker_and_a_command_is_run(
+    root: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    boot = tmp_path / "boot"
+    boot.write_text('#!/bin/sh\necho "boot $*" | sed "s/ $//"\n')
+    boot.chmod(0o755)
+    entrypoint = tmp_path / "entrypoint"
+    entrypoint.write_text((root / "infra/images/entrypoint.sh").read_text().replace("/opt/apache/beam/boot", str(boot)))
+    entrypoint.chmod(0o755)
+    assert subprocess.run([entrypoint, *arguments], capture_output=True, text=True).stdout.strip() == says
 
 
 def test_all_bases_are_the_same_python_by_its_full_version(root: Path) -> None:
