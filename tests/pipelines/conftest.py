@@ -25,7 +25,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow on SQLite."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
+    words += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     with (folder / "log.txt").open("wb") as log:
         server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
@@ -56,7 +61,9 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Storag
 
 
 @pytest.fixture(scope="session")
-def vertex_servers(tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer") -> Iterator["VertexServer"]:
+def vertex_servers(
+    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer"
+) -> Iterator["VertexServer"]:
     from tests.servers.vertex import VertexServer
 
     with VertexServer(tmp_path_factory.mktemp("vertex") / "server", storage_server) as server:
@@ -90,7 +97,9 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
 
 
 @pytest.fixture
-def vertex(vertex_server: "VertexServer", storage_server: "StorageServer", mlflow_address: str, tmp_path: Path) -> Platform:
+def vertex(
+    vertex_server: "VertexServer", storage_server: "StorageServer", mlflow_address: str, tmp_path: Path
+) -> Platform:
     """The command line on Vertex AI."""
     target = (
         f"{{project: project, location: europe-west4, root: 'gs://bucket/vae', image: {IMAGE}, "
@@ -114,7 +123,7 @@ def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: P
 
 @pytest.fixture
 def mlflow_address(request: pytest.FixtureRequest) -> str:
-    """The MLflow of a test that asks for `mlflow_server`; for others, whose steps are rehearsed, one that nobody asks."""
+    """The MLflow of a test that asks for `mlflow_server`; for others, whose steps are rehearsed, one never asked."""
     if "mlflow_server" in request.fixturenames:
         address: str = request.getfixturevalue("mlflow_server")
         return address

@@ -151,7 +151,7 @@ def test_runs_are_listed_and_a_run_that_is_not_there_is_a_wrong_request(platform
     assert started.code == 0, started.err
     id = started.result["run"]
     listed = platform.ask("runs", "list", "--json")
-    assert [run["run"] for run in listed.result["runs"]][0] == id
+    assert listed.result["runs"][0]["run"] == id
     told(platform.ask("status", "absent"), 2, "absent")
     wait_for(lambda: id not in running(platform.server))
     attached = platform.ask("runs", "attach", id)

@@ -24,7 +24,14 @@ def test_a_run_on_kubeflow_ends_with_a_registered_model_and_exit_code_0(kubeflow
     assert done.code == 0, (done.err, logs)
     result = done.result
     assert (result["run"], result["status"], result["target"]) == (run.id, "succeeded", "kubeflow")
-    assert [step["name"] for step in result["steps"]] == ["decide", "preprocess", "train", "evaluate", "register", "finish"]
+    assert [step["name"] for step in result["steps"]] == [
+        "decide",
+        "preprocess",
+        "train",
+        "evaluate",
+        "register",
+        "finish",
+    ]
     assert {step["status"] for step in result["steps"]} == {"succeeded"}
     version = ask(mlflow_server, "registered-models/alias?name=digits-vae&alias=champion")["model_version"]
     registered = ask(mlflow_server, f"runs/get?run_id={version['run_id']}")["run"]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import dataflow
 from google.protobuf import json_format
 
-from tests.servers.wire import Refusal, Reply, Request, WireServer, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
 RUN = """
 import sys
@@ -68,7 +68,7 @@ class DataflowServer(WireServer):
         try:
             job = json_format.Parse(request.body, dataflow.Job.pb()(), ignore_unknown_fields=False)
         except json_format.ParseError as error:
-            raise Refusal(400, f"Invalid JSON payload received: {error}") from None
+            raise RefusedError(400, f"Invalid JSON payload received: {error}") from None
         id = f"2026-01-01_{uuid.uuid4().hex[:8]}"
         self.jobs[id] = json_format.MessageToDict(job)
         if self.broken:

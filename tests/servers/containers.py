@@ -89,9 +89,7 @@ class Containers:
         given = {**self._run.environment, **environment, **self._run.secrets.get(task.executor, {})}
         with task.log.open("ab") as log:
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-            done = subprocess.run(
-                command, env=surroundings(given, self._run.mounts), cwd=self._run.folder, **streams
-            )
+            done = subprocess.run(command, env=surroundings(given, self._run.mounts), cwd=self._run.folder, **streams)
         return done.returncode
 
     def _rehearse(self, task: Task) -> int:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_DAYS = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 _YEARS = 5
 
 
@@ -43,7 +43,9 @@ class Cron:
                     for minute in sorted(self.minutes):
                         local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
                         tick = local.astimezone(UTC)
-                        if tick > moment and tick.astimezone(self.zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+                        if tick > moment and tick.astimezone(self.zone).replace(tzinfo=None) == local.replace(
+                            tzinfo=None
+                        ):
                             return tick
             day += timedelta(days=1)
         return None
@@ -62,7 +64,9 @@ def _values(field: str, low: int, high: int) -> set[int]:
             raise ValueError(f"failed to parse {part!r}")
         try:
             first = low if told[1] else int(names.get(told[2], told[2]))
-            last = high if told[1] or (told[4] and not told[3]) else int(names.get(told[3] or told[2], told[3] or told[2]))
+            last = (
+                high if told[1] or (told[4] and not told[3]) else int(names.get(told[3] or told[2], told[3] or told[2]))
+            )
         except ValueError:
             raise ValueError(f"failed to parse {part!r}") from None
         if not low <= first <= last <= high or told[4] == "0":

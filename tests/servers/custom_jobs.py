@@ -15,7 +15,7 @@ from google.cloud.aiplatform_v1 import types
 from tests.servers.containers import surroundings
 from tests.servers.execution import now
 from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
-from tests.servers.wire import Refusal, Reply, Request, route
+from tests.servers.wire import RefusedError, Reply, Request, route
 
 
 class CustomJob:
@@ -96,8 +96,15 @@ class CustomJobs(GoogleAPI):
         custom_jobs: By their ids.
     """
 
-    def __init__(self, project: str, location: str, token: str | None, folder: Path, mounts: dict[str, str],
-                 environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        project: str,
+        location: str,
+        token: str | None,
+        folder: Path,
+        mounts: dict[str, str],
+        environment: dict[str, str],
+    ) -> None:
         super().__init__(project, location, token)
         self.custom_jobs: dict[str, CustomJob] = {}
         self._folder, self._mounts, self._environment = folder, mounts, environment
@@ -109,12 +116,10 @@ class CustomJobs(GoogleAPI):
         message, id = parsed(types.CustomJob, request.json()), str(self.next_number())
         pools = message.job_spec.worker_pool_specs
         if not message.display_name or not pools or not pools[0].machine_spec.machine_type:
-            raise Refusal(400, "A custom job needs a display name and worker pools with machine types.")
+            raise RefusedError(400, "A custom job needs a display name and worker pools with machine types.")
         message.name = f"{self.parent}/customJobs/{id}"
         owner = request.headers.get("x-wire-run", "")
-        self.custom_jobs[id] = CustomJob(
-            message.name, message, self._folder, self._mounts, self._environment, owner
-        )
+        self.custom_jobs[id] = CustomJob(message.name, message, self._folder, self._mounts, self._environment, owner)
         return self.shown(request, self._custom_job(id))
 
     @route("GET", f"{PLACE}/customJobs/{{id}}")
@@ -125,7 +130,7 @@ class CustomJobs(GoogleAPI):
 
     def _custom_job(self, id: str) -> Any:
         if id not in self.custom_jobs:
-            raise Refusal(404, f"The CustomJob does not exist: {self.parent}/customJobs/{id}")
+            raise RefusedError(404, f"The CustomJob does not exist: {self.parent}/customJobs/{id}")
         job = self.custom_jobs[id]
         message = type(job.message)()
         message.CopyFrom(job.message)

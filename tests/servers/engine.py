@@ -177,7 +177,9 @@ def _plain(value: Any) -> Any:
         return [_plain(element) for element in value]
     if not isinstance(value, dsl.Artifact):
         return value
-    return {"artifact": {"name": value.name, "uri": value.uri, "schema": value.schema_title, "metadata": value.metadata}}
+    return {
+        "artifact": {"name": value.name, "uri": value.uri, "schema": value.schema_title, "metadata": value.metadata}
+    }
 
 
 def main() -> None:

@@ -14,12 +14,18 @@ from tests.servers.jobs import SubmittedRun
 from tests.servers.kubeflow_api import new_id, strict, written
 from tests.servers.kubeflow_pipelines import Pipelines
 from tests.servers.kubeflow_schedules import Schedules
-from tests.servers.storage import StorageServer
 from tests.servers.specifications import replaced
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.storage import StorageServer
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 ROOT = "minio://mlpipeline/v2/artifacts"
-_STATES = {"pending": "PENDING", "running": "RUNNING", "succeeded": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELED"}
+_STATES = {
+    "pending": "PENDING",
+    "running": "RUNNING",
+    "succeeded": "SUCCEEDED",
+    "failed": "FAILED",
+    "cancelled": "CANCELED",
+}
 _FIELDS = ("run_id", "display_name", "created_at", "finished_at", "description", "scheduled_at", "storage_state",
            "namespace", "experiment_id", "state", "recurring_run_id", "pipeline_version_id", "pipeline_id")  # fmt: skip
 
@@ -85,9 +91,9 @@ class KubeflowServer(Schedules, Pipelines):
         with self.creating:
             namespace = self.namespace(body.get("namespace"))
             if not body.get("display_name"):
-                raise Refusal(400, "Invalid input error: Experiment's name cannot be empty")
+                raise RefusedError(400, "Invalid input error: Experiment's name cannot be empty")
             if any(each["display_name"] == body["display_name"] for each in self.experiments.values()):
-                raise Refusal(409, f"Already exist error: The name {body['display_name']} already exist.")
+                raise RefusedError(409, f"Already exist error: The name {body['display_name']} already exist.")
             id = new_id()
             made = {**body, "experiment_id": id, "namespace": namespace, "created_at": written(now())}
             self.experiments[id] = {**made, "storage_state": "AVAILABLE"}
@@ -114,11 +120,14 @@ class KubeflowServer(Schedules, Pipelines):
     def start(self, body: dict[str, Any]) -> Run:
         """Checks a run as Kubeflow does, and executes it."""
         if not body.get("display_name"):
-            raise Refusal(400, "Invalid input error: The run name is empty")
+            raise RefusedError(400, "Invalid input error: The run name is empty")
         self._experiment(body.get("experiment_id", ""))
         spec, secrets, given = self.checked(body)
         with self.creating:
-            id, name = new_id(), f"{spec.pipeline_info.name}-{hashlib.sha1(body['display_name'].encode()).hexdigest()[:5]}"
+            id, name = (
+                new_id(),
+                f"{spec.pipeline_info.name}-{hashlib.sha1(body['display_name'].encode()).hexdigest()[:5]}",
+            )
             root = body.get("runtime_config", {}).get("pipeline_root") or spec.default_pipeline_root or ROOT
             stood = {
                 "{{$.pipeline_job_resource_name}}": name,
@@ -149,7 +158,7 @@ class KubeflowServer(Schedules, Pipelines):
         """Returns the specification of a run or a recurring run, the secrets of its executors, and its arguments."""
         reference = body.get("pipeline_version_reference")
         if (reference is None) == (body.get("pipeline_spec") is None):
-            raise Refusal(400, "Invalid input error: give either a pipeline_spec or a pipeline_version_reference")
+            raise RefusedError(400, "Invalid input error: give either a pipeline_spec or a pipeline_version_reference")
         document = self.version_spec(reference) if reference is not None else body["pipeline_spec"]
         spec = specifications.checked(document.get("pipeline_spec", document))
         given = specifications.arguments(spec, body.get("runtime_config", {}).get("parameters", {}))
@@ -176,7 +185,7 @@ class KubeflowServer(Schedules, Pipelines):
         """Ends a run and its processes."""
         run = self._run(id)
         if run.execution.ended is not None:
-            raise Refusal(400, f"Failed to terminate the run {id}: it has ended")
+            raise RefusedError(400, f"Failed to terminate the run {id}: it has ended")
         run.execution.cancel()
         return answer({})
 
@@ -199,7 +208,7 @@ class KubeflowServer(Schedules, Pipelines):
         for step in self._run(id).execution.steps.values():
             if step.kind == "step" and _pod(id, step) == node:
                 return Reply(step.log.read_bytes() if step.log.exists() else b"", kind="text/plain")
-        raise Refusal(500, f"error in opening log stream: pods {node!r} not found")
+        raise RefusedError(500, f"error in opening log stream: pods {node!r} not found")
 
     def described(self, run: Run) -> dict[str, Any]:
         """Returns a run as it is now."""
@@ -227,7 +236,7 @@ class KubeflowServer(Schedules, Pipelines):
             state = {"state": _STATES[step.state], "run_id": run.id, "create_time": written(step.started)}
             times = {"start_time": written(step.started), "end_time": written(step.ended)}
             node = f"{run.execution.run.resource}-{step.number}"
-            task = {**state, **times, "task_id": node, "display_name": step.name}
+            task: dict[str, Any] = {**state, **times, "task_id": node, "display_name": step.name}
             driver = {**task, "task_id": f"{node}-driver", "display_name": f"{step.name}-driver", "state": "SUCCEEDED"}
             found += [driver, task]
             if step.kind == "step":
@@ -248,23 +257,23 @@ class KubeflowServer(Schedules, Pipelines):
             try:
                 parsed = json_format.ParseDict(config, KubernetesExecutorConfig())
             except json_format.ParseError as error:
-                raise Refusal(400, f"Invalid input error: Failed to parse the platform spec: {error}") from None
+                raise RefusedError(400, f"Invalid input error: Failed to parse the platform spec: {error}") from None
             for secret in parsed.secret_as_env:
                 name = secret.secret_name or secret.secret_name_parameter.runtime_value.constant.string_value
                 for pair in secret.key_to_env:
                     if pair.secret_key not in self.secrets.get(name, {}):
-                        raise Refusal(400, f"secret {name!r} with the key {pair.secret_key!r} not found")
+                        raise RefusedError(400, f"secret {name!r} with the key {pair.secret_key!r} not found")
                     found.setdefault(label, {})[pair.env_var] = self.secrets[name][pair.secret_key]
         return found
 
     def _experiment(self, id: str) -> dict[str, Any]:
         if id not in self.experiments:
-            raise Refusal(404, f"Experiment {id} not found.")
+            raise RefusedError(404, f"Experiment {id} not found.")
         return self.experiments[id]
 
     def _run(self, id: str) -> Run:
         if id not in self.runs:
-            raise Refusal(404, f"Run {id} not found.")
+            raise RefusedError(404, f"Run {id} not found.")
         return self.runs[id]
 
 

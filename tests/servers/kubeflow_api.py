@@ -10,7 +10,7 @@ from typing import Any
 
 import kfp_server_api
 
-from tests.servers.wire import Refusal, Reply, Request, WireServer, answer
+from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer
 
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 _SCALARS = {"str": str, "int": int, "bool": bool, "float": float}
@@ -37,10 +37,10 @@ class KubeflowAPI(WireServer):
 
     def admit(self, request: Request) -> None:
         if self.cookie is not None and self.cookie not in request.headers.get("cookie", ""):
-            raise Refusal(302, "/dex/auth")
+            raise RefusedError(302, "/dex/auth")
         super().admit(request)
 
-    def problem(self, refusal: Refusal) -> Reply:
+    def problem(self, refusal: RefusedError) -> Reply:
         if refusal.status == 302:
             return Reply(b"<a>Found</a>", 302, "text/html", {"Location": refusal.message})
         code = _CODES.get(refusal.status, 2)
@@ -51,9 +51,9 @@ class KubeflowAPI(WireServer):
     def namespace(self, given: str | None) -> str:
         """Returns the namespace of a request."""
         if not self.multi_user and given:
-            raise Refusal(400, f"Invalid input error: In single-user mode, the namespace must be empty: {given}")
+            raise RefusedError(400, f"Invalid input error: In single-user mode, the namespace must be empty: {given}")
         if self.multi_user and not given:
-            raise Refusal(400, "Invalid input error: A namespace is required in multi-user mode")
+            raise RefusedError(400, "Invalid input error: A namespace is required in multi-user mode")
         return given or ""
 
     def listed(self, request: Request, name: str, found: list[dict[str, Any]], fields: tuple[str, ...]) -> Reply:
@@ -63,7 +63,7 @@ class KubeflowAPI(WireServer):
             found = [each for each in found if _holds(predicate, each, fields)]
         key, _, order = (request.one("sort_by") or "created_at").partition(" ")
         if key not in fields or order not in ("", "asc", "desc"):
-            raise Refusal(400, f"Invalid input error: Invalid sorting field: {key} {order}")
+            raise RefusedError(400, f"Invalid input error: Invalid sorting field: {key} {order}")
         ordered = sorted(found, key=lambda each: str(each.get(key)), reverse=order == "desc")
         first, size = int(request.one("page_token") or 0), int(request.one("page_size") or 10)
         page: dict[str, Any] = {"total_size": len(ordered)}
@@ -87,7 +87,7 @@ def strict(kind: str, body: Any, place: str = "") -> Any:
         try:
             datetime.fromisoformat(_must(str, body, place))
         except ValueError:
-            raise Refusal(400, f"invalid value for {place}: bad Timestamp: {body!r}") from None
+            raise RefusedError(400, f"invalid value for {place}: bad Timestamp: {body!r}") from None
         return body
     if kind == "str" and type(body) is int:
         return str(body)  # whole numbers of 64 bits are strings in protobuf's JSON, and numbers are taken for them
@@ -98,11 +98,11 @@ def strict(kind: str, body: Any, place: str = "") -> Any:
         if type(body) is int and 0 <= body < len(model.allowable_values):
             return model.allowable_values[body]  # protobuf's JSON takes an enum's number, too
         if body not in model.allowable_values:
-            raise Refusal(400, f"invalid value for enum type {kind}: {body!r}")
+            raise RefusedError(400, f"invalid value for enum type {kind}: {body!r}")
         return body
     for key in _must(dict, body, place):
         if key not in model.openapi_types:
-            raise Refusal(400, f'proto: (line 1): unknown field "{key}" in {kind}')
+            raise RefusedError(400, f'proto: (line 1): unknown field "{key}" in {kind}')
     return {key: strict(model.openapi_types[key], each, f"{place}.{key}") for key, each in body.items()}
 
 
@@ -118,7 +118,7 @@ def new_id() -> str:
 
 def _must(kind: type, body: Any, place: str) -> Any:
     if not isinstance(body, kind):
-        raise Refusal(400, f"invalid value for {place or 'the body'}: {body!r}")
+        raise RefusedError(400, f"invalid value for {place or 'the body'}: {body!r}")
     return body
 
 
@@ -128,9 +128,9 @@ def _predicates(request: Request) -> list[dict[str, Any]]:
     try:
         given = json.loads(request.one("filter"))
     except ValueError:
-        raise Refusal(400, "Invalid input error: failed to parse the filter") from None
+        raise RefusedError(400, "Invalid input error: failed to parse the filter") from None
     if set(given) != {"predicates"}:
-        raise Refusal(400, f"Invalid input error: unknown fields in the filter: {sorted(given)}")
+        raise RefusedError(400, f"Invalid input error: unknown fields in the filter: {sorted(given)}")
     return [
         strict("V2beta1Predicate", {re.sub("([A-Z])", r"_\1", key).lower(): value for key, value in each.items()})
         for each in given["predicates"]
@@ -139,7 +139,9 @@ def _predicates(request: Request) -> list[dict[str, Any]]:
 
 def _holds(predicate: dict[str, Any], resource: dict[str, Any], fields: tuple[str, ...]) -> bool:
     if predicate["key"] not in fields:
-        raise Refusal(400, f"Invalid input error: no support for filtering on unrecognized field {predicate['key']!r}")
+        raise RefusedError(
+            400, f"Invalid input error: no support for filtering on unrecognized field {predicate['key']!r}"
+        )
     if predicate["operation"] not in _OPERATIONS or "string_value" not in predicate:
-        raise Refusal(400, f"Invalid input error: unsupported predicate {predicate}")
+        raise RefusedError(400, f"Invalid input error: unsupported predicate {predicate}")
     return _OPERATIONS[predicate["operation"]](str(resource.get(predicate["key"], "")), predicate["string_value"])

@@ -8,7 +8,7 @@ from tests.servers import specifications
 from tests.servers.execution import now
 from tests.servers.kubeflow_api import KubeflowAPI, new_id, written
 from tests.servers.storage import parts
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 _PIPELINE = ("pipeline_id", "display_name", "name", "created_at", "description", "namespace")
 _VERSION = ("pipeline_version_id", "display_name", "name", "created_at", "description")
@@ -34,7 +34,7 @@ class Pipelines(KubeflowAPI):
         if id := reference.get("pipeline_version_id"):
             found = [version for version in found if version["pipeline_version_id"] == id]
         if not found:
-            raise Refusal(404, f"PipelineVersion {reference.get('pipeline_version_id', '')} not found.")
+            raise RefusedError(404, f"PipelineVersion {reference.get('pipeline_version_id', '')} not found.")
         spec: dict[str, Any] = found[-1]["pipeline_spec"]
         return spec
 
@@ -46,7 +46,7 @@ class Pipelines(KubeflowAPI):
         name = request.one("name") or request.one("display_name") or _spec(document)["pipelineInfo"]["name"]
         with self.creating:
             if any(each["name"] == name for each in self.pipelines.values()):
-                raise Refusal(409, f"Already exist error: Failed to create a new pipeline. The name {name} already exists.")
+                raise RefusedError(409, f"Already exist error: The pipeline {name} already exists.")
             id = new_id()
             made = {"pipeline_id": id, "name": name, "display_name": request.one("display_name") or name}
             made |= {"description": request.one("description"), "namespace": self.namespace(request.one("namespace"))}
@@ -62,7 +62,7 @@ class Pipelines(KubeflowAPI):
         pipeline = self._pipeline(request.one("pipelineid"))
         with self.creating:
             if any(version["name"] == name for version in self._versions_of(pipeline["pipeline_id"])):
-                raise Refusal(409, f"Already exist error: Failed to create a new version. The name {name} already exists.")
+                raise RefusedError(409, f"Already exist error: The version {name} already exists.")
             return answer(self._add(pipeline["pipeline_id"], name, request.one("description"), document))
 
     @route("GET", "/apis/v2beta1/pipelines")
@@ -82,7 +82,7 @@ class Pipelines(KubeflowAPI):
         for pipeline in self.pipelines.values():
             if pipeline["name"] == name:
                 return answer(pipeline)
-        raise Refusal(404, f"Pipeline {name} not found.")
+        raise RefusedError(404, f"Pipeline {name} not found.")
 
     @route("DELETE", "/apis/v2beta1/pipelines/{id}")
     def delete_pipeline(self, request: Request, id: str) -> Reply:
@@ -90,7 +90,7 @@ class Pipelines(KubeflowAPI):
         self._pipeline(id)
         versions = self._versions_of(id)
         if versions and request.one("cascade") != "true":
-            raise Refusal(400, f"Invalid input error: the pipeline {id} has versions")
+            raise RefusedError(400, f"Invalid input error: the pipeline {id} has versions")
         for version in versions:
             del self.versions[version["pipeline_version_id"]]
         del self.pipelines[id]
@@ -129,7 +129,7 @@ class Pipelines(KubeflowAPI):
 
     def _pipeline(self, id: str) -> dict[str, Any]:
         if id not in self.pipelines:
-            raise Refusal(404, f"Pipeline {id} not found.")
+            raise RefusedError(404, f"Pipeline {id} not found.")
         return self.pipelines[id]
 
     def _versions_of(self, pipeline: str) -> list[dict[str, Any]]:
@@ -137,7 +137,7 @@ class Pipelines(KubeflowAPI):
 
     def _version(self, pipeline: str, id: str) -> dict[str, Any]:
         if id not in self.versions or self.versions[id]["pipeline_id"] != pipeline:
-            raise Refusal(404, f"PipelineVersion {id} not found.")
+            raise RefusedError(404, f"PipelineVersion {id} not found.")
         return self.versions[id]
 
 

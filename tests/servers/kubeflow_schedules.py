@@ -5,7 +5,7 @@ from typing import Any
 from tests.servers.cron import Cron
 from tests.servers.execution import now
 from tests.servers.kubeflow_api import KubeflowAPI, new_id, strict, written
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 _FIELDS = ("recurring_run_id", "display_name", "created_at", "updated_at", "description", "experiment_id", "namespace")
 
@@ -42,12 +42,14 @@ class Schedules(KubeflowAPI):
         """Makes a recurring run."""
         body = strict("V2beta1RecurringRun", request.json())
         if not body.get("display_name") or not 1 <= int(body.get("max_concurrency", 0)) <= 10:
-            raise Refusal(400, "Invalid input error: a recurring run needs a name and a max_concurrency of 1 to 10")
+            raise RefusedError(
+                400, "Invalid input error: a recurring run needs a name and a max_concurrency of 1 to 10"
+            )
         if body.get("mode") not in ("ENABLE", "DISABLE"):
-            raise Refusal(400, f"Invalid input error: invalid mode {body.get('mode')!r}")
+            raise RefusedError(400, f"Invalid input error: invalid mode {body.get('mode')!r}")
         trigger = body.get("trigger", {})
         if len(trigger) != 1:
-            raise Refusal(400, "Invalid input error: a recurring run needs one trigger")
+            raise RefusedError(400, "Invalid input error: a recurring run needs one trigger")
         if "cron_schedule" in trigger:
             _check(trigger["cron_schedule"]["cron"])
         self.checked(body)
@@ -98,15 +100,15 @@ class Schedules(KubeflowAPI):
 
     def _schedule(self, id: str) -> dict[str, Any]:
         if id not in self.schedules:
-            raise Refusal(404, f"Recurring run {id} not found.")
+            raise RefusedError(404, f"Recurring run {id} not found.")
         return self.schedules[id]
 
 
 def _check(cron: str) -> None:
     """Refuses a cron expression that is not of six fields, the first for seconds, as Kubeflow's parser knows them."""
     if len(cron.removeprefix(cron.split()[0] if "TZ=" in cron else "").split()) != 6:
-        raise Refusal(400, f"Invalid input error: Schedule cron is not a valid cron: expected 6 fields: {cron!r}")
+        raise RefusedError(400, f"Invalid input error: Schedule cron is not a valid cron: expected 6 fields: {cron!r}")
     try:
         Cron(cron)
     except ValueError as error:
-        raise Refusal(400, f"Invalid input error: Schedule cron is not a valid cron: {error}") from None
+        raise RefusedError(400, f"Invalid input error: Schedule cron is not a valid cron: {error}") from None

@@ -10,7 +10,7 @@ import yaml
 
 from tests.servers.specifications import checked
 from tests.servers.storage import parts
-from tests.servers.wire import Refusal, Reply, Request, WireServer, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Registry(WireServer):
         """Returns a version."""
         found = self._package(project, repository, package)
         if version not in found.versions:
-            raise Refusal(404, f"Version {version!r} was not found.")
+            raise RefusedError(404, f"Version {version!r} was not found.")
         return answer(self._version(package, found, version))
 
     @route("GET", "/kfp/{project}/{repository}/packages/{package}/tags")
@@ -109,14 +109,14 @@ class Registry(WireServer):
         """Returns a tag."""
         found = self._package(project, repository, package)
         if tag not in found.tags:
-            raise Refusal(404, f"Tag {tag!r} was not found.")
+            raise RefusedError(404, f"Tag {tag!r} was not found.")
         return answer(_tag(package, tag, found.tags[tag]))
 
     @route("POST", "/kfp/{project}/{repository}/packages/{package}/tags")
     def create_tag(self, request: Request, project: str, repository: str, package: str) -> Reply:
         """Makes a tag."""
         if request.one("tagId") in self._package(project, repository, package).tags:
-            raise Refusal(409, f"Tag {request.one('tagId')!r} exists already.")
+            raise RefusedError(409, f"Tag {request.one('tagId')!r} exists already.")
         return self.update_tag(request, project, repository, package, request.one("tagId"))
 
     @route("PATCH", "/kfp/{project}/{repository}/packages/{package}/tags/{tag}")
@@ -124,7 +124,7 @@ class Registry(WireServer):
         """Moves a tag."""
         found, version = self._package(project, repository, package), request.json()["version"].rpartition("/")[2]
         if version not in found.versions:
-            raise Refusal(404, f"Version {version!r} was not found.")
+            raise RefusedError(404, f"Version {version!r} was not found.")
         found.tags[tag] = version
         return answer(_tag(package, tag, version))
 
@@ -132,7 +132,7 @@ class Registry(WireServer):
     def delete_tag(self, request: Request, project: str, repository: str, package: str, tag: str) -> Reply:
         """Deletes a tag."""
         if self._package(project, repository, package).tags.pop(tag, None) is None:
-            raise Refusal(404, f"Tag {tag!r} was not found.")
+            raise RefusedError(404, f"Tag {tag!r} was not found.")
         return answer({})
 
     @route("GET", "/kfp/{project}/{repository}/{package}/{version+}")
@@ -140,19 +140,19 @@ class Registry(WireServer):
         """Returns the YAML of a version or a tag."""
         content = self.template(f"{self.url}{request.path}".replace("%3A", ":"))
         if content is None:
-            raise Refusal(404, f"{package}/{version} was not found.")
+            raise RefusedError(404, f"{package}/{version} was not found.")
         return Reply(content, kind="application/yaml")
 
     def _packages(self, project: str, repository: str) -> dict[str, Package]:
         found = self.repositories.get(f"{project}/{repository}")
         if found is None:
-            raise Refusal(404, f"Repository {repository!r} was not found.")
+            raise RefusedError(404, f"Repository {repository!r} was not found.")
         return found
 
     def _package(self, project: str, repository: str, package: str) -> Package:
         found = self._packages(project, repository).get(package)
         if found is None:
-            raise Refusal(404, f"Package {package!r} was not found.")
+            raise RefusedError(404, f"Package {package!r} was not found.")
         return found
 
     def _described(self, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from tests.servers.wire import Refusal
+from tests.servers.wire import RefusedError
 
 _KINDS = pb.ParameterType.ParameterTypeEnum
 _PYTHON: dict[int, tuple[type, ...]] = {
@@ -23,12 +23,12 @@ def checked(specification: Any) -> pb.PipelineSpec:
     try:
         spec = json_format.ParseDict(specification, pb.PipelineSpec())
     except json_format.ParseError as error:
-        raise Refusal(400, f"Failed to parse the pipeline spec: {error}") from None
+        raise RefusedError(400, f"Failed to parse the pipeline spec: {error}") from None
     if not spec.pipeline_info.name or not spec.root.dag.tasks:
-        raise Refusal(400, "The pipeline spec has no name, or no tasks.")
+        raise RefusedError(400, "The pipeline spec has no name, or no tasks.")
     for name, component in spec.components.items():
         if component.executor_label and component.executor_label not in spec.deployment_spec["executors"].fields:
-            raise Refusal(400, f"Component {name} has no executor {component.executor_label}.")
+            raise RefusedError(400, f"Component {name} has no executor {component.executor_label}.")
     return spec
 
 
@@ -37,31 +37,25 @@ def arguments(spec: pb.PipelineSpec, given: dict[str, Any]) -> dict[str, Any]:
     wanted = spec.root.input_definitions.parameters
     for name in given:
         if name not in wanted:
-            raise Refusal(400, f"The pipeline parameter {name} is not found in the pipeline job input definitions.")
-    made = {}
+            raise RefusedError(
+                400, f"The pipeline parameter {name} is not found in the pipeline job input definitions."
+            )
+    made: dict[str, Any] = {}
     for name, parameter in wanted.items():
         if name not in given:
             if not parameter.is_optional and not parameter.HasField("default_value"):
-                raise Refusal(400, f"The pipeline parameter {name} is required, and no value is given.")
+                raise RefusedError(400, f"The pipeline parameter {name} is required, and no value is given.")
             continue
-        value, kind = given[name], parameter.parameter_type
+        value: Any = given[name]
+        kind = parameter.parameter_type
         if not isinstance(value, _PYTHON[kind]) or (isinstance(value, bool) and kind != _KINDS.BOOLEAN):
-            raise Refusal(400, f"The pipeline parameter {name} has a value that is no {_KINDS.Name(kind)}: {value!r}.")
-        made[name] = int(value) if kind == _KINDS.NUMBER_INTEGER else value
+            raise RefusedError(
+                400, f"The pipeline parameter {name} has a value that is no {_KINDS.Name(kind)}: {value!r}."
+            )
+        if kind == _KINDS.NUMBER_INTEGER and isinstance(value, float):
+            value = int(value)  # all numbers of a protobuf's JSON are such
+        made[name] = value
     return made
-
-
-def tasks(spec: pb.PipelineSpec) -> list[tuple[str, str | None]]:
-    """Returns all tasks of a specification, each with the name of the one that it is in, outer ones first."""
-    found: list[tuple[str, str | None]] = []
-
-    def within(dag: pb.DagSpec, outer: str | None) -> None:
-        for name, task in dag.tasks.items():
-            found.append((name, outer))
-            within(spec.components[task.component_ref.name].dag, name)
-
-    within(spec.root.dag, None)
-    return found
 
 
 def replaced(value: Any, by: dict[str, str]) -> Any:

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import google_crc32c
 
-from tests.servers.wire import Refusal, Reply, Request, WireServer, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
 
 class StorageServer(WireServer):
@@ -40,7 +40,7 @@ class StorageServer(WireServer):
         for bucket in buckets:
             (folder / bucket).mkdir(parents=True)
 
-    def problem(self, refusal: Refusal) -> Reply:
+    def problem(self, refusal: RefusedError) -> Reply:
         errors = [{"message": refusal.message, "domain": "global", "reason": "injected"}]
         error = {"code": refusal.status, "message": refusal.message, "errors": errors}
         return answer({"error": error}, refusal.status)
@@ -54,16 +54,20 @@ class StorageServer(WireServer):
     @route("GET", "/storage/v1/b")
     def buckets(self, request: Request) -> Reply:
         """Lists the buckets."""
-        return answer({"kind": "storage#buckets", "items": [_bucket(path.name) for path in sorted(self.folder.iterdir())]})
+        return answer(
+            {"kind": "storage#buckets", "items": [_bucket(path.name) for path in sorted(self.folder.iterdir())]}
+        )
 
     @route("POST", "/storage/v1/b")
     def make_bucket(self, request: Request) -> Reply:
         """Makes a bucket."""
         name = request.json().get("name", "")
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", name):
-            raise Refusal(400, f"Invalid bucket name: '{name}'")
+            raise RefusedError(400, f"Invalid bucket name: '{name}'")
         if (self.folder / name).exists():
-            raise Refusal(409, "Your previous request to create the named bucket succeeded and you already own it.")
+            raise RefusedError(
+                409, "Your previous request to create the named bucket succeeded and you already own it."
+            )
         (self.folder / name).mkdir(parents=True)
         return answer(_bucket(name))
 
@@ -71,7 +75,9 @@ class StorageServer(WireServer):
     def permissions(self, request: Request, bucket: str) -> Reply:
         """Says which of the permissions asked for one has: all."""
         self._bucket(bucket)
-        return answer({"kind": "storage#testIamPermissionsResponse", "permissions": request.query.get("permissions", [])})
+        return answer(
+            {"kind": "storage#testIamPermissionsResponse", "permissions": request.query.get("permissions", [])}
+        )
 
     @route("GET", "/storage/v1/b/{bucket}/o")
     def objects(self, request: Request, bucket: str) -> Reply:
@@ -109,7 +115,7 @@ class StorageServer(WireServer):
             return Reply(content, kind=described["contentType"], headers=headers)
         first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
         if first >= len(content):
-            raise Refusal(416, "The requested range cannot be satisfied.")
+            raise RefusedError(416, "The requested range cannot be satisfied.")
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return Reply(content[first : last + 1], 206, described["contentType"], headers)
 
@@ -145,11 +151,11 @@ class StorageServer(WireServer):
     def resume(self, request: Request, bucket: str) -> Reply:
         """Takes a part of a resumable upload."""
         if request.one("upload_id") not in self._uploads:
-            raise Refusal(404, "No such upload")
+            raise RefusedError(404, "No such upload")
         _, name, content = self._uploads[request.one("upload_id")]
         told = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("content-range", "bytes 0-0/*"))
         if told is None:
-            raise Refusal(400, "Failed to parse Content-Range header.")
+            raise RefusedError(400, "Failed to parse Content-Range header.")
         if "content-range" not in request.headers:
             return answer(self._write(bucket, name, request.body))
         if told[1] is not None:
@@ -175,7 +181,9 @@ class StorageServer(WireServer):
         """Joins objects."""
         self._may_write(request, bucket, name)
         sources = [source["name"] for source in request.json()["sourceObjects"]]
-        return answer(self._write(bucket, name, b"".join(self._existing(bucket, part).read_bytes() for part in sources)))
+        return answer(
+            self._write(bucket, name, b"".join(self._existing(bucket, part).read_bytes() for part in sources))
+        )
 
     @route("POST", "/batch/storage/v1")
     def batch(self, request: Request) -> Reply:
@@ -188,7 +196,7 @@ class StorageServer(WireServer):
             split = urlsplit(target)
             body = rest.partition("\r\n\r\n")[2].encode()
             inner = Request(method, split.path, parse_qs(split.query), request.headers, body)
-            reply = self.serve(inner) or self.problem(Refusal(503, "reset"))
+            reply = self.serve(inner) or self.problem(RefusedError(503, "reset"))
             answers.append(
                 f"--{boundary}\r\nContent-Type: application/http\r\n\r\n"
                 f"HTTP/1.1 {reply.status} X\r\nContent-Type: {reply.kind}\r\n\r\n{reply.body.decode()}\r\n"
@@ -198,24 +206,24 @@ class StorageServer(WireServer):
 
     def _bucket(self, bucket: str) -> Path:
         if not (self.folder / bucket).is_dir():
-            raise Refusal(404, "The specified bucket does not exist.")
+            raise RefusedError(404, "The specified bucket does not exist.")
         return self.folder / bucket
 
     def _path(self, bucket: str, name: str) -> Path:
         path = self._bucket(bucket) / name
         if not name or ".." in Path(name).parts:
-            raise Refusal(400, f"Invalid object name: '{name}'")
+            raise RefusedError(400, f"Invalid object name: '{name}'")
         return path
 
     def _existing(self, bucket: str, name: str) -> Path:
         path = self._path(bucket, name)
         if not path.is_file():
-            raise Refusal(404, f"No such object: {bucket}/{name}")
+            raise RefusedError(404, f"No such object: {bucket}/{name}")
         return path
 
     def _may_write(self, request: Request, bucket: str, name: str) -> None:
         if request.one("ifGenerationMatch") == "0" and self._path(bucket, name).is_file():
-            raise Refusal(412, "At least one of the pre-conditions you specified did not hold.")
+            raise RefusedError(412, "At least one of the pre-conditions you specified did not hold.")
 
     def _write(self, bucket: str, name: str, content: bytes) -> dict[str, Any]:
         path = self._path(bucket, name)
@@ -268,6 +276,8 @@ def _multipart(request: Request) -> tuple[dict[str, Any], bytes]:
     """Returns the metadata and the content of a multipart upload, byte for byte."""
     found = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
     if found is None:
-        raise Refusal(400, "Bad multipart content type")
-    _, first, second, *_ = re.split(rb"(?:\r\n|^)--" + re.escape(found[1].encode()) + rb"(?:--)?(?:\r\n|$)", request.body)
+        raise RefusedError(400, "Bad multipart content type")
+    _, first, second, *_ = re.split(
+        rb"(?:\r\n|^)--" + re.escape(found[1].encode()) + rb"(?:--)?(?:\r\n|$)", request.body
+    )
     return json.loads(first.split(b"\r\n\r\n", 1)[1]), second.split(b"\r\n\r\n", 1)[1]

@@ -47,9 +47,7 @@ def run(client: Any, package: str, name: str, root: str = "minio://mlpipeline/v2
     return client.run_pipeline(experiment, name, package, params=arguments, pipeline_root=root)
 
 
-def test_a_submitted_run_executes_its_steps_and_serves_their_logs(
-    server: "KubeflowServer", client: Any, package: str
-):
+def test_a_submitted_run_executes_its_steps_and_serves_their_logs(server: "KubeflowServer", client: Any, package: str):
     import requests
 
     id = run(client, package, "one", who="you").run_id

@@ -49,9 +49,7 @@ def test_google_cloud_storage_writes_reads_lists_copies_and_deletes(server: Stor
 
 
 @pytest.mark.xdist_group("beam")
-def test_beam_writes_and_reads_its_files_there(
-    server: StorageServer, monkeypatch: pytest.MonkeyPatch
-):
+def test_beam_writes_and_reads_its_files_there(server: StorageServer, monkeypatch: pytest.MonkeyPatch):
     from apache_beam.internal.gcp import auth
     from apache_beam.io.filesystems import FileSystems
 

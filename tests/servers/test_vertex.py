@@ -73,7 +73,10 @@ def log(server: "VertexServer", job: Any, name: str) -> list[str]:
 
     detail = next(detail for detail in job.job_detail.task_details if detail.task_name == name).executor_detail
     id = (detail.container_detail.main_job or detail.custom_job_detail.job).rpartition("/")[2]
-    wanted = {"resourceNames": ["projects/project"], "filter": f'resource.type="ml_job" AND resource.labels.job_id="{id}"'}
+    wanted = {
+        "resourceNames": ["projects/project"],
+        "filter": f'resource.type="ml_job" AND resource.labels.job_id="{id}"',
+    }
     answer = requests.post(f"{server.url}/v2/entries:list", json=wanted)
     assert answer.status_code == 200, answer.text
     return [entry["jsonPayload"]["message"] for entry in answer.json()["entries"]]
@@ -109,7 +112,11 @@ def test_an_unknown_field_anywhere_is_a_400(server: "VertexServer"):
 
     from tests.servers import trivial
 
-    job = {"displayName": "x", "pipelineSpec": trivial.specification(), "runtimeConfig": {"gcsOutputDirectory": "gs://bucket"}}
+    job = {
+        "displayName": "x",
+        "pipelineSpec": trivial.specification(),
+        "runtimeConfig": {"gcsOutputDirectory": "gs://bucket"},
+    }
     wrong: list[dict[str, Any]] = [
         {**job, "colour": "red"},
         {**job, "pipelineSpec": {**job["pipelineSpec"], "colour": "red"}},
@@ -152,7 +159,9 @@ def test_jobs_are_listed_by_label_newest_first_in_pages_and_masked(server: "Vert
     for id in ("first", "second", "third"):
         submit(client, id)
     request = {"parent": PARENT, "filter": 'labels.kind:* AND display_name="greeting"', "page_size": 2}
-    found = list(client.list_pipeline_jobs({**request, "order_by": "create_time desc", "read_mask": {"paths": ["name"]}}))
+    found = list(
+        client.list_pipeline_jobs({**request, "order_by": "create_time desc", "read_mask": {"paths": ["name"]}})
+    )
     assert [job.name.rpartition("/")[2] for job in found[:3]] == ["third", "second", "first"]
     assert not found[0].display_name
     assert not list(client.list_pipeline_jobs({**request, "filter": "labels.colour:*"}))

@@ -20,9 +20,15 @@ from tests.servers.jobs import SubmittedRun
 from tests.servers.storage import StorageServer
 from tests.servers.vertex_api import PLACE, parsed, stamp
 from tests.servers.vertex_schedules import Schedules
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
-_STATES = {"pending": "PENDING", "running": "RUNNING", "succeeded": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED"}
+_STATES = {
+    "pending": "PENDING",
+    "running": "RUNNING",
+    "succeeded": "SUCCEEDED",
+    "failed": "FAILED",
+    "cancelled": "CANCELLED",
+}
 
 
 @dataclass
@@ -88,9 +94,9 @@ class VertexServer(Schedules, CustomJobs):
         with self.creating:
             id = id or f"{spec.pipeline_info.name}-{now():%Y%m%d%H%M%S}-{len(self.runs)}"
             if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", id):
-                raise Refusal(400, f"{id!r} is no valid pipeline job id.")
+                raise RefusedError(400, f"{id!r} is no valid pipeline job id.")
             if id in self.runs:
-                raise Refusal(409, f"There is already an existing PipelineJob with the resource name: {id}.")
+                raise RefusedError(409, f"There is already an existing PipelineJob with the resource name: {id}.")
             resource = f"{self.parent}/pipelineJobs/{id}"
             stood = {
                 "{{$.pipeline_job_resource_name}}": resource,
@@ -156,7 +162,7 @@ class VertexServer(Schedules, CustomJobs):
         parsed(types.CancelPipelineJobRequest, request.json())
         run = self._run(id)
         if run.execution.ended is not None:
-            raise Refusal(400, f"The PipelineJob {id} is in a terminal state and cannot be cancelled.")
+            raise RefusedError(400, f"The PipelineJob {id} is in a terminal state and cannot be cancelled.")
         run.execution.cancel()
         for job in self.custom_jobs.values():
             if job.owner == id:
@@ -168,7 +174,7 @@ class VertexServer(Schedules, CustomJobs):
         """Deletes a pipeline job that has ended."""
         self.here(project, location)
         if self._run(id).execution.ended is None:
-            raise Refusal(400, f"The PipelineJob {id} is running.")
+            raise RefusedError(400, f"The PipelineJob {id} is running.")
         del self.runs[id]
         return self.operation()
 
@@ -181,17 +187,17 @@ class VertexServer(Schedules, CustomJobs):
             r'resource\.type="ml_job" AND resource\.labels\.job_id="(\d+)"(?: AND .*)?', wanted.get("filter", "")
         )
         if unknown or found is None or not wanted.get("resourceNames"):
-            raise Refusal(400, f"Invalid request: {wanted}")
+            raise RefusedError(400, f"Invalid request: {wanted}")
         lines = vertex_tasks.log(self.runs.values(), self.custom_jobs, found[1])
         first, size = int(wanted.get("pageToken") or 0), int(wanted.get("pageSize", 50))
         resource = {"type": "ml_job", "labels": {"job_id": found[1], "project_id": self.project}}
+        log = {"logName": f"projects/{self.project}/logs/workerpool0-0", "resource": resource, "severity": "INFO"}
         page: dict[str, Any] = {
             "entries": [
-                {"logName": f"projects/{self.project}/logs/workerpool0-0", "resource": resource, "insertId": str(number),
-                 "timestamp": time, "severity": "INFO", "jsonPayload": {"message": line}}
+                {**log, "insertId": str(number), "timestamp": time, "jsonPayload": {"message": line}}
                 for number, (time, line) in enumerate(lines[first : first + size], first)
             ]
-        }  # fmt: skip
+        }
         if len(lines) > first + size:
             page["nextPageToken"] = str(first + size)
         return answer(page)
@@ -200,10 +206,12 @@ class VertexServer(Schedules, CustomJobs):
         """Returns a pipeline job as it is now."""
         execution, job = run.execution, type(run.message)()
         job.CopyFrom(run.message)
-        job.state = getattr(types.PipelineState, f"PIPELINE_STATE_{_STATES[execution.state]}")
+        job.state = getattr(types.PipelineState, f"PIPELINE_STATE_{execution.state.upper()}")
         for name in ("created", "started", "ended"):
             if (moment := getattr(execution, name)) is not None:
-                getattr(job, {"created": "create", "started": "start", "ended": "end"}[name] + "_time").CopyFrom(stamp(moment))
+                getattr(job, {"created": "create", "started": "start", "ended": "end"}[name] + "_time").CopyFrom(
+                    stamp(moment)
+                )
         job.update_time.CopyFrom(stamp(execution.ended or now()))
         job.job_detail.task_details.extend(vertex_tasks.details(run, self.parent))
         if execution.state == "failed":
@@ -214,7 +222,7 @@ class VertexServer(Schedules, CustomJobs):
 
     def _run(self, id: str) -> Run:
         if id not in self.runs:
-            raise Refusal(404, f"The PipelineJob does not exist: {self.parent}/pipelineJobs/{id}")
+            raise RefusedError(404, f"The PipelineJob does not exist: {self.parent}/pipelineJobs/{id}")
         return self.runs[id]
 
     def _checked(self, job: Any) -> tuple[Any, dict[str, Any], str]:
@@ -223,13 +231,13 @@ class VertexServer(Schedules, CustomJobs):
         template = self._template(job)
         spec = specifications.checked(template or sent.get("pipelineSpec", {}))
         if template is not None and "pipelineSpec" in sent and specifications.checked(sent["pipelineSpec"]) != spec:
-            raise Refusal(400, "pipelineSpec differs from what templateUri holds.")
+            raise RefusedError(400, "pipelineSpec differs from what templateUri holds.")
         given = specifications.arguments(spec, sent.get("runtimeConfig", {}).get("parameterValues", {}))
         root = job.runtime_config.gcs_output_directory or spec.default_pipeline_root
         if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", root):
-            raise Refusal(400, f"gcsOutputDirectory must be a Cloud Storage folder: {root!r}")
+            raise RefusedError(400, f"gcsOutputDirectory must be a Cloud Storage folder: {root!r}")
         if not (self._buckets / root.removeprefix("gs://").partition("/")[0]).is_dir():
-            raise Refusal(400, f"The bucket of {root} does not exist.")
+            raise RefusedError(400, f"The bucket of {root} does not exist.")
         _check_labels(job.labels)
         return spec, given, root
 
@@ -238,11 +246,11 @@ class VertexServer(Schedules, CustomJobs):
             return None
         content = self.template(job.template_uri)
         if content is None:
-            raise Refusal(400, f"The template {job.template_uri} does not exist.")
+            raise RefusedError(400, f"The template {job.template_uri} does not exist.")
         return next(yaml.safe_load_all(content))
 
 
 def _check_labels(labels: Any) -> None:
     for key, value in labels.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
-            raise Refusal(400, f"Invalid label: {key}: {value}")
+            raise RefusedError(400, f"Invalid label: {key}: {value}")

@@ -1,4 +1,4 @@
-"""What Google's REST APIs have in common: errors, lists with filters, masks and pages, operations, protobufs as JSON."""
+"""What Google's REST APIs have in common: errors, lists with filters, masks and pages, operations, protobufs."""
 
 import re
 import threading
@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.servers.filters import matcher
 from tests.servers.registry import Registry
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 PLACE = "/v1/projects/{project}/locations/{location}"
 _CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
@@ -39,18 +39,16 @@ class GoogleAPI(Registry):
         """The resource that everything is in."""
         return f"projects/{self.number}/locations/{self.location}"
 
-    def problem(self, refusal: Refusal) -> Reply:
+    def problem(self, refusal: RefusedError) -> Reply:
         status = _CODES.get(refusal.status, "UNKNOWN")
-        return answer(
-            {"error": {"code": refusal.status, "message": refusal.message, "status": status}}, refusal.status
-        )
+        return answer({"error": {"code": refusal.status, "message": refusal.message, "status": status}}, refusal.status)
 
     def here(self, project: str, location: str) -> None:
         """Refuses another project or location."""
         if project not in (self.project, self.number):
-            raise Refusal(403, f"Permission denied on resource project {project}.")
+            raise RefusedError(403, f"Permission denied on resource project {project}.")
         if location != self.location:
-            raise Refusal(404, f"The location {location} has no such resource.")
+            raise RefusedError(404, f"The location {location} has no such resource.")
 
     def next_number(self) -> int:
         """Returns a number for a resource."""
@@ -74,10 +72,10 @@ class GoogleAPI(Registry):
         try:
             matches = matcher(request.one("filter"), fields, lambda resource: dict(getattr(resource, "labels", {})))
         except ValueError as error:
-            raise Refusal(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         order = request.one("orderBy", "create_time desc").split()
         if order[0] != "create_time" or order[1:] not in ([], ["desc"]):
-            raise Refusal(400, f"Invalid orderBy: {' '.join(order)}")
+            raise RefusedError(400, f"Invalid orderBy: {' '.join(order)}")
         kept = sorted(filter(matches, found), key=lambda each: each.create_time.ToNanoseconds(), reverse=len(order) > 1)
         first, size = int(request.one("pageToken") or 0), min(int(request.one("pageSize") or 10), 100)
         mask = [_camel(part) for part in request.one("readMask").split(",") if part]
@@ -97,7 +95,7 @@ def parsed(kind: Any, body: Any) -> Any:
     try:
         return json_format.ParseDict(body, kind.pb(kind()))
     except json_format.ParseError as error:
-        raise Refusal(400, f"Invalid JSON payload received. {error}") from None
+        raise RefusedError(400, f"Invalid JSON payload received. {error}") from None
 
 
 def stamp(moment: datetime) -> Timestamp:

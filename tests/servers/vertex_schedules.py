@@ -9,7 +9,7 @@ from google.cloud.aiplatform_v1 import types
 from tests.servers.cron import Cron
 from tests.servers.execution import now
 from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
-from tests.servers.wire import Refusal, Reply, Request, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 _STATE = types.Schedule.State
 _CHANGEABLE = {"cron", "displayName", "endTime", "startTime", "maxConcurrentRunCount", "maxRunCount", "allowQueueing"}
@@ -68,9 +68,9 @@ class Schedules(GoogleAPI):
         request.only()
         message, id = parsed(types.Schedule, request.json()), str(self.next_number())
         if not message.display_name or message.max_concurrent_run_count < 1:
-            raise Refusal(400, "A schedule needs a display name and a max_concurrent_run_count of at least 1.")
+            raise RefusedError(400, "A schedule needs a display name and a max_concurrent_run_count of at least 1.")
         if not message.create_pipeline_job_request.parent.endswith(f"/locations/{self.location}"):
-            raise Refusal(400, "create_pipeline_job_request.parent must be the schedule's own.")
+            raise RefusedError(400, "create_pipeline_job_request.parent must be the schedule's own.")
         self.check(message.create_pipeline_job_request.pipeline_job)
         message.name = f"{self.parent}/schedules/{id}"
         message.state = _STATE.ACTIVE
@@ -105,7 +105,7 @@ class Schedules(GoogleAPI):
         parsed(types.PauseScheduleRequest, request.json())
         message = self._schedule(id).message
         if message.state != _STATE.ACTIVE:
-            raise Refusal(400, "Only an active schedule can be paused.")
+            raise RefusedError(400, "Only an active schedule can be paused.")
         message.state = _STATE.PAUSED
         message.last_pause_time.CopyFrom(stamp(now()))
         message.ClearField("next_run_time")
@@ -117,7 +117,7 @@ class Schedules(GoogleAPI):
         wanted = parsed(types.ResumeScheduleRequest, request.json())
         message = self._schedule(id).message
         if message.state != _STATE.PAUSED:
-            raise Refusal(400, "Only a paused schedule can be resumed.")
+            raise RefusedError(400, "Only a paused schedule can be resumed.")
         message.state, message.catch_up = _STATE.ACTIVE, wanted.catch_up
         message.last_resume_time.CopyFrom(stamp(now()))
         _set_next(message)
@@ -130,7 +130,7 @@ class Schedules(GoogleAPI):
         message, changed = self._schedule(id).message, parsed(types.Schedule, request.json())
         mask = request.one("updateMask").split(",")
         if unknown := set(mask) - _CHANGEABLE:
-            raise Refusal(400, f"Invalid update mask: {', '.join(sorted(unknown))}")
+            raise RefusedError(400, f"Invalid update mask: {', '.join(sorted(unknown))}")
         for field in message.DESCRIPTOR.fields:
             if field.json_name in mask:
                 message.ClearField(field.name)
@@ -152,7 +152,7 @@ class Schedules(GoogleAPI):
 
     def _schedule(self, id: str) -> Schedule:
         if id not in self.schedules:
-            raise Refusal(404, f"The Schedule does not exist: {self.parent}/schedules/{id}")
+            raise RefusedError(404, f"The Schedule does not exist: {self.parent}/schedules/{id}")
         return self.schedules[id]
 
 
@@ -162,7 +162,7 @@ def _set_next(message: Any) -> None:
     try:
         tick = Cron(message.cron).after(start)
     except ValueError as error:
-        raise Refusal(400, f"Invalid cron expression: {error}") from None
+        raise RefusedError(400, f"Invalid cron expression: {error}") from None
     message.ClearField("next_run_time")
     if tick is None or (message.HasField("end_time") and tick > message.end_time.ToDatetime(now().tzinfo)):
         message.state = _STATE.COMPLETED

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.servers.vertex import Run
 
 _STATE = types.PipelineTaskDetail.State
-_FIRST = 1_000
 
 
 def details(run: "Run", parent: str) -> list[Any]:

@@ -20,7 +20,7 @@ import trustme
 from tests.servers.faults import Faults
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request is refused, with an HTTP status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -51,7 +51,7 @@ class Request:
         try:
             return json.loads(self.body or b"{}")
         except ValueError as error:
-            raise Refusal(400, f"Invalid JSON payload received: {error}") from None
+            raise RefusedError(400, f"Invalid JSON payload received: {error}") from None
 
     def one(self, name: str, default: str = "") -> str:
         """Returns a value of the query."""
@@ -61,7 +61,9 @@ class Request:
         """Refuses a query with other keys than these."""
         for name in self.query:
             if name not in {*allowed, "$alt", "alt", "prettyPrint"}:
-                raise Refusal(400, f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter.')
+                raise RefusedError(
+                    400, f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter.'
+                )
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,9 @@ class WireServer:
     def admit(self, request: Request) -> None:
         """Refuses whoever does not carry the token."""
         if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
-            raise Refusal(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
+            raise RefusedError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
 
-    def problem(self, refusal: Refusal) -> Reply:
+    def problem(self, refusal: RefusedError) -> Reply:
         """Returns a refusal as this server's API writes it."""
         return answer({"error": {"code": refusal.status, "message": refusal.message}}, refusal.status)
 
@@ -180,14 +182,14 @@ class WireServer:
             return None
         try:
             if fault is not None and fault.status is not None:
-                refused = self.problem(Refusal(fault.status, fault.message))
+                refused = self.problem(RefusedError(fault.status, fault.message))
                 return Reply(refused.body, refused.status, refused.kind, fault.headers)
             self.admit(request)
             reply = self._handle(request)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             reply = self.problem(refusal)
         except Exception:
-            reply = self.problem(Refusal(500, traceback.format_exc()))
+            reply = self.problem(RefusedError(500, traceback.format_exc()))
         return None if fault is not None and fault.reset else reply
 
     def _handle(self, request: Request) -> Reply:
@@ -198,7 +200,7 @@ class WireServer:
                 if method == request.method:
                     values = {key: unquote(value) for key, value in found.groupdict().items()}
                     return getattr(self, name)(request, **values)
-        raise Refusal(405 if known else 404, f"{request.method} {request.path}: no such method of this API")
+        raise RefusedError(405 if known else 404, f"{request.method} {request.path}: no such method of this API")
 
 
 def _routes(server: type) -> Iterator[tuple[str, re.Pattern[str], str]]:

@@ -2,7 +2,7 @@
 
 import base64
 
-from tests.servers.wire import Refusal, Reply, Request, WireServer, answer, route
+from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
 MANIFEST = "application/vnd.oci.image.index.v1+json"
 
@@ -32,9 +32,9 @@ class Cloud(WireServer):
 
     def _of_google(self, request: Request) -> None:
         if request.headers.get("authorization") != "Bearer of-a-robot":
-            raise Refusal(401, "Request had invalid authentication credentials.")
+            raise RefusedError(401, "Request had invalid authentication credentials.")
         if request.headers.get("x-goog-user-project") != "elbo-prod":
-            raise Refusal(403, "No quota project.")
+            raise RefusedError(403, "No quota project.")
 
     @route("POST", "/token")
     def token_of_a_service_account(self, request: Request) -> Reply:
@@ -58,7 +58,7 @@ class Cloud(WireServer):
         self._of_google(request)
         name = metric.removeprefix("aiplatform.googleapis.com/")
         if name == metric or name not in self.limits:
-            raise Refusal(404, f"Quota metric {metric} not found.")
+            raise RefusedError(404, f"Quota metric {metric} not found.")
         buckets = [
             {"effectiveLimit": str(limit), **({"dimensions": {"region": region}} if region else {})}
             for region, limit in self.limits[name].items()
@@ -70,7 +70,7 @@ class Cloud(WireServer):
         """Tells which of the permissions asked for there are."""
         self._of_google(request)
         if bucket != "data":
-            raise Refusal(404, "The specified bucket does not exist.")
+            raise RefusedError(404, "The specified bucket does not exist.")
         return answer({"permissions": [each for each in request.query["permissions"] if each in self.allowed]})
 
     @route("HEAD", "/v2/{repository+}/manifests/{reference+}")
@@ -97,7 +97,7 @@ class Cloud(WireServer):
         expected = base64.b64encode(b"me:secret").decode()
         if self.mlflow == "guarded":
             if request.headers.get("authorization") != f"Basic {expected}":
-                raise Refusal(401, "You are not authenticated.")
+                raise RefusedError(401, "You are not authenticated.")
             return Reply(b"3.1.0", kind="text/html")
         return Reply(self.mlflow.encode(), kind="text/html")
 
@@ -107,7 +107,7 @@ class Cloud(WireServer):
         if request.headers.get("authorization") != "Bearer of-kubeflow":
             return Reply(status=302, headers={"Location": "/dex"})
         if self.namespaces is None and request.one("namespace"):
-            raise Refusal(400, "In single-user mode, the namespace must be empty.")
+            raise RefusedError(400, "In single-user mode, the namespace must be empty.")
         if self.namespaces is not None and request.one("namespace") not in self.namespaces:
-            raise Refusal(403, "not authorized")
+            raise RefusedError(403, "not authorized")
         return answer({"runs": []})
