@@ -1,0 +1,264 @@
+"""`elboflow schedule …` on this machine: every word, what is refused, and a real run by the scheduler."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines.cli import app
+from pipelines.schedules.store import Store
+
+
+class Person:
+    """Somebody who works in a folder, with a workspace in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.workspace = folder / "workspace"
+
+    def does(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["schedule", *arguments, "--workspace", str(self.workspace)])
+
+    def gets(self, *arguments: str) -> Any:
+        done = self.does(*arguments, "--json")
+        assert done.exit_code == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 1
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    monkeypatch.chdir(tmp_path)
+    return Person(tmp_path)
+
+
+NIGHTLY = ("--cron", "0 2 * * *", "--timezone", "Europe/Berlin")
+
+
+def test_a_schedule_from_its_creation_to_its_deletion(person: Person):
+    made = person.gets("create", "digits", *NIGHTLY, "--if-changed", "--max-active", "2", "--catch-up", "last")
+    assert made["schedule"] == "digits-1"
+    assert {key: made[key] for key in ("cron", "timezone", "max_active", "catch_up", "if_changed", "status")} == {
+        "cron": "0 2 * * *", "timezone": "Europe/Berlin", "max_active": 2, "catch_up": "last", "if_changed": True,
+        "status": "active",
+    }  # fmt: skip
+    assert datetime.fromisoformat(made["next"]).utcoffset() == timedelta(0)
+    assert person.gets("show", "digits-1") == made
+    assert person.gets("list") == {"schedules": [made]}
+    assert person.gets("pause", "digits-1")["status"] == "paused"
+    assert person.gets("show", "digits-1")["next"] is None
+    assert person.gets("resume", "digits-1") == made
+    assert person.gets("history", "digits-1") == {"history": []}
+    assert person.does("create", "digits", *NIGHTLY).stdout == "digits-2\n"
+    assert person.gets("delete", "digits-2") == {"schedule": "digits-2", "target": "local", "status": "deleted"}
+    assert [schedule["schedule"] for schedule in person.gets("list")["schedules"]] == ["digits-1"]
+    assert person.does("create", "digits", *NIGHTLY).stdout == "digits-3\n"  # no id comes twice
+
+
+def test_a_person_sees_the_same_in_words(person: Person):
+    made = person.does("create", "digits", *NIGHTLY)
+    assert made.stdout == "digits-1\n"
+    assert "first run: " in made.stderr
+    assert "02:00 CE" in made.stderr
+    assert "no scheduler is at work on" in made.stderr
+    assert "scheduler --workspace" in made.stderr
+    table = person.does("list").stdout.splitlines()
+    assert table[0].split() == ["schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"]
+    assert table[1].split()[:3] == ["digits-1", "local", "digits"]
+    assert "Europe/Berlin" in table[1]
+    assert "0 2 * * * (Europe/Berlin)" in person.does("show", "digits-1").stdout
+    assert "nothing was due yet" in person.does("history", "digits-1").stderr
+
+
+def test_cron_and_timezone_come_from_the_experiment_unless_they_are_given(person: Person):
+    section = ("--set", "schedule={cron: '30 4 * * 1', timezone: Asia/Tokyo}")
+    made = person.gets("create", "digits", *section)
+    assert (made["cron"], made["timezone"]) == ("30 4 * * 1", "Asia/Tokyo")
+    assert datetime.fromisoformat(made["next"]).strftime("%a %H:%M") == "Sun 19:30"
+    made = person.gets("create", "digits", *section, "--cron", "0 5 * * *")
+    assert (made["cron"], made["timezone"]) == ("0 5 * * *", "Asia/Tokyo")
+
+
+def test_a_schedule_keeps_the_experiment_and_the_folder_of_its_making(person: Person):
+    Path("mine.prod.yaml").write_text("seed: 7\n")
+    assert CliRunner().invoke(app, ["init", "mine", "--from", "digits"]).exit_code == 0
+    person.gets("create", "mine.yaml", *NIGHTLY, "--env", "prod", "--set", "training.epochs=3")
+    Path("mine.yaml").unlink()
+    with Store(person.workspace) as store:
+        (schedule,) = store.schedules()
+    assert (schedule.name, schedule.folder) == ("mine", str(Path.cwd()))
+    assert (schedule.experiment["seed"], schedule.experiment["training"]["epochs"]) == (7, 3)
+
+
+def test_start_and_end_are_read_in_the_schedule_s_timezone(person: Person):
+    made = person.gets("create", "digits", *NIGHTLY, "--start", "2190-12-01", "--end", "2190-12-24T12:00")
+    assert (made["start"], made["end"]) == ("2190-11-30T23:00:00+00:00", "2190-12-24T11:00:00+00:00")
+    assert made["next"] == "2190-12-01T01:00:00+00:00"
+
+
+def test_without_catch_up_ticks_before_the_making_do_not_count_and_with_it_those_since_the_start_do(person: Person):
+    started = ("--start", (datetime.now() - timedelta(days=3)).isoformat())
+    for catch_up, ticks in (("none", 0), ("all", 3)):
+        made = person.gets("create", "digits", *NIGHTLY, *started, "--catch-up", catch_up)
+        person.gets("resume", made["schedule"])  # which looks what was due
+        assert len(person.gets("history", made["schedule"])["history"]) == ticks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["create", "digits"], "--cron: missing; give it, such as --cron '0 2 * * *', or the experiment a section"),
+        (["create", "digits", "--cron", "0 25 * * *"], "cron '0 25 * * *': hour '25'; allowed: 0 to 23"),
+        (["create", "digits", "--cron", "@daily"], "write '0 0 * * *'"),
+        (["create", "digits", "--cron", "0 2 * * *", "--timezone", "Europe/Berln"], "did you mean 'Europe/Berlin'?"),
+        (["create", "digits", "--set", "schedule={cron: '0 2 * * *', timezone: CETT}"], "timezone 'CETT'"),
+        (["create", "digits", *NIGHTLY, "--start", "2190-02-01", "--end", "2190-01-01"], "is not after --start"),
+        (["create", "digits", *NIGHTLY, "--end", "2020-01-01"], "has passed already"),
+        (["create", "digits", *NIGHTLY, "--start", "soon"], "--start soon: expected a date or a time"),
+        (["create", "digits", *NIGHTLY, "--target", "vertx"], "--target vertx: unknown target; allowed: local"),
+        (["create", "digits", *NIGHTLY, "--target", "vertex"], "targets.vertex: missing"),
+        (["create", "digits", *NIGHTLY, "--release", "v1"], "published versions run on kubeflow and vertex"),
+        (["create", "digts", *NIGHTLY], "did you mean 'digits'?"),
+        (["create", "mnist", *NIGHTLY, "--set", "data.source.path=nowhere"], "nowhere"),
+        (["show", "digits-1"], "there is no schedule 'digits-1'"),
+        (["list", "--target", "kubeflow"], "has not been used with kubeflow yet"),
+    ],
+)
+def test_a_wrong_request_is_exit_code_2_one_message_and_nothing_made(arguments: list[str], told: str, person: Person):
+    done = person.does(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert told in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert not (person.workspace / "schedules.db").exists()
+
+
+@pytest.mark.parametrize("word", ["show", "pause", "resume", "run", "delete", "history"])
+def test_a_schedule_that_does_not_exist_is_told_with_the_nearest(word: str, person: Person):
+    person.gets("create", "digits", *NIGHTLY)
+    done = person.does(word, "digts-1")
+    assert done.exit_code == 2
+    assert "there is no schedule 'digts-1'; did you mean 'digits-1'?" in done.stderr
+    person.gets("delete", "digits-1")
+    done = person.does(word, "digits-1")
+    assert done.exit_code == 2
+    assert "the schedule 'digits-1' was deleted at" in done.stderr
+
+
+def test_a_database_that_is_none_is_told_in_a_line(person: Person):
+    person.workspace.mkdir()
+    (person.workspace / "schedules.db").write_text("precious, but no database, and long enough to be looked at" * 20)
+    done = person.does("list")
+    assert done.exit_code == 1
+    assert "schedules.db cannot be used: file is not a database" in done.stderr
+
+
+def test_a_run_by_hand_needs_no_scheduler_and_has_its_record(person: Person):
+    data = {"kind": "npz", "path": "images.npz"}
+    Path("absent.yaml").write_text(
+        f"name: absent\ndata: {{source: {json.dumps(data)}, features: "
+        "{image: {kind: image, shape: [8, 8, 1], range: [0, 16]}, label: category}}\n"
+    )
+    Path("images.npz").touch()
+    person.gets("create", "absent.yaml", *NIGHTLY)
+    Path("images.npz").unlink()  # so that the run ends as soon as it has looked for its data
+    started = person.does("run", "absent-1")
+    assert started.exit_code == 0
+    assert f"runs attach {started.stdout.strip()} --target local" in started.stderr
+    deadline = time.monotonic() + 60
+    while (run := person.gets("history", "absent-1")["history"][0])["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (run["run"], run["origin"], run["record"]) == (started.stdout.strip(), "hand", "failed")
+    assert (run["exit_code"], run["reason"]) == (2, "data.source: there is no file images.npz")
+    assert "there is no file images.npz" in Path(run["log"]).read_text()
+    assert "by hand; exit code 2; data.source: there is no file" in person.does("history", "absent-1").stdout
+
+
+def test_one_table_shows_all_targets_and_one_that_cannot_be_reached_is_a_line_of_it(person: Person):
+    person.gets("create", "digits", *NIGHTLY)
+    cluster = {"host": "http://127.0.0.1:9", "namespace": "kubeflow"}
+    (person.workspace / "targets.json").write_text(json.dumps({"kubeflow": cluster, "vertex": {"damaged": True}}))
+    found = person.gets("list", "--all-targets")
+    assert [schedule["schedule"] for schedule in found["schedules"]] == ["digits-1"]
+    assert [target["target"] for target in found["unreachable"]] == ["kubeflow", "vertex"]
+    assert "what it remembers of vertex is damaged" in found["unreachable"][1]["reason"]
+    (person.workspace / "targets.json").write_text(json.dumps({"vertex": {"damaged": True}}))
+    table = person.does("list", "--all-targets").stdout.splitlines()
+    assert table[1].split()[:2] == ["digits-1", "local"]
+    assert table[2].split()[:2] == ["vertex", "unreachable"]
+
+
+def test_the_list_of_all_targets_imports_nothing_heavy_and_takes_less_than_two_seconds_of_work(person: Person):
+    person.gets("create", "digits", *NIGHTLY)
+    command = [sys.executable, "-X", "importtime", "-m", "pipelines", "schedule", "list", "--all-targets"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*command, "--workspace", str(person.workspace)], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 2
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "sqlite3" in imported
+    assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam", "numpy", "apscheduler"}
+
+
+SMALL = {
+    "training.epochs": "1",
+    "training.batch_size": "256",
+    "model.latent": "2",
+    "model.encoder": "{kind: mlp, hidden: [16]}",
+    "model.decoder": "{kind: mlp, hidden: [16]}",
+    "evaluation.bound_samples": "5",
+    "evaluation.bootstrap_samples": "100",
+}
+
+
+@pytest.mark.xdist_group("schedules")
+def test_a_scheduled_run_survives_its_scheduler_and_the_next_night_is_skipped_because_nothing_changed(person: Person):
+    settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    made = person.gets("create", "digits", *NIGHTLY, "--if-changed", *settings)
+    tick = datetime.fromisoformat(made["next"])
+
+    def scheduler(clock: datetime) -> "subprocess.Popen[bytes]":
+        code = "import time_machine; from datetime import datetime; from pipelines.cli import main\n"
+        code += f"time_machine.travel(datetime.fromisoformat('{clock.isoformat()}')).start(); main()"
+        command = [sys.executable, "-P", "-c", code, "scheduler", "--workspace", str(person.workspace)]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def latest(*states: str) -> Any:
+        deadline = time.monotonic() + 300
+        while not (history := person.gets("history", "digits-1")["history"]) or history[0]["record"] not in states:
+            assert time.monotonic() < deadline, history
+            time.sleep(0.2)
+        return history[0]
+
+    first = scheduler(tick - timedelta(seconds=2))
+    run = latest("running")
+    first.kill()
+    first.wait()
+    second = scheduler(tick + timedelta(minutes=1))
+    run = latest("succeeded", "failed")
+    assert (run["record"], run["exit_code"], run["origin"]) == ("succeeded", 0, "tick"), Path(run["log"]).read_text()
+    assert datetime.fromisoformat(run["tick"]) == tick
+    assert (person.workspace / "runs" / run["run"]).is_dir()
+    assert "registered digits-vae version 1" in Path(run["log"]).read_text()
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == 0
+
+    third = scheduler(tick + timedelta(days=1, seconds=-2))
+    skipped = latest("skipped")
+    third.send_signal(signal.SIGTERM)
+    assert third.wait(30) == 0
+    assert datetime.fromisoformat(skipped["tick"]) - tick in (timedelta(hours=hours) for hours in (23, 24, 25))
+    assert skipped["exit_code"] == 0
+    assert run["run"] in skipped["reason"] or "same" in skipped["reason"] or "unchanged" in skipped["reason"]
+    assert len(person.gets("history", "digits-1")["history"]) == 2
+    assert len(list((person.workspace / "runs").iterdir())) == 1
