@@ -101,6 +101,8 @@ class Sweep:
             self._client.set_tag(run_id, STATUS, outcome.status)
             if outcome.reason:
                 self._client.set_tag(run_id, history.FAILURE, masked(outcome.reason)[:_LONGEST_TAG])
+            elif history.FAILURE in run.data.tags:  # of an earlier try
+                self._client.delete_tag(run_id, history.FAILURE)
             self._client.set_terminated(run_id, _STATUS[outcome.status])
 
     def choose(self, parent: str, best: Outcome, comparison: Path) -> None:

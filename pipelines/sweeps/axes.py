@@ -21,7 +21,6 @@ _OTHER_NAMES = {"training.seed": "seed"}
 """What a key may be called here besides: over a sweep, it is the seed of the trainings that varies."""
 
 _RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
-_OPENING, _CLOSING, _QUOTES = "[{", "]}", "'\""
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,9 @@ def _axis(text: str, experiment: Experiment) -> Axis:
     if (found := _RANGE.fullmatch(values.strip())) is not None:
         return _range(key, values.strip(), found)
     try:
-        choices = tuple(source.value(part) for part in _parts(values))
+        choices = tuple(source.value(f"[{values}]"))
     except yaml.YAMLError:
         raise RequestError(f"--over {text}: {values!r} are no YAML values with commas between them") from None
-    if any(not part.strip() for part in _parts(values)):
-        raise RequestError(f"--over {text}: a value is empty; write null for none")
     for i, choice in enumerate(choices):
         if choice in choices[:i]:
             raise RequestError(f"--over {text}: {shown(choice)} is given twice")
@@ -175,19 +172,3 @@ def _keys(values: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
         yield dotted(path)
     for key, value in values.items() if isinstance(values, dict) else ():
         yield from _keys(value, (*path, key))
-
-
-def _parts(text: str) -> Iterator[str]:
-    """Splits a text at the commas outside brackets and quotation marks."""
-    depth, quote, start = 0, "", 0
-    for place, sign in enumerate(text):
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in _QUOTES:
-            quote = sign
-        elif sign == "," and depth == 0:
-            yield text[start:place]
-            start = place + 1
-        else:
-            depth += (sign in _OPENING) - (sign in _CLOSING)
-    yield text[start:]

@@ -161,8 +161,8 @@ def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Stu
         else optuna.samplers.RandomSampler(seed=seed)
     )
     # The first tenth of a training says little, least of all while the learning rate warms up.
-    warmup = max(1, experiment.training.epochs // 10)
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=warmup)
+    first = experiment.training.epochs // 10 + 1
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=first)
     return study
 
 
