@@ -1,6 +1,7 @@
 """`elboflow schedule …`: runs that come by themselves, in the same words on every target."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,6 +66,7 @@ def create(
     from pipelines.commands.timetable import at, values
     from pipelines.experiment import load
     from pipelines.schedules.calendar import check, moment
+    from pipelines.schedules.cron import portable
     from pipelines.targets import Timing
     from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
@@ -86,6 +88,8 @@ def create(
         catch_up=catch_up or ("last" if target == "kubeflow" else "none"),
     )
     check(timing)
+    if target != "local":
+        timing = replace(timing, cron=portable(timing.cron))
     show_log()
     if target == "local":
         _check_here(wanted)

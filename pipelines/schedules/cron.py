@@ -92,6 +92,19 @@ def parse(text: str) -> Cron:
     )
 
 
+def portable(text: str) -> str:
+    """Returns fields that mean the same to platforms, for which Sunday is 0 and never 7.
+
+    Raises:
+        RequestError: As `parse`.
+    """
+    meant = parse(text)
+    fields = text.split()
+    if "7" in fields[4]:
+        fields[4] = ",".join(map(str, sorted(meant.weekdays)))
+    return " ".join(fields)
+
+
 _FIVE = ": minute, hour, day of month, month, day of week, such as '0 2 * * *'"
 
 

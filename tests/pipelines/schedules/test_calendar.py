@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.schedules import cron
 from pipelines.schedules.calendar import Calendar, check, moment, zone
 from pipelines.targets import Timing
 from settings import RequestError
@@ -15,10 +16,10 @@ from settings import RequestError
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def ticks(cron: str, timezone: str, begin: str, end: str) -> list[str]:
+def ticks(fields: str, timezone: str, begin: str, end: str) -> list[str]:
     """The ticks of a span, as the wall's clock shows them."""
     here = ZoneInfo(timezone)
-    calendar = Calendar(Timing(cron, timezone))
+    calendar = Calendar(Timing(fields, timezone))
     between = calendar.between(
         datetime.fromisoformat(begin).replace(tzinfo=here), datetime.fromisoformat(end).replace(tzinfo=here)
     )
@@ -83,6 +84,20 @@ def test_sunday_is_0_and_7_and_monday_is_1_as_in_every_crontab():
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "portable"),
+    [
+        ("0 9 * * 7", "0 9 * * 0"),
+        ("0 9 * * 5-7", "0 9 * * 0,5,6"),
+        ("7 7 7 7 mon", "7 7 7 7 mon"),
+        ("0 9 * * */2",) * 2,
+    ],
+)
+def test_a_platform_is_told_of_sunday_as_0(written: str, portable: str):
+    assert cron.portable(written) == portable
+    assert cron.parse(written) == cron.parse(portable)
+
+
 def test_day_of_month_and_weekday_are_alternatives_where_both_are_restricted():
     assert ticks("0 0 13 * fri", "UTC", "2026-11-10", "2026-11-22") == [
         "2026-11-13T00:00+00:00",
@@ -103,8 +118,8 @@ def test_a_fixed_time_ticks_once_on_every_day_that_it_names_and_never_else(
     minute: int, hour: int, weekdays: set[int], timezone: str, begin: datetime
 ):
     begin_utc = begin.replace(tzinfo=UTC)
-    cron = f"{minute} {hour} * * {','.join(map(str, weekdays))}"
-    found = list(Calendar(Timing(cron, timezone)).between(begin_utc, begin_utc + timedelta(days=400)))
+    fields = f"{minute} {hour} * * {','.join(map(str, weekdays))}"
+    found = list(Calendar(Timing(fields, timezone)).between(begin_utc, begin_utc + timedelta(days=400)))
     assert found == sorted(set(found))
     days = [tick.astimezone(ZoneInfo(timezone)).date() for tick in found]
     inner = [days[0] + timedelta(days=n) for n in range((days[-1] - days[0]).days + 1)]
@@ -119,8 +134,8 @@ def test_a_fixed_time_ticks_once_on_every_day_that_it_names_and_never_else(
 
 @settings(max_examples=60, deadline=None)
 @given(st.datetimes(datetime(2024, 1, 1), datetime(2028, 1, 1)), st.sampled_from(["*/7 3-5 * 2,3 *", "5 4 29 2 *"]))
-def test_the_next_tick_is_the_first_of_those_that_follow(begin: datetime, cron: str):
-    calendar = Calendar(Timing(cron, "Europe/Berlin"))
+def test_the_next_tick_is_the_first_of_those_that_follow(begin: datetime, fields: str):
+    calendar = Calendar(Timing(fields, "Europe/Berlin"))
     begin = begin.replace(tzinfo=UTC)
     following = calendar.after(begin)
     assert following is not None
