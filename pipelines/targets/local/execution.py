@@ -115,25 +115,33 @@ def _recorded(
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         record = record.over("cancelled", f"ended by {signal.Signals(number).name}")
+        record.write(workspace.runs)
+        if experiment.notify is not None:  # else a person who interrupts is not kept waiting for MLflow
+            _finish(record, "cancelled", None, experiment, workspace)
         raise
     except BaseException as error:
         step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))
         record = record.over("failed", reason)
         record.write(workspace.runs)
-        _finish(record, step, experiment, workspace)
+        _finish(record, "failed", step, experiment, workspace)
         raise
     else:
         record = record.over("succeeded")
         if experiment.notify is not None:
-            _finish(record, None, experiment, workspace)
+            _finish(record, "succeeded", None, experiment, workspace)
     finally:
         record.write(workspace.runs)
 
 
-def _finish(record: Record, step: str | None, experiment: Experiment, workspace: Workspace) -> None:
+def _finish(
+    record: Record,
+    status: Literal["succeeded", "failed", "cancelled"],
+    step: str | None,
+    experiment: Experiment,
+    workspace: Workspace,
+) -> None:
     from components.finish import finish
 
-    status: Literal["succeeded", "failed"] = "succeeded" if record.status == "succeeded" else "failed"
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         finish(experiment.recorded(), record.run, status, step, record.reason, link, experiment.notify, place)
