@@ -25,7 +25,7 @@ class Killed(BaseException):
     """kill -9: nothing that tidies up gets to know of it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """The process of a tick: it starts up, takes its tick, runs for a while, and records that it has succeeded."""
 
@@ -58,7 +58,7 @@ class World:
         self.children: list[Child] = []
         self.looked: list[datetime] = []
         """When a scheduler came to the end of a pass."""
-        self._own: set[Key] = set()
+        self._own: list[Child] = []
         self._scheduler: Store | None = None
         self._processes = Store(workspace)
 
@@ -88,24 +88,24 @@ class World:
         self.maybe_kill("before the launch")
         takes = self.now + timedelta(seconds=self.random.uniform(0.1, 3))
         self.children.append(Child(key, takes, takes + self.runs_for * self.random.random()))
-        self._own.add(key)
+        self._own.append(self.children[-1])
         self.maybe_kill("after the launch")
 
     def reap(self) -> set[Key]:
         """Returns the ticks whose processes the scheduler of now has started and outlived."""
-        ended = {key for key in self._own if not self.at_work(key)}
-        self._own -= ended
+        ended = {child.key for child in self._own if child not in self.children}
+        self._own = [child for child in self._own if child in self.children]
         return ended
 
     def at_work(self, key: Key) -> bool:
-        """Returns whether a tick has a process."""
-        return any(child.key == key for child in self.children)
+        """Returns whether a tick has a process: one of another scheduler is not seen before it has begun."""
+        return any(child.key == key and (child in self._own or child.phase != "starting") for child in self.children)
 
     def look(self) -> bool:
         """Lets a scheduler do one pass, a new one if the last was killed; returns whether it was killed."""
         try:
             if self._scheduler is None:
-                self._own, self._scheduler = set(), Store(self.workspace)
+                self._own, self._scheduler = [], Store(self.workspace)
             work(self._scheduler, self, self.workspace, self.now)
         except Killed:
             if self._scheduler is not None:
