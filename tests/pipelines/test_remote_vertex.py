@@ -16,10 +16,11 @@ def ask(mlflow: str, path: str) -> Any:
         return json.load(answer)
 
 
-def test_a_run_on_vertex_ends_with_a_registered_model_and_exit_code_0(vertex: Platform, mlflow_server: str):
+def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model(vertex: Platform, mlflow_server: str):
+    vertex.target = f"{vertex.target[:-1]}, train: {{machine: n1-standard-8, provisioning: spot}}}}"
     done = vertex.run(seconds=600)
     assert vertex.server.runs, done.err
-    (run,) = vertex.server.runs.values()
+    run = list(vertex.server.runs.values())[-1]
     logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}
     assert done.code == 0, (done.err, logs)
     result = done.result
@@ -33,6 +34,9 @@ def test_a_run_on_vertex_ends_with_a_registered_model_and_exit_code_0(vertex: Pl
         "finish",
     ]
     assert {step["status"] for step in result["steps"]} == {"succeeded"}
+    (trained,) = vertex.server.custom_jobs.values()
+    assert (trained.owner, trained.state) == (run.id, "JOB_STATE_SUCCEEDED")
+    assert trained.message.job_spec.worker_pool_specs[0].machine_spec.machine_type == "n1-standard-8"
     version = ask(mlflow_server, "registered-models/alias?name=digits-vae&alias=champion")["model_version"]
     registered = ask(mlflow_server, f"runs/get?run_id={version['run_id']}")["run"]
     assert registered["info"]["run_name"] == run.id
