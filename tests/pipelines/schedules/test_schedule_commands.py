@@ -199,12 +199,15 @@ def test_one_table_shows_all_targets_and_one_that_cannot_be_reached_is_a_line_of
 
 def test_the_list_of_all_targets_imports_nothing_heavy_and_takes_less_than_two_seconds_of_work(person: Person):
     person.gets("create", "digits", *NIGHTLY)
-    command = [sys.executable, "-X", "importtime", "-m", "pipelines", "schedule", "list", "--all-targets"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([*command, "--workspace", str(person.workspace)], capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0
-    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 2
+    words = ["-m", "pipelines", "schedule", "list", "--all-targets", "--workspace", str(person.workspace)]
+    seconds = []
+    for _ in range(3):  # of work, not on the clock, which other processes make slower
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert subprocess.run([sys.executable, *words], capture_output=True).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) < 2
+    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "sqlite3" in imported
     assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam", "numpy", "apscheduler"}
