@@ -72,7 +72,7 @@ sboms: ## what is in those images, into build/sboms
 push: ## bring those images to REGISTRY
 	@infra/images/build.sh push $(IMAGES)
 
-benchmarks: setup ## speed of the whole job, its orchestration, preprocessing and training
+benchmarks: setup-dev ## speed of the whole job, its orchestration, preprocessing and training
 	@for name in main_job orchestration preprocessing training; do $(BIN)/python -m benchmarks.$$name; done
 
 clean: ## remove .venv, build/ and caches; workspaces stay
