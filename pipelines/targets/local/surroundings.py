@@ -35,6 +35,7 @@ def surroundings(experiment: Experiment) -> Iterator[None]:
     quieten()
     os.environ.update(threads(experiment))
     os.environ[RUN_PROCESS] = str(os.getpid())
+    os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name
     with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
         os.environ["TMPDIR"] = temporary
         try:
