@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,9 @@ def mlflow(main_job: MainJob) -> Iterator[Callable[[str], Any]]:
     """The workspace's MLflow, served by `elboflow ui` and asked over HTTP."""
     port = 5799
     arguments = command("ui", "--workspace", main_job.workspace, "--port", str(port))
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, **streams) as server, ExitStack() as ending:
+        ending.callback(server.terminate)  # which is waited for, also where it never became healthy
         assert server.stdout is not None
         address = server.stdout.readline().strip()
         assert address == f"http://127.0.0.1:{port}"
