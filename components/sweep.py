@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,17 @@ logger = logging.getLogger("elboflow.sweep")
 REPORT, TRIALS = "report.html", "trials.json"
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """Where trials are recorded.
-
-    Attributes:
-        sweep: The sweep in MLflow.
-        parent: The id of its run there.
-        run: Its run name.
-    """
-
-    sweep: Sweep
-    parent: str
-    run: str
-
-
 def attempt(
-    dataset: Path | str, candidate: Candidate, output: Path, tracked: Tracked, watch: Watch | None = None
+    dataset: Path | str, candidate: Candidate, output: Path, tracked: Sweep, watch: Watch | None = None
 ) -> Outcome:
     """Tries a candidate (`components.trial.attempt`) and records the trial in MLflow, from its beginning."""
-    tracked.sweep.begin(tracked.parent, candidate)
+    tracked.begin(candidate)
     outcome = trial.attempt(dataset, candidate, output, tracked.run, watch)
     _end(outcome, output, tracked)
     return outcome
 
 
-def take_over(candidate: Candidate, output: Path, tracked: Tracked) -> Outcome:
+def take_over(candidate: Candidate, output: Path, tracked: Sweep) -> Outcome:
     """Makes an outcome of an earlier run one of this run, as it is.
 
     Raises:
@@ -56,7 +41,7 @@ def take_over(candidate: Candidate, output: Path, tracked: Tracked) -> Outcome:
     found = trial.read(output)
     if found.run != tracked.run:
         found = replace(found, run=tracked.run)
-        tracked.sweep.begin(tracked.parent, candidate)
+        tracked.begin(candidate)
         _end(found, output, tracked)
         trial.write(output, found)
     return found
@@ -66,7 +51,7 @@ def choose(
     trials: Sequence[Path],
     experiment: Mapping[str, Any],
     axes: Mapping[str, str],
-    tracked: Tracked,
+    tracked: Sweep,
     model: Path,
     comparison: Path,
 ) -> Outcome:
@@ -99,11 +84,11 @@ def choose(
     artifacts.commit(comparison, "comparison", {"format": 1, "run": tracked.run}, [TRIALS, REPORT])
     if best is None or chosen is None:
         reason = f"none of {len(outcomes)} trials finished" + _first_reason(list(outcomes.values()))
-        tracked.sweep.fail(tracked.parent, reason, comparison)
+        tracked.fail(reason, comparison)
         raise WorkError(reason)
     artifacts.withdraw(model, "model")
     artifacts.copy(best / trial.MODEL, "model", model)
-    tracked.sweep.choose(tracked.parent, chosen, comparison)
+    tracked.choose(chosen, comparison)
     counts = {status: sum(o.status == status for o in outcomes.values()) for status in ("finished", "pruned", "failed")}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     logger.info(
@@ -116,9 +101,9 @@ def choose(
     return chosen
 
 
-def _end(outcome: Outcome, output: Path, tracked: Tracked) -> None:
+def _end(outcome: Outcome, output: Path, tracked: Sweep) -> None:
     curves = folder.load(output / trial.MODEL).curves if outcome.status == "finished" else None
-    tracked.sweep.end(outcome, curves)
+    tracked.end(outcome, curves)
 
 
 def of_run(root: Path, run: str) -> list[Path]:

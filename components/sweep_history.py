@@ -33,9 +33,12 @@ _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 class Sweep:
     """The runs of one sweep in MLflow.
 
+    Attributes:
+        run: The sweep's run name.
+
     Args:
         experiment: The experiment that varies, as `Experiment.recorded()` gives it.
-        run: The sweep's run name.
+        run: The sweep's run name, by which the parent is found.
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
 
     Raises:
@@ -43,7 +46,8 @@ class Sweep:
     """
 
     def __init__(self, experiment: Mapping[str, Any], run: str, tracking_uri: str) -> None:
-        self._uri, self._run, self._name = tracking_uri, run, str(experiment["name"])
+        self.run = run
+        self._uri, self._name = tracking_uri, str(experiment["name"])
         self._client = tracking.connect(tracking_uri)
         with tracking.explained(tracking_uri):
             self._experiment_id = tracking.experiment_id(self._client, tracking_uri, self._name)
@@ -56,24 +60,28 @@ class Sweep:
             dataset: The dataset's digest.
         """
         with tracking.exclusive(self._uri), tracking.explained(self._uri):
-            found = history.find(self._client, self._experiment_id, self._run)
+            found = history.find(self._client, self._experiment_id, self.run)
             if found is None:
                 tags = {
                     history.EXPERIMENT: self._name,
                     history.DATASET: dataset,
                     OVER: json.dumps(dict(axes)),
                 }
-                found = history.begin(self._client, self._experiment_id, self._run, tags)
+                found = history.begin(self._client, self._experiment_id, self.run, tags)
             if found.info.status != "FINISHED":
                 self._client.update_run(found.info.run_id, status="RUNNING")
             return str(found.info.run_id)
 
-    def begin(self, parent: str, candidate: Candidate) -> str:
-        """Returns the id of a trial's run, which is made where there is none, and is running from now on."""
+    def begin(self, candidate: Candidate) -> str:
+        """Returns the id of a trial's run, which is made where there is none, and is running from now on.
+
+        Raises:
+            WorkError: The sweep has not been opened.
+        """
         with tracking.explained(self._uri):
             found = self._trial(candidate.digest)
             if found is None:
-                tags = {PARENT: parent, history.EXPERIMENT: self._name, TRIAL: candidate.digest}
+                tags = {PARENT: self._parent(), history.EXPERIMENT: self._name, TRIAL: candidate.digest}
                 run = history.begin(self._client, self._experiment_id, self._of(candidate.digest), tags)
                 found = str(run.info.run_id)
                 self._client.update_run(found, name=(str(candidate) or candidate.digest)[:250])
@@ -105,31 +113,37 @@ class Sweep:
                 self._client.delete_tag(run_id, history.FAILURE)
             self._client.set_terminated(run_id, _STATUS[outcome.status])
 
-    def choose(self, parent: str, best: Outcome, comparison: Path) -> None:
+    def choose(self, best: Outcome, comparison: Path) -> None:
         """Links the best trial from the parent, which then is the run that its model is registered from.
 
         Args:
-            parent: The parent's id.
             best: The best outcome.
             comparison: The comparison's folder, which the parent keeps as `sweep/`.
         """
         with tracking.explained(self._uri):
-            child = self._trial(best.digest) or ""
+            parent, child = self._parent(), self._trial(best.digest) or ""
             for key, value in {BEST_RUN: child, BEST_TRIAL: best.digest}.items():
                 self._client.set_tag(parent, key, value)
             if child:
                 self._client.set_tag(child, BEST, "true")
             self._client.log_artifacts(parent, str(comparison), COMPARISON)
 
-    def fail(self, parent: str, reason: str, comparison: Path) -> None:
+    def fail(self, reason: str, comparison: Path) -> None:
         """Ends the parent as failed: no trial has made a model."""
         with tracking.explained(self._uri):
+            parent = self._parent()
             self._client.log_artifacts(parent, str(comparison), COMPARISON)
             self._client.set_tag(parent, history.FAILURE, masked(reason)[:_LONGEST_TAG])
             self._client.set_terminated(parent, "FAILED")
 
+    def _parent(self) -> str:
+        found = history.find(self._client, self._experiment_id, self.run)
+        if found is None:
+            raise WorkError(f"MLflow has no run {self.run!r} of the sweep")
+        return str(found.info.run_id)
+
     def _of(self, digest: str) -> str:
-        return f"{self._run}/{digest}"
+        return f"{self.run}/{digest}"
 
     def _trial(self, digest: str) -> str | None:
         found = history.find(self._client, self._experiment_id, self._of(digest))

@@ -22,7 +22,6 @@ def choose(
     experiment: str,
     over: str,
     run: str,
-    parent: str,
     tracking_uri: str,
     model: Path,
     comparison: Path,
@@ -34,7 +33,6 @@ def choose(
         experiment: The experiment that varied, as JSON.
         over: What varied, as it was asked for: by dotted key, as JSON.
         run: The sweep's run name.
-        parent: The id of the sweep's run in MLflow.
         tracking_uri: The MLflow.
         model: The model folder to write.
         comparison: The folder of the comparison to write.
@@ -43,7 +41,7 @@ def choose(
         WorkError: No trial finished.
     """
     varied = json.loads(experiment)
-    tracked = sweep.Tracked(Sweep(varied, run, tracking_uri), parent, run)
+    tracked = Sweep(varied, run, tracking_uri)
     best = sweep.choose(
         [Path(trial) for trial in trials], varied, json.loads(over), tracked, Path(model), Path(comparison)
     )

@@ -28,8 +28,8 @@ class Outputs(NamedTuple):
     registration: Artifact
 
 
-Attempts = Callable[[Any, Any], PipelineTask]
-"""Makes the tasks of the trials, from the dataset and the parent's id, and returns the one that chooses the best."""
+Attempts = Callable[[Any, PipelineTask], PipelineTask]
+"""Makes the tasks of the trials, on the dataset and after a task, and returns the one that chooses the best."""
 
 
 def grid(name: str, parallel: int) -> GraphComponent:
@@ -76,12 +76,10 @@ def search(name: str) -> GraphComponent:
     ) -> Outputs:
         given = locals()
 
-        def attempts(dataset: Any, parent: Any) -> PipelineTask:
+        def attempts(dataset: Any, begun: PipelineTask) -> PipelineTask:
             inputs = some(given, *TRIED)
-            searched = steps.search(
-                dataset=dataset, parent=parent, settings=settings, parallel=parallel, study=study, **inputs
-            )
-            return steps.choose_found(parent=parent, **inputs).after(searched.set_caching_options(False))
+            searched = steps.search(dataset=dataset, settings=settings, parallel=parallel, study=study, **inputs)
+            return steps.choose_found(**inputs).after(searched.after(begun).set_caching_options(False))
 
         return sweep_steps(_taken, attempts, **some(given, *COMMON))
 
@@ -114,12 +112,12 @@ def looped(
 ) -> Attempts:
     """Returns the trials as a loop over their values, so many at once."""
 
-    def attempts(dataset: Any, parent: Any) -> PipelineTask:
-        known = {"experiment": experiment, "run": run, "parent": parent, "tracking_uri": tracking_uri}
+    def attempts(dataset: Any, begun: PipelineTask) -> PipelineTask:
+        known = {"experiment": experiment, "run": run, "tracking_uri": tracking_uri}
         with dsl.ParallelFor(trials, name="trials", parallelism=parallel) as values:
             # Never cached: what failed is to be tried again, and what finished is kept in its folder.
             tried = take(steps.train, dataset=dataset, values=values, trials_root=trials_root, **known)
-            tried.set_caching_options(False)
+            tried.after(begun).set_caching_options(False)
         return take(steps.choose, trials=dsl.Collected(tried.outputs["trial"]), over=over, **known)
 
     return attempts
@@ -145,7 +143,7 @@ def sweep_steps(
     begun = take(
         steps.begin, dataset=dataset, experiment=experiment, over=over, run=run, tracking_uri=tracking_uri
     ).set_caching_options(False)
-    chosen = attempts(dataset, begun.outputs["Output"]).set_caching_options(False)
+    chosen = attempts(dataset, begun).set_caching_options(False)
     model = chosen.outputs["model"]
     evaluated = take(shared.evaluate, dataset=dataset, model=model, settings=evaluation, seed=chosen.outputs["seed"])
     registered = take(

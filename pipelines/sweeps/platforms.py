@@ -142,9 +142,9 @@ def _tuned(take: Take, plan: Plan, target: VertexTarget, output: str, given: dic
     settings = plan.search
     assert settings is not None, "only a search is tuned"
 
-    def attempts(dataset: Any, parent: Any) -> PipelineTask:
+    def attempts(dataset: Any, begun: PipelineTask) -> PipelineTask:
         inputs = some(given, "experiment", "over", "run", "trials_root", "tracking_uri")
-        pools = take(steps.worker_pools, dataset=dataset, parent=parent, pool=given["pool"], **inputs)
+        pools = take(steps.worker_pools, dataset=dataset, pool=given["pool"], **inputs).after(begun)
         tuned = HyperparameterTuningJobRunOp(
             display_name=f"{plan.experiment.name}-sweep",
             location=target.location,
@@ -160,7 +160,7 @@ def _tuned(take: Take, plan: Plan, target: VertexTarget, output: str, given: dic
             service_account=target.service_account or "",
             network=target.network or "",
         ).set_caching_options(False)
-        return take(steps.choose_found, parent=parent, **inputs).after(tuned)
+        return take(steps.choose_found, **inputs).after(tuned)
 
     return attempts
 

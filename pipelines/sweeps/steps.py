@@ -12,8 +12,8 @@ from pipelines.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> str:
-    """The dataset → the id of the sweep's run in MLflow, which the trials' runs stand below."""
+def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> None:
+    """Makes the sweep's run in MLflow, which the trials' runs will stand below."""
     from pipelines.process import step
 
     with step():
@@ -24,7 +24,7 @@ def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, trackin
 
         wanted = json.loads(experiment)
         digest = open_images(dataset.path, wanted["model"]["input"]).manifest.digest
-        return Sweep(wanted, run, tracking_uri).open(json.loads(over), digest)
+        Sweep(wanted, run, tracking_uri).open(json.loads(over), digest)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -33,7 +33,6 @@ def train(
     experiment: str,
     values: str,
     run: str,
-    parent: str,
     trials_root: str,
     tracking_uri: str,
     trial: Output[Artifact],
@@ -57,10 +56,10 @@ def train(
     with step(f"{trial.path}/trial.json"):
         import logging
 
-        from components.sweep import Tracked, attempt
+        from components.sweep import attempt
         from components.sweep_history import Sweep
 
-        tracked = Tracked(Sweep(tried.experiment, run, tracking_uri), parent, run)
+        tracked = Sweep(tried.experiment, run, tracking_uri)
         outcome = attempt(dataset.path, tried, Path(trial.path), tracked)
         logging.getLogger("elboflow.sweep").info("%s: %s", tried, outcome)
         trial.metadata.update(digest=outcome.digest, values=values, status=outcome.status, bound=outcome.bound or 0.0)
@@ -75,7 +74,6 @@ def search(
     parallel: int,
     study: str,
     run: str,
-    parent: str,
     trials_root: str,
     tracking_uri: str,
 ) -> None:
@@ -91,13 +89,12 @@ def search(
     with step(f"{trials}/study"):
         import json
 
-        from components.sweep import Tracked
         from components.sweep_history import Sweep
         from pipelines.sweeps.plan import Search
         from pipelines.sweeps.study import Settings, search
 
         wanted = json.loads(experiment)
-        tracked = Tracked(Sweep(wanted, run, tracking_uri), parent, run)
+        tracked = Sweep(wanted, run, tracking_uri)
         how = Settings(Search(**json.loads(settings)), parallel, study)
         search(dataset.path, wanted, json.loads(over), how, trials, tracked)
 
@@ -108,7 +105,6 @@ def worker_pools(
     experiment: str,
     over: str,
     run: str,
-    parent: str,
     trials_root: str,
     tracking_uri: str,
     pool: str,
@@ -121,7 +117,7 @@ def worker_pools(
 
         from pipelines.sweeps.tuning import Trial, worker_pools
 
-        trial = Trial(dataset.path, json.loads(experiment), json.loads(over), run, parent, trials_root, tracking_uri)
+        trial = Trial(dataset.path, json.loads(experiment), json.loads(over), run, trials_root, tracking_uri)
         return worker_pools(trial, json.loads(pool))
 
 
@@ -131,7 +127,6 @@ def choose(
     experiment: str,
     over: str,
     run: str,
-    parent: str,
     tracking_uri: str,
     model: Output[Model],
     comparison: Output[Artifact],
@@ -145,7 +140,7 @@ def choose(
         from pipelines.sweeps.choice import choose
 
         folders = [Path(trial.path) for trial in trials]
-        return choose(folders, experiment, over, run, parent, tracking_uri, Path(model.path), Path(comparison.path))
+        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -154,7 +149,6 @@ def choose_found(
     experiment: str,
     over: str,
     run: str,
-    parent: str,
     tracking_uri: str,
     model: Output[Model],
     comparison: Output[Artifact],
@@ -169,4 +163,4 @@ def choose_found(
         from pipelines.sweeps.choice import choose, mounted
 
         folders = of_run(mounted(trials_root), run)
-        return choose(folders, experiment, over, run, parent, tracking_uri, Path(model.path), Path(comparison.path))
+        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))

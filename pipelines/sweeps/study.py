@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from components import sweep
 from components.code_version import code_version
 from components.datasets import open_images
+from components.sweep_history import Sweep
 from components.trial import Candidate, Outcome
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, parse
@@ -54,7 +55,7 @@ def search(
     over: Mapping[str, str],
     settings: Settings,
     output: Path,
-    tracked: sweep.Tracked,
+    tracked: Sweep,
 ) -> None:
     """Searches for the values of the best validation bound. Killed and called again, it goes on where it was.
 
@@ -89,7 +90,7 @@ class _Search:
         settings: Settings,
         dataset: Path | str,
         output: Path,
-        tracked: sweep.Tracked,
+        tracked: Sweep,
     ) -> None:
         self._study, self._axes, self._experiment, self._settings = study, axes, experiment, settings
         self._dataset, self._output, self._tracked = dataset, output, tracked
@@ -207,7 +208,7 @@ def _take_up(study: "optuna.Study") -> None:
 
 
 def _take_over(
-    study: "optuna.Study", experiment: Mapping[str, Any], axes: Sequence[Axis], output: Path, tracked: sweep.Tracked
+    study: "optuna.Study", experiment: Mapping[str, Any], axes: Sequence[Axis], output: Path, tracked: Sweep
 ) -> None:
     """Takes the trials of an earlier run, of which this one wants more, into this run."""
     for found in _done(study):

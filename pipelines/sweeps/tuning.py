@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import write_atomically
-from components.sweep import Tracked, attempt
+from components.sweep import attempt
 from components.sweep_history import Sweep
 from components.trial import Outcome
 from pipelines.experiment import Experiment
@@ -42,7 +42,6 @@ class Trial:
         experiment: The experiment that varies, as `Experiment.recorded()` gives it.
         over: What varies: by dotted key, as the command line has it.
         run: The sweep's run name.
-        parent: The id of the sweep's run in MLflow.
         trials_root: Where trials have their folders.
         tracking_uri: The MLflow.
     """
@@ -51,7 +50,6 @@ class Trial:
     experiment: dict[str, Any]
     over: dict[str, str]
     run: str
-    parent: str
     trials_root: str
     tracking_uri: str
 
@@ -93,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
 def _tried(trial: Trial, given: Mapping[str, str]) -> Outcome:
     axes = parse([f"{key}={text}" for key, text in trial.over.items()], Experiment.model_validate(trial.experiment))
     new = candidate(trial.experiment, {axis.key: _value(axis, given[axis.key]) for axis in axes})
-    tracked = Tracked(Sweep(trial.experiment, trial.run, trial.tracking_uri), trial.parent, trial.run)
+    tracked = Sweep(trial.experiment, trial.run, trial.tracking_uri)
     report = _Reported()
     outcome = attempt(trial.dataset, new, mounted(trial.trials_root) / new.digest, tracked, report)
     for epoch, elbo in enumerate(outcome.elbo, 1):  # of a trial that was kept

@@ -30,7 +30,7 @@ ELBO = {2: (-31.0, -30.0), 4: (-30.5, -28.0, -29.0), 8: (-33.0, -29.0)}
 def trials(written: Callable[..., Run], values: np.ndarray) -> Callable[..., dict[int, Path]]:
     """Writes the folders of trials, each with a model of its own, and one that is pruned, and one that failed."""
 
-    def write(tracked: sweep.Tracked) -> dict[int, Path]:
+    def write(tracked: Sweep) -> dict[int, Path]:
         folders = {}
         for latent, elbo in ELBO.items():
             run = written(f"trial-{latent}", values)
@@ -44,7 +44,7 @@ def trials(written: Callable[..., Run], values: np.ndarray) -> Callable[..., dic
     return write
 
 
-def keep(tracked: sweep.Tracked, latent: int, status: Any, elbo: tuple[float, ...], to: Path) -> None:
+def keep(tracked: Sweep, latent: int, status: Any, elbo: tuple[float, ...], to: Path) -> None:
     candidate = Candidate({"model.latent": latent}, {**EXPERIMENT, "model": {"latent": latent}})
     reason = "training stopped at step 3 of epoch 1: the kl became inf" if status == "failed" else None
     outcome = Outcome(candidate.digest, dict(candidate.values), "another run", status, elbo, 1.5, reason)
@@ -53,16 +53,23 @@ def keep(tracked: sweep.Tracked, latent: int, status: Any, elbo: tuple[float, ..
 
 
 @pytest.fixture
-def tracked(tracking_uri: str) -> sweep.Tracked:
+def tracked(tracking_uri: str) -> Sweep:
     recorded = Sweep(EXPERIMENT, "digits-sweep-1", tracking_uri)
-    return sweep.Tracked(recorded, recorded.open(OVER, "digest"), "digits-sweep-1")
+    recorded.open(OVER, "digest")
+    return recorded
 
 
-def chosen(tracked: sweep.Tracked, folders: list[Path], to: Path) -> Outcome:
+@pytest.fixture
+def parent(tracked: Sweep) -> str:
+    """The id of its run."""
+    return tracked.open(OVER, "digest")
+
+
+def chosen(tracked: Sweep, folders: list[Path], to: Path) -> Outcome:
     return sweep.choose(folders, EXPERIMENT, OVER, tracked, to / "model", to / "comparison")
 
 
-def test_the_best_finished_trial_is_chosen_with_its_model(trials, tracked: sweep.Tracked, tmp_path: Path):
+def test_the_best_finished_trial_is_chosen_with_its_model(trials, tracked: Sweep, tmp_path: Path):
     folders = trials(tracked)
     best = chosen(tracked, list(folders.values()), tmp_path)
     assert best.values == {"model.latent": 4}, "a pruned trial is no candidate, however good it looked"
@@ -74,13 +81,13 @@ def test_the_best_finished_trial_is_chosen_with_its_model(trials, tracked: sweep
 
 
 def test_mlflow_has_a_run_per_trial_below_that_of_the_sweep(
-    trials, tracked: sweep.Tracked, tracking_uri: str, tmp_path: Path
+    trials, tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path
 ):
     folders = trials(tracked)
     best = chosen(tracked, list(folders.values()), tmp_path)
     client = mlflow.MlflowClient(tracking_uri)
     experiment = client.get_experiment_by_name("digits")
-    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{tracked.parent}'")
+    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
     by_latent = {int(run.data.params["model.latent"]): run for run in children}
     states = {latent: run.info.status for latent, run in by_latent.items()}
     assert states == {2: "FINISHED", 4: "FINISHED", 8: "FINISHED", 16: "KILLED", 32: "FAILED"}
@@ -88,17 +95,17 @@ def test_mlflow_has_a_run_per_trial_below_that_of_the_sweep(
     assert by_latent[4].data.metrics["validation/best_elbo"] == -28.0
     curve = client.get_metric_history(by_latent[2].info.run_id, "train/elbo")
     assert [(point.step, point.value) for point in curve] == [(1, -40.0), (2, -30.0)], "the curves of its model folder"
-    parent = client.get_run(tracked.parent)
-    assert parent.data.tags["elboflow.best_run"] == by_latent[4].info.run_id
-    assert parent.data.tags["elboflow.best_trial"] == best.digest
-    assert {file.path for file in client.list_artifacts(tracked.parent, "sweep")} >= {
+    tags = client.get_run(parent).data.tags
+    assert tags["elboflow.best_run"] == by_latent[4].info.run_id
+    assert tags["elboflow.best_trial"] == best.digest
+    assert {file.path for file in client.list_artifacts(parent, "sweep")} >= {
         "sweep/report.html",
         "sweep/trials.json",
     }
 
 
 def test_the_version_of_the_best_belongs_to_the_run_of_the_sweep(
-    written: Callable[..., Run], values: np.ndarray, tracked: sweep.Tracked, tracking_uri: str, tmp_path: Path
+    written: Callable[..., Run], values: np.ndarray, tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path
 ):
     run = written("trial-4", values)
     keep(tracked, 4, "finished", ELBO[4], run.model.parent)
@@ -106,29 +113,29 @@ def test_the_version_of_the_best_belongs_to_the_run_of_the_sweep(
     registered = register(
         run.dataset, tmp_path / "model", run.evaluation, RegistryConfig(), EXPERIMENT, tracked.run, tracking_uri
     )
-    assert registered.run_id == tracked.parent
-    assert mlflow.MlflowClient(tracking_uri).get_run(tracked.parent).info.status == "FINISHED"
+    assert registered.run_id == parent
+    assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FINISHED"
 
 
 def test_a_sweep_without_a_finished_trial_fails_with_the_first_reason(
-    tracked: sweep.Tracked, tracking_uri: str, tmp_path: Path
+    tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path
 ):
     keep(tracked, 32, "failed", (), tmp_path / "trial")
-    with pytest.raises(WorkError, match="none of 1 trials finished; the first failed because: .*kl became inf"):
+    with pytest.raises(WorkError, match=r"none of 1 trials finished; the first failed because: .*kl became inf"):
         chosen(tracked, [tmp_path / "trial"], tmp_path)
-    assert mlflow.MlflowClient(tracking_uri).get_run(tracked.parent).info.status == "FAILED"
+    assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FAILED"
     assert not (tmp_path / "model").exists()
     assert "No trial finished" in (tmp_path / "comparison/report.html").read_text()
 
 
-def test_recording_twice_has_the_effect_of_once(tracked: sweep.Tracked, tracking_uri: str, tmp_path: Path):
+def test_recording_twice_has_the_effect_of_once(tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path):
     candidate = Candidate({"seed": 1}, {**EXPERIMENT, "seed": 1})
     failed = Outcome(candidate.digest, {"seed": 1}, tracked.run, "failed", (), 1.0, "no space is left on the disk")
     again = Sweep(EXPERIMENT, tracked.run, tracking_uri)
-    assert again.open(OVER, "digest") == tracked.parent
-    first = tracked.sweep.begin(tracked.parent, candidate)
-    tracked.sweep.end(failed)
-    assert again.begin(tracked.parent, candidate) == first
+    assert again.open(OVER, "digest") == parent
+    first = tracked.begin(candidate)
+    tracked.end(failed)
+    assert again.begin(candidate) == first
     again.end(replace(failed, status="finished", elbo=(-30.0,), reason=None))
     run = mlflow.MlflowClient(tracking_uri).get_run(first)
     assert run.info.status == "FINISHED"

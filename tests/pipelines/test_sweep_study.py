@@ -21,17 +21,18 @@ from vae.watch import Watch
 DIGITS = load("digits", ["training.epochs=10"]).recorded()
 OVER = {"model.latent": "1..64", "training.gradient_clip": "null,1,10"}
 
-Attempt = Callable[[Any, Candidate, Path, sweep.Tracked, Watch], Outcome]
+Attempt = Callable[[Any, Candidate, Path, Any, Watch], Outcome]
 
 
 class Recorded:
     """Stands for MLflow."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self.run = run
         self.begun: list[str] = []
         self.ended: list[Outcome] = []
 
-    def begin(self, parent: str, candidate: Candidate) -> str:
+    def begin(self, candidate: Candidate) -> str:
         self.begun.append(candidate.digest)
         return candidate.digest
 
@@ -44,13 +45,12 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
     """Searches, and returns the outcomes of the run."""
     monkeypatch.setattr(study, "open_images", lambda *_: _Dataset)
     monkeypatch.setattr(study, "code_version", lambda: "0" * 40)
-    monkeypatch.setattr(sweep, "_end", lambda outcome, _, tracked: tracked.sweep.end(outcome))
+    monkeypatch.setattr(sweep, "_end", lambda outcome, _, tracked: tracked.end(outcome))
 
     def search(
         attempt: Attempt, trials: int, run: str = "run", parallel: int = 1, prune: bool = True, over: Any = None
     ) -> list[Outcome]:
-        recorded = Recorded()
-        tracked = sweep.Tracked(recorded, "parent", run)  # type: ignore[arg-type]
+        tracked = Recorded(run)
         monkeypatch.setattr(sweep, "attempt", attempt)
         database = tmp_path / ("study.db" if over is None else "another.db")
         settings = Settings(Search("tpe", trials, prune), parallel, str(database))
@@ -70,9 +70,9 @@ def bound(candidate: Candidate) -> float:
     return -25.0 - abs(candidate.model.latent - 16) / 8 - (candidate.training.gradient_clip is not None)
 
 
-def drawn(dataset: Any, candidate: Candidate, output: Path, tracked: sweep.Tracked, watch: Watch) -> Outcome:
+def drawn(dataset: Any, candidate: Candidate, output: Path, tracked: Recorded, watch: Watch) -> Outcome:
     """A trial whose curve rises to its bound."""
-    tracked.sweep.begin(tracked.parent, candidate)
+    tracked.begin(candidate)
     before = trial._kept(output, candidate, tracked.run) if output.exists() else None
     if before is not None:
         return before
@@ -122,7 +122,7 @@ def test_without_pruning_every_trial_comes_to_its_end(searched):
 
 
 def test_a_failed_trial_counts_and_does_not_end_the_search(searched, tmp_path: Path):
-    def failing(dataset: Any, candidate: Candidate, output: Path, tracked: sweep.Tracked, watch: Watch) -> Outcome:
+    def failing(dataset: Any, candidate: Candidate, output: Path, tracked: Recorded, watch: Watch) -> Outcome:
         if candidate.model.latent < 32:
             return drawn(dataset, candidate, output, tracked, watch)
         outcome = Outcome(candidate.digest, dict(candidate.values), tracked.run, "failed", (), 0.1, "inf")
@@ -138,7 +138,7 @@ def test_a_failed_trial_counts_and_does_not_end_the_search(searched, tmp_path: P
 def test_a_killed_search_goes_on_with_the_values_that_it_was_trying(searched, tmp_path: Path):
     tried: list[str] = []
 
-    def killed(dataset: Any, candidate: Candidate, output: Path, tracked: sweep.Tracked, watch: Watch) -> Outcome:
+    def killed(dataset: Any, candidate: Candidate, output: Path, tracked: Recorded, watch: Watch) -> Outcome:
         tried.append(candidate.digest)
         if len(tried) == 4:
             raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def test_trials_whose_folders_were_removed_count_no_more(searched, tmp_path: Pat
 def test_several_trials_are_at_work_at_once_and_never_two_of_the_same_values(searched):
     meet, at_work = threading.Barrier(3, timeout=30), set[str]()
 
-    def together(dataset: Any, candidate: Candidate, output: Path, tracked: sweep.Tracked, watch: Watch) -> Outcome:
+    def together(dataset: Any, candidate: Candidate, output: Path, tracked: Recorded, watch: Watch) -> Outcome:
         assert candidate.digest not in at_work
         at_work.add(candidate.digest)
         if not output.exists():
