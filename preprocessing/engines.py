@@ -4,8 +4,10 @@ Whatever the engine, the dataset is the same, byte for byte: shards are sorted b
 of whole numbers. What differs is where workers are, and so which files they can reach.
 """
 
+import contextlib
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
 from preprocessing import files
 from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner, Runner
@@ -21,6 +24,7 @@ from settings import RequestError, WorkError
 LOG = logging.getLogger("elboflow.preprocessing")
 VERTEX_MOUNT = "/gcs/"  # where Vertex AI shows its steps all buckets
 PATIENCE = 10  # seconds that a job server may take to accept a connection
+GRACE = 20  # seconds for cancelling a job; a pod is killed 30 s after its SIGTERM
 
 
 def output_of(runner: Runner, output: str) -> str:
@@ -68,7 +72,7 @@ def check(runner: Runner, paths: list[str], output: str) -> str:
 def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipeline], None]) -> None:
     """Runs a graph to its end.
 
-    An interrupt cancels what was started elsewhere.
+    Whatever ends the waiting, such as an interrupt or a SIGTERM, cancels what was started elsewhere.
 
     Args:
         runner: Where.
@@ -108,15 +112,36 @@ def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipel
     add_graph(pipeline)
     try:
         result = pipeline.run()
-        LOG.info("submitted the job %s to %s", job, _console(runner, result) or place)
         try:
+            LOG.info("submitted the job %s to %s", job, _console(runner, result) or place)
             result.wait_until_finish()
-        except (KeyboardInterrupt, SystemExit):
-            LOG.info("cancelling the job %s", job)
-            result.cancel()
+        except BaseException:  # a SIGTERM is no Exception: a cancelled step, or a machine that is taken away
+            _cancel(result, job, place)
             raise
     except Exception as error:
         raise WorkError(f"the job {job} failed ({place}): {_last_line(error)}") from error
+
+
+def _cancel(result: Any, job: str, place: str) -> None:
+    """Cancels a job that has not ended: whoever started it is about to go, and would start another the next time."""
+    went_wrong: list[Exception] = []
+
+    def cancel() -> None:
+        with contextlib.suppress(Exception):  # an engine that does not say is told to cancel all the same
+            if PipelineState.is_terminal(result.state):
+                return
+        LOG.info("cancelling the job %s", job)
+        try:
+            result.cancel()
+        except Exception as error:
+            went_wrong.append(error)
+
+    cancelling = threading.Thread(target=cancel, daemon=True)
+    cancelling.start()
+    cancelling.join(GRACE)
+    if cancelling.is_alive() or went_wrong:
+        why = _last_line(went_wrong[0]) if went_wrong else f"no answer within {GRACE} s"
+        LOG.warning("could not cancel the job %s, which may go on; cancel it by hand (%s): %s", job, place, why)
 
 
 def flink_arguments(runner: FlinkRunner, job: str) -> list[str]:

@@ -43,13 +43,14 @@ class DataflowServer(WireServer):
         jobs: The jobs as they were submitted, as JSON, by their id.
         logs: What their graphs wrote to standard error.
         broken: Whether jobs fail without having run.
+        endless: Whether jobs run until they are cancelled, without doing anything.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
         super().__init__(token="of-a-robot")
         self.jobs: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, str] = {}
-        self.broken = False
+        self.broken = self.endless = False
         self._states: dict[str, str] = {}
         self._environment = environment
 
@@ -74,6 +75,9 @@ class DataflowServer(WireServer):
         if self.broken:
             self.logs[id], self._states[id] = BROKEN, "JOB_STATE_FAILED"
             return answer({**self._job(project, region, id), "currentState": "JOB_STATE_PENDING"})
+        if self.endless:
+            self.logs[id], self._states[id] = "", "JOB_STATE_RUNNING"
+            return self.show(request, project, region, id)
         staged = self.jobs[id]["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
         done = subprocess.run(
             [sys.executable, "-c", RUN, staged], env=self._environment, capture_output=True, text=True, timeout=120
@@ -87,13 +91,25 @@ class DataflowServer(WireServer):
         """Returns a job."""
         return answer({**self._job(project, region, id), "currentState": self._states[id]})
 
+    @route("PUT", "/v1b3/projects/{project}/locations/{region}/jobs/{id}")
+    def cancel(self, request: Request, project: str, region: str, id: str) -> Reply:
+        """Cancels a job, which is all that is ever asked of one."""
+        assert request.json()["requestedState"] in ("JOB_STATE_CANCELLED", 5)
+        self._states[id] = "JOB_STATE_CANCELLED"
+        return self.show(request, project, region, id)
+
     @route("GET", "/v1b3/projects/{project}/locations/{region}/jobs/{id}/messages")
     def messages(self, request: Request, project: str, region: str, id: str) -> Reply:
         """Returns what a job has to say: why it failed."""
-        if self._states[id] == "JOB_STATE_DONE":
+        if not self.logs[id] or self._states[id] == "JOB_STATE_DONE":
             return answer({})
         message = {"id": "1", "time": "2026-01-01T00:00:00Z", "messageText": self.logs[id]}
         return answer({"jobMessages": [{**message, "messageImportance": "JOB_MESSAGE_ERROR"}]})
+
+    @property
+    def states(self) -> list[str]:
+        """The states of all jobs, in their order."""
+        return [self._states[id] for id in self.jobs]
 
     def _job(self, project: str, region: str, id: str) -> dict[str, str]:
         name = self.jobs[id]["name"]

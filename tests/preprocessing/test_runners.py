@@ -251,3 +251,65 @@ def test_a_dataflow_job_that_fails_is_told_with_its_last_words_and_leaves_no_dat
     assert [
         path for path in (cloud.buckets / "out").rglob("*") if path.is_file() and "dataflow" not in path.parts
     ] == []
+
+
+# A step of a pipeline on a platform, which submits a graph that takes half a minute.
+STEP = """
+import sys, time
+from pipelines.process import step
+with step(sys.argv[1] + "/dataset"):
+    import apache_beam as beam
+    from preprocessing import engines
+    from preprocessing.runners import DataflowRunner, FlinkRunner
+    runner = {"flink": FlinkRunner, "dataflow": DataflowRunner}[sys.argv[2]].model_validate_json(sys.argv[3])
+    def sleep(seconds):
+        import time
+        time.sleep(seconds)
+    engines.run(runner, 1, "elboflow-1", lambda pipeline: pipeline | beam.Create([30]) | beam.Map(sleep))
+"""
+
+
+def terminated(folder: Path, runner: FlinkRunner | DataflowRunner, environment: dict[str, str]) -> str:
+    """Runs that step, sends it a SIGTERM when its job is submitted, and returns what it said."""
+    command = [sys.executable, "-c", STEP, str(folder), runner.kind, runner.model_dump_json()]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **streams) as process:
+        said = ""
+        while "submitted the job elboflow-1-" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        process.terminate()
+        said += process.stdout.read()
+    assert process.returncode == 143, said
+    assert said.endswith("[elboflow] error: ended by SIGTERM, as when the machine is taken away\n")
+    return said
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_a_step_that_is_terminated_cancels_its_dataflow_job(cloud, tmp_path):
+    cloud.dataflow.endless = True
+    said = terminated(tmp_path, DATAFLOW.model_copy(update={"endpoint": cloud.dataflow.url}), cloud.environment)
+    assert "[elboflow] cancelling the job elboflow-1-" in said
+    assert cloud.dataflow.states == ["JOB_STATE_CANCELLED"]
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_a_job_that_cannot_be_cancelled_is_named_with_its_place(cloud, tmp_path):
+    cloud.dataflow.endless = True
+    cloud.dataflow.faults.refuse("PUT", "/v1b3/.*", 403, times=None)
+    said = terminated(tmp_path, DATAFLOW.model_copy(update={"endpoint": cloud.dataflow.url}), cloud.environment)
+    assert re.search(r"could not cancel the job elboflow-1-\w+, .* by hand \(Dataflow, elbo-test, europe-west4\)", said)
+    assert cloud.dataflow.states == ["JOB_STATE_RUNNING"]
+
+
+@pytest.mark.xdist_group("beam-cluster")
+def test_a_step_that_is_terminated_cancels_its_job_on_a_job_server(cluster, tmp_path):
+    import grpc
+    from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+    said = terminated(tmp_path, cluster, {**os.environ, "PYTHONPATH": "."})
+    assert "[elboflow] cancelling the job elboflow-1-" in said
+    with grpc.insecure_channel(cluster.job_server) as channel:
+        jobs = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+    assert beam_job_api_pb2.JobState.Enum.Name(jobs[-1].state) == "CANCELLED"
