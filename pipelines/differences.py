@@ -7,11 +7,9 @@ from typing import Any
 
 from pipelines import source
 from pipelines.experiment import Experiment, load
+from pipelines.overrides import ABSENT
 from settings import RequestError
 from settings.explain import Path, dotted
-
-ABSENT: Any = object()
-"""Stands for the value of a key that there is not."""
 
 
 @dataclass(frozen=True)

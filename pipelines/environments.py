@@ -21,7 +21,7 @@ from pipelines.overrides import ABSENT, default_of, plain
 from pipelines.source import Source
 from settings import RequestError, Settings
 from settings.explain import Path as Keys
-from settings.layout import alternatives, inside, kind, sections
+from settings.layout import alternatives, has_kinds, inside, sections
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
@@ -72,7 +72,7 @@ def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
         return value
 
     def merged(below: Any, above: Any, annotation: Any, default: Any, path: Keys) -> Any:
-        is_choice = any(map(kind, sections(annotation).values()))
+        is_choice = has_kinds(annotation)
         if below is ABSENT or (below is None and isinstance(above, dict)):
             below = None if default is ABSENT else plain(default)
         if is_choice:

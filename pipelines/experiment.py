@@ -131,7 +131,7 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
 
 def _place(path: Path, written: source.Source, given: dict[Path, str]) -> str:
     """Returns what a person wrote about a key: an assignment at, above or below it, or else a line of the file."""
-    for assigned, assignment in given.items():
+    for assigned, assignment in reversed(given.items()):  # the last one wins, and so is the one to blame
         if path and (path[: len(assigned)] == assigned or assigned[: len(path)] == path):
             return f"--set {assignment}"
     return written.place(path)

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from pipelines import source
 from settings import RequestError, Settings
 from settings.explain import Path, dotted, shown
-from settings.layout import inside, section, sections
+from settings.layout import has_kinds, inside, section
 
 ABSENT: Any = object()
-"""Stands for what is not written, and for a default that does not exist."""
+"""Stands for what is not written, for a default that does not exist, and for the value of a key that there is not."""
 
 
 def override(values: dict[str, Any], assignment: str, settings: type[Settings]) -> tuple[dict[str, Any], Path]:
@@ -54,7 +54,7 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
         return value
     if node is ABSENT or node is None:
         node = {} if default is ABSENT or default is None else plain(default)
-    if isinstance(node, str) and sections(annotation):
+    if isinstance(node, str) and has_kinds(annotation):
         node = {"kind": node}
     key, rest = path[0], path[1:]
     if isinstance(node, dict):
@@ -75,7 +75,11 @@ def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
     """Returns the default of a key of a section, or ABSENT where it must be given or is made from other values."""
     here = section(annotation, chosen)
     field = here.model_fields.get(key) if here else None
-    return ABSENT if field is None or field.is_required() or field.default_factory else field.default
+    if field is None or field.is_required():
+        return ABSENT
+    if field.default_factory is dict:
+        return {}
+    return ABSENT if field.default_factory else field.default
 
 
 def plain(default: Any) -> Any:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from settings import Settings
-from settings.layout import alternatives, inside, section, sections, words
+from settings.layout import alternatives, has_kinds, inside, section, sections, words
 
 Path = tuple[str | int, ...]
 
@@ -155,7 +155,8 @@ def _expected(error: str, message: str, context: dict[str, Any], here: Any) -> s
         only = section(here, None) if len(sections(here)) == 1 else None
         keys = list(only.model_fields) if only else []
         choice = f"be one of {', '.join(names)}, or a section with that `kind`" if names else ""
-        return choice or f"be a section with the keys {', '.join(keys)}"
+        alone = "the name of a kind, or " if has_kinds(here) else ""
+        return choice or f"be {alone}a section with the keys {', '.join(keys)}"
     if error in _LENGTHS:
         bound, word = _LENGTHS[error]
         return f"have {word} {context[bound]} {'value' if context[bound] == 1 else 'values'}"

@@ -22,9 +22,19 @@ def sections(annotation: Any) -> dict[str, type[Settings]]:
 
 
 def kind(section: type[Settings]) -> str | None:
-    """Returns the name by which a section is chosen among others, or None if it has none."""
+    """Returns the name by which a section is chosen among others, or None if it has none.
+
+    A section whose `kind` may be one of many words, as that of an accelerator, is not chosen by it.
+    """
     field = section.model_fields.get("kind")
-    return None if field is None else str(get_args(field.annotation)[0])
+    if field is None or get_origin(field.annotation) is not Literal:
+        return None
+    return str(get_args(field.annotation)[0])
+
+
+def has_kinds(annotation: Any) -> bool:
+    """Whether what stands here has a `kind`, and may be written as that alone: `l4` for `{kind: l4}`."""
+    return any("kind" in here.model_fields for here in sections(annotation).values())
 
 
 def section(annotation: Any, chosen: str | None) -> type[Settings] | None:

@@ -98,6 +98,35 @@ def test_a_label_called_kind_is_no_choice(overlaid):
     assert prod.targets.vertex.labels == {"kind": "z", "b": "y"}
 
 
+def test_null_takes_nothing_out_of_a_mapping_that_the_experiment_does_not_write(overlaid):
+    base = BASE.replace("labels: {a: x, b: y}", "runner: direct")
+    prod = load(overlaid("targets: {vertex: {labels: {team: null, c: z}, secrets: {KEY: null}}}\n", base), env="prod")
+    assert prod.targets.vertex is not None
+    assert (prod.targets.vertex.labels, prod.targets.vertex.secrets) == ({"c": "z"}, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "overlay", "expected"),
+    [
+        ("null", "{kind: v5e, count: 8}", ("v5e", 8)),
+        ("l4", "{count: 2}", ("l4", 2)),
+        ("{kind: l4, count: 2}", "l4", ("l4", 2)),
+        ("{kind: l4, count: 2}", "{count: 4}", ("l4", 4)),
+        ("{kind: l4, count: 2}", "v5e", ("v5e", None)),
+        ("{kind: l4, count: 2}", "{kind: v5e}", ("v5e", None)),
+        ("{kind: l4, count: 2}", "null", None),
+    ],
+)
+def test_an_accelerator_is_merged_with_one_of_its_kind_and_replaced_by_one_of_another(
+    overlaid, written: str, overlay: str, expected: tuple[str, int | None] | None
+):
+    base = BASE.replace("labels: {a: x, b: y}", f"train: {{accelerator: {written}}}")
+    prod = load(overlaid(f"targets: {{vertex: {{train: {{accelerator: {overlay}}}}}}}\n", base), env="prod")
+    assert prod.targets.vertex is not None
+    found = prod.targets.vertex.train.accelerator
+    assert (found and (found.kind, found.count)) == expected
+
+
 def test_set_wins_over_the_environment(overlaid):
     assert load(overlaid("training: {epochs: 9}\n"), ["training.epochs=11"], "prod").training.epochs == 11
 

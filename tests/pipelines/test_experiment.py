@@ -175,6 +175,44 @@ def test_a_value_set_below_a_default_keeps_the_rest_of_that_default(write):
     assert rate == Experiment.model_fields["training"].default.learning_rate.model_copy(update={"initial": 0.5})
 
 
+VERTEX = (
+    "targets.vertex={project: vae-project, location: europe-west4, image: i, tracking_uri: 'https://m', "
+    "root: 'gs://bucket/vae', train: {accelerator: l4}}"
+)
+ACCELERATOR = "targets.vertex.train.accelerator"
+
+
+def test_the_name_of_an_accelerator_opens_up_to_be_set_below():
+    targets = load("digits", [VERTEX, f"{ACCELERATOR}.count=2"]).targets
+    assert targets.vertex is not None
+    assert targets.vertex.train.accelerator.model_dump() == {"kind": "l4", "count": 2}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        (f"{ACCELERATOR}.kind=v5", f"{ACCELERATOR}.kind: unknown kind 'v5'; did you mean 'v5"),
+        (f"{ACCELERATOR}.kid=3", f"{ACCELERATOR}.kid: unknown key; did you mean 'kind'? allowed: kind, count"),
+        (
+            f"{ACCELERATOR}=8",
+            f"{ACCELERATOR}: 8 is not allowed; must be the name of a kind, or a section with the keys kind, count",
+        ),
+        (f"{ACCELERATOR}.count=two", f"{ACCELERATOR}.count: 'two' is not allowed; must be a whole number"),
+    ],
+)
+def test_a_wrong_accelerator_is_told_with_the_assignment_that_made_it_wrong(assignment: str, told: str):
+    assert refusal("digits", VERTEX, assignment).startswith(f"--set {assignment}: {told}")
+
+
+def test_an_assignment_below_an_address_is_refused():
+    assert "targets.vertex.image is 'i', which has no keys" in refusal("digits", VERTEX, "targets.vertex.image.cpu=j")
+
+
+def test_an_accelerator_without_a_kind_is_refused():
+    bare = VERTEX.replace("accelerator: l4", "disk_gigabytes: null")
+    assert f"{ACCELERATOR}.kind: missing; it must be given" in refusal("digits", bare, f"{ACCELERATOR}.count=2")
+
+
 def test_of_two_settings_of_one_value_the_last_one_holds():
     assert load("digits", ["training.epochs=5", "training.epochs=6"]).training.epochs == 6
 
