@@ -16,10 +16,11 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import TextIO
 
 from components.masking import masked
+from pipelines.refusal import REFUSAL as REFUSAL
+from pipelines.refusal import beside
 from settings import RequestError, WorkError
 
 MARK = "[elboflow] "
@@ -27,8 +28,6 @@ BEGIN = "begin "
 ERROR = "error: "
 RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
 """The environment variable that holds the process id of a local run. Steps end when that process does."""
-REFUSAL = "refused.txt"
-"""The file beside a step's output that says why another try would be in vain."""
 
 
 def quieten() -> None:
@@ -57,7 +56,7 @@ def step(output_file: str = "") -> Iterator[None]:
     An error that a person can understand becomes one marked line, without a traceback; any other error keeps its
     traceback. The process ends with code 2 where the request was wrong, 1 where the work failed, and 143 after a
     SIGTERM. A platform tries a failed step again whatever its code was; after a wrong request the next try ends at
-    once, with the same words.
+    once, with the same words, wherever `pipelines.refusal` has a place that outlives a try.
 
     Args:
         output_file: A path in the folder of the step, for whoever runs it to know where that is.
@@ -77,10 +76,11 @@ def step(output_file: str = "") -> Iterator[None]:
         if RUN_PROCESS in os.environ:
             threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
         print(f"{MARK}{BEGIN}{os.getpid()} {output_file}", flush=True)
-        refusal = Path(output_file).with_name(REFUSAL) if output_file else None
+        refusal = beside(output_file) if output_file else None
         try:
             with _terminable():
-                _refuse_again(refusal)
+                if refusal is not None and (reason := refusal.read()) is not None:
+                    raise RequestError(reason)
                 from pipelines.secrets import reveal
 
                 reveal()
@@ -95,25 +95,10 @@ def step(output_file: str = "") -> Iterator[None]:
             if told is None:
                 traceback.print_exc()
                 sys.exit(1)
-            if isinstance(told, RequestError):
-                _leave(refusal, str(told))
+            if isinstance(told, RequestError) and refusal is not None:
+                refusal.leave(masked(str(told)))
             logger.error("%s%s", ERROR, told)
             sys.exit(told.exit_code)
-
-
-def _refuse_again(refusal: Path | None) -> None:
-    if refusal is not None and refusal.is_file():
-        raise RequestError(refusal.read_text())
-
-
-def _leave(refusal: Path | None, reason: str) -> None:
-    if refusal is None:
-        return
-    try:
-        refusal.parent.mkdir(parents=True, exist_ok=True)
-        refusal.write_text(masked(reason))
-    except OSError as error:  # then the next try comes to the same end by itself
-        logging.getLogger("elboflow").warning("could not write %s: %s", refusal, error.strerror)
 
 
 @contextmanager

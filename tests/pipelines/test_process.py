@@ -10,6 +10,7 @@ import pytest
 from kfp import dsl, local
 
 from pipelines.steps import IMAGE
+from tests.servers.storage import StorageServer
 
 # A step whose body is given; it notes each time that it is at work.
 STEP = """
@@ -108,6 +109,46 @@ def test_an_output_folder_that_cannot_be_written_is_no_second_error(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stdout.endswith("[elboflow] error: no\n")
+
+
+# A step of which each try is in a pod of its own: nothing below /gcs/ is there for the next.
+POD = STEP.replace('str(folder / "model")', "'/gcs/bucket/runs/1/model'")
+
+
+def in_pod(body: str, folder: Path, storage: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", POD.replace("BODY", body), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        env={**os.environ, "KFP_POD_NAME": "train-1", "STORAGE_EMULATOR_HOST": storage},
+    )
+    return done.returncode, done.stdout.partition("\n")[2]
+
+
+def test_the_pod_of_the_next_try_finds_in_the_bucket_that_the_request_was_wrong(tmp_path: Path):
+    body = "raise RequestError('training.backend: jax is not installed')"
+    with StorageServer(tmp_path / "buckets", "bucket") as storage:
+        said = (2, "[elboflow] error: training.backend: jax is not installed\n")
+        assert in_pod(body, tmp_path, storage.url) == said
+        assert in_pod(body, tmp_path, storage.url) == said
+    assert tries(tmp_path) == 1
+    assert (tmp_path / "buckets/bucket/runs/1/refused.txt").read_text() == "training.backend: jax is not installed"
+    assert not Path("/gcs/bucket").exists()
+
+
+def test_a_pod_that_cannot_ask_the_bucket_does_its_work(tmp_path: Path):
+    with StorageServer(tmp_path / "buckets", "other") as storage:
+        code, said = in_pod("print('done')", tmp_path, storage.url)
+        assert (code, said) == (0, "done\n")  # a bucket that is not there holds no reason
+        storage.faults.refuse("GET", ".*", 403, times=None)
+        code, said = in_pod("print('done')", tmp_path, storage.url)
+        assert (code, said.splitlines()[-1]) == (0, "done")
+        assert "[elboflow] could not look for gs://bucket/runs/1/refused.txt: " in said
+        code, said = in_pod("raise RequestError('no')", tmp_path, storage.url)
+        assert (code, said.splitlines()[-1]) == (2, "[elboflow] error: no")
+        assert "[elboflow] could not write gs://bucket/runs/1/refused.txt: " in said
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,11 @@ class Containers:
         broken = self._run.broken.get(str(self._steps)) or self._run.broken.get(task.name)
         if broken == "hangs":
             command = ["sleep", "3600"]
-        elif broken is not None:
-            _say(task, "" if broken == "is killed" else "[elboflow] error: broken by the test")
-            return -9 if broken == "is killed" else 1
+        elif broken == "fails":
+            _say(task, "[elboflow] error: broken by the test")
+            return 1
+        elif broken == "is killed" and task.attempts == 1:
+            return -9
         elif self._run.rehearsed:
             return self._rehearse(task)
         elif LAUNCHER in command:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Breaking = Literal["fails", "hangs", "is killed"]
+"""How a step breaks: in each of its tries; or, as where its machine is taken away, in the first."""
 
 
 @dataclass
