@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.experiment import Experiment
+from pipelines.targets import NAMES
 from settings import RequestError
 
 PATIENCE = 4.0
@@ -76,6 +77,8 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
 
 def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[Check]:
     """Returns the checks for runs on a target."""
+    if target not in NAMES:
+        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     from pipelines.doctor import devices, installed, tracking, workspaces
 
     backend = experiment.training.backend if experiment else "tensorflow"
@@ -94,11 +97,9 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
         from pipelines.doctor import kubeflow
 
         return here + kubeflow.checks(experiment)
-    if target == "vertex":
-        from pipelines.doctor import vertex
+    from pipelines.doctor import vertex
 
-        return here + vertex.checks(experiment)
-    raise RequestError(f"--target {target}: unknown target; allowed: local, kubeflow, vertex")
+    return here + vertex.checks(experiment)
 
 
 def _begun(check: Check) -> "Future[list[Finding]]":

@@ -38,8 +38,19 @@ class Cloud:
             return Finding(what, "ill", str(error).partition(";")[0], LOGIN)
         except GoogleAuthError as error:
             return Finding(what, "ill", f"Google does not take them: {short(error)}", f"renew them: {LOGIN}")
-        account = getattr(self._credentials, "service_account_email", None) or "a person's, or nobody's"
+        account = self.member().partition(":")[2] if self._named() else "a person's, or nobody's"
         return Finding(what, "well", f"Application Default Credentials: {account}")
+
+    def member(self) -> str:
+        """Returns whoever asks as Google's policies name them; for a person whose credentials do not say who they are,
+        an expression of the shell that does."""
+        return self._named() or '"user:$(gcloud config get account)"'
+
+    def _named(self) -> str | None:
+        for kind, attribute in (("serviceAccount", "service_account_email"), ("user", "account")):
+            if "@" in (account := str(getattr(self._credentials, attribute, None) or "")):
+                return f"{kind}:{account}"
+        return None
 
     def token(self) -> str | None:
         """Returns a token of whoever asks; None for nobody."""

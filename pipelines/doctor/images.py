@@ -54,8 +54,8 @@ class Registry:
         try:
             answer = self._asked(address, registry)
         except requests.RequestException as error:
-            mend = f"look at the address, and whether {registry} can be reached"
-            return Finding(what, "ill", f"{registry} cannot be reached from here: {short(error)}", mend)
+            mend = f"look at the address; whether the platform reaches {registry} cannot be told from here"
+            return Finding(what, "unknown", f"{registry} cannot be reached from here: {short(error)}", mend)
         match answer.status_code:
             case 200:
                 return Finding(what, "well", f"is there: {answer.headers.get('Docker-Content-Digest', reference)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.doctor import PATIENCE, Check, Finding, images, tracking
 from pipelines.experiment import Experiment
 from pipelines.targets.config import Cookie, IdentityAwareProxy, InCluster, KubeflowTarget, Token
-from settings import RequestError
+from settings import RequestError, WorkError
 
 
 def checks(experiment: Experiment) -> list[Check]:
@@ -18,7 +18,7 @@ def checks(experiment: Experiment) -> list[Check]:
     anonymous = images.Registry(lambda: None)
     return [
         Check("credentials", lambda: credentials(target)),
-        Check("Kubeflow", lambda: api(target)),
+        Check("Kubeflow", lambda: api(target), seconds=20),
         Check(f"MLflow {target.tracking_uri}", lambda: tracking.server(target.tracking_uri)),
         *(Check(f"image {each}", partial(anonymous.image, each)) for each in images.of(target.image)),
     ]
@@ -59,17 +59,14 @@ def api(target: KubeflowTarget) -> Finding:
     """Looks whether Kubeflow Pipelines answers whoever asks."""
     import requests
 
-    if target.host is None:
-        mend = "`elboflow runs --target kubeflow` asks through the kubeconfig"
-        return Finding("Kubeflow", "unknown", "is found by the kubeconfig, which is not followed here", mend)
+    if target.host is None or isinstance(target.credentials, IdentityAwareProxy | InCluster):
+        return _of_runs(target)
     what, headers = f"Kubeflow {target.host}", {}
     match target.credentials:
         case Token(variable=variable):
             headers["Authorization"] = f"Bearer {os.environ.get(variable, '').strip()}"
         case Cookie(variable=variable):
             headers["Cookie"] = os.environ.get(variable, "").strip()
-        case IdentityAwareProxy() | InCluster():
-            return Finding(what, "unknown", "is asked with a token of its own kind", "`elboflow runs` asks for it")
     try:
         place = f"{target.host.rstrip('/')}/apis/v2beta1/runs"
         query = {"page_size": "1", "namespace": target.namespace}
@@ -89,3 +86,21 @@ def api(target: KubeflowTarget) -> Finding:
             mend = f"become a contributor of the namespace {target.namespace}, or name your own"
             return Finding(what, "ill", f"forbids the namespace {target.namespace} (403)", mend)
     return Finding(what, "ill", f"is no Kubeflow Pipelines: it answers {answer.status_code}", "look at the address")
+
+
+def _of_runs(target: KubeflowTarget) -> Finding:
+    """Asks with the client of runs, which follows a kubeconfig and gets tokens of every kind."""
+    from pipelines.targets.kubeflow.api import API
+    from pipelines.targets.kubeflow.connection import Connection
+
+    what = f"Kubeflow {target.host}" if target.host else "Kubeflow"
+    if credentials(target).state == "ill":
+        return Finding(what, "unknown", "there is nothing to ask it with", "mend the credentials first")
+    platform = API(Connection.of(target))
+    try:
+        with platform.asking(f"the namespace {target.namespace}"):
+            platform.client.list_runs(page_size=1)
+    except (RequestError, WorkError) as error:
+        found, _, mend = str(error).rpartition("; ")
+        return Finding(what, "ill", found or mend, mend if found else "look at targets.kubeflow")
+    return Finding(what, "well", f"answers; runs in {target.namespace} can be listed")

@@ -81,10 +81,9 @@ def bucket(cloud: Cloud, target: VertexTarget) -> Finding:
         return Finding(what, "ill" if " answers 403" in str(refused) else "unknown", str(refused), mend)
     absent = [permission for permission in NEEDED if permission not in answer.get("permissions", [])]
     if absent:
-        member = target.service_account or "WHO"
         mend = (
             f"gcloud storage buckets add-iam-policy-binding gs://{name} --role roles/storage.objectUser "
-            f"--member serviceAccount:{member}"
+            f"--member {cloud.member()}"
         )
         return Finding(what, "ill", f"you lack {', '.join(absent)}", mend)
     return Finding(what, "well", "can be read and written by you; the steps' own account cannot be tried from here")

@@ -4,6 +4,8 @@ import base64
 
 from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
+BEHIND_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+"""Where the API server of a cluster shows Kubeflow Pipelines to whoever has a kubeconfig."""
 MANIFEST = "application/vnd.oci.image.index.v1+json"
 
 
@@ -101,7 +103,14 @@ class Cloud(WireServer):
             return Reply(b"3.1.0", kind="text/html")
         return Reply(self.mlflow.encode(), kind="text/html")
 
+    @route("GET", "/apis/v2beta1/healthz")
+    @route("GET", f"{BEHIND_KUBERNETES}/apis/v2beta1/healthz")
+    def healthz(self, request: Request) -> Reply:
+        """Tells whether Kubeflow has several users."""
+        return answer({"multi_user": self.namespaces is not None})
+
     @route("GET", "/apis/v2beta1/runs")
+    @route("GET", f"{BEHIND_KUBERNETES}/apis/v2beta1/runs")
     def runs(self, request: Request) -> Reply:
         """Lists no runs to who carries the token."""
         if request.headers.get("authorization") != "Bearer of-kubeflow":

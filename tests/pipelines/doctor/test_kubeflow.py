@@ -1,0 +1,76 @@
+"""What a doctor finds on Kubeflow: whether its API answers whoever asks."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.doctor.asked import examined, kubeflow
+from tests.pipelines.doctor.cloud import Cloud
+
+
+def test_kubeflow_answers_whoever_has_the_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("KF_TOKEN", raising=False)
+    what = f"Kubeflow {cloud.url}"
+    code, found = examined("kubeflow", *kubeflow(cloud))
+    assert code == 1
+    assert (found["credentials"].found, found["credentials"].mend) == ("$KF_TOKEN is empty", "export KF_TOKEN=…")
+    assert found[what].found == "asks for a login (302)"
+    monkeypatch.setenv("KF_TOKEN", "of-kubeflow")
+    code, found = examined("kubeflow", *kubeflow(cloud))
+    assert (code, found[what].state) == (0, "well")
+    code, found = examined("kubeflow", *kubeflow(cloud, ", namespace: others"))
+    assert (code, found[what].found) == (1, "forbids the namespace others (403)")
+    cloud.namespaces = None
+    assert examined("kubeflow", *kubeflow(cloud))[0] == 0
+    assert "of-kubeflow" not in str(found)
+
+
+def test_without_a_host_kubeflow_needs_a_kubeconfig(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ["--set", f"targets.kubeflow={{image: '{cloud.address}/vae/cpu:1', tracking_uri: '{cloud.url}/mlflow'}}"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    code, found = examined("kubeflow", *words)
+    assert code == 1
+    assert "there is no kubeconfig" in found["credentials"].found
+    assert found["Kubeflow"].state == "unknown"
+
+
+def kubeconfig(server: str, token: str) -> str:
+    """A kubeconfig, which may be JSON: a cluster's API server, and a token for it."""
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {"token": token}}],
+        }
+    )
+
+
+def test_kubeflow_is_asked_through_a_kubeconfig(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ["--set", f"targets.kubeflow={{image: '{cloud.address}/vae/cpu:1', tracking_uri: '{cloud.url}/mlflow'}}"]
+    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-kubeflow"))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    code, found = examined("kubeflow", *words)
+    assert (code, found["Kubeflow"].found) == (0, "answers; runs in kubeflow can be listed")
+    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-nobody"))
+    code, found = examined("kubeflow", *words)
+    assert (code, found["Kubeflow"].state) == (1, "ill")
+    assert found["Kubeflow"].mend == "choose targets.kubeflow.credentials: token, cookie, iap or in_cluster"
+
+
+def test_kubeflow_is_asked_with_the_token_of_the_pod(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def in_cluster(more: str = "") -> list[str]:
+        return [word.replace("{kind: token, variable: KF_TOKEN}", "in_cluster") for word in kubeflow(cloud, more)]
+
+    what = f"Kubeflow {cloud.url}"
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    _, found = examined("kubeflow", *in_cluster())
+    assert (found["credentials"].state, found[what].state) == ("ill", "unknown")
+    (tmp_path / "token").write_text("of-kubeflow")
+    code, found = examined("kubeflow", *in_cluster())
+    assert (code, found[what].state) == (0, "well")
+    code, found = examined("kubeflow", *in_cluster(", namespace: others"))
+    assert (code, found[what].mend) == (1, "whoever asks needs to be a contributor of the namespace others")
