@@ -192,3 +192,17 @@ def test_a_run_that_is_killed_with_all_its_processes_has_failed(tmp_path: Path):
     assert told(world) == ["22 02:00 tick failed"]
     assert "killed, memory runs out or the machine stops" in (records(world)[0].reason or "")
     assert list(world.ran.values()) == [1]
+
+
+@pytest.mark.parametrize("catch_up", ["none", "last", "all"])
+def test_a_run_that_died_with_the_power_does_not_keep_the_next_tick_from_running(
+    catch_up: Literal["none", "last", "all"], tmp_path: Path
+):
+    world = nightly(tmp_path, catch_up)
+    world.runs_for = 60 * DAY
+    look_until(world, night(0) + MINUTE, every=MINUTE)
+    world.power_fails()
+    world.until(night(1) + 3 * MINUTE)
+    world.look()
+    assert told(world) == ["22 02:00 tick failed", "23 02:00 tick claimed"]
+    assert "its processes ended without a word" in (records(world)[0].reason or "")

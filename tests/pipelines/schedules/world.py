@@ -58,6 +58,8 @@ class World:
         self.children: list[Child] = []
         self.looked: list[datetime] = []
         """When a scheduler came to the end of a pass."""
+        self.gone: dict[Key, datetime] = {}
+        """When a tick's last process ended, however it did."""
         self._own: list[Child] = []
         self._scheduler: Store | None = None
         self._processes = Store(workspace)
@@ -123,8 +125,20 @@ class World:
             try:
                 self._go_on(child)
             except Killed:
-                self.children.remove(child)
+                self._ends(child)
         self.now = moment
+
+    def power_fails(self) -> None:
+        """Ends the scheduler and all processes at once."""
+        for child in list(self.children):
+            self._ends(child)
+        if self._scheduler is not None:
+            self._scheduler.close()
+            self._scheduler = None
+
+    def _ends(self, child: Child) -> None:
+        self.children.remove(child)
+        self.gone[child.key] = self.now
 
     @staticmethod
     def _next(child: Child) -> datetime:
@@ -133,13 +147,13 @@ class World:
     def _go_on(self, child: Child) -> None:
         if child.phase == "starting":
             if take(self._processes, child.key, child.key.schedule) is None:
-                self.children.remove(child)
+                self._ends(child)
                 return
             child.phase = "running"
             self.ran[child.key] += 1
         else:
             self._processes.turn(child.key, "running", "succeeded", ended=self.now, exit_code=0)
-            self.children.remove(child)
+            self._ends(child)
 
 
 def add(workspace: Path, timing: Timing, created: datetime, id: str = "nightly-1", **more: Any) -> Schedule:
