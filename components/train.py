@@ -87,14 +87,32 @@ def _refuse_several_machines() -> None:
         # Vertex AI's own. A reduction server (workerpool2) adds up gradients and trains nothing.
         "CLUSTER_SPEC": _machines("CLUSTER_SPEC", ("workerpool0", "workerpool1")),
         "TPU_WORKER_HOSTNAMES": len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")),
+        "MEGASCALE_NUM_SLICES": _number("MEGASCALE_NUM_SLICES"),
+        "JAX_NUM_PROCESSES": _number("JAX_NUM_PROCESSES"),
+        "WORLD_SIZE": _number("WORLD_SIZE"),  # PyTorch's
     }
+    remedy = (
+        "training is on one machine: set targets.vertex.train.workers to 1, and the accelerator's `count` to what one "
+        "machine has"
+    )
     for variable, machines in found.items():
         if machines > 1:
             raise RequestError(
                 f"the environment variable {variable} names {machines} machines that are to train together, and "
-                "training is on one machine: set targets.vertex.train.workers to 1, and the accelerator's `count` to "
-                "what one machine has"
+                f"{remedy}"
             )
+    if os.environ.get("JAX_COORDINATOR_ADDRESS") and "JAX_NUM_PROCESSES" not in os.environ:
+        raise RequestError(
+            f"the environment variable JAX_COORDINATOR_ADDRESS names a coordinator of several machines, and {remedy}"
+        )
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable) or "1"
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(f"the environment variable {variable} is {text!r}, and no number of machines") from None
 
 
 def _machines(variable: str, roles: tuple[str, ...]) -> int:

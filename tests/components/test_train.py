@@ -21,6 +21,9 @@ def cluster(**roles: int) -> str:
         ("TF_CONFIG", cluster(worker=4, ps=2), 4),
         ("CLUSTER_SPEC", cluster(workerpool0=1, workerpool1=3, workerpool2=2), 4),
         ("TPU_WORKER_HOSTNAMES", "10.0.0.1,10.0.0.2", 2),
+        ("MEGASCALE_NUM_SLICES", "2", 2),
+        ("JAX_NUM_PROCESSES", "3", 3),
+        ("WORLD_SIZE", "4", 4),
     ],
 )
 def test_training_refuses_to_be_one_of_several_machines(
@@ -39,9 +42,26 @@ def test_training_refuses_to_be_one_of_several_machines(
         ("CLUSTER_SPEC", cluster(workerpool0=1, workerpool2=8)),  # a reduction server trains nothing
         ("CLUSTER_SPEC", cluster(workerpool0=1)),
         ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("MEGASCALE_NUM_SLICES", "1"),
+        ("JAX_NUM_PROCESSES", "1"),
+        ("WORLD_SIZE", ""),
     ],
 )
 def test_one_machine_in_a_cluster_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str):
     monkeypatch.setenv(variable, value)
     with pytest.raises(WorkError, match=r"dataset\.json|no dataset"):  # it gets as far as the dataset
+        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
+
+
+def test_a_coordinator_of_jax_is_refused_unless_one_process_is_all_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "10.0.0.1:1234")
+    with pytest.raises(RequestError, match="JAX_COORDINATOR_ADDRESS names a coordinator of several machines"):
+        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "1")
+    with pytest.raises(WorkError):  # it gets as far as the dataset
+        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "many")
+    with pytest.raises(RequestError, match="JAX_NUM_PROCESSES is 'many', and no number of machines"):
         train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
