@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 PREFIX = "secretmanager:"
+"""What an environment variable begins with that stands for a secret."""
 ENDPOINT = "ELBOFLOW_SECRET_MANAGER_ENDPOINT"
 """The environment variable that names another address of Secret Manager than the public one: a private endpoint."""
 

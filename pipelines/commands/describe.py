@@ -88,17 +88,14 @@ def compile(
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
     from artifacts import write_atomically
     from pipelines.experiment import load
+    from pipelines.targets.specification import specification
     from settings import RequestError
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")
     show_log()
     wanted = load(experiment, assignments or (), env)
-    if target == "kubeflow":
-        from pipelines.targets.kubeflow.specification import specification
-    else:
-        from pipelines.targets.vertex.specification import specification
-    text = specification(wanted)
+    text = specification(wanted, target)
     try:
         write_atomically(output, text)
     except OSError as error:

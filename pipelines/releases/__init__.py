@@ -10,6 +10,7 @@ from importlib.metadata import version as installed
 from typing import Protocol
 
 from pipelines.experiment import Experiment
+from pipelines.targets.specification import specification
 from settings import RequestError
 
 _VERSION = r"[a-z][a-z0-9-]{1,61}[a-z0-9]"  # what both platforms, and labels, take
@@ -62,14 +63,14 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
         RequestError: The version is there already and holds another pipeline, or the experiment does not say where
             versions are kept.
     """
-    shelf, specification = _shelf(experiment, target), _compiled(experiment, target)
-    digest = hashlib.sha256(specification.encode()).hexdigest()
+    shelf, text = _shelf(experiment, target), specification(experiment, target)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     name = version or f"v{installed('elboflow').replace('.', '-')}-{digest[:12]}"
     _check(name)
     found = shelf.find(experiment.name, name)
     if found is None:
         try:
-            reference = shelf.put(experiment.name, name, specification, digest)
+            reference = shelf.put(experiment.name, name, text, digest)
             return Release(experiment.name, target, name, reference, digest, published=True)
         except FileExistsError:
             found = shelf.find(experiment.name, name)
@@ -116,11 +117,3 @@ def _shelf(experiment: Experiment, target: str) -> Shelf:
 
         return Repository.of(experiment)
     raise RequestError(f"--target {target}: versions are published on kubeflow and vertex")
-
-
-def _compiled(experiment: Experiment, target: str) -> str:
-    if target == "kubeflow":
-        from pipelines.targets.kubeflow.specification import specification
-    else:
-        from pipelines.targets.vertex.specification import specification
-    return specification(experiment)

@@ -72,6 +72,7 @@ class Kind(Settings):
         disk: The only type of boot disk that its machines take.
         quota: The metric of Vertex AI's quota for training on it.
         attached: Whether its machines exist without it, too.
+        on_vertex: Whether Vertex AI trains on it; GKE has all kinds.
         offers: The numbers in which it can be had.
     """
 
@@ -81,11 +82,16 @@ class Kind(Settings):
     disk: str = "pd-ssd"
     quota: str | None = None
     attached: bool = False
+    on_vertex: bool = True
     offers: Annotated[tuple[Offer, ...], Field(min_length=1)]
 
     @property
     def counts(self) -> list[int]:
         return sorted({offer.chips for offer in self.offers})
+
+    @property
+    def counts_in_one_machine(self) -> list[int]:
+        return sorted({offer.chips for offer in self.offers if offer.hosts == 1})
 
     def offer(self, count: int, machine: str | None = None) -> Offer:
         """Returns the offer of that many chips, on that machine type if one is given, else on the usual one.
@@ -99,12 +105,16 @@ class Kind(Settings):
         return self._on(machine, offers)
 
     def fewest(self, machine: str | None = None, provisioning: Provisioning | None = None) -> Offer:
-        """Returns the offer of the fewest chips, on that machine type and in that way, if they are given.
+        """Returns the offer of the fewest chips, on that machine type if one is given.
+
+        Args:
+            machine: The machine type.
+            provisioning: The way in which it should be had; where there is no such offer, it is not looked at.
 
         Raises:
             ConflictsError: There is none. Its problem is at `machine`, of a step.
         """
-        offers = [offer for offer in self.offers if provisioning is None or provisioning in offer.provisioning]
+        offers = [offer for offer in self.offers if provisioning in offer.provisioning] or self.offers
         return self._on(machine, sorted(offers, key=lambda offer: offer.chips))
 
     def _on(self, machine: str | None, offers: list[Offer]) -> Offer:

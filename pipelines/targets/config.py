@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.targets.images import Image, Images, absent_images
 from pipelines.targets.machines import (
+    Amount,
     KubernetesComputing,
     KubernetesStep,
     VertexComputing,
@@ -51,6 +52,13 @@ EncryptionKey = Annotated[
     ),
 ]
 Label = Annotated[str, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")]
+LabelKey = Annotated[
+    str,
+    written(
+        "[a-z][a-z0-9_-]{0,62}",
+        "begin with a lower-case letter, and be at most 63 lower-case letters, digits, underscores and hyphens",
+    ),
+]
 
 
 class KubernetesSecret(Settings):
@@ -190,7 +198,7 @@ class VertexTarget(Settings):
     service_account: str | None = None
     network: Network | None = None
     encryption_key: EncryptionKey | None = None
-    labels: dict[Label, Label] = Field(default_factory=dict)
+    labels: dict[LabelKey, Label] = Field(default_factory=dict)
     secrets: dict[Variable, SecretVersion] = Field(default_factory=dict)
     repository: HTTPAddress | None = None
     endpoint: str | None = None
@@ -217,11 +225,13 @@ class LocalTarget(Settings):
 
     Attributes:
         threads: Threads of each step; by default as many as there are cores.
+        memory: What a run needs, such as 4Gi; it says so when there is less.
         tracking_uri: The MLflow that runs register with; by default the workspace's own.
         image: What the containers of `run --docker` are made of.
     """
 
     threads: Annotated[int, Field(ge=1)] | None = None
+    memory: Amount | None = None
     tracking_uri: TrackingURI | None = None
     image: Image | None = None
 

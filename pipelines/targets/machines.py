@@ -9,6 +9,12 @@ from pipelines.targets.accelerators import Kind, Offer, Provisioning
 from settings import Settings, by_name
 from settings.explain import ConflictsError, Problem, written
 
+Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
+MachineType = Annotated[
+    str,
+    written(r"[a-z]+\d+[a-z]*-[a-z]+(-\d+[a-z]*)?(-[a-z]+)?", "be a machine type such as n2-standard-8"),
+]
+
 
 class Accelerator(Settings):
     """Chips to compute on, as `pipelines/targets/accelerators.yaml` lists them."""
@@ -41,6 +47,8 @@ class Accelerator(Settings):
         return self.of_kind.offer(self.count // workers, machine)
 
 
+STARTS_FLEXIBLY = "'flex_start' is a way to wait for GPUs; allowed here: standard, spot"
+
 AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
 
 
@@ -56,7 +64,7 @@ class Step(Settings):
     """What a step gets on every platform."""
 
     cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores")
-    memory: Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")] | None = None
+    memory: Amount | None = None
     retry: Retry = Retry()
     timeout_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] | None = None
 
@@ -84,14 +92,19 @@ class KubernetesComputing(KubernetesStep):
 
     accelerator: AcceleratorChoice | None = None
 
+    @property
+    def offer(self) -> Offer | None:
+        """What the pod has, besides its processors."""
+        return None if self.accelerator is None else self.accelerator.offer()
+
     @model_validator(mode="after")
     def _is_one_pod(self) -> "KubernetesComputing":
         if self.accelerator is None or (offer := self.accelerator.offer()).hosts == 1:
             return self
-        single = [str(offer.chips) for offer in self.accelerator.of_kind.offers if offer.hosts == 1]
+        single = ", ".join(map(str, self.accelerator.of_kind.counts_in_one_machine))
         sentence = (
             f"{offer.chips} chips of {self.accelerator.kind} are in {offer.hosts} machines, and a step on Kubeflow is "
-            f"one pod on one of them; allowed: {', '.join(single)}"
+            f"one pod on one of them; allowed: {single}"
         )
         raise ConflictsError([Problem(("accelerator", "count"), sentence)])
 
@@ -99,11 +112,11 @@ class KubernetesComputing(KubernetesStep):
 class VertexStep(Step):
     """The machine of a step on Vertex AI: one that fits `cpu` and `memory`, or a custom job on a named one."""
 
-    machine: str | None = Field(None, description="a machine type; with an accelerator, by default the one it is on")
+    machine: MachineType | None = Field(None, description="with an accelerator, by default the usual one for it")
     disk_gigabytes: Annotated[int, Field(ge=100)] | None = None
     provisioning: Provisioning = "standard"
     max_wait_minutes: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="for machines, with flex_start; by default a day"
+        None, description="for machines, with flex_start; by default a day; 0 is for as long as it takes"
     )
 
     @model_validator(mode="after")
@@ -121,6 +134,8 @@ class VertexStep(Step):
         found = []
         if self.machine is not None and (kind := accelerators.built_into(self.machine)):
             found.append(Problem(("machine",), f"'{self.machine}' comes with {kind}, which this step is not given"))
+        elif self.is_custom_job and self.provisioning == "flex_start":
+            found.append(Problem(("provisioning",), STARTS_FLEXIBLY))
         return [*found, *self._useless()]
 
     def _useless(self) -> list[Problem]:
@@ -162,30 +177,30 @@ class VertexComputing(VertexStep):
 
     def _problems(self) -> list[Problem]:
         if self.accelerator is None:
-            found = super()._problems()
-            return found + ([self._starts_flexibly_without_gpus()] if self.provisioning == "flex_start" else [])
+            return super()._problems()
         try:
+            if not self.accelerator.of_kind.on_vertex:
+                existing = ", ".join(name for name, kind in accelerators.kinds().items() if kind.on_vertex)
+                sentence = f"'{self.accelerator.kind}' does not exist on Vertex AI; allowed: {existing}"
+                return [Problem(("accelerator", "kind"), sentence)]
             offer = self.accelerator.offer(self.machine, self.machines, self.provisioning)
         except ConflictsError as error:
             return list(error.problems)
         found = self._useless()
         if self.provisioning == "flex_start" and self.accelerator.of_kind.chip != "gpu":
-            found.append(self._starts_flexibly_without_gpus())
+            found.append(Problem(("provisioning",), STARTS_FLEXIBLY))
         elif self.provisioning not in offer.provisioning:
             what = f"{offer.chips} of {self.accelerator.kind}"
             sentence = f"'{self.provisioning}' does not exist for {what}; allowed: {', '.join(offer.provisioning)}"
             found.append(Problem(("provisioning",), sentence))
         return found
 
-    def _starts_flexibly_without_gpus(self) -> Problem:
-        return Problem(("provisioning",), "'flex_start' is a way to wait for GPUs; allowed here: standard, spot")
-
 
 class ReductionServer(Settings):
     """Machines that add up the gradients of GPU workers."""
 
     replicas: Annotated[int, Field(ge=1)] = 1
-    machine: str = "n1-highcpu-16"
+    machine: MachineType = "n1-highcpu-16"
 
 
 class VertexTraining(VertexComputing):
@@ -210,5 +225,8 @@ class VertexTraining(VertexComputing):
             found.append(Problem(("workers",), f"{self.workers} is not allowed without an accelerator: a GPU"))
         if self.reduction_server is not None and not (self.workers > 1 and chip == "gpu"):
             sentence = "adds up the gradients of several machines with GPUs; it needs `workers: 2` or more, and a GPU"
+            found.append(Problem(("reduction_server",), sentence))
+        elif self.reduction_server is not None and self.provisioning == "flex_start":
+            sentence = "is on machines of another type; with `provisioning: flex_start` all are of one"
             found.append(Problem(("reduction_server",), sentence))
         return found

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipelines.experiment import load
 from pipelines.targets.accelerators import Offer, built_into, catalogue, kinds
+from pipelines.targets.machines import MachineType
 from settings import RequestError
 from tests.pipelines.compiled import TARGETS, images
 
@@ -91,6 +92,21 @@ def refusal(*assignments: str) -> str:
         ("{accelerator: l4, reduction_server: {}}", "reduction_server: adds up the gradients of several machines"),
         ("{accelerator: v5e, provisioning: flex_start}", "provisioning: 'flex_start' is a way to wait for GPUs"),
         (
+            "{accelerator: t4, provisioning: flex_start}",
+            "provisioning: 'flex_start' does not exist for 1 of t4; allowed: standard, spot",
+        ),
+        (
+            "{accelerator: {kind: l4, count: 2}, workers: 2, provisioning: flex_start, reduction_server: {}}",
+            "reduction_server: is on machines of another type; with `provisioning: flex_start` all are of one",
+        ),
+        ("{accelerator: v5p}", "accelerator.kind: 'v5p' does not exist on Vertex AI; allowed: t4, l4, "),
+        ("{machine: foo-bar}", "machine: 'foo-bar' is not allowed; must be a machine type such as n2-standard-8"),
+        ("{machine: N2-standard-8}", "machine: 'N2-standard-8' is not allowed; must be a machine type"),
+        (
+            "{accelerator: {kind: l4, count: 2}, workers: 2, reduction_server: {machine: big}}",
+            "reduction_server.machine: 'big' is not allowed; must be a machine type",
+        ),
+        (
             "{accelerator: {kind: h100-80gb, count: 1}}",
             "provisioning: 'standard' does not exist for 1 of h100-80gb; allowed: spot, flex_start",
         ),
@@ -102,6 +118,39 @@ def refusal(*assignments: str) -> str:
 )
 def test_what_does_not_exist_is_refused_with_what_does(train: str, told: str):
     assert f"targets.vertex.train.{told}" in refusal(f"targets.vertex.train={train}")
+
+
+@pytest.mark.parametrize("step", ["preprocess", "train", "evaluate", "registration"])
+def test_no_machine_without_a_gpu_can_be_waited_for(step: str):
+    told = refusal(f"targets.vertex.{step}={{machine: n2-standard-8, provisioning: flex_start}}")
+    assert f"targets.vertex.{step}.provisioning: 'flex_start' is a way to wait for GPUs" in told
+
+
+@pytest.mark.parametrize(
+    "machine",
+    ["e2-medium", "n2d-highmem-96", "m1-ultramem-40", "c3-standard-8-lssd", "c3-highmem-192-metal", "n4-highcpu-2"],
+)
+def test_a_machine_type_that_is_written_like_one_is_taken(machine: str):
+    vertex = load("digits", [f"targets.vertex={TARGETS['vertex']}", f"targets.vertex.evaluate.machine={machine}"])
+    assert vertex.targets.vertex.evaluate.machine == machine
+
+
+def test_every_machine_of_the_table_is_written_like_one():
+    of_machine = TypeAdapter(MachineType)
+    for _, offer in OFFERS:
+        for machine in offer.machines:
+            assert of_machine.validate_python(machine) == machine
+
+
+@pytest.mark.parametrize("key", ["1st", "_team", "Team", "-"])
+def test_a_label_s_key_begins_with_a_letter(key: str):
+    told = refusal(f"targets.vertex.labels={{{key}: vae}}")
+    assert f"targets.vertex.labels.{key}: '{key}' is not allowed; must begin with a lower-case letter" in told
+
+
+def test_tpus_that_vertex_ai_has_not_are_to_be_had_on_a_cluster():
+    settings = [f"targets.kubeflow={TARGETS['kubeflow']}", "targets.kubeflow.train.accelerator=v5p"]
+    assert load("digits", settings).targets.kubeflow.train.offer.chips == 4
 
 
 def test_an_accelerator_without_an_image_for_it_is_refused():
@@ -141,7 +190,8 @@ def test_any_count_of_any_kind_exists_or_is_refused_with_words(kind: str, count:
         experiment = load("digits", [f"targets.vertex={TARGETS['vertex']}", f"targets.vertex.train={train}"])
     except RequestError as error:
         told = str(error)
-        assert ("there are" in told) == (count not in kinds()[kind].counts)
+        assert ("does not exist on Vertex AI" in told) == (not kinds()[kind].on_vertex)
+        assert ("there are" in told) == (kinds()[kind].on_vertex and count not in kinds()[kind].counts)
         return
     offer = experiment.targets.vertex.train.offer
     assert offer.chips == count

@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from pipelines.experiment import load
+from pipelines.targets.jobs import job
+from settings import RequestError
 from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled, images
 
 STEPS = {"decide", *WORK, "finish"}
@@ -172,15 +175,66 @@ def test_one_field_moves_the_training_between_processors_gpus_and_tpus(
         assert pipeline.environment(step) == {"JAX_PLATFORMS": "cpu"}
 
 
-def test_a_change_of_the_backend_is_said(target: str, monkeypatch: pytest.MonkeyPatch):
-    said: list[str] = []
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
     logger = logging.getLogger("elboflow.targets")
     logger.setLevel(logging.INFO)
-    monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
+    monkeypatch.setattr(logger, "handle", lambda record: lines.append(record.getMessage()))
+    return lines
+
+
+def test_a_change_of_the_backend_is_said(target: str, said: list[str]):
     compiled(target, f"targets.{target}.train.accelerator=v5e", "training.backend=jax")
     assert said == []
     compiled(target, f"targets.{target}.train.accelerator=v5e")
     assert said == [f"training.backend is jax instead of tensorflow: targets.{target}.train is on a TPU, v5e"]
+
+
+SEVERAL = [
+    (
+        "{accelerator: {kind: l4, count: 2}, workers: 2}",
+        "targets.vertex.train.workers: 2; training on several machines is refused for now; allowed: 1",
+    ),
+    (
+        "{accelerator: {kind: v5e, count: 16}}",
+        "targets.vertex.train.accelerator.count: 16 chips are in 4 machines; training on several machines is refused "
+        "for now; allowed: 1, 4, 8",
+    ),
+    (
+        "{accelerator: {kind: v6e, count: 8}, machine: ct6e-standard-4t}",
+        "targets.vertex.train.machine: 8 chips are in 2 machines; training on several machines is refused for now; "
+        "allowed: ct6e-standard-8t",
+    ),
+]
+
+
+@pytest.mark.parametrize(("train", "told"), SEVERAL)
+def test_a_training_on_several_machines_is_compiled_with_a_warning(train: str, told: str, tmp_path: Path):
+    settings = ["--set", f"targets.vertex={TARGETS['vertex']}", "--set", f"targets.vertex.train={train}"]
+    done = run("compile", "digits", "--target", "vertex", "--output", str(tmp_path / "pipeline.yaml"), *settings)
+    assert told in done.stderr.splitlines()
+    assert done.stdout.strip() == str(tmp_path / "pipeline.yaml")
+
+
+@pytest.mark.parametrize("release", [None, "v1-0-0"])
+@pytest.mark.parametrize(("train", "told"), SEVERAL)
+def test_a_training_on_several_machines_is_refused_before_anything_is_submitted(
+    train: str, told: str, release: str | None
+):
+    experiment = load("digits", [f"targets.vertex={TARGETS['vertex']}", f"targets.vertex.train={train}"])
+    with pytest.raises(RequestError) as caught:
+        job(experiment, "vertex", release=release)
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("step", ["train", "evaluate"])
+def test_chips_that_a_step_does_not_use_are_said(target: str, step: str, said: list[str]):
+    compiled(target, f"targets.{target}.{step}.accelerator=l4")
+    assert said == []
+    compiled(target, f"targets.{target}.{step}.accelerator={{kind: l4, count: 4}}")
+    doing = {"train": "training", "evaluate": "evaluation"}[step]
+    assert said == [f"targets.{target}.{step}.accelerator: {doing} uses one chip of 4 for now"]
 
 
 def test_the_command_says_so_on_standard_error(target: str, tmp_path: Path):

@@ -79,7 +79,6 @@ def machine(pipeline: Compiled, step: str = "train") -> tuple[str, str, int, str
         ("{accelerator: h200-141gb}", ("a3-ultragpu-8g", "NVIDIA_H200_141GB", 8, "", 1)),
         ("{accelerator: v5e}", ("ct5lp-hightpu-1t", "", 0, "1x1", 1)),
         ("{accelerator: {kind: v5e, count: 16}}", ("ct5lp-hightpu-4t", "", 0, "4x4", 1)),
-        ("{accelerator: {kind: v5p, count: 8}}", ("ct5p-hightpu-4t", "", 0, "2x2x2", 1)),
         ("{accelerator: {kind: v6e, count: 8}}", ("ct6e-standard-8t", "", 0, "2x4", 1)),
         ("{accelerator: {kind: v6e, count: 8}, machine: ct6e-standard-4t}", ("ct6e-standard-4t", "", 0, "2x4", 1)),
     ],

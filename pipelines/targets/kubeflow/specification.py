@@ -6,6 +6,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
+from components.masking import SECRETS
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget
@@ -15,9 +16,6 @@ from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from preprocessing.runners import Runner
 from settings import RequestError
-
-SECRETS = "ELBOFLOW_SECRETS"
-"""The environment variable that names those of a step that hold secrets, so that it can keep them out of its log."""
 
 
 def specification(experiment: Experiment) -> str:

@@ -1,13 +1,18 @@
 """What the steps of a local run find around them: their environment, a place for temporary files, an MLflow."""
 
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipelines.experiment import Experiment
 from pipelines.process import RUN_PROCESS, quieten
 from pipelines.workspace import Workspace
+
+logger = logging.getLogger("elboflow.targets")
 
 TRACKING_URI = "ELBOFLOW_TRACKING_URI"
 """The environment variable that names the MLflow of all local runs on a machine."""
@@ -27,10 +32,42 @@ def threads(experiment: Experiment) -> dict[str, str]:
     return {} if count is None else dict.fromkeys(THREADS, str(count))
 
 
+def bytes_of(amount: str) -> int:
+    """Returns what an amount such as 4Gi is in bytes."""
+    number, prefix, binary = re.fullmatch(r"([\d.]+)([MGT])(i?)", amount).groups()  # type: ignore[union-attr]
+    return int(float(number) * (1024 if binary else 1000) ** (" MGT".index(prefix) + 1))
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Returns the bytes of memory that are free, or can be freed, on this machine.
+
+    macOS does not tell: there it is all that the machine has. None where nobody tells.
+    """
+    try:
+        if meminfo.exists() and (found := re.search(r"(?m)^MemAvailable:\s+(\d+) kB$", meminfo.read_text())):
+            return 1024 * int(found[1])
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
+
+
+def _say_what_memory_is_short(experiment: Experiment) -> None:
+    needed, available = experiment.targets.local.memory, available_memory()
+    if needed is not None and available is not None and available < bytes_of(needed):
+        logger.warning(
+            "targets.local.memory is %s, and this machine has %.1f GiB to spare: steps may be slow, or be killed",
+            needed,
+            available / 2**30,
+        )
+
+
 @contextmanager
 def surroundings(experiment: Experiment) -> Iterator[None]:
-    """Sets the environment that steps inherit. KFP leaves temporary files behind: they get a folder that goes with the
-    run."""
+    """Sets the environment that steps inherit, and says so where memory is short.
+
+    KFP leaves temporary files behind: they get a folder that goes with the run.
+    """
+    _say_what_memory_is_short(experiment)
     before = dict(os.environ)
     quieten()
     os.environ.update(threads(experiment))

@@ -7,6 +7,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from pipelines.experiment import Experiment
 from pipelines.final_status import ENDPOINT
+from pipelines.secrets import PREFIX
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
 from pipelines.targets.machines import VertexComputing, VertexStep
@@ -14,9 +15,6 @@ from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from preprocessing.runners import DataflowRunner, FlinkRunner, Runner
 from settings import RequestError
-
-REFERENCE = "secretmanager:"
-"""What an environment variable begins with that stands for a secret: the step itself asks Secret Manager for it."""
 
 
 def specification(experiment: Experiment) -> str:
@@ -95,6 +93,6 @@ class Machines:
         """Returns the environment variables of a step; those of secrets hold references."""
         settings = self._settings(step)
         accelerator = settings.accelerator if isinstance(settings, VertexComputing) else None
-        secrets = {name: f"{REFERENCE}{version}" for name, version in self.target.secrets.items()}
+        secrets = {name: f"{PREFIX}{version}" for name, version in self.target.secrets.items()}
         asked = {ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
         return {**environment(step, accelerator), **secrets, **asked}
