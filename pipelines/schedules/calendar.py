@@ -2,7 +2,7 @@
 
 Where the wall's clock is put forward, a time that it does not show comes as long after midnight as it otherwise would
 (02:30 becomes 03:30); where it is put back, a time that it shows twice comes the first time. There is one tick in both.
-Ticks of every hour (`*`) follow real time instead: each hour that passes has them.
+Ticks of every hour follow real time instead: each hour that passes has them.
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,17 @@ _LAST_DAY = date(9990, 1, 1)
 class Calendar:
     """The ticks of a timing.
 
+    Args:
+        timing: The timing.
+        literally: Whether a time that the wall's clock does not show does not come, and one that it shows twice comes
+            twice, as some platforms have it.
+
     Raises:
         RequestError: The cron or the timezone is not understood.
     """
 
-    def __init__(self, timing: Timing) -> None:
-        self.timing = timing
+    def __init__(self, timing: Timing, literally: bool = False) -> None:
+        self.timing, self._literally = timing, literally
         self.cron = cron.parse(timing.cron)
         self.zone = zone(timing.timezone)
         self._on = lru_cache(maxsize=8)(self._moments)
@@ -66,12 +71,17 @@ class Calendar:
             begin = midnight.astimezone(UTC)
             return [begin + timedelta(hours=at.hour, minutes=at.minute) for at in times]
         moments = set()
-        for shown in (datetime.combine(day, at, self.zone) for at in times):
-            moments.add(shown.astimezone(UTC))
-            again = shown.replace(fold=1).astimezone(UTC)
-            if self.cron.every_hour and again.astimezone(self.zone).replace(tzinfo=None) == shown.replace(tzinfo=None):
+        for wanted in (datetime.combine(day, at, self.zone) for at in times):
+            once, again = wanted.astimezone(UTC), wanted.replace(fold=1).astimezone(UTC)
+            if not self._literally or self._shows(once, wanted):
+                moments.add(once)
+            if (self._literally or self.cron.every_hour) and self._shows(again, wanted):
                 moments.add(again)
         return sorted(moments)
+
+    def _shows(self, moment: datetime, wanted: datetime) -> bool:
+        """Returns whether the wall's clock shows a time at a moment."""
+        return moment.astimezone(self.zone).replace(tzinfo=None) == wanted.replace(tzinfo=None)
 
 
 def zone(name: str) -> ZoneInfo:

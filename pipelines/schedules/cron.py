@@ -47,7 +47,7 @@ class Cron:
         months: 1 is January.
         weekdays: 0 is Sunday.
         either_day: A day matches by `days` or by `weekdays`, not only by both.
-        every_hour: The field of the hours is `*`.
+        every_hour: All hours of the day are among `hours`.
     """
 
     minutes: tuple[int, ...]
@@ -88,21 +88,33 @@ def parse(text: str) -> Cron:
         months=frozenset(months),
         weekdays=frozenset(weekday % 7 for weekday in weekdays),
         either_day=not fields[2].startswith("*") and not fields[4].startswith("*"),
-        every_hour=fields[1] == "*",
+        every_hour=len(hours) == 24,
     )
 
 
 def portable(text: str) -> str:
     """Returns fields that mean the same to platforms, for which Sunday is 0 and never 7.
 
+    To platforms, too, a day has to match both of its fields where one is `*` or `*/N`; to some, wherever in a list that
+    stands. Where it is not the first, it is written out.
+
     Raises:
         RequestError: As `parse`.
     """
-    meant = parse(text)
+    parse(text)
     fields = text.split()
-    if "7" in fields[4]:
-        fields[4] = ",".join(map(str, sorted(meant.weekdays)))
+    for place in (2, 4):
+        parts = fields[place].split(",")
+        starred = parts[0].startswith("*")
+        fields[place] = ",".join(_portable(_FIELDS[place], part, starred) for part in parts)
     return " ".join(fields)
+
+
+def _portable(field: _Field, part: str, starred: bool) -> str:
+    if starred if part.startswith("*") else "7" not in part or field.name != "day of week":
+        return part
+    values = _values("", field, part.lower())
+    return ",".join(map(str, sorted({value % 7 for value in values} if field.name == "day of week" else values)))
 
 
 _FIVE = ": minute, hour, day of month, month, day of week, such as '0 2 * * *'"

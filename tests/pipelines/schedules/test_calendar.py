@@ -192,3 +192,39 @@ def test_moments_are_read_in_the_schedule_s_timezone_unless_they_say_otherwise()
         with pytest.raises(RequestError, match="--start"):
             moment("--start", wrong, "UTC")
     assert zone("Europe/Berlin").key == "Europe/Berlin"
+
+
+def test_every_hour_is_every_hour_however_it_is_written():
+    begin = datetime(2026, 10, 25, tzinfo=UTC) - timedelta(minutes=1)  # 02:00 comes twice in Berlin
+    hours = [begin + timedelta(minutes=1, hours=n) for n in range(4)]
+    for field in ("*", "*/1", "0-23", "0-11,12-23"):
+        found = Calendar(Timing(f"0 {field} * * *", "Europe/Berlin")).between(begin, begin + timedelta(hours=4))
+        assert list(found) == hours, field
+
+
+@pytest.mark.parametrize(("month", "day", "utc_hours"), [(3, 29, []), (10, 25, [0, 1])])
+def test_literally_a_time_that_is_not_shown_does_not_come_and_one_shown_twice_comes_twice(
+    month: int, day: int, utc_hours: list[int]
+):
+    begin = datetime(2026, month, day, tzinfo=UTC) - timedelta(hours=3)
+    calendar = Calendar(Timing("30 2 * * *", "Europe/Berlin"), literally=True)
+    found = list(calendar.between(begin, begin + timedelta(hours=20)))
+    assert found == [datetime(2026, month, day, hour, 30, tzinfo=UTC) for hour in utc_hours]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("0 2 * * 1-7", "0 2 * * 0,1,2,3,4,5,6"),
+        ("0 2 * * 7", "0 2 * * 0"),
+        ("0 2 * * sun,MON-fri", "0 2 * * sun,MON-fri"),
+        ("0 2 1 * */7", "0 2 1 * */7"),  # both have to match, here and there
+        ("0 2 1 * */2,7", "0 2 1 * */2,0"),
+        ("0 2 1 * 1,*/3", "0 2 1 * 1,0,3,6"),  # either has to match here, which a star there would change
+        ("0 2 7,*/10 * 1", "0 2 7,1,11,21,31 * 1"),
+        ("7 7 7 7 *", "7 7 7 7 *"),
+    ],
+)
+def test_what_platforms_are_sent_means_the_same_there(written: str, sent: str):
+    assert cron.portable(written) == sent
+    assert cron.parse(written) == cron.parse(sent)
