@@ -116,6 +116,7 @@ class KubeflowTarget(Settings):
         tracking_uri: The MLflow that steps register with.
         host: The address of the Kubeflow Pipelines API; by default the cluster's own, from inside it or by kubeconfig.
         namespace: The namespace of the runs.
+        timezone: Of all schedules: what CRON_SCHEDULE_TIMEZONE of Kubeflow's schedule controller says.
         credentials: How the API is told who asks.
         service_account: The Kubernetes service account of the steps.
         pull_secrets: Image-pull secrets.
@@ -128,6 +129,7 @@ class KubeflowTarget(Settings):
     tracking_uri: TrackingURI
     host: HTTPAddress | None = None
     namespace: str = "kubeflow"
+    timezone: str = "UTC"
     credentials: Annotated[
         NoCredentials | Token | Cookie | IdentityAwareProxy | InCluster,
         Field(discriminator="kind"),

@@ -28,6 +28,7 @@ class Connection(Settings):
         NoCredentials(), discriminator="kind"
     )
     service_account: str | None = None
+    timezone: str = "UTC"
 
     @classmethod
     def of(cls, target: KubeflowTarget) -> "Connection":
