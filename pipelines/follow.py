@@ -8,13 +8,25 @@ from rich.console import Console
 from rich.status import Status as Spinner
 
 from pipelines.targets import ENDED, RunState, StepState, Target
-from settings import WorkError
+from settings import RequestError, WorkError
 
 FIRST, LONGEST, GROWTH = 1.0, 15.0, 1.3
 """Seconds between two looks: at first, at most, and by what factor they grow while nothing happens."""
 
 PATIENCE = 600.0
 """Seconds for which a platform may be out of reach while it is followed: its run goes on without us."""
+
+
+class LostError(WorkError):
+    """A run can be followed no further; it goes on all the same.
+
+    Attributes:
+        state: The run as it was last seen.
+    """
+
+    def __init__(self, reason: str, state: RunState) -> None:
+        super().__init__(reason)
+        self.state = state
 
 
 def follow(target: Target, state: RunState, sleep: Callable[[float], None] = time.sleep) -> RunState:
@@ -26,8 +38,8 @@ def follow(target: Target, state: RunState, sleep: Callable[[float], None] = tim
         sleep: Waits some seconds.
 
     Raises:
-        WorkError: The platform has been out of reach for too long.
-        RequestError: The run is not there any more, or the credentials are no longer good.
+        LostError: The platform has been out of reach for too long, the credentials are no longer good, or the run is
+            not there any more.
     """
     screen = _Steps()
     with screen:
@@ -37,10 +49,12 @@ def follow(target: Target, state: RunState, sleep: Callable[[float], None] = tim
             sleep(wait)
             try:
                 now = target.run(state.id)
+            except RequestError as error:
+                raise LostError(str(error), state) from error
             except WorkError as error:
                 unreachable += wait
                 if unreachable > PATIENCE:
-                    raise
+                    raise LostError(str(error), state) from error
                 screen.wait(f"{error}; asking again")
                 wait = min(wait * GROWTH, LONGEST)
                 continue

@@ -166,18 +166,20 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     """Follows a run to its end, and ends the command as the run ended.
 
     Raises:
-        WorkError: The run failed or was cancelled.
+        WorkError: The run failed or was cancelled, or could not be followed to its end.
     """
-    from pipelines.follow import follow
+    from pipelines.follow import LostError, follow
     from settings import WorkError
 
     if state.link:
         tell(state.link)
     try:
         ended = follow(target, state)
-    except KeyboardInterrupt:
+    except BaseException as error:  # whatever it is, it is none of the run's
         again = pasteable("runs", "attach", state.id, "--target", target.name, "--workspace", workspace)
         tell(f"the run goes on; to follow it again: {again}")
+        if as_json and isinstance(error, LostError):
+            print(json.dumps(values(error.state)))
         raise
     if as_json:
         print(json.dumps(values(ended)))

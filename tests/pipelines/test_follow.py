@@ -84,9 +84,10 @@ def test_a_platform_that_stays_out_of_reach_is_given_up_within_bounds():
 def test_credentials_that_ran_out_end_the_following_at_once():
     waits: list[float] = []
     platform: Any = Platform(RequestError("renew them"))
-    with pytest.raises(RequestError, match="renew them"):
+    with pytest.raises(follow.LostError, match="renew them") as lost:
         follow.follow(platform, run("running"), sleep=waits.append)
     assert len(waits) == 1
+    assert (lost.value.state, lost.value.exit_code) == (run("running"), 1)  # 2 would say that nothing was started
 
 
 def test_looks_become_rarer_while_nothing_happens_and_frequent_again_when_something_does():
