@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Figure, options, publish
+from tests.servers.google_identity import GoogleIdentity
 from tests.servers.kubeflow import KubeflowServer
 from tests.servers.storage import StorageServer
 from tests.servers.vertex import VertexServer
@@ -26,7 +27,7 @@ SUBMIT_TARGET = 3.0
 LIST_TARGET = 2.0
 QUICK = ("--set", "training.epochs=2", "--set", "evaluation.bound_samples=20")
 CLIENTS = {
-    "vertex": "from google.cloud.aiplatform_v1 import PipelineServiceClient",
+    "vertex": "from pipelines.targets.vertex.services import service; service('pipeline_service')",
     "kubeflow": "from kfp.client import Client",
 }
 
@@ -66,8 +67,9 @@ def _pipeline(folder: Path, repetitions: int, settings: tuple[str, ...]) -> list
 def _platforms(folder: Path, repetitions: int) -> list[Figure]:
     figures = []
     with (
+        GoogleIdentity(folder) as identity,
         StorageServer(folder / "storage", "bucket") as storage,
-        VertexServer(folder / "vertex", storage) as vertex,
+        VertexServer(folder / "vertex", storage, identity=identity) as vertex,
         KubeflowServer(folder / "kubeflow", storage) as kubeflow,
     ):
         common = "image: registry.example/elboflow:1, tracking_uri: 'http://127.0.0.1:9'"
@@ -76,7 +78,8 @@ def _platforms(folder: Path, repetitions: int) -> list[Figure]:
             "vertex": f"{{{common}, {place}, endpoint: '{vertex.address}'}}",
             "kubeflow": f"{{{common}, host: '{kubeflow.url}'}}",
         }
-        environment = {"REQUESTS_CA_BUNDLE": str(vertex.certificate), "STORAGE_EMULATOR_HOST": storage.url}
+        account = {"GOOGLE_APPLICATION_CREDENTIALS": str(identity.file)}
+        environment = {"REQUESTS_CA_BUNDLE": str(vertex.certificate), **account}
         for server in (vertex, kubeflow):
             server.faults.rehearsed = True
             server.faults.step_seconds = 0.0

@@ -1,6 +1,7 @@
 """`elboflow run`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,7 @@ def run(
 
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+    check_settings(assignments or (), release)
     if docker and (target != "local" or no_wait):
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     wanted = load(experiment, assignments or (), env)
@@ -57,6 +59,23 @@ def run(
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
     else:
         _here(wanted, if_changed, docker, workspace, as_json)
+
+
+def check_settings(assignments: Sequence[str], release: str | None) -> None:
+    """Refuses settings that would have no effect: a published version runs as it was published.
+
+    Raises:
+        RequestError: There is one, of something else than how to reach a target.
+    """
+    from settings import RequestError
+
+    if release is not None:
+        for assignment in assignments:
+            if assignment.partition("=")[0].partition(".")[0].strip() != "targets":
+                raise RequestError(
+                    f"--set {assignment}: has no effect on the published version {release}, which runs as it was "
+                    "published; publish another one, or leave it out"
+                )
 
 
 def _submit(

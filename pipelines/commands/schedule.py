@@ -18,6 +18,7 @@ from pipelines.commands.options import (
     WorkspaceOption,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.run import check_settings
 from pipelines.commands.runs import reach
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def create(
     from pipelines.workspace import Workspace, open_to_write
     from settings import RequestError
 
+    check_settings(assignments or (), release)
     wanted = load(experiment, assignments or (), env)
     if cron is None and wanted.schedule is None:
         raise RequestError(

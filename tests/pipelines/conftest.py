@@ -13,6 +13,7 @@ from tests.pipelines.remote import Platform
 from tests.servers.wire import free_port, wait_for
 
 if TYPE_CHECKING:
+    from tests.servers.google_identity import GoogleIdentity
     from tests.servers.kubeflow import KubeflowServer
     from tests.servers.storage import StorageServer
     from tests.servers.vertex import VertexServer
@@ -61,12 +62,22 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Storag
 
 
 @pytest.fixture(scope="session")
+def google_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator["GoogleIdentity"]:
+    """Google's token endpoint, and a service account whose key it knows."""
+    from tests.servers.google_identity import GoogleIdentity
+
+    with GoogleIdentity(tmp_path_factory.mktemp("identity")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def vertex_servers(
-    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer"
+    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer", google_identity: "GoogleIdentity"
 ) -> Iterator["VertexServer"]:
     from tests.servers.vertex import VertexServer
 
-    with VertexServer(tmp_path_factory.mktemp("vertex") / "server", storage_server) as server:
+    folder = tmp_path_factory.mktemp("vertex") / "server"
+    with VertexServer(folder, storage_server, identity=google_identity) as server:
         yield server
 
 
@@ -98,7 +109,7 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
 
 @pytest.fixture
 def vertex(
-    vertex_server: "VertexServer", storage_server: "StorageServer", mlflow_address: str, tmp_path: Path
+    vertex_server: "VertexServer", google_identity: "GoogleIdentity", mlflow_address: str, tmp_path: Path
 ) -> Platform:
     """The command line on Vertex AI."""
     target = (
@@ -108,7 +119,7 @@ def vertex(
     )
     environment = {
         "REQUESTS_CA_BUNDLE": str(vertex_server.certificate),
-        "STORAGE_EMULATOR_HOST": storage_server.url,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(google_identity.file),
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": vertex_server.url,
     }
     return Platform("vertex", vertex_server, target, environment, tmp_path / "workspace")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import follow
+from pipelines.targets import patience
 from tests.pipelines.remote import Done, Platform, running
 from tests.servers.wire import wait_for
 
@@ -20,10 +22,13 @@ RUNS = {"vertex": r"/v1/.*/pipelineJobs", "kubeflow": "/apis/v2beta1/runs"}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RUNS])
-def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
-    """A platform that rehearses."""
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    """A platform that rehearses, asked again without much waiting."""
+    monkeypatch.setattr(patience, "WAITS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(follow, "FIRST", 0.2)
     platform: Platform = request.getfixturevalue(request.param)
     platform.server.faults.rehearsed = True
+    platform.server.faults.step_seconds = 0.02
     platform.server.faults.answers["decide"] = "run"
     before = set(platform.server.runs)
     yield platform
@@ -50,23 +55,30 @@ def told(done: Done, code: int, *words: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "words"),
-    [(401, 2, ["401", "credentials"]), (403, 2, ["403", "needs"]), (409, 2, ["409"]), (400, 2, ["400", "injected"])],
+    [
+        (400, 2, ["400", "injected"]),
+        (401, 2, ["401", "credentials"]),
+        (403, 2, ["403", "needs"]),
+        (404, 2, ["404", "look at"]),
+        (409, 2, ["409"]),
+    ],
 )
 def test_a_refused_submission_is_a_wrong_request_and_leaves_no_run(
     platform: Platform, before: set[str], status: int, code: int, words: list[str]
 ):
     fault = platform.server.faults.refuse("POST", RUNS[platform.name], status, times=None)
     told(platform.run(), code, *words)
-    assert fault.met == 1  # none of them is mended by asking again
+    # None of them is mended by asking again; Google's client gets a new token first, where one may be too old.
+    assert fault.met == (3 if (platform.name, status) == ("vertex", 401) else 1)
     assert set(platform.server.runs) == before
 
 
 def test_a_platform_that_asks_to_wait_is_asked_again_when_it_said(platform: Platform, before: set[str]):
-    platform.server.faults.refuse("POST", RUNS[platform.name], 429, Retry_After="3")
+    platform.server.faults.refuse("POST", RUNS[platform.name], 429, Retry_After="1")
     started = time.monotonic()
     done = platform.run("--no-wait")
     assert done.code == 0, done.err
-    assert time.monotonic() - started > 3
+    assert time.monotonic() - started > 1
     assert len(set(platform.server.runs) - before) == 1
 
 
@@ -161,11 +173,27 @@ def test_runs_are_listed_and_a_run_that_is_not_there_is_a_wrong_request(platform
 
 
 def test_a_follower_outlasts_a_platform_that_is_out_of_reach_for_a_while(platform: Platform):
-    platform.server.faults.step_seconds = 1.0
+    platform.server.faults.step_seconds = 0.5
     fault = platform.server.faults.refuse("GET", f"{RUNS[platform.name]}/.*", 503, times=7)
     done = platform.run()
     assert done.code == 0, done.err
     assert fault.met == 7
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "credentials"), (404, "look at"), (503, "injected")])
+def test_whatever_ends_the_following_says_that_the_run_goes_on_and_never_that_nothing_was_started(
+    platform: Platform, before: set[str], monkeypatch: pytest.MonkeyPatch, status: int, words: str
+):
+    monkeypatch.setattr(follow, "PATIENCE", 0.0)
+    platform.server.faults.refuse("GET", f"{RUNS[platform.name]}/.*", status, times=None)
+    done = platform.run()
+    told(done, 1, str(status), words)
+    (id,) = set(platform.server.runs) - before
+    (again,) = re.findall(r"the run goes on; to follow it again: (.*)", done.err)
+    assert again.endswith(f"runs attach {id} --target {platform.name} --workspace {platform.workspace}")
+    assert (done.result["run"], done.result["status"] in ("pending", "running")) == (id, True)
+    platform.server.faults.clear()
+    assert platform.ask("runs", "attach", id).code == 0
 
 
 def test_a_platform_that_nobody_can_reach_is_named_with_what_to_look_at(platform: Platform, tmp_path: Path):

@@ -17,7 +17,7 @@ def ask(mlflow: str, path: str) -> Any:
 
 
 def test_a_run_on_kubeflow_ends_with_a_registered_model_and_exit_code_0(kubeflow: Platform, mlflow_server: str):
-    done = kubeflow.run(seconds=600)
+    done = kubeflow.do_apart(kubeflow.run_words("--json"), 600)
     assert kubeflow.server.runs, done.err
     run = list(kubeflow.server.runs.values())[-1]
     logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}

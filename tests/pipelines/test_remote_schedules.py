@@ -1,6 +1,5 @@
-"""`elboflow schedule …` and published versions on Vertex AI and Kubeflow; ticks come when the test says so."""
+"""`elboflow schedule …` on Vertex AI and Kubeflow; ticks come when the test says so."""
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +26,10 @@ def create(platform: Platform, *arguments: str) -> Done:
     words = platform.run_words()
     begin = words.index("run")
     words[begin : begin + 1] = ["schedule", "create"]
-    return platform.do([*words, "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--json", *arguments])
+    words += ["--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--json"]
+    if platform.name == "kubeflow":
+        words += ["--set", "targets.kubeflow.timezone=Europe/Berlin"]
+    return platform.do([*words, *arguments])
 
 
 def test_a_schedule_is_made_paused_resumed_run_and_deleted_in_the_same_words(platform: Platform):
@@ -74,22 +76,18 @@ def test_a_connection_that_breaks_after_the_schedule_was_made_makes_no_second_on
     assert len(platform.server.schedules) == 1
 
 
-def test_a_published_version_is_run_and_scheduled_as_it_was_published(platform: Platform):
-    words = platform.run_words()
-    begin = words.index("run")
-    words[begin : begin + 1] = ["publish"]
-    del words[words.index("--workspace") : words.index("--workspace") + 2]
-    published = platform.do([*words, "--version", "first"])
-    assert published.code == 0, published.err
-    platform.settings["training.epochs"] = "2"  # a later change of the experiment
-    done = platform.run("--release", "first")
-    assert done.code == 0, done.err
-    released = platform.server.runs[done.result["run"]].execution.run.spec["root"]["inputDefinitions"]
-    assert re.search(r'"epochs":\s*1\b', released["parameters"]["training"]["defaultValue"])
-    made = create(platform, "--release", "first")
-    assert made.code == 0, made.err
-    (id,) = platform.server.schedules
-    assert platform.server.tick(id).execution.run.spec["root"]["inputDefinitions"] == released
-    unknown = platform.run("--release", "second")
-    assert (unknown.code, len(unknown.err.splitlines())) == (2, 1), unknown.err
-    assert "second" in unknown.said
+@pytest.mark.xdist_group("kubeflow")
+def test_kubeflow_is_sent_six_plain_fields_and_another_zone_than_its_controller_s_is_refused(kubeflow: Platform):
+    kubeflow.server.faults.rehearsed = True
+    kubeflow.server.schedules.clear()
+    refused = create(kubeflow, "--set", "targets.kubeflow.timezone=UTC")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1), refused.err
+    assert (
+        "timezone 'Europe/Berlin': Kubeflow has one for all schedules, by targets.kubeflow.timezone UTC" in refused.said
+    )
+    assert "CRON_SCHEDULE_TIMEZONE" in refused.said
+    assert not kubeflow.server.schedules
+    made = create(kubeflow, "--cron", "0 2 * * 5-7")
+    assert (made.code, made.result["timezone"]) == (0, "Europe/Berlin"), made.err
+    (schedule,) = kubeflow.server.schedules.values()
+    assert schedule["trigger"]["cron_schedule"]["cron"] == "0 0 2 * * 0,5,6"

@@ -18,7 +18,7 @@ def ask(mlflow: str, path: str) -> Any:
 
 def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model(vertex: Platform, mlflow_server: str):
     vertex.target = f"{vertex.target[:-1]}, train: {{machine: n1-standard-8, provisioning: spot}}}}"
-    done = vertex.run(seconds=600)
+    done = vertex.do_apart(vertex.run_words("--json"), 600)
     assert vertex.server.runs, done.err
     run = list(vertex.server.runs.values())[-1]
     logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}

@@ -14,6 +14,7 @@ from google.cloud.aiplatform_v1 import types
 
 from tests.servers.containers import surroundings
 from tests.servers.execution import now
+from tests.servers.google_identity import GoogleIdentity
 from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
 from tests.servers.wire import RefusedError, Reply, Request, route
 
@@ -104,8 +105,9 @@ class CustomJobs(GoogleAPI):
         folder: Path,
         mounts: dict[str, str],
         environment: dict[str, str],
+        identity: GoogleIdentity | None = None,
     ) -> None:
-        super().__init__(project, location, token)
+        super().__init__(project, location, token, identity)
         self.custom_jobs: dict[str, CustomJob] = {}
         self._folder, self._mounts, self._environment = folder, mounts, environment
 

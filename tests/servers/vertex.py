@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from tests.servers import specifications, vertex_tasks
 from tests.servers.custom_jobs import CustomJobs
 from tests.servers.execution import Execution, now
+from tests.servers.google_identity import GoogleIdentity
 from tests.servers.jobs import SubmittedRun
 from tests.servers.storage import StorageServer
 from tests.servers.vertex_api import PLACE, parsed, stamp
@@ -62,11 +63,12 @@ class VertexServer(Schedules, CustomJobs):
         project: str = "project",
         location: str = "europe-west4",
         environment: dict[str, str] | None = None,
+        identity: GoogleIdentity | None = None,
     ) -> None:
         self._buckets = storage.folder if storage is not None else folder / "buckets"
         self.mounts = {"gs://": f"{self._buckets}/"}
         self.environment = environment or {}
-        super().__init__(project, location, token, folder / "custom_jobs", self.mounts, self.environment)
+        super().__init__(project, location, token, folder / "custom_jobs", self.mounts, self.environment, identity)
         self.folder = folder
         self.runs: dict[str, Run] = {}
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.servers.filters import matcher
+from tests.servers.google_identity import ACCOUNT, GoogleIdentity
 from tests.servers.registry import Registry
 from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
@@ -23,13 +24,16 @@ class GoogleAPI(Registry):
 
     Attributes:
         project, number, location: Where everything is.
+        identity: Who tells whose a token is; None where the token itself is compared.
+        members: The accounts that may ask.
     """
 
     tls = True
     number = "123456789012"
 
-    def __init__(self, project: str, location: str, token: str | None) -> None:
-        super().__init__(token)
+    def __init__(self, project: str, location: str, token: str | None, identity: GoogleIdentity | None = None) -> None:
+        super().__init__(token if identity is None else identity.token)
+        self.identity, self.members = identity, {ACCOUNT}
         self.project, self.location = project, location
         self.creating = threading.RLock()
         self._last = 4_000_000_000
@@ -38,6 +42,16 @@ class GoogleAPI(Registry):
     def parent(self) -> str:
         """The resource that everything is in."""
         return f"projects/{self.number}/locations/{self.location}"
+
+    def admit(self, request: Request) -> None:
+        if self.identity is None:
+            super().admit(request)
+            return
+        who = self.identity.who(request.headers.get("authorization", "").removeprefix("Bearer "))
+        if who is None:
+            raise RefusedError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
+        if who not in self.members:
+            raise RefusedError(403, f"Permission denied for {who}.")
 
     def problem(self, refusal: RefusedError) -> Reply:
         status = _CODES.get(refusal.status, "UNKNOWN")

@@ -1,17 +1,17 @@
 """The requests to Kubeflow Pipelines that runs and schedules share, through `kfp.Client`."""
 
-import io
 import json
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.targets import Job
+from pipelines.targets import Job, RunState
+from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.connection import Connection, explained, passing
 from pipelines.targets.kubeflow.credentials import credentials
 from pipelines.targets.patience import patiently
@@ -38,11 +38,12 @@ class API:
         self.connection = connection
         self._reached = reached
         self._names: dict[str, str] = {}
+        self._versions: dict[tuple[str, str], dict[str, Any]] = {}
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:
-        """Surrounds requests: their errors become lines for a person, and what `kfp.Client` prints is not shown."""
-        with explained(self.connection, what, self._reached), redirect_stdout(io.StringIO()):
+        """Surrounds requests: their errors become lines for a person."""
+        with explained(self.connection, what, self._reached):
             yield
 
     def patiently(self, ask: Callable[[], Answer]) -> Answer:
@@ -97,17 +98,53 @@ class API:
             self._names[id] = self.patiently(lambda: self.client.get_experiment(experiment_id=id)).display_name
         return self._names[id]
 
+    def specification(self, run: Any) -> dict[str, Any]:
+        """Returns the pipeline of a run: its own, or that of the published version which it names instead.
+
+        It is empty where the version was deleted since.
+        """
+        if run.pipeline_spec or run.pipeline_version_reference is None:
+            return _pipeline(run.pipeline_spec)
+        reference = run.pipeline_version_reference
+        return self.version(reference.pipeline_id or "", reference.pipeline_version_id or "")
+
+    def version(self, pipeline: str, id: str) -> dict[str, Any]:
+        """Returns the pipeline of a published version; empty where there is none."""
+        from kfp_server_api import ApiException
+
+        if (pipeline, id) not in self._versions:
+            try:
+                found = self.patiently(lambda: self.client.get_pipeline_version(pipeline, id)).pipeline_spec
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                found = None
+            self._versions[pipeline, id] = _pipeline(found)
+        return self._versions[pipeline, id]
+
+    def state(self, run: Any) -> RunState:
+        """Returns a `V2beta1Run` as a run."""
+        return states.run_state(run, self.specification(run), self.experiment_name(run.experiment_id), self.connection)
+
     @contextmanager
     def source(self, job: Job) -> Iterator[dict[str, Any]]:
         """Gives what `kfp.Client` wants to know of a job's pipeline: a file, or the ids of a published version."""
         if job.release is not None:
             pipeline, _, version = job.release.partition("/")
+            self.version(pipeline, version)  # now, since nothing may fail once the run has been started
             yield {"pipeline_id": pipeline, "version_id": version}
             return
         with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
             package = Path(folder) / "pipeline.yaml"
             package.write_text(job.specification or "")
             yield {"pipeline_package_path": str(package)}
+
+
+def _pipeline(document: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the pipeline of a document in which a platform's own specification may stand beside it."""
+    given = document or {}
+    inner: dict[str, Any] = given.get("pipeline_spec", given)
+    return inner
 
 
 def equal(key: str, value: str) -> str:
@@ -135,6 +172,9 @@ def _client(connection: Connection) -> Any:
         warnings.simplefilter("ignore")
         import kfp_server_api
         from kfp.client import Client
+        from kfp.client import client as kfp_client
+
+        kfp_client.print = lambda *_, **__: None  # links to what it makes, where our results go
 
         class Requests(RESTClientObject):
             """Requests that end: the generated client waits for ever, and stumbles over a failed TLS handshake."""

@@ -31,29 +31,25 @@ class KubeflowClient(Schedules):
                 ),
                 lambda: self._named(name),
             )
-            return self._state(started)
+            return self.state(started)
 
     def run(self, id: str) -> RunState:
         """Returns a run."""
         with self.asking(f"the run {id}"):
-            return self._state(self._run(id))
+            return self.state(self._run(id))
 
     def runs(self, limit: int = 20) -> list[RunState]:
         """Returns the latest runs of ELBOflow's, the newest first."""
         with self.asking("runs"):
-            ours = self.experiments()
-            found = pages(
-                lambda token: self.patiently(
-                    lambda: self.client.list_runs(page_token=token, page_size=100, sort_by="created_at desc")
-                ),
-                "runs",
-            )
-            return [self._state(run) for run in found if run.experiment_id in ours][:limit]
+            found = [run for experiment in self.experiments() for run in self._runs_in(experiment, limit)]
+            newest = sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]
+            return [self.state(run) for run in newest]
 
     def logs(self, id: str, step: str | None = None) -> Iterator[str]:
         """Yields the lines of a run's log, or of one step's, from its pods or, where they are gone, the archive."""
         with self.asking(f"the run {id}"):
-            pods = states.pods(self._run(id))
+            run = self._run(id)
+            pods = states.pods(run, self.specification(run))
         if step is not None and step not in pods:
             begun = ", ".join(pods) or "none"
             raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
@@ -65,8 +61,19 @@ class KubeflowClient(Schedules):
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
         with self.asking(f"the run {id}"):
-            if self._state(self._run(id)).status not in ENDED:
+            if self.state(self._run(id)).status not in ENDED:
                 self.patiently(lambda: self.client.terminate_run(id))
+
+    def _runs_in(self, experiment: str, limit: int) -> list[Any]:
+        return pages(
+            lambda token: self.patiently(
+                lambda: self.client.list_runs(
+                    experiment_id=experiment, page_token=token, page_size=min(limit, 100), sort_by="created_at desc"
+                )
+            ),
+            "runs",
+            limit,
+        )
 
     def _run(self, id: str) -> Any:
         return self.patiently(lambda: self.client.get_run(id))

@@ -1,9 +1,9 @@
 """Kubeflow's recurring runs: the half of the client that keeps schedules.
 
-Their cron has a field more than usual, seconds, first; the controller's parser takes `TZ=ZONE` before it.
+Their cron has a field more than usual, seconds, first. It cannot name a timezone: the controller has one for all, which
+its environment variable CRON_SCHEDULE_TIMEZONE says.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -14,8 +14,6 @@ from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
 from pipelines.targets.naming import unique
 from settings import RequestError
-
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 class Schedules(API):
@@ -28,6 +26,7 @@ class Schedules(API):
         """
         if timing.catch_up == "none":
             raise RequestError("Kubeflow makes up for missed ticks: choose --catch-up last, or all; it knows no none")
+        self._check_zone(timing.timezone)
         name = unique(job.name)
         arguments = {**job.arguments, "if_changed": True} if if_changed else job.arguments
         with self.asking(f"the schedule of {job.name}"), self.source(job) as source:
@@ -38,7 +37,7 @@ class Schedules(API):
                     name,
                     start_time=_written(timing.start),
                     end_time=_written(timing.end),
-                    cron_expression=six_fields(timing.cron, timing.timezone),
+                    cron_expression=six_fields(timing.cron),
                     max_concurrency=timing.max_active,
                     no_catchup=timing.catch_up == "last",
                     params=arguments,
@@ -94,7 +93,7 @@ class Schedules(API):
             if body.pipeline_version_reference is not None:
                 body.pipeline_spec = None  # Kubeflow shows both, and takes one
             started = self.once(lambda: self.requests.run_service_create_run(run=body), lambda: self._named(name))
-            return self._state(started)
+            return self.state(started)
 
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""
@@ -119,6 +118,15 @@ class Schedules(API):
         with self.asking(f"the schedule {id}"):
             self._get(id)
             return self._runs_of(id, limit)
+
+    def _check_zone(self, wanted: str) -> None:
+        """Refuses a timezone that is not the controller's, in which its runs would come at other times."""
+        zone = self.connection.timezone
+        if wanted != zone:
+            raise RequestError(
+                f"timezone '{wanted}': Kubeflow has one for all schedules, by targets.kubeflow.timezone {zone}; give "
+                f"the cron in it (--timezone {zone}), or set there what its controller's CRON_SCHEDULE_TIMEZONE says"
+            )
 
     def _recurring(self, **query: Any) -> Any:
         return self.client.list_recurring_runs(namespace=self.client.get_user_namespace() or None, **query)
@@ -147,19 +155,15 @@ class Schedules(API):
             "runs",
             limit,
         )
-        return [self._state(run) for run in found]
-
-    def _state(self, run: Any) -> RunState:
-        return states.run_state(run, self.experiment_name(run.experiment_id), self.connection)
+        return [self.state(run) for run in found]
 
     def _schedule_state(self, schedule: Any) -> ScheduleState:
         cron = schedule.trigger.cron_schedule
-        expression, zone = five_fields(cron.cron) if cron else ("", "UTC")
         parameters = (schedule.runtime_config.parameters if schedule.runtime_config else None) or {}
         status: Literal["active", "paused"] = "active" if schedule.status == "ENABLED" else "paused"
         timing = Timing(
-            cron=expression,
-            timezone=zone,
+            cron=five_fields(cron.cron) if cron else "",
+            timezone=self.connection.timezone,
             start=states.moment(cron.start_time) if cron else None,
             end=states.moment(cron.end_time) if cron else None,
             max_active=int(schedule.max_concurrency or 1),
@@ -177,45 +181,31 @@ class Schedules(API):
         )
 
 
-def six_fields(cron: str, timezone: str) -> str:
-    """Returns a cron expression of five fields as Kubeflow takes it: seconds first, Sunday as 0, the zone before it.
+def six_fields(cron: str) -> str:
+    """Returns a cron expression of five fields as Kubeflow takes it: seconds first.
 
     Example:
-        >>> six_fields("0 2 * * 1-7", "Europe/Berlin")
-        'TZ=Europe/Berlin 0 0 2 * * 0,1,2,3,4,5,6'
+        >>> six_fields("0 2 * * 1-5")
+        '0 0 2 * * 1-5'
     """
-    *fields, weekday = cron.split()
-    return " ".join([f"TZ={timezone}", "0", *fields, _weekday(weekday)])
+    return f"0 {cron}"
 
 
-def five_fields(cron: str) -> tuple[str, str]:
-    """Returns a cron expression of Kubeflow's as one of five fields, and its zone."""
-    zone, fields = "UTC", cron.split()
-    if fields and fields[0].partition("=")[0] in ("TZ", "CRON_TZ"):
-        zone, fields = fields[0].partition("=")[2], fields[1:]
-    return " ".join(fields[1:] if len(fields) == 6 else fields), zone
-
-
-def _weekday(field: str) -> str:
-    if "7" not in field.replace("/7", ""):
-        return field
-    days: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        low = 0 if first == "*" else _day(first)
-        high = 7 if first == "*" or (step and not last) else _day(last or first)
-        days |= {day % 7 for day in range(low, high + 1, int(step or 1))}
-    return ",".join(map(str, sorted(days)))
-
-
-def _day(name: str, names: Sequence[str] = DAYS) -> int:
-    return int(name) if name.isdigit() else names.index(name.lower()[:3])
+def five_fields(cron: str) -> str:
+    """Returns a cron expression of Kubeflow's as one of five fields. The last of its six may be left out for a `*`."""
+    fields = cron.split()
+    return " ".join([*fields[1:], *["*"] * (len(fields) == 5)]) if len(fields) in (5, 6) else cron
 
 
 def _next(timing: Timing) -> datetime | None:
-    """Returns the next tick, which Kubeflow does not tell."""
-    return Calendar(timing).after(datetime.now(UTC))
+    """Returns the next tick, which Kubeflow does not tell.
+
+    A time that its controller's clock skips does not come at all there, and one that it shows twice comes twice.
+    """
+    try:
+        return Calendar(timing, literally=True).after(datetime.now(UTC))
+    except RequestError:  # somebody made it by other means, with a cron such as @every 2h
+        return None
 
 
 def _written(moment: datetime | None) -> str | None:

@@ -1,6 +1,7 @@
 """What Kubeflow says of a run, as a `RunState`."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +20,22 @@ _STATUS: dict[str, Status] = {
     "PAUSED": "pending",
 }
 _RETRY = re.compile(r"\(\d+\)$")
+_AROUND = re.compile(r"root|executor|(.+-)?driver")
+"""The nodes of Argo's workflow around the steps, for a run of a version that was deleted since."""
 
 
-def run_state(run: Any, experiment: str, connection: Connection) -> RunState:
-    """Returns a `V2beta1Run` as a run."""
-    known = steps_of(specification(run))
+def run_state(run: Any, specification: dict[str, Any], experiment: str, connection: Connection) -> RunState:
+    """Returns a `V2beta1Run` as a run.
+
+    Args:
+        run: The run.
+        specification: Its pipeline; empty where that is not known any more.
+        experiment: The experiment's name.
+        connection: Where it runs.
+    """
+    known = steps_of(specification)
     status = _STATUS.get(run.state or "", "pending")
-    steps = in_order(known, [_step(task) for task in _tasks(run)], status)
+    steps = in_order(known, [_step(task) for task in _tasks(run) if _is_step(_name(task), known)], status)
     reason = _reason(run.error) or next((step.reason for step in steps if step.status == "failed"), None)
     if status == "succeeded" and steps and unchanged(known, steps):
         status, reason = "skipped", "nothing has changed since the last success"
@@ -42,25 +52,18 @@ def run_state(run: Any, experiment: str, connection: Connection) -> RunState:
     )
 
 
-def pods(run: Any) -> dict[str, list[str]]:
-    """Returns the pods of each step that has begun, in the order of the steps."""
-    known = steps_of(specification(run))
+def pods(run: Any, specification: dict[str, Any]) -> dict[str, list[str]]:
+    """Returns the pods of each step of a pipeline that has begun, in the order of the steps."""
+    known = steps_of(specification)
     by_id = {task.task_id: task for task in _tasks(run)}
     found: dict[str, list[str]] = {}
     for task in _tasks(run):
         name = _name(task)
-        if known and name not in known:
+        if not _is_step(name, known):
             continue
         children = [by_id.get(child.task_id, child) for child in task.child_tasks or []]
         found.setdefault(name, []).extend(pod.pod_name for pod in [task, *children] if pod.pod_name)
     return {name: list(dict.fromkeys(found[name])) for name in known or found if name in found}
-
-
-def specification(run: Any) -> dict[str, Any]:
-    """Returns the pipeline of a run or of a recurring run; empty where it is a reference to a published version."""
-    given = run.pipeline_spec or {}
-    inner: dict[str, Any] = given.get("pipeline_spec", given)
-    return inner
 
 
 def moment(value: datetime | None) -> datetime | None:
@@ -74,6 +77,10 @@ def _tasks(run: Any) -> list[Any]:
 
 def _name(task: Any) -> str:
     return _RETRY.sub("", task.display_name or "")
+
+
+def _is_step(name: str, known: Sequence[str]) -> bool:
+    return name in known if known else _AROUND.fullmatch(name) is None
 
 
 def _step(task: Any) -> StepState:

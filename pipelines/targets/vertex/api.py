@@ -15,6 +15,8 @@ from pipelines.targets.naming import unique
 from pipelines.targets.patience import patiently
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.connection import Connection, credentials, explained, passing
+from pipelines.targets.vertex.jobs import document
+from pipelines.targets.vertex.services import service
 
 Answer = TypeVar("Answer")
 
@@ -33,6 +35,7 @@ class API:
     def __init__(self, connection: Connection, reached: Callable[[], None] = lambda: None) -> None:
         self.connection = connection
         self._reached = reached
+        self._templates: dict[str, dict[str, Any]] = {}
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:
@@ -52,16 +55,12 @@ class API:
     @cached_property
     def jobs(self) -> Any:
         """The client of pipeline jobs."""
-        from google.cloud.aiplatform_v1 import PipelineServiceClient
-
-        return PipelineServiceClient(**self._options)
+        return service("pipeline_service").PipelineServiceClient(**self._options)
 
     @cached_property
     def schedulers(self) -> Any:
         """The client of schedules."""
-        from google.cloud.aiplatform_v1 import ScheduleServiceClient
-
-        return ScheduleServiceClient(**self._options)
+        return service("schedule_service").ScheduleServiceClient(**self._options)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -77,6 +76,32 @@ class API:
     def job(self, id: str) -> Any:
         """Returns a job."""
         return self.patiently(lambda: self.jobs.get_pipeline_job(name=self.job_path(id), **SETTINGS))
+
+    def specification(self, job: Any) -> dict[str, Any]:
+        """Returns the pipeline of a job: its own, or that of the published version which it names instead.
+
+        It is empty where whoever asks cannot read the version: the job is there all the same.
+        """
+        if (held := states.own(job)) or not job.template_uri:
+            return held
+        if job.template_uri not in self._templates:
+            self._templates[job.template_uri] = self.patiently(lambda: self._template(job.template_uri))
+        return self._templates[job.template_uri]
+
+    def state(self, job: Any) -> RunState:
+        """Returns a `PipelineJob` as a run."""
+        return states.run_state(job, self.specification(job), self.connection)
+
+    def _template(self, address: str) -> dict[str, Any]:
+        from google.api_core.exceptions import from_http_response
+        from google.auth.transport.requests import AuthorizedSession
+
+        answer = AuthorizedSession(self.credentials).get(address, timeout=SETTINGS["timeout"])
+        if answer.status_code in (403, 404):
+            return {}
+        if not answer.ok:
+            raise from_http_response(answer)
+        return document(answer.text)
 
     def start(self, wanted: Any, experiment: str) -> RunState:
         """Submits a job, once: its id is given here, and Vertex AI refuses a second job of the same id."""
@@ -95,7 +120,8 @@ class API:
                     raise
                 return self.job(id)  # the connection broke after the first try had been received
 
-        return states.run_state(self.patiently(create), self.connection)
+        self.specification(wanted)  # now, since nothing may fail once the job has been started
+        return self.state(self.patiently(create))
 
     def runs_of(self, filter: str, limit: int) -> list[RunState]:
         """Returns the latest runs of a filter, the newest first, without their steps."""
@@ -107,4 +133,4 @@ class API:
             "read_mask": {"paths": states.LISTED},
         }
         found = self.patiently(lambda: [*islice(self.jobs.list_pipeline_jobs(request, **SETTINGS), limit)])
-        return [states.run_state(job, self.connection) for job in found]
+        return [states.run_state(job, {}, self.connection) for job in found]

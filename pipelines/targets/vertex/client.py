@@ -23,7 +23,7 @@ class VertexClient(Schedules):
     def run(self, id: str) -> RunState:
         """Returns a run."""
         with self.asking(f"the run {id}"):
-            return states.run_state(self.job(id), self.connection)
+            return self.state(self.job(id))
 
     def runs(self, limit: int = 20) -> list[RunState]:
         """Returns the latest runs of ELBOflow's, the newest first, without their steps."""
@@ -33,7 +33,8 @@ class VertexClient(Schedules):
     def logs(self, id: str, step: str | None = None) -> Iterator[str]:
         """Yields the lines of a run's log, or of one step's, from Cloud Logging."""
         with self.asking(f"the run {id}"):
-            tasks = states.tasks(self.job(id))
+            found = self.job(id)
+            tasks = states.tasks(found, self.specification(found))
         if step is not None and step not in tasks:
             begun = ", ".join(tasks) or "none"
             raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
@@ -46,5 +47,5 @@ class VertexClient(Schedules):
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
         with self.asking(f"the run {id}"):
-            if states.run_state(self.job(id), self.connection).status not in ENDED:
+            if self.state(self.job(id)).status not in ENDED:
                 self.patiently(lambda: self.jobs.cancel_pipeline_job(name=self.job_path(id), **SETTINGS))

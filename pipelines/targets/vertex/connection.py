@@ -57,18 +57,15 @@ class Connection(Settings):
 def credentials(connection: Connection) -> Any:
     """Returns who asks: Application Default Credentials, as themselves or as a service account that they may act as.
 
-    Where STORAGE_EMULATOR_HOST is set, as for Google's own storage client, nobody in particular asks.
+    CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS, which gcloud knows, names another address to act as an account by.
 
     Raises:
         RequestError: There are no Application Default Credentials.
     """
     import google.auth
     from google.auth import impersonated_credentials
-    from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import DefaultCredentialsError
 
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
-        return AnonymousCredentials()
     try:
         own, _ = google.auth.default(scopes=[SCOPE], quota_project_id=connection.project)
     except DefaultCredentialsError:
@@ -77,7 +74,14 @@ def credentials(connection: Connection) -> Any:
         ) from None
     if isinstance(connection.credentials, Impersonation):
         account = connection.credentials.service_account
-        return impersonated_credentials.Credentials(own, account, target_scopes=[SCOPE])
+        override = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", "").rstrip("/")
+        return impersonated_credentials.Credentials(
+            own,
+            account,
+            target_scopes=[SCOPE],
+            iam_endpoint_override=override
+            and f"{override}/v1/projects/-/serviceAccounts/{account}:generateAccessToken",
+        )
     return own
 
 
@@ -107,7 +111,7 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
     """
     import requests
     from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError, InvalidOperation, RefreshError
+    from google.auth.exceptions import GoogleAuthError, RefreshError
 
     place = f"Vertex AI ({connection.project}, {connection.location})"
     try:
@@ -115,9 +119,8 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
     except GoogleAPICallError as error:
         raise _told(error, place, connection, what) from error
     except RefreshError as error:
-        raise RequestError(f"{place}: Google refuses the credentials: {_line(error)}; renew them: {LOGIN}") from error
-    except InvalidOperation as error:  # as of anonymous credentials, which cannot be renewed
-        raise RequestError(f"{place} does not accept the credentials (401): {_line(error)}") from error
+        said = _line(error.args[0] if error.args else error)
+        raise RequestError(f"{place}: Google refuses the credentials: {said}; {_remedy(connection)}") from error
     except GoogleAuthError as error:
         raise WorkError(f"{place}: the credentials cannot be had: {_line(error)}") from error
     except requests.RequestException as error:
@@ -126,6 +129,13 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
             "targets.vertex.location and endpoint"
         ) from error
     reached()
+
+
+def _remedy(connection: Connection) -> str:
+    if isinstance(connection.credentials, Impersonation):
+        role = f"the role roles/iam.serviceAccountTokenCreator on {connection.credentials.service_account}"
+        return f"whoever asks needs {role}; or renew who that is: {LOGIN}"
+    return f"renew them: {LOGIN}"
 
 
 def _told(error: Any, place: str, connection: Connection, what: str) -> RequestError | WorkError:

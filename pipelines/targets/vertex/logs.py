@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.targets.patience import patiently
+from pipelines.targets.vertex.connection import passing
+
 ADDRESS = "https://logging.googleapis.com/"
 
 
@@ -21,7 +24,6 @@ def lines(credentials: Any, project: str, job: str, prefix: str | None = None) -
         job: The custom job's id.
         prefix: What stands before each line, if anything.
     """
-    from google.api_core.exceptions import from_http_response
     from google.auth.transport.requests import AuthorizedSession
 
     address = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", ADDRESS).rstrip("/")
@@ -33,16 +35,22 @@ def lines(credentials: Any, project: str, job: str, prefix: str | None = None) -
         "pageSize": 1000,
     }
     while True:
-        answer = session.post(f"{address}/v2/entries:list", json=wanted, timeout=60)
-        if not answer.ok:
-            raise from_http_response(answer)
-        page = answer.json()
+        page = patiently(lambda: _page(session, address, wanted), passing)
         for entry in page.get("entries", []):
             for line in _text(entry).splitlines():
                 yield f"{prefix}: {line}" if prefix else line
         if not page.get("nextPageToken"):
             return
         wanted["pageToken"] = page["nextPageToken"]
+
+
+def _page(session: Any, address: str, wanted: dict[str, Any]) -> Any:
+    from google.api_core.exceptions import from_http_response
+
+    answer = session.post(f"{address}/v2/entries:list", json=wanted, timeout=60)
+    if not answer.ok:
+        raise from_http_response(answer)
+    return answer.json()
 
 
 def _text(entry: dict[str, Any]) -> str:

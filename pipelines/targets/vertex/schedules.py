@@ -9,6 +9,7 @@ from pipelines.targets.naming import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.api import API, SETTINGS
 from pipelines.targets.vertex.jobs import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
+from pipelines.targets.vertex.services import types
 from settings import RequestError
 
 _STATES: dict[str, Literal["active", "paused", "ended"]] = {
@@ -121,10 +122,9 @@ class Schedules(API):
         return list(self.schedulers.list_schedules(request, **SETTINGS))
 
     def _schedule(self, job: Any, timing: Timing, name: str) -> Any:
-        from google.cloud.aiplatform_v1 import types
-
-        request = types.CreatePipelineJobRequest(parent=self.connection.parent, pipeline_job=job)
-        return types.Schedule(
+        kind = types("pipeline_service").CreatePipelineJobRequest
+        request = kind(parent=self.connection.parent, pipeline_job=job)
+        return types("schedule").Schedule(
             display_name=name,
             cron=f"TZ={timing.timezone} {timing.cron}",
             create_pipeline_job_request=request,

@@ -34,10 +34,16 @@ _TASK: dict[str, Status] = {
 }
 
 
-def run_state(job: Any, connection: Connection) -> RunState:
-    """Returns a `PipelineJob` as a run."""
+def run_state(job: Any, specification: dict[str, Any], connection: Connection) -> RunState:
+    """Returns a `PipelineJob` as a run.
+
+    Args:
+        job: The job.
+        specification: Its pipeline; empty where that is not known.
+        connection: Where it runs.
+    """
     id = job.name.rpartition("/")[2]
-    known, details = _known(job), [_step(task) for task in job.job_detail.task_details]
+    known, details = steps_of(specification), [_step(task) for task in job.job_detail.task_details]
     status = _RUN.get(job.state.name, "pending")
     steps = in_order(known, details, status)
     reason = _reason(job.error.message) or next((step.reason for step in steps if step.status == "failed"), None)
@@ -56,9 +62,9 @@ def run_state(job: Any, connection: Connection) -> RunState:
     )
 
 
-def tasks(job: Any) -> dict[str, str | None]:
+def tasks(job: Any, specification: dict[str, Any]) -> dict[str, str | None]:
     """Returns the id of the custom job of each step that has begun, in their order; None while it has none."""
-    known = _known(job)
+    known = steps_of(specification)
     ran = {task.task_name: _custom_job(task) for task in job.job_detail.task_details}
     return {name: ran[name] for name in known or ran if name in ran}
 
@@ -75,9 +81,10 @@ def plain(value: Any) -> Any:
     return json_format.MessageToDict(value)
 
 
-def _known(job: Any) -> tuple[str, ...]:
-    specification = type(job).pb(job).pipeline_spec
-    return steps_of(plain(specification)) if specification.fields else ()
+def own(job: Any) -> dict[str, Any]:
+    """Returns the pipeline that a job holds; empty where it only names a published version."""
+    pipeline: dict[str, Any] = plain(type(job).pb(job).pipeline_spec)
+    return pipeline
 
 
 def _step(task: Any) -> StepState:
