@@ -5,6 +5,7 @@ task is given as they give it.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,26 +72,30 @@ def succeeded(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tracking_uri
 
 
+def telling(folder: Path) -> str:
+    """A notification that writes what it is told into a file."""
+    program = f"import sys; open({str(folder / 'told.json')!r}, 'w').write(sys.stdin.read())"
+    return Command(command=(sys.executable, "-c", program), when="end").model_dump_json()
+
+
 def run(
     folder: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], **changes: Any
 ) -> tuple[dict[str, Any], str]:
     """Runs the pipeline; returns what was told of its end, and what was printed."""
-    told = folder / "told.json"
-    program = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"
     values = {
         "if_changed": True,
         "refuses": False,
         "folder": str(folder),
         "data": DATA.model_dump_json(),
         "experiment": json.dumps(EXPERIMENT),
-        "notify": Command(command=(sys.executable, "-c", program), when="end").model_dump_json(),
+        "notify": telling(folder),
         "tracking_uri": tracking_uri,
     }
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), raise_on_error=False)
     nightly(**{**values, **changes})
     said = "".join(capfd.readouterr())
-    return json.loads(told.read_text()), said
+    return json.loads((folder / "told.json").read_text()), said
 
 
 @pytest.mark.xdist_group("mlflow")
@@ -107,36 +112,40 @@ def test_a_run_without_a_change_is_skipped_and_said_so(
 
 
 @pytest.mark.xdist_group("mlflow")
-def test_a_run_that_fails_is_in_mlflow_under_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_run_that_is_to_run_anyway_and_fails_is_in_mlflow_under_its_name(
+    tmp_path: Path, succeeded: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
+    shutil.copy(succeeded.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
-    told, said = run(tmp_path, tracking_uri, monkeypatch, capfd, refuses=True)
-    assert "[elboflow] run: no run of digits has succeeded yet" in said
+    told, said = run(tmp_path, tracking_uri, monkeypatch, capfd, refuses=True, if_changed=False)
+    assert "[elboflow] run: asked to run whether anything changed or not" in said
+    assert (tmp_path / "trained").exists()
     assert "[elboflow] error: the loss is not a number" in said
     assert told["status"] == "failed"
     assert told["link"].startswith("https://kubeflow.example/#/runs/details/")
     client = tracking.connect(tracking_uri)
-    (recorded,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
-    assert (recorded.info.run_name, recorded.info.status) == (told["run"], "FAILED")
-    assert recorded.data.tags["elboflow.link"] == told["link"]
+    found = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    recorded = {each.info.run_name: each for each in found}
+    assert set(recorded) == {"night-1", told["run"]}
+    assert recorded[told["run"]].info.status == "FAILED"
+    assert recorded[told["run"]].data.tags["elboflow.link"] == told["link"]
 
 
 @pytest.mark.xdist_group("mlflow")
-def test_without_if_changed_it_runs_whatever_was_before(
-    tmp_path: Path, succeeded: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
-    run(tmp_path, succeeded, monkeypatch, capfd, if_changed=False)
-    assert (tmp_path / "trained").exists()
-
-
-@pytest.mark.xdist_group("mlflow")
-def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
+def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
-    told, said = run(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", monkeypatch, capfd)
-    assert told["status"] == "failed"
+    ending.finish.python_func(  # which the platform would call in a process of its own
+        status=status("FAILED", "Task train failed.", resource="digits-1"),
+        experiment=json.dumps(EXPERIMENT),
+        run="n-1",
+        job="1",
+        console="https://kubeflow.example/#/runs/details/",
+        notify=telling(tmp_path),
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+    )
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert (told["status"], told["step"]) == ("failed", "train")
+    said = "".join(capfd.readouterr())
     assert said.count("[elboflow] how the run ended is not in MLflow: cannot use the MLflow at") == 1
 
 

@@ -249,6 +249,7 @@ def holding(secret: bytes, *folders: Path) -> list[Path]:
     return [path for path in files if secret in path.read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mlflow")
 def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], tmp_path: Path):
     port, folder = mlflow_server
