@@ -68,31 +68,31 @@ resource "google_cloud_run_v2_service" "mlflow" {
 
   depends_on = [
     google_secret_manager_secret_iam_member.database,
-    google_kms_crypto_key_iam_member.run,
+    google_kms_crypto_key_iam_member.services,
     google_project_iam_member.of,
   ]
 }
 
-resource "google_kms_crypto_key_iam_member" "run" {
-  crypto_key_id = google_kms_crypto_key.artifacts.id
-  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = "serviceAccount:service-${data.google_project.this.number}@serverless-robot-prod.iam.gserviceaccount.com"
-}
-
 # IAP lets these through, and nobody but IAP calls the service.
 resource "google_iap_web_cloud_run_service_iam_member" "mlflow" {
-  for_each               = merge({ for person in var.people : person => person }, { pipeline = local.accounts.pipeline })
+  for_each               = merge({ for person in var.people : person => person }, { for name in ["pipeline", "submit"] : name => local.accounts[name] })
   location               = var.location
   cloud_run_service_name = google_cloud_run_v2_service.mlflow.name
   role                   = "roles/iap.httpsResourceAccessor"
   member                 = each.value
 }
 
+# Enabling the API does not make IAP's own account; this does.
+resource "google_project_service_identity" "iap" {
+  provider = google-beta
+  service  = google_project_service.used["iap"].service
+}
+
 resource "google_cloud_run_v2_service_iam_member" "iap" {
   name     = google_cloud_run_v2_service.mlflow.name
   location = var.location
   role     = "roles/run.invoker"
-  member   = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-iap.iam.gserviceaccount.com"
+  member   = google_project_service_identity.iap.member
 }
 
 resource "google_sql_database_instance" "mlflow" {

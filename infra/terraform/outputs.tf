@@ -29,3 +29,17 @@ output "registry" {
   description = "REGISTRY of infra/images/build.sh."
   value       = local.host
 }
+
+output "submitter" {
+  description = "Whom submitters act as to reach MLflow: gcloud auth application-default login --impersonate-service-account=…"
+  value       = google_service_account.of["submit"].email
+}
+
+output "github_variables" {
+  description = "The variables of the GitHub repository that .github/workflows/images.yaml asks for."
+  value = var.github_repository == null ? null : {
+    REGISTRY                   = local.host
+    SERVICE_ACCOUNT            = google_service_account.of["images"].email
+    WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[0].name
+  }
+}

@@ -64,11 +64,14 @@ resource "google_kms_crypto_key" "artifacts" {
   }
 }
 
-data "google_storage_project_service_account" "this" {}
+data "google_storage_project_service_account" "this" {
+  depends_on = [google_project_service.used]
+}
 
+# The services' own accounts, which enabling the APIs does not always make.
 resource "google_project_service_identity" "of" {
   provider = google-beta
-  for_each = toset(["aiplatform", "artifactregistry", "dataflow", "secretmanager", "sqladmin"])
+  for_each = toset(["aiplatform", "artifactregistry", "dataflow", "run", "secretmanager", "sqladmin"])
   service  = google_project_service.used[each.key].service
 }
 

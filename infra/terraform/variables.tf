@@ -62,6 +62,17 @@ variable "submitters" {
   }
 }
 
+variable "github_repository" {
+  description = "The repository on GitHub, as owner/name, whose main branch pushes images (.github/workflows/images.yaml); null lets none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "As owner/name, such as example/elboflow."
+  }
+}
+
 variable "keep_days" {
   description = "Days after which the files of a pipeline run go; MLflow's files and the datasets stay."
   type        = number

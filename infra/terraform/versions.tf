@@ -29,12 +29,14 @@ provider "google-beta" {
   region  = var.location
 }
 
-data "google_project" "this" {}
+data "google_project" "this" {
+  depends_on = [google_project_service.used]
+}
 
 resource "google_project_service" "used" {
   for_each = toset([
-    "aiplatform", "artifactregistry", "billingbudgets", "cloudkms", "compute", "dataflow", "iamcredentials", "iap", "run",
-    "secretmanager", "servicenetworking", "sqladmin", "storage",
+    "aiplatform", "artifactregistry", "billingbudgets", "cloudkms", "cloudresourcemanager", "compute", "dataflow", "iam",
+    "iamcredentials", "iap", "logging", "run", "secretmanager", "servicenetworking", "sqladmin", "storage", "sts",
   ])
   service            = "${each.key}.googleapis.com"
   disable_on_destroy = false

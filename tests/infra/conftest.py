@@ -26,7 +26,8 @@ def checker() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [uv, "tool", "run", "--quiet", "--from", f"{name}=={VERSIONS[name]}", name]
         if not Path(uv).exists():
             pytest.skip("uv is not installed")
-        there = subprocess.run([*command, "--version"], capture_output=True, text=True)
+        # Its environment's Python, not itself: checkov alone takes seconds to say its version.
+        there = subprocess.run([*command[:-1], "python", "-c", ""], capture_output=True, text=True)
         if there.returncode:
             pytest.skip(f"{name} {VERSIONS[name]} cannot be installed here: {there.stderr.strip()[-300:]}")
         return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
@@ -42,3 +43,14 @@ def program() -> Callable[[str], str]:
         return shutil.which(name) or pytest.skip(f"{name} is not installed")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def terraform(program: Callable[[str], str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Terraform in a folder, offline: no provider is installed but its own."""
+
+    def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [program("terraform"), f"-chdir={folder}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+
+    return run

@@ -13,6 +13,7 @@ import pytest
 from pipelines.targets.config import VertexTarget
 
 Checker = Callable[..., subprocess.CompletedProcess[str]]
+Terraform = Callable[..., subprocess.CompletedProcess[str]]
 STUBS = {
     "google_storage_bucket.artifacts.name": "my-project-elboflow",
     "google_cloud_run_v2_service.mlflow.uri": "https://elboflow-mlflow-abc.a.run.app",
@@ -23,6 +24,9 @@ STUBS = {
     "google_artifact_registry_repository.pipelines.repository_id": "elboflow-pipelines",
     "google_compute_subnetwork.this.name": "elboflow",
     "google_secret_manager_secret.webhook.id": "projects/p/secrets/elboflow-webhook",
+    'google_service_account.of["submit"].email': "elboflow-submit@my-project.iam.gserviceaccount.com",
+    'google_service_account.of["images"].email': "elboflow-images@my-project.iam.gserviceaccount.com",
+    "google_iam_workload_identity_pool_provider.github[0].name": "projects/1/locations/global/workloadIdentityPools/p",
 }
 """What Google Cloud would answer, for each thing that outputs ask of it."""
 
@@ -47,17 +51,10 @@ def blocks(parsed: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
-def terraform(program: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [program, f"-chdir={folder}", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
-    )
-
-
 @pytest.fixture(scope="module")
-def alone(root: Path, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> tuple[str, Path]:
+def alone(root: Path, tmp_path_factory: pytest.TempPathFactory, terraform: Terraform) -> Path:
     """Variables, names of images and outputs without the resources, whose answers stand in STUBS: needs no provider."""
-    terraform_program, folder = program("terraform"), tmp_path_factory.mktemp("terraform")
-    source = root / "infra/terraform"
+    folder, source = tmp_path_factory.mktemp("terraform"), root / "infra/terraform"
     named = re.search(r"(?s)^locals \{.*?^\}$", (source / "registry.tf").read_text(), re.M)
     assert named
     text = f"{(source / 'outputs.tf').read_text()}\n{named[0]}\n"
@@ -66,9 +63,9 @@ def alone(root: Path, tmp_path_factory: pytest.TempPathFactory, program: Callabl
         text = text.replace(reference, json.dumps(answer))
     (folder / "outputs.tf").write_text(text)
     (folder / "variables.tf").write_text((source / "variables.tf").read_text())
-    ready = terraform(terraform_program, folder, "init", "-backend=false")
+    ready = terraform(folder, "init", "-backend=false")
     assert ready.returncode == 0, ready.stderr
-    return terraform_program, folder
+    return folder
 
 
 def test_the_rooms_are_there_and_parse(parsed: dict[str, dict[str, Any]]) -> None:
@@ -102,8 +99,8 @@ def test_no_account_has_a_role_that_reaches_beyond_its_work(root: Path) -> None:
     assert not re.search(r'member\s*=\s*"?(allUsers|allAuthenticatedUsers)', text)
 
 
-def test_it_is_formatted(root: Path, program: Callable[[str], str]) -> None:
-    checked = terraform(program("terraform"), root / "infra/terraform", "fmt", "-check", "-diff")
+def test_it_is_formatted(root: Path, terraform: Terraform) -> None:
+    checked = terraform(root / "infra/terraform", "fmt", "-check", "-diff")
     assert checked.returncode == 0, checked.stdout
 
 
@@ -119,17 +116,27 @@ def test_checkov_finds_nothing_and_every_exception_has_a_reason(root: Path, chec
     assert all(len(check["check_result"]["suppress_comment"]) > 20 for check in report["results"]["skipped_checks"])
 
 
-def test_the_output_is_the_section_of_an_experiment(alone: tuple[str, Path]) -> None:
-    program, folder = alone
+def test_the_outputs_are_the_section_of_an_experiment_and_the_variables_of_the_workflow(
+    root: Path, alone: Path, terraform: Terraform
+) -> None:
     given = ["-var=project=my-project", "-var=tag=0123abcd"]
-    applied = terraform(program, folder, "apply", "-auto-approve", *given)
+    applied = terraform(alone, "apply", "-auto-approve", *given)
     assert applied.returncode == 0, applied.stderr
-    section = json.loads(terraform(program, folder, "output", "-json", "targets_vertex").stdout)
+    outputs = json.loads(terraform(alone, "output", "-json").stdout)
+    section = outputs["targets_vertex"]["value"]
     target = VertexTarget.model_validate(section)
     assert target.root == "gs://my-project-elboflow/pipelines"
     assert section["image"]["tpu"] == "europe-west4-docker.pkg.dev/my-project/elboflow/elboflow-tpu:0123abcd"
     assert target.runner.kind == "dataflow"
     assert target.runner.subnetwork == "regions/europe-west4/subnetworks/elboflow"
+    assert outputs.get("github_variables", {}).get("value") is None
+
+    applied = terraform(alone, "apply", "-auto-approve", *given, "-var=github_repository=example/elboflow")
+    assert applied.returncode == 0, applied.stderr
+    variables = json.loads(terraform(alone, "output", "-json", "github_variables").stdout)
+    workflow = (root / ".github/workflows/images.yaml").read_text()
+    assert set(re.findall(r"\bvars\.(\w+)", workflow)) == variables.keys()
+    assert variables["REGISTRY"] == "europe-west4-docker.pkg.dev/my-project/elboflow"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +149,13 @@ def test_the_output_is_the_section_of_an_experiment(alone: tuple[str, Path]) -> 
         ("keep_days=1", "At least 7"),
         ("billing_account=12", "Three groups"),
         ("budget=-5", "above zero"),
+        ("github_repository=https://github.com/example/elboflow", "As owner/name"),
     ],
 )
-def test_a_wrong_variable_is_refused_with_what_is_allowed(alone: tuple[str, Path], given: str, says: str) -> None:
-    program, folder = alone
+def test_a_wrong_variable_is_refused_with_what_is_allowed(
+    alone: Path, terraform: Terraform, given: str, says: str
+) -> None:
     values = {"project": "my-project", "tag": "0123abcd", **dict([given.split("=", 1)])}
-    planned = terraform(program, folder, "plan", *[f"-var={name}={value}" for name, value in values.items()])
+    planned = terraform(alone, "plan", *[f"-var={name}={value}" for name, value in values.items()])
     assert planned.returncode != 0
     assert says in " ".join(planned.stderr.replace("│", " ").split())
