@@ -3,14 +3,15 @@
 #
 #   infra/images/build.sh build IMAGE… [-- OPTION…]   options of the engine, such as --build-arg PYTHON=…
 #   infra/images/build.sh sbom  IMAGE                  the Python packages in it, in CycloneDX, to standard output
-#   infra/images/build.sh push  IMAGE…                 the addresses by digest, to standard output
+#   infra/images/build.sh push  IMAGE…                 what is not there yet; the addresses by digest, to standard output
 #   infra/images/build.sh pins                         resolves cuda.txt and tpu.txt anew
 #
 # IMAGE: cpu, cuda, tpu, mlflow, or worker, which is cpu run by root. Dataflow is known to mount a folder of root's into
 # its workers; where they end with `permission denied`, worker is the image for `runner.image`.
 #
 # REGISTRY is where they belong (by default localhost), TAG their tag (by default the commit), and ENGINE what builds
-# them: docker, podman or buildah, by default the first that is there.
+# them: docker, podman or buildah, by default the first that is there. Whether a registry has a tag is asked by docker's
+# buildx, or else by skopeo: a tag stays what it is, and a second build of a commit is another image.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -34,6 +35,7 @@ main() {
     for image in "${images[@]}"; do
         case $image in cpu | cuda | tpu | mlflow | worker) ;; *) usage ;; esac
     done
+    [ "$verb" != push ] || can_ask
     for image in "${images[@]}"; do "$verb" "$image" "$@"; done
 }
 
@@ -57,13 +59,51 @@ build() {
     address "$image"
 }
 
+# The engine without its path and options.
+kind() { basename "${ENGINE%% *}"; }
+
 # shellcheck disable=SC2086
-sbom() { $ENGINE run --rm --entrypoint cat "$(address "$1")" /opt/elboflow/sbom.json; }
+sbom() {
+    local address container failed=0 file=/opt/elboflow/sbom.json
+    address=$(address "$1")
+    if [ "$(kind)" = buildah ]; then # which runs commands in a container that it has made, and nothing in an image
+        container=$($ENGINE from --pull=never "$address")
+        $ENGINE run "$container" -- cat "$file" || failed=$?
+        $ENGINE rm "$container" >/dev/null
+        return "$failed"
+    fi
+    $ENGINE run --rm --entrypoint cat "$address" "$file"
+}
 
 # shellcheck disable=SC2086
 push() {
-    $ENGINE push "$(address "$1")" >&2
-    $ENGINE inspect --format '{{index .RepoDigests 0}}' "$(address "$1")"
+    local address digest
+    address=$(address "$1")
+    if digest=$(there "$address" 2>/dev/null); then
+        echo "$address is in the registry already, and stays what it is" >&2
+    else
+        $ENGINE push "$address" >&2
+        digest=$(there "$address")
+    fi
+    echo "${address%:*}@$digest"
+}
+
+# shellcheck disable=SC2086
+can_ask() {
+    if [ "$(kind)" = docker ]; then $ENGINE buildx version; else command -v skopeo; fi >/dev/null 2>&1 || {
+        echo "push must ask the registry what it has, by docker's buildx, or with $(kind) by skopeo: install it" >&2
+        exit 2
+    }
+}
+
+# The digest of the tag, as the registry has it.
+# shellcheck disable=SC2086
+there() {
+    if [ "$(kind)" = docker ]; then
+        $ENGINE buildx imagetools inspect --format '{{.Manifest.Digest}}' "$1"
+    else
+        skopeo inspect --format '{{.Digest}}' "docker://$1"
+    fi
 }
 
 pins() {

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,80 @@ def test_build_gives_the_engine_the_commit_and_worker_is_cpu_run_by_root(root: P
     assert "USER=0" in given
     assert {"pyproject.toml", "constraints.txt", "pipelines"} <= set(given)
     assert ".venv" not in given
+
+
+ENGINE = r"""#!/bin/sh
+# Records what it is asked, and keeps what is pushed, each with the digest of its first push.
+echo "$(basename "$0") $*" >>"$RECORD/asked"
+for last; do :; done
+case "$(basename "$0") $*" in
+"docker buildx imagetools inspect "* | "skopeo inspect "*) cat "$RECORD/$(basename "$last")" ;;
+*" push "*) printf 'sha256:%s\n' "$PUSHED" >"$RECORD/$(basename "$last")" ;;
+"buildah "*" from "*) echo working ;;
+"buildah "*" run working -- cat /opt/elboflow/sbom.json" | *" run --rm --entrypoint cat "*)
+    echo '{"bomFormat": "CycloneDX"}'
+    exit "${FAILS:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture(params=["docker", "podman", "buildah"])
+def engine(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
+    """Runs build.sh with a recorded engine; returns the exit code, what it printed and what the engine was asked."""
+    for name in (request.param, "skopeo"):
+        (tmp_path / name).write_text(ENGINE)
+        (tmp_path / name).chmod(0o755)
+    asked = tmp_path / "asked"
+
+    def run(*arguments: str, **variables: str) -> tuple[int, str, list[str]]:
+        asked.write_text("")
+        given = {"ENGINE": f"{tmp_path / request.param} --quiet" if request.param == "buildah" else request.param}
+        given |= {"RECORD": str(tmp_path), "REGISTRY": "r/p", "TAG": "t", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        ran = subprocess.run(
+            [root / "infra/images/build.sh", *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **given, **variables},
+        )
+        return ran.returncode, ran.stdout, asked.read_text().splitlines()
+
+    return run
+
+
+def test_a_tag_that_is_in_the_registry_stays_what_it_is(engine: Callable[..., tuple[int, str, list[str]]]) -> None:
+    code, printed, asked = engine("push", "cpu", PUSHED="first")
+    assert (code, printed) == (0, "r/p/elboflow-cpu@sha256:first\n")
+    assert len([line for line in asked if re.search(r" push r/p/elboflow-cpu:t$", line)]) == 1
+    code, printed, asked = engine("push", "cpu", "mlflow", PUSHED="second")
+    assert (code, printed) == (0, "r/p/elboflow-cpu@sha256:first\nr/p/elboflow-mlflow@sha256:second\n")
+    assert [line.split(" push ")[1] for line in asked if " push " in line] == ["r/p/elboflow-mlflow:t"]
+
+
+def test_the_sbom_is_read_out_of_the_image_and_no_container_stays(
+    engine: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    code, printed, asked = engine("sbom", "cpu")
+    assert code == 0
+    assert json.loads(printed) == {"bomFormat": "CycloneDX"}
+    failed, _, asked_again = engine("sbom", "cpu", FAILS="3")
+    assert failed == 3
+    assert asked == asked_again
+    if asked[0].startswith("buildah"):
+        assert asked[-1] == "buildah --quiet rm working"
+    else:
+        assert len(asked) == 1
+        assert " --rm " in asked[0]
+
+
+def test_push_says_what_it_lacks_before_it_pushes(root: Path, tmp_path: Path) -> None:
+    for name in ("bash", "dirname", "basename", "env"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    (tmp_path / "podman").symlink_to(shutil.which("false") or "")
+    environment = {"PATH": str(tmp_path), "ENGINE": "podman", "TAG": "t"}
+    command = [root / "infra/images/build.sh", "push", "cpu"]
+    asked = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert asked.returncode == 2
+    assert "by skopeo: install it" in asked.stderr
 
 
 @pytest.mark.slow
