@@ -108,6 +108,28 @@ def test_only_those_who_must_speak_to_each_other_may(resources: list[dict[str, A
     assert open_ways == {("scheduler", "mlflow"), ("mlflow", "postgres")}
 
 
+def test_names_are_asked_of_the_cluster_and_of_the_nodes_cache(resources: list[dict[str, Any]]) -> None:
+    policy = of(resources, "NetworkPolicy")["elboflow-names"]["spec"]
+    (rule,) = policy["egress"]
+    assert {"protocol": "UDP", "port": 53} in rule["ports"]
+    assert {"protocol": "TCP", "port": 53} in rule["ports"]
+    pods_of_names, cache = rule["to"]
+    assert pods_of_names["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
+    (expression,) = pods_of_names["podSelector"]["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("k8s-app", "In")
+    assert set(expression["values"]) == {"kube-dns", "node-local-dns"}
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}, "the address of NodeLocal DNSCache"
+
+
+def test_a_scheduler_that_is_told_to_stop_has_an_hour_for_its_runs(resources: list[dict[str, Any]], root: Path) -> None:
+    pod = pods(resources)["scheduler"]["spec"]
+    assert pod["containers"][0]["args"] == ["scheduler", "--drain"]
+    assert pod["terminationGracePeriodSeconds"] == 3600
+    compose = yaml.safe_load((root / "infra/compose.yaml").read_text())["services"]["scheduler"]
+    assert compose["command"] == ["scheduler", "--drain"]
+    assert compose["stop_grace_period"] == "1h"
+
+
 def test_services_lead_to_pods(resources: list[dict[str, Any]]) -> None:
     for name, service in of(resources, "Service").items():
         template = pods(resources)[name]
