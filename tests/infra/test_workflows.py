@@ -47,6 +47,22 @@ def test_every_action_has_a_version(workflow: dict[Any, Any]) -> None:
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in used)
 
 
+def test_each_image_has_a_machine_of_its_own_and_none_is_left_out(root: Path) -> None:
+    (job,) = yaml.safe_load((root / ".github/workflows/images.yaml").read_text())["jobs"].values()
+    images = re.search(r"(?m)^IMAGES\s*\?= (.*)$", (root / "Makefile").read_text())
+    assert images, "an environment's IMAGES must win over the Makefile's"
+    assert job["strategy"]["matrix"]["image"] == images[1].split()
+    assert job["env"]["IMAGES"] == "${{ matrix.image }}"
+    named = [step["with"]["name"] for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert all("${{ matrix.image }}" in name for name in named), "two jobs cannot leave an artifact of one name"
+
+
+def test_the_tests_have_the_terraform_that_they_would_be_skipped_without(root: Path) -> None:
+    (job,) = yaml.safe_load((root / ".github/workflows/test.yaml").read_text())["jobs"].values()
+    installed = {step["uses"].split("@")[0]: step.get("with", {}) for step in job["steps"] if "uses" in step}
+    assert installed["hashicorp/setup-terraform"]["terraform_wrapper"] is False
+
+
 @pytest.mark.xdist_group("checkers")
 def test_githubs_own_schema_accepts_them(root: Path, checker: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     files = [root / f".github/workflows/{name}.yaml" for name in NAMES]
