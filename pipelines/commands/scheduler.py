@@ -14,6 +14,14 @@ def scheduler(
     check: Annotated[
         bool, typer.Option("--check", help="Only tell whether one is at work: exit code 0, or 1 if not.")
     ] = False,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain",
+            help="When it is stopped, launch nothing more and wait for the runs at work, which would end with it in a "
+            "container; stopped once more, it ends at once.",
+        ),
+    ] = False,
 ) -> None:
     """Run what the workspace's schedules say, until SIGTERM or Ctrl-C. The runs then at work go on."""
     from pipelines.workspace import open_to_write
@@ -31,7 +39,7 @@ def scheduler(
 
     place = open_to_write(workspace)
     show_log()
-    with Daemon(place.folder) as daemon:
+    with Daemon(place.folder, drain=drain) as daemon:
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda number, frame: daemon.stop())
         daemon.run()

@@ -6,8 +6,11 @@ of `schedules.db`, anew whenever those change or the clock jumps. Whatever it mi
 
 import logging
 import os
+import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +25,7 @@ from pipelines.schedules.heartbeat import EVERY, LOCK, beat, holder, sign
 from pipelines.schedules.launch import Launcher, Processes, hold
 from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
-from pipelines.schedules.work import work
+from pipelines.schedules.work import end_dead, work
 from pipelines.targets import Timing
 from settings import RequestError, WorkError
 
@@ -31,6 +34,9 @@ LOOK = 1.0
 
 JUMP = 2.0
 """Seconds by which the clock has to move beside the time that passed to have jumped."""
+
+AGAIN = 3600.0
+"""Seconds until a trouble that lasts is told again."""
 
 log = logging.getLogger("elboflow.schedules")
 
@@ -41,13 +47,14 @@ class Daemon:
     Args:
         workspace: The workspace's folder.
         launcher: What starts runs; by default processes of this machine.
+        drain: Whether it waits for the runs that are at work when it is stopped, as it has to where they end with it.
 
     Raises:
         RequestError: Another one is at work on the workspace.
     """
 
-    def __init__(self, workspace: Path, launcher: Launcher | None = None) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Path, launcher: Launcher | None = None, drain: bool = False) -> None:
+        self._workspace, self._drain = workspace, drain
         self._launcher = launcher or Processes(workspace)
         lock = hold(workspace / LOCK)
         if lock is None:
@@ -59,9 +66,11 @@ class Daemon:
         except BaseException:
             os.close(lock)
             raise
-        self._stopping = False
+        self._stops = 0
+        self._told: dict[str, float] = {}
         self._alarm = threading.Event()
         self._known: list[tuple[str, Timing]] = []
+        self._stale = True
         self._at_work: set[Key] = set()
         # One late alarm does for all that were missed.
         self._alarms = BackgroundScheduler(
@@ -85,52 +94,93 @@ class Daemon:
         os.close(self._lock)
 
     def stop(self) -> None:
-        """Ends `run` within a second. It may be called by a signal's handler, which must not wait for a lock."""
-        self._stopping = True
+        """Ends `run` within a second, or, where it drains, when no run is at work; called again, within a second.
+
+        It may be called by a signal's handler, which must not wait for a lock.
+        """
+        self._stops += 1
 
     def run(self) -> None:
         """Works until it is stopped. What it launched goes on."""
         self._alarms.start()
         log.info("the scheduler is at work on %s, process %d", self._workspace, os.getpid())
         ahead, beaten = _ahead(), -float("inf")
-        while not self._stopping:
+        while not self._stops:
             if abs(jumped := _ahead() - ahead) > JUMP:
                 log.warning("the clock jumped by %+.0f s", jumped)
-                ahead, self._known = _ahead(), []
-            try:
-                if time.monotonic() - beaten >= EVERY:
+                ahead, self._stale = _ahead(), True
+            with self._patience():
+                # At every heartbeat, too: a run by hand that died has set no alarm.
+                if beats := time.monotonic() - beaten >= EVERY:
                     beat(self._store, datetime.now(UTC))
                     beaten = time.monotonic()
-                if self._set_alarms() or self._alarm.is_set() or self._at_work:
+                if self._set_alarms() or self._alarm.is_set() or self._at_work or beats:
                     self._alarm.clear()
                     self._work()
-            except WorkError as error:  # such as a full disk: it may pass
-                log.error("%s", error)
-                self._known = []
             self._alarm.wait(LOOK)
+        if self._drain:
+            self._wait_for_runs()
         log.info("the scheduler ends; %s", f"{len(self._at_work)} runs go on" if self._at_work else "no run is at work")
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Goes on after an error that may pass, such as a full disk."""
+        try:
+            yield
+        except (WorkError, OSError, sqlite3.Error) as error:
+            self._tell(str(error))
+            self._stale = True
+            self._alarm.clear()  # or nobody would wait
+
+    def _tell(self, trouble: str) -> None:
+        """Logs a trouble, unless it did lately."""
+        now = time.monotonic()
+        if now - self._told.get(trouble, -float("inf")) >= AGAIN:
+            self._told = {text: told for text, told in self._told.items() if now - told < AGAIN} | {trouble: now}
+            log.error("%s", trouble)
 
     def _set_alarms(self) -> bool:
         """Sets an alarm for each schedule's next tick, and returns whether there was anything new to set."""
         schedules = self._store.schedules()
         known = [(schedule.id, schedule.timing) for schedule in schedules]
-        if known == self._known and self._known:
+        if known == self._known and not self._stale:
             return False
         self._alarms.remove_all_jobs()
         for schedule in schedules:
-            self._alarms.add_job(self._alarm.set, _Ticks(Calendar(schedule.timing)), id=schedule.id)
+            with suppress(RequestError):  # a broken one, as `work` tells
+                self._alarms.add_job(self._alarm.set, _Ticks(Calendar(schedule.timing)), id=schedule.id)
         if known != self._known:
             log.info("%d schedules%s", len(known), ": " + ", ".join(id for id, _ in known) if known else "")
-        self._known = known
+        self._known, self._stale = known, False
         return True
 
     def _work(self) -> None:
-        before = self._at_work
-        work(self._store, self._launcher, self._workspace, datetime.now(UTC))
-        self._at_work = {tick.key for tick in self._store.open_ticks()}
+        broken = work(self._store, self._launcher, self._workspace, datetime.now(UTC))
+        for id, reason in broken.items():
+            self._tell(f"{id} cannot tick: {reason}")
+        self._tell_what_ended()
+
+    def _tell_what_ended(self) -> None:
+        before, self._at_work = self._at_work, {tick.key for tick in self._store.open_ticks()}
         for key in before - self._at_work:
             if (tick := self._store.tick(key)) is not None:
                 log.info("%s: %s%s", tick.run or key, tick.state, f": {tick.reason}" if tick.reason else "")
+
+    def _wait_for_runs(self) -> None:
+        """Launches nothing more. What is due meanwhile is the next scheduler's."""
+        told = 0
+        while self._stops == 1:
+            with self._patience():
+                end_dead(self._store, self._launcher, self._workspace, datetime.now(UTC))
+                self._tell_what_ended()
+                self._at_work = {key for key in self._at_work if self._launcher.at_work(key)}
+                if not self._at_work:
+                    return
+                if told != len(self._at_work):
+                    told = len(self._at_work)
+                    log.info("launching nothing more; waiting for %d runs", told)
+                beat(self._store, datetime.now(UTC))
+            time.sleep(LOOK)
 
 
 class _Ticks(BaseTrigger):

@@ -92,17 +92,22 @@ class Timing:
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """A schedule, as a target knows it at this moment. Times are in UTC."""
+    """A schedule, as a target knows it at this moment. Times are in UTC.
+
+    Attributes:
+        status: Whether it ticks; a `broken` one cannot, for its `reason`, and a `deleted` one is only remembered.
+    """
 
     id: str
     experiment: str
     target: str
     timing: Timing
-    status: Literal["active", "paused", "ended"]
+    status: Literal["active", "paused", "ended", "broken", "deleted"]
     if_changed: bool = False
     next: datetime | None = None
     last: RunState | None = None
     link: str | None = None
+    reason: str | None = None
 
 
 class Target(Protocol):

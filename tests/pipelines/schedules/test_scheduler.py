@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from pipelines.schedules.daemon import Daemon
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
+from settings import WorkError
 from tests.pipelines.schedules.world import add, utc
 
 FAILS_AT_ONCE = {
@@ -46,10 +48,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts schedulers, which end with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(clock: datetime | None = None) -> "subprocess.Popen[str]":
+    def begin(clock: datetime | None = None, *options: str) -> "subprocess.Popen[str]":
         lines = ["import sys, time_machine", "from datetime import datetime", "from pipelines.cli import main"]
         lines += [f"time_machine.travel(datetime.fromisoformat('{clock.isoformat()}')).start()"] if clock else []
-        command = [sys.executable, "-P", "-c", "\n".join([*lines, "main()"]), "scheduler", "--workspace", str(tmp_path)]
+        command = [sys.executable, "-P", "-c", "\n".join([*lines, "main()"]), "scheduler", *options]
+        command += ["--workspace", str(tmp_path)]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         assert started[-1].stderr is not None
         assert "is at work on" in started[-1].stderr.readline()
@@ -170,6 +173,7 @@ class Launches:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace, self.started = workspace, list[Key]()
+        self.trouble: Exception | None = None
 
     def start(self, key: Key) -> None:
         self.started.append(key)
@@ -178,6 +182,8 @@ class Launches:
             assert store.turn(key, "running", "succeeded", ended=datetime.now(UTC), exit_code=0)
 
     def reap(self) -> set[Key]:
+        if self.trouble is not None:
+            raise self.trouble
         return set()
 
     def at_work(self, key: Key) -> bool:
@@ -185,9 +191,10 @@ class Launches:
 
 
 @contextmanager
-def at_work(workspace: Path) -> Iterator[Launches]:
+def at_work(workspace: Path, trouble: Exception | None = None) -> Iterator[Launches]:
     """A scheduler in this process, on this process' clock."""
     launches = Launches(workspace)
+    launches.trouble = trouble
     with Daemon(workspace, launches) as daemon:
         thread = threading.Thread(target=daemon.run)
         thread.start()
@@ -250,6 +257,92 @@ def test_a_folder_in_which_a_schedule_was_made_and_that_is_gone_is_a_failure_tha
     start(utc(2026, 11, 22, 1, 59, 57))
     wait_for(lambda: [tick.state for tick in ticks(tmp_path, schedule.id)] == ["failed"])
     assert "in which the schedule was made, is no longer there" in (ticks(tmp_path, schedule.id)[0].reason or "")
+
+
+def test_a_draining_scheduler_launches_nothing_more_and_ends_after_the_runs_at_work(start: Start, tmp_path: Path):
+    schedule = add(tmp_path, Timing("* * * * *"), utc(2026, 11, 22, 2), "absent-1", experiment=FAILS_AT_ONCE)
+    scheduler = start(utc(2026, 11, 22, 2, 0, 58), "--drain")
+    (tick,) = wait_for(lambda: [tick for tick in ticks(tmp_path, schedule.id) if tick.state == "running"])
+    scheduler.send_signal(signal.SIGTERM)
+    told = said(scheduler)
+    assert scheduler.returncode == 0
+    (after,) = ticks(tmp_path, schedule.id)
+    assert (after.key, after.state, after.exit_code) == (tick.key, "failed", 2)
+    assert "launching nothing more; waiting for 1 runs" in told
+    assert told.splitlines()[-1] == "the scheduler ends; no run is at work"
+
+
+class Lasting(Launches):
+    """A launcher whose runs go on until a test says otherwise."""
+
+    def start(self, key: Key) -> None:
+        self.started.append(key)
+        with Store(self.workspace) as store:
+            assert store.turn(key, "claimed", "running", process=1, started=datetime.now(UTC), run=str(key))
+
+    def at_work(self, key: Key) -> bool:
+        return key in self.started
+
+
+def test_a_draining_scheduler_waits_until_it_is_stopped_once_more(tmp_path: Path):
+    add(tmp_path, Timing("* * * * *", max_active=9), datetime.now(UTC) - timedelta(minutes=1))
+    runs = Lasting(tmp_path)
+    with Daemon(tmp_path, runs, drain=True) as daemon:
+        thread = threading.Thread(target=daemon.run)
+        thread.start()
+        wait_for(lambda: runs.started, 10)
+        with time_machine.travel(datetime.now(UTC), tick=True) as clock:
+            daemon.stop()
+            time.sleep(1.5)
+            clock.shift(timedelta(minutes=2))  # what is due now is the next one's
+            thread.join(2)
+            assert thread.is_alive()
+            daemon.stop()
+            thread.join(5)
+    assert not thread.is_alive()
+    assert len(runs.started) == 1
+
+
+def test_a_run_by_hand_that_died_is_noticed_by_a_scheduler_that_has_nothing_else_to_do(tmp_path: Path):
+    add(tmp_path, Timing("0 0 1 1 *"), datetime.now(UTC))
+    with at_work(tmp_path):
+        time.sleep(1.5)
+        with Store(tmp_path) as store:
+            store.record([Tick(Key("nightly-1", datetime.now(UTC)), "hand", "running", process=1, run="dead")])
+        wait_for(lambda: ticks(tmp_path, "nightly-1")[0].state == "failed", 10)
+    assert "its processes ended without a word" in (ticks(tmp_path, "nightly-1")[0].reason or "")
+
+
+def test_a_schedule_whose_timezone_is_gone_keeps_no_other_from_ticking_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", logger="elboflow.schedules")
+    add(tmp_path, Timing("* * * * *", "Europe/Gone"), datetime.now(UTC) - timedelta(minutes=3), "broken-1")
+    add(tmp_path, Timing("* * * * *"), datetime.now(UTC) - timedelta(minutes=1), "well-1")
+    with at_work(tmp_path) as launches:
+        wait_for(lambda: launches.started, 10)
+        time.sleep(6)
+    assert {key.schedule for key in launches.started} == {"well-1"}
+    told = [record.message for record in caplog.records if "broken-1 cannot tick" in record.message]
+    assert len(told) == 1
+    assert "timezone 'Europe/Gone'" in told[0]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("No space left on device"), sqlite3.IntegrityError("UNIQUE"), WorkError("x")]
+)
+def test_an_error_that_may_pass_does_not_end_the_scheduler_and_is_told_once(
+    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", logger="elboflow.schedules")
+    add(tmp_path, Timing("* * * * *"), datetime.now(UTC) - timedelta(minutes=1))
+    with at_work(tmp_path, error) as launches:
+        time.sleep(3.5)
+        assert not launches.started
+        launches.trouble = None
+        wait_for(lambda: launches.started, 10)
+    assert [record.message for record in caplog.records].count(str(error)) == 1
+    assert len([record for record in caplog.records if "1 schedules" in record.message]) == 1
 
 
 def test_many_processes_that_open_a_new_workspace_at_once_all_find_its_tables(tmp_path: Path):
