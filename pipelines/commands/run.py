@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from pipelines.commands.outcome import pasteable, show_log, tell
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
+    from pipelines.targets import RunState
     from pipelines.targets.local.execution import Run
     from pipelines.workspace import Workspace
 
@@ -100,7 +101,7 @@ def _submit(
         open_to_write(workspace)
     started = platform.submit(submitted)
     if not started.id:
-        _skip(started.reason or "nothing changed", as_json)
+        _skip(started, as_json)
     elif no_wait:
         tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
         print(json.dumps(values(started)) if as_json else started.id)
@@ -109,6 +110,7 @@ def _submit(
 
 
 def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path, as_json: bool) -> None:
+    from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import execution as local
     from pipelines.workspace import open_to_write
@@ -117,17 +119,30 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
     image = containers.image(wanted) if docker else None
     place = open_to_write(workspace)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
-        _skip(reason, as_json)
+        _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return
     try:
         done = local.run(wanted, place, image)
     except local.StepError as error:
         if as_json:
-            print(json.dumps({"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}))
+            failed = _recorded(place, error.run, wanted)
+            print(json.dumps({**failed, "status": "failed", "step": error.step, "reason": error.reason}))
         raise
     _summarise(done, workspace)
     if as_json:
-        print(json.dumps(asdict(done)))
+        print(json.dumps({**_recorded(place, done.run, wanted), **asdict(done)}))
+
+
+def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
+    from pipelines.commands.runs import values
+    from pipelines.targets import RunState
+    from pipelines.targets.local.client import LocalClient
+    from settings import RequestError
+
+    try:
+        return values(LocalClient(place).run(run))
+    except RequestError:  # a full disk keeps no record
+        return values(RunState(run, wanted.name, "local", "failed"))
 
 
 def _check(wanted: "Experiment") -> None:
@@ -147,10 +162,12 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
     return None if change.changed else change.reason
 
 
-def _skip(reason: str, as_json: bool) -> None:
-    tell(f"skipped: {reason}")
+def _skip(skipped: "RunState", as_json: bool) -> None:
+    from pipelines.commands.runs import values
+
+    tell(f"skipped: {skipped.reason or 'nothing changed'}")
     if as_json:
-        print(json.dumps({"run": None, "status": "skipped", "reason": reason}))
+        print(json.dumps({**values(skipped), "run": None}))
 
 
 def _summarise(done: "Run", workspace: Path) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from artifacts import write_atomically
 from pipelines.process import MARK
+from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
 from pipelines.targets.local.record import STEPS, Record, read
@@ -118,41 +118,35 @@ class LocalClient:
 
     def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
         """Makes a schedule of a job, which `elboflow scheduler` keeps."""
-        return self._schedules.create(self._workspace, job, timing, if_changed)
+        return schedules.create(self._workspace, job, timing, if_changed)
 
     def schedules(self) -> list[ScheduleState]:
         """Returns all schedules."""
-        return self._schedules.schedules(self._workspace)
+        return schedules.schedules(self._workspace)
 
     def schedule(self, id: str) -> ScheduleState:
         """Returns a schedule."""
-        return self._schedules.schedule(self._workspace, id)
+        return schedules.schedule(self._workspace, id)
 
     def pause(self, id: str) -> None:
         """Makes a schedule skip its ticks until it is resumed."""
-        self._schedules.pause(self._workspace, id)
+        schedules.pause(self._workspace, id)
 
     def resume(self, id: str) -> None:
         """Lets a paused schedule go on."""
-        self._schedules.resume(self._workspace, id)
+        schedules.resume(self._workspace, id)
 
     def trigger(self, id: str) -> RunState:
         """Runs a schedule's job now, besides its ticks."""
-        return self._schedules.trigger(self._workspace, id)
+        return schedules.trigger(self._workspace, id)
 
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""
-        self._schedules.delete(self._workspace, id)
+        schedules.delete(self._workspace, id)
 
     def history(self, id: str, limit: int = 50) -> list[RunState]:
         """Returns the runs of a schedule, the newest first."""
-        return self._schedules.history(self._workspace, id, limit)
-
-    @property
-    def _schedules(self) -> ModuleType:
-        import pipelines.schedules.local
-
-        return pipelines.schedules.local
+        return schedules.history(self._workspace, id, limit)
 
     def _folder(self, id: str) -> Path:
         return self._workspace.runs / id

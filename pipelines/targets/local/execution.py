@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
+from pipelines.targets.local import killed
 from pipelines.targets.local.client import NAME, new_name
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
@@ -116,8 +117,10 @@ def _recorded(
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         record = record.over("cancelled", f"ended by {signal.Signals(number).name}")
         record.write(workspace.runs)
-        if experiment.notify is not None:  # else a person who interrupts is not kept waiting for MLflow
+        if experiment.notify is not None:
             _finish(record, "cancelled", None, experiment, workspace)
+        else:  # a person who interrupts is not kept waiting for MLflow
+            killed.record(record, experiment, workspace)
         raise
     except BaseException as error:
         step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))

@@ -1,0 +1,93 @@
+"""How local runs end, without their steps: what --json says of it, and what MLflow is told."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.experiment import load
+from pipelines.targets.local import execution, killed
+from pipelines.workspace import Workspace, open_to_write
+from tests.servers.wire import wait_for
+
+REMOTE = {"run", "experiment", "target", "status", "steps", "created", "ended", "link", "reason"}
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def ended(workspace: Workspace) -> list[str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(workspace.tracking_uri)
+    found = client.get_experiment_by_name("digits")
+    return [] if found is None else [run.info.status for run in client.search_runs([found.experiment_id])]
+
+
+def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mlflow import MlflowClient
+
+    workspace = open_to_write(tmp_path / "workspace")
+    MlflowClient(workspace.tracking_uri).search_experiments()  # makes its file
+    monkeypatch.setattr(execution, "_execute", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        execution.run(load("digits"), workspace)
+    assert time.monotonic() - began < killed.MOMENT + 2
+    wait_for(lambda: ended(workspace) == ["KILLED"])
+
+
+def test_a_run_that_was_interrupted_before_there_is_an_mlflow_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workspace = open_to_write(tmp_path / "workspace")
+    monkeypatch.setattr(execution, "_execute", interrupted)
+    monkeypatch.setattr(killed.subprocess, "Popen", pytest.fail)
+    with pytest.raises(KeyboardInterrupt):
+        execution.run(load("digits"), workspace)
+    assert not list(workspace.folder.glob("mlflow*"))
+
+
+def asked(workspace: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, ["run", "digits", "--workspace", str(workspace), "--json", *arguments])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def failed(name: str, *_: object) -> None:
+        raise execution.StepError(name, "train", "a NaN")
+
+    monkeypatch.setattr(execution, "_execute", failed)
+    monkeypatch.setattr(execution, "_finish", lambda *_: None)
+    code, said = asked(tmp_path)
+    assert (code, set(said)) == (1, REMOTE | {"step"})
+    assert (said["experiment"], said["target"], said["status"], said["step"], said["reason"]) == (
+        "digits", "local", "failed", "train", "a NaN"
+    )  # fmt: skip
+    monkeypatch.setattr("pipelines.commands.run._unchanged", lambda *_: "nothing changed")
+    code, said = asked(tmp_path, "--if-changed")
+    assert (code, set(said)) == (0, REMOTE)
+    assert (said["run"], said["status"], said["reason"]) == (None, "skipped", "nothing changed")
+
+
+def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Output:
+        path = str(tmp_path)
+        metadata = {"version": "1", "model": "digits-vae", "promoted": True, "reason": "the first"}  # noqa: RUF012
+
+    (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}')
+    kinds = ("dataset", "model", "evaluation", "registration")
+    monkeypatch.setattr(execution, "_execute", lambda *_: dict.fromkeys(kinds, Output))
+    code, said = asked(tmp_path / "workspace")
+    assert (code, said["status"], said["target"]) == (0, "succeeded", "local")
+    own = {"dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds"}
+    assert set(said) == REMOTE | own
