@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,9 +49,10 @@ def create(
     ] = False,
     max_active: Annotated[int, typer.Option(min=1, metavar="N", help="Runs that may be at work at once.")] = 1,
     catch_up: Annotated[
-        Literal["none", "last", "all"] | None,
+        str | None,
         typer.Option(
-            help="Which missed ticks to make up for; by default none, and on kubeflow, which has no none, last."
+            metavar="none|last|all",
+            help="Which missed ticks to make up for; by default none, and on kubeflow, which has no none, last.",
         ),
     ] = None,
     start: MomentOption = None,
@@ -66,8 +68,9 @@ def create(
     """Make a schedule of an experiment as it is now. Its id goes to standard output."""
     from pipelines.commands.timetable import at, values
     from pipelines.experiment import load
-    from pipelines.schedules.calendar import check, moment
+    from pipelines.schedules.calendar import check, made_up_for, moment
     from pipelines.schedules.cron import portable
+    from pipelines.schedules.local import twin
     from pipelines.targets import Timing
     from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
@@ -87,7 +90,7 @@ def create(
         start=moment("--start", start, zone) if start else None,
         end=moment("--end", end, zone) if end else None,
         max_active=max_active,
-        catch_up=catch_up or ("last" if target == "kubeflow" else "none"),
+        catch_up=_catch_up(catch_up or ("last" if target == "kubeflow" else "none")),
     )
     check(timing)
     if target != "local":
@@ -96,7 +99,16 @@ def create(
     if target == "local":
         _check_here(wanted)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
-    made = connect(target, wanted, place).create_schedule(job(wanted, target, if_changed, release), timing, if_changed)
+    there = connect(target, wanted, place)
+    wanted_job = job(wanted, target, if_changed, release)
+    if target == "local" and (same := twin(place, wanted_job, timing, if_changed)) is not None:
+        tell(
+            f"{same} does the same; to have only one: {pasteable('schedule', 'delete', same, '--workspace', workspace)}"
+        )
+    made = there.create_schedule(wanted_job, timing, if_changed)
+    if target != "vertex" and (missed := made_up_for(timing, datetime.now(UTC))):
+        begin = "as soon as a scheduler is at work" if target == "local" else "at once"
+        tell(f"ticks since --start that are made up for, beginning {begin}: {missed:,}")
     if made.next is not None:
         tell(f"first run: {at(made.next, made.timing.timezone)}")
     if target == "local":
@@ -222,7 +234,22 @@ def history(
     """Show what became of a schedule's ticks, the newest first."""
     from pipelines.commands.timetable import print_history
 
-    print_history(reach(target, experiment, env, workspace).history(id, limit), as_json)
+    place = reach(target, experiment, env, workspace)
+    if target == "local" and (known := place.schedule(id)).status == "deleted":
+        tell(f"{id} was {known.reason}")
+    print_history(place.history(id, limit), as_json)
+
+
+def _catch_up(wanted: str) -> Literal["none", "last", "all"]:
+    from settings import RequestError
+
+    for known in _CATCH_UP:
+        if wanted == known:
+            return known
+    raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(_CATCH_UP)}")
+
+
+_CATCH_UP: tuple[Literal["none", "last", "all"], ...] = ("none", "last", "all")
 
 
 def _check_here(wanted: "Experiment") -> None:

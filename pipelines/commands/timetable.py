@@ -3,14 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands.outcome import tell
 from pipelines.commands.runs import values as run_values
 from pipelines.schedules.states import TickState
+from settings import RequestError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from pipelines.schedules.everywhere import Unreachable
     from pipelines.targets import RunState, ScheduleState
 
@@ -41,7 +45,7 @@ def print_table(
             schedule.timing.timezone,
             schedule.status,
             at(schedule.next, schedule.timing.timezone),
-            schedule.last.status if schedule.last else "",
+            schedule.reason or (schedule.last.status if schedule.last else ""),
         )
         for schedule in schedules
     ]
@@ -60,6 +64,7 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
         "target": schedule.target,
         "experiment": schedule.experiment,
         "status": schedule.status,
+        "why": schedule.reason or "",
         "cron": f"{timing.cron} ({timing.timezone})",
         "start": at(timing.start, timing.timezone),
         "end": at(timing.end, timing.timezone),
@@ -95,10 +100,16 @@ def values(schedule: "ScheduleState") -> dict[str, Any]:
 
 
 def at(moment: datetime | None, timezone: str) -> str:
-    """Returns a moment as the wall's clock of a timezone shows it; nothing for none."""
+    """Returns a moment as the wall's clock of a timezone shows it, or of UTC where that is gone; nothing for none."""
     from pipelines.schedules.calendar import zone
 
-    return f"{moment.astimezone(zone(timezone)):%Y-%m-%d %H:%M %Z}" if moment else ""
+    if moment is None:
+        return ""
+    try:
+        here: tzinfo = zone(timezone)
+    except RequestError:
+        here = UTC
+    return f"{moment.astimezone(here):%Y-%m-%d %H:%M %Z}"
 
 
 def _due(run: "RunState") -> datetime | None:
@@ -128,18 +139,47 @@ def _seconds(run: "RunState") -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table, of which only the last column folds: an id or a time in two lines cannot be read or copied."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDE
-    console.print(table)
+    *first, last = zip(columns, *rows, strict=True)
+    needed = sum(max(map(len, column)) + 2 for column in first)
+    beside = needed + min(max(map(len, last)), _ROOM) <= console.width
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True)
+    if beside:
+        table.add_column(columns[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row if beside else row[:-1]))
+    if beside:
+        console.print(table)
+        return
+    # One line of a row that a narrow terminal breaks, but of which nothing is cut off; then what the last column says.
+    width, console.width = console.width, max(console.width, needed)
+    header, *lines = _lines(console, table)
+    console.print(Text(header), soft_wrap=True)
+    for line, said in zip(lines, last[1:], strict=True):
+        console.print(Text(line), soft_wrap=True)
+        if said:
+            below = Text(f"{columns[-1]}: {said}" if columns[-1] else said, overflow="fold")
+            console.print(Padding(below, (0, 0, 0, 4)), width=width)
 
+
+def _lines(console: "Console", table: "Table") -> list[str]:
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+_ROOM = 24
+"""Columns that a reason needs beside the others; with less, it goes below them."""
 
 _WIDE = 1000
 """Columns for what is not a terminal, such as a file, in which nothing has to be cut off."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pipelines.schedules import cron
@@ -17,6 +18,9 @@ from settings import RequestError
 
 _SEARCHED = timedelta(days=366 * 9)  # 29 February is eight years from the next, across a century
 _LAST_DAY = date(9990, 1, 1)
+
+MOST = 1000
+"""Ticks that a new schedule may have to make up for: more are rather a mistake in its start than wanted."""
 
 
 class Calendar:
@@ -117,6 +121,23 @@ def moment(option: str, text: str, timezone: str) -> datetime:
     return (read if read.tzinfo else read.replace(tzinfo=zone(timezone))).astimezone(UTC)
 
 
+def made_up_for(timing: Timing, now: datetime) -> int:
+    """Returns how many ticks before now there are to make up for, where a schedule is made whose start has passed.
+
+    Raises:
+        RequestError: There are more than `MOST`.
+    """
+    if timing.catch_up == "none" or timing.start is None:
+        return 0
+    missed = len(list(islice(Calendar(timing).between(timing.start - timedelta(microseconds=1), now), MOST + 1)))
+    if missed > MOST and timing.catch_up == "all":
+        raise RequestError(
+            f"--catch-up all: there are more than {MOST:,} ticks since --start {_shown(timing.start)}, and each would "
+            "run; choose --catch-up last, or a later --start"
+        )
+    return missed if timing.catch_up == "all" else min(missed, 1)
+
+
 def check(timing: Timing, now: datetime | None = None) -> Calendar:
     """Returns the calendar of a timing that makes sense now: something is going to tick.
 
@@ -131,6 +152,7 @@ def check(timing: Timing, now: datetime | None = None) -> Calendar:
         raise RequestError(f"--end {_shown(timing.end)} has passed already")
     if timing.max_active < 1:
         raise RequestError(f"--max-active {timing.max_active}: expected 1 or more")
+    made_up_for(timing, now)
     if calendar.after(now) is None:
         within = f" from {_shown(max(now, timing.start or now))} to {_shown(timing.end)}" if timing.end else ""
         raise RequestError(f"cron '{timing.cron}': there is no such day and time{within}")

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from pipelines.schedules.calendar import Calendar, check
 from pipelines.schedules.database import FILE
@@ -11,6 +12,7 @@ from pipelines.schedules.launch import LOG, Processes, tick_folder
 from pipelines.schedules.settle import settle
 from pipelines.schedules.states import Key, Schedule, State, Tick, TickState
 from pipelines.schedules.store import Store
+from pipelines.schedules.work import end_dead
 from pipelines.targets import Job, RunState, ScheduleState, Status, Timing
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -49,6 +51,19 @@ def create(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> 
         return _state(store, workspace, schedule)
 
 
+def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> str | None:
+    """Returns the id of a schedule that runs the same at the same times; None where there is none."""
+    if not (workspace.folder / FILE).is_file():
+        return None
+    experiment = job.arguments.get("experiment")
+    same = (experiment, str(Path.cwd()), timing, if_changed or bool(job.arguments.get("if_changed")))
+    with Store(workspace.folder) as store:
+        for other in store.schedules():
+            if (other.experiment, other.folder, other.timing, other.if_changed) == same:
+                return other.id
+    return None
+
+
 def schedules(workspace: Workspace) -> list[ScheduleState]:
     """Returns all schedules, the oldest first."""
     if not (workspace.folder / FILE).is_file():
@@ -58,13 +73,13 @@ def schedules(workspace: Workspace) -> list[ScheduleState]:
 
 
 def schedule(workspace: Workspace, id: str) -> ScheduleState:
-    """Returns a schedule.
+    """Returns a schedule, even a deleted one.
 
     Raises:
-        RequestError: There is none of that id.
+        RequestError: There never was one of that id.
     """
     with _opened(workspace, id) as store:
-        return _state(store, workspace, _found(store, id))
+        return _state(store, workspace, _known(store, id))
 
 
 def pause(workspace: Workspace, id: str) -> None:
@@ -78,6 +93,7 @@ def resume(workspace: Workspace, id: str) -> None:
     """Lets a paused schedule go on."""
     with _opened(workspace, id) as store:
         _found(store, id)
+        end_dead(store, Processes(workspace.folder), workspace.folder, datetime.now(UTC))
         settle(store, id, datetime.now(UTC))  # the ticks of the pause get their record as long as it is known
         store.change(id, paused=None)
 
@@ -117,9 +133,9 @@ def delete(workspace: Workspace, id: str) -> None:
 
 
 def history(workspace: Workspace, id: str, limit: int = 50) -> list[RunState]:
-    """Returns what became of a schedule's ticks, the newest first: values of `TickState`."""
+    """Returns what became of the ticks of a schedule, even a deleted one, the newest first: values of `TickState`."""
     with _opened(workspace, id) as store:
-        found = _found(store, id)
+        found = _known(store, id)
         return [_run(workspace, found, tick) for tick in store.history(id, limit)]
 
 
@@ -132,31 +148,56 @@ def _opened(workspace: Workspace, id: str) -> Store:
 
 
 def _found(store: Store, id: str) -> Schedule:
+    found = _known(store, id)
+    if found.deleted is not None:
+        raise RequestError(f"the schedule '{id}' was {_deleted(found.deleted)}")
+    return found
+
+
+def _known(store: Store, id: str) -> Schedule:
     found = store.schedule(id)
-    if found is not None and found.deleted is None:
-        return found
     if found is not None:
-        raise RequestError(f"the schedule '{id}' was deleted at {found.deleted:%Y-%m-%d %H:%M} UTC")
+        return found
     ids = [schedule.id for schedule in store.schedules()]
     near = get_close_matches(id, ids, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise RequestError(f"there is no schedule '{id}'; {hint}`elboflow schedule list` lists those there are")
 
 
+def _deleted(moment: datetime) -> str:
+    return f"deleted at {moment:%Y-%m-%d %H:%M} UTC"
+
+
 def _state(store: Store, workspace: Workspace, schedule: Schedule) -> ScheduleState:
-    following = Calendar(schedule.timing).after(max(schedule.settled, datetime.now(UTC)))
     latest = store.history(schedule.id, 1)
-    paused = schedule.paused is not None
+    status, following, reason = _outlook(schedule)
     return ScheduleState(
         id=schedule.id,
         experiment=schedule.name,
         target="local",
         timing=schedule.timing,
-        status="paused" if paused else "active" if following else "ended",
+        status=status,
         if_changed=schedule.if_changed,
-        next=None if paused else following,
+        next=following,
         last=_run(workspace, schedule, latest[0]) if latest else None,
+        reason=reason,
     )
+
+
+_Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
+
+
+def _outlook(schedule: Schedule) -> tuple[_Outlook, datetime | None, str | None]:
+    """Returns a schedule's status, its next tick, and why there is none."""
+    if schedule.deleted is not None:
+        return "deleted", None, _deleted(schedule.deleted)
+    try:
+        following = Calendar(schedule.timing).after(max(schedule.settled, datetime.now(UTC)))
+    except RequestError as error:  # its timezone was taken out of the tz database since
+        return "broken", None, str(error)
+    if schedule.paused is not None:
+        return "paused", None, None
+    return ("active" if following else "ended"), following, None
 
 
 def _run(workspace: Workspace, schedule: Schedule, tick: Tick) -> TickState:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
+from pipelines.schedules.states import Key, Tick, TickState
 from pipelines.schedules.store import Store
 
 
@@ -124,6 +125,11 @@ def test_without_catch_up_ticks_before_the_making_do_not_count_and_with_it_those
         (["create", "digits", *NIGHTLY, "--start", "soon"], "--start soon: expected a date or a time"),
         (["create", "digits", *NIGHTLY, "--target", "vertx"], "--target vertx: unknown target; allowed: local"),
         (["create", "digits", *NIGHTLY, "--target", "vertex"], "targets.vertex: missing"),
+        (["create", "digits", *NIGHTLY, "--catch-up", "some"], "--catch-up some: expected one of none, last, all"),
+        (
+            ["create", "digits", *NIGHTLY, "--catch-up", "all", "--start", "2020-01-01"],
+            "--catch-up all: there are more than 1,000 ticks since --start 2019-12-31T23:00+00:00, and each would run",
+        ),
         (["create", "digits", *NIGHTLY, "--release", "v1"], "published versions run on kubeflow and vertex"),
         (["create", "digts", *NIGHTLY], "did you mean 'digits'?"),
         (["create", "mnist", *NIGHTLY, "--set", "data.source.path=nowhere"], "nowhere"),
@@ -136,6 +142,7 @@ def test_a_wrong_request_is_exit_code_2_one_message_and_nothing_made(arguments: 
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert not (person.workspace / "schedules.db").exists()
@@ -149,8 +156,77 @@ def test_a_schedule_that_does_not_exist_is_told_with_the_nearest(word: str, pers
     assert "there is no schedule 'digts-1'; did you mean 'digits-1'?" in done.stderr
     person.gets("delete", "digits-1")
     done = person.does(word, "digits-1")
-    assert done.exit_code == 2
-    assert "the schedule 'digits-1' was deleted at" in done.stderr
+    if word in ("show", "history"):
+        assert done.exit_code == 0
+        assert "deleted at " in done.stdout + done.stderr
+    else:
+        assert done.exit_code == 2
+        assert "the schedule 'digits-1' was deleted at" in done.stderr
+
+
+def test_what_became_of_a_deleted_schedule_s_ticks_stays_to_be_read(person: Person):
+    night = datetime(2026, 11, 20, 1, tzinfo=UTC)
+    person.gets("create", "digits", *NIGHTLY)
+    with Store(person.workspace) as store:
+        store.record([Tick(Key("digits-1", night), "tick", "missed", ended=night, reason="no scheduler was at work")])
+    person.gets("delete", "digits-1")
+    shown = person.gets("show", "digits-1")
+    assert (shown["status"], shown["next"]) == ("deleted", None)
+    assert shown["reason"].startswith("deleted at ")
+    history = person.does("history", "digits-1")
+    assert "2026-11-20 01:00 UTC" in history.stdout
+    assert "digits-1 was deleted at " in history.stderr
+    assert person.gets("list") == {"schedules": []}
+
+
+def test_a_schedule_whose_timezone_is_gone_is_a_line_with_its_reason_among_the_others(person: Person):
+    person.gets("create", "digits", *NIGHTLY, "--start", "2026-01-01")
+    person.gets("create", "digits", *NIGHTLY)
+    with Store(person.workspace) as store:
+        store.write("UPDATE schedules SET timezone = 'Europe/Gone' WHERE id = 'digits-1'")
+    broken, well = person.gets("list")["schedules"]
+    assert (broken["status"], broken["next"], well["status"]) == ("broken", None, "active")
+    assert broken["reason"].startswith("timezone 'Europe/Gone': the tz database has no such zone")
+    assert "timezone 'Europe/Gone'" in person.does("list").stdout
+    assert "2025-12-31 23:00 UTC" in person.does("show", "digits-1").stdout
+
+
+def test_a_second_schedule_that_does_the_same_is_made_and_told(person: Person):
+    assert "does the same" not in person.does("create", "digits", *NIGHTLY).stderr
+    assert "does the same" not in person.does("create", "digits", "--cron", "0 3 * * *").stderr
+    assert "does the same" not in person.does("create", "digits", *NIGHTLY, "--set", "seed=1").stderr
+    again = person.does("create", "digits", *NIGHTLY)
+    assert again.stdout == "digits-4\n"
+    assert "digits-1 does the same" in again.stderr
+
+
+@pytest.mark.parametrize(("catch_up", "told"), [("none", ""), ("last", "at work: 1\n"), ("all", "at work: 5\n")])
+def test_the_ticks_that_are_made_up_for_are_counted_at_the_making(catch_up: str, told: str, person: Person):
+    start = (datetime.now(UTC) - timedelta(days=5)).isoformat()
+    made = person.does("create", "digits", *NIGHTLY, "--catch-up", catch_up, "--start", start)
+    assert ("made up for, beginning as soon as a scheduler is at work" in made.stderr) == (catch_up != "none")
+    assert told in made.stderr
+
+
+def test_in_80_columns_ids_and_times_are_whole_and_only_the_reason_folds(
+    person: Person, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from rich.console import Console
+
+    from pipelines.commands.timetable import print_history
+
+    monkeypatch.setattr(Console, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    night, run = datetime(2026, 11, 20, 1, tzinfo=UTC), "digits-20261120-020001-4f2a9c"
+    reason = "train: the loss is not finite after 3 epochs; a smaller training.learning_rate may help " * 2
+    known = {"experiment": "digits", "target": "local", "created": night, "ended": night, "tick": night}
+    print_history([TickState(id=run, status="failed", record="failed", reason=reason, **known)], False)
+    _, row, *folded = capsys.readouterr().out.splitlines()
+    assert "2026-11-20 01:00 UTC" in row
+    assert run in row
+    assert len(folded) == 3
+    assert max(map(len, (row, *folded))) <= 80
+    assert " ".join(" ".join(folded).split()) == " ".join(reason.split())
 
 
 def test_a_database_that_is_none_is_told_in_a_line(person: Person):

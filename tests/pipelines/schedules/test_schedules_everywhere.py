@@ -16,6 +16,7 @@ def test_one_table_has_the_schedules_of_all_three_targets_with_times_of_the_same
         platform.server.faults.rehearsed = True
         platform.server.schedules.clear()
         words = platform.run_words("--cron", "0 2 * * 5-7", "--timezone", "Europe/Berlin", "--json")
+        words += ["--set", "targets.kubeflow.timezone=Europe/Berlin"] * (platform is kubeflow)
         words[words.index("run") : words.index("run") + 1] = ["schedule", "create"]
         done = platform.do(words)
         assert done.code == 0, done.err
