@@ -196,6 +196,29 @@ def test_whatever_ends_the_following_says_that_the_run_goes_on_and_never_that_no
     assert platform.ask("runs", "attach", id).code == 0
 
 
+LOGS = {"vertex": ("POST", "/v2/entries:list"), "kubeflow": ("GET", "/apis/v1alpha1/runs/.*/log")}
+
+
+def test_a_log_that_cannot_be_had_for_a_moment_is_asked_for_again(platform: Platform):
+    done = platform.run()
+    fault = platform.server.faults.refuse(*LOGS[platform.name], 503, times=2)
+    logs = platform.ask("logs", done.result["run"], "--step", "train")
+    assert (logs.code, fault.met) == (0, 2), logs.err
+    assert logs.out == "[elboflow] rehearsing train\n"
+
+
+@pytest.mark.xdist_group("kubeflow")
+def test_a_list_of_the_latest_runs_on_kubeflow_reads_no_more_of_them_and_none_of_others(kubeflow: Platform):
+    kubeflow.server.faults.rehearsed = True
+    started = [kubeflow.run("--no-wait").result["run"] for _ in range(3)]
+    kubeflow.server.requests.clear()
+    listed = kubeflow.ask("runs", "list", "--limit", "2", "--json").result["runs"]
+    assert [run["run"] for run in listed] == [started[2], started[1]]
+    (asked,) = kubeflow.server.asked("GET", RUNS["kubeflow"])
+    assert asked.one("page_size") == "2"
+    assert asked.one("experiment_id") in kubeflow.server.experiments
+
+
 def test_a_platform_that_nobody_can_reach_is_named_with_what_to_look_at(platform: Platform, tmp_path: Path):
     platform.target = re.sub(r"localhost:\d+", "localhost:9", platform.target)
     told(platform.run(), 1, "cannot be reached", "localhost:9")
