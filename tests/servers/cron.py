@@ -4,32 +4,34 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12))
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 _YEARS = 5
 
 
 class Cron:
-    """A cron expression of five fields, or of six where the first, the seconds, is 0; TZ= or CRON_TZ= may precede it.
+    """A cron expression of five fields; TZ= or CRON_TZ= may precede it.
+
+    Args:
+        expression: The expression.
+        sunday: The last weekday: 7 where it means Sunday, too, and 6 where only 0 does.
 
     Raises:
         ValueError: It is none.
     """
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, sunday: int = 7) -> None:
         zoned = re.fullmatch(r"(?:CRON_)?TZ=(\S+) (.+)", expression)
         try:
             self.zone = ZoneInfo(zoned[1] if zoned else "UTC")
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"provided bad location in {expression!r}") from None
         fields = (zoned[2] if zoned else expression).split()
-        if len(fields) == 6 and fields[0] in ("0", "00"):
-            fields = fields[1:]
         if len(fields) != 5:
             raise ValueError(f"expected 5 fields, found {len(fields)}: {expression!r}")
         self.minutes, self.hours, self.days, self.months, weekdays = (
-            _values(field, *limits) for field, limits in zip(fields, _RANGES, strict=True)
+            _values(field, *limits) for field, limits in zip(fields, (*_RANGES, (0, sunday)), strict=True)
         )
         self.weekdays = {day % 7 for day in weekdays}
         self.either = not (fields[2].startswith("*") or fields[4].startswith("*"))

@@ -105,10 +105,20 @@ class Schedules(KubeflowAPI):
 
 
 def _check(cron: str) -> None:
-    """Refuses a cron expression that is not of six fields, the first for seconds, as Kubeflow's parser knows them."""
-    if len(cron.removeprefix(cron.split()[0] if "TZ=" in cron else "").split()) != 6:
-        raise RefusedError(400, f"Invalid input error: Schedule cron is not a valid cron: expected 6 fields: {cron!r}")
+    """Refuses what Kubeflow's parser does: a timezone, which it takes for a field, and 7 for Sunday.
+
+    Five fields, too, which it takes for six without the weekday: who sends them has forgotten the seconds.
+    """
+    fields = cron.split()
+    if len(fields) != 6:
+        raise _refused(f"Expected 5 to 6 fields, found {len(fields)}: {cron}")
+    if not (fields[0].isdecimal() and int(fields[0]) < 60):
+        raise _refused(f"the seconds {fields[0]!r} are none")
     try:
-        Cron(cron)
+        Cron(" ".join(fields[1:]), sunday=6)
     except ValueError as error:
-        raise RefusedError(400, f"Invalid input error: Schedule cron is not a valid cron: {error}") from None
+        raise _refused(str(error)) from None
+
+
+def _refused(reason: str) -> RefusedError:
+    return RefusedError(400, f"Invalid input error: Schedule cron is not a valid cron: {reason}")
