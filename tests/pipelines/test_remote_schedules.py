@@ -91,3 +91,13 @@ def test_kubeflow_is_sent_six_plain_fields_and_another_zone_than_its_controller_
     assert (made.code, made.result["timezone"]) == (0, "Europe/Berlin"), made.err
     (schedule,) = kubeflow.server.schedules.values()
     assert schedule["trigger"]["cron_schedule"]["cron"] == "0 0 2 * * 0,5,6"
+
+
+def test_what_others_made_on_kubeflow_by_a_cron_of_another_kind_is_listed_without_a_next_tick():
+    from pipelines.targets import Timing
+    from pipelines.targets.kubeflow.schedules import _next, five_fields, six_fields
+
+    assert five_fields(six_fields("0 2 * * 1-5")) == "0 2 * * 1-5"
+    assert five_fields("0 30 2 * *") == "30 2 * * *"  # Kubeflow's, without a weekday
+    assert _next(Timing(five_fields("@every 2h"))) is None
+    assert _next(Timing(five_fields("0 30 2 * * ?"))) is None
