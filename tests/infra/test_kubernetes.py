@@ -1,6 +1,8 @@
 """The manifests, built as kubectl builds them and checked against Kubernetes' own schemas, without a cluster."""
 
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+
+from preprocessing.runners import FlinkRunner
 
 BUILDS = ("base", "overlays/example")
 
@@ -172,3 +176,13 @@ def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[
     assert of(resources, "Namespace")["elboflow"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == (
         "restricted"
     )
+
+
+def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them(root: Path) -> None:
+    (manifest,) = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text())
+    workers = yaml.safe_load(manifest)["spec"]["containers"][1]
+    assert FlinkRunner(job_server="flink:8099").pool == f"localhost:{workers['args'][-1]}"
+    assert workers["ports"][0]["containerPort"] == int(workers["args"][-1])
+    options = subprocess.run([sys.executable, *workers["command"][1:], "--help"], capture_output=True, text=True)
+    assert options.returncode == 0, options.stderr
+    assert workers["args"][0] in options.stdout
