@@ -114,7 +114,11 @@ def driver(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The driver of PostgreSQL, of the version that MLflow's image has, in a folder of its own."""
     folder, pinned = tmp_path_factory.mktemp("driver"), (root / "infra/images/mlflow.txt").read_text()
     wanted = next(line for line in pinned.splitlines() if line.startswith("psycopg2"))
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), wanted]
+    uv = Path(sys.executable).with_name("uv")
+    pip = (
+        [uv, "pip", "install", "--python", sys.executable] if uv.exists() else [sys.executable, "-m", "pip", "install"]
+    )
+    command = [*pip, "--quiet", "--no-deps", "--target", folder, wanted]
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"{wanted} cannot be installed here: {installed.stderr.strip()[-300:]}")
@@ -137,10 +141,11 @@ def postgres(machine: Machine) -> Iterator[None]:
             for path in (data, password):
                 os.chown(path, pwd.getpwnam(user).pw_uid, -1)
         setup = [programs / "initdb", f"--username={given['POSTGRES_USER']}", f"--pwfile={password}"]
-        setup += ["--auth=scram-sha-256", "--encoding=UTF8", f"--pgdata={data}/data"]
+        setup += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", f"--pgdata={data}/data"]
         subprocess.run(setup, check=True, capture_output=True, user=user, cwd=data)
         machine.surroundings["PATH"] = f"{programs}:{machine.surroundings['PATH']}"
         server = [str(programs / "postgres"), "-D", f"{data}/data", "-k", str(data), "-c", "listen_addresses=127.0.0.1"]
+        server += ["-c", "fsync=off"]  # nobody needs the data after the tests
         machine.start("postgres", server, user)
         machine.until_healthy("postgres", machine.services["postgres"]["healthcheck"]["test"][1:])
         assert query(machine, "create database mlflow", database="postgres") == ""
