@@ -114,7 +114,9 @@ def of_run(root: Path, run: str) -> list[Path]:
 
 def listed(outcome: Outcome, best: bool) -> dict[str, Any]:
     """Returns a trial as `trials.json` lists it."""
-    return {**asdict(outcome), "bound": outcome.bound, "best_epoch": outcome.best_epoch, "best": best}
+    values = asdict(outcome)
+    curve = values.pop("elbo")  # which its folder has, and MLflow
+    return {**values, "bound": outcome.bound, "best_epoch": outcome.best_epoch, "epochs": len(curve), "best": best}
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
