@@ -1,15 +1,17 @@
 """What becomes of a tick: in time, too late, too many at once, paused, or on a clock that jumps."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from pipelines.schedules import local
 from pipelines.schedules.settle import GRACE
-from pipelines.schedules.states import Tick
+from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
+from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import World, add, utc
 
 BEGIN = utc(2026, 11, 21, 12)
@@ -206,3 +208,13 @@ def test_a_run_that_died_with_the_power_does_not_keep_the_next_tick_from_running
     world.look()
     assert told(world) == ["22 02:00 tick failed", "23 02:00 tick claimed"]
     assert "its processes ended without a word" in (records(world)[0].reason or "")
+
+
+def test_a_schedule_that_is_resumed_does_not_skip_a_tick_for_a_run_that_died(tmp_path: Path):
+    last = datetime.now(UTC).replace(second=0, microsecond=0)
+    add(tmp_path, Timing("* * * * *"), last - MINUTE)
+    with Store(tmp_path) as store:
+        store.record([Tick(Key("nightly-1", last - MINUTE), "tick", "running", process=1, run="dead")])
+    local.resume(Workspace(tmp_path), "nightly-1")
+    with Store(tmp_path) as store:
+        assert [tick.state for tick in store.history("nightly-1", 9)[::-1]][:2] == ["failed", "claimed"]
