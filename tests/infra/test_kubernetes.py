@@ -185,6 +185,7 @@ def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them
     assert workers["ports"][0]["containerPort"] == int(workers["args"][-1])
     package, _, module = workers["command"][-1].partition(".")
     beam = importlib.util.find_spec(package)
-    assert beam and beam.origin
+    assert beam
+    assert beam.origin
     program = Path(beam.origin).parent / f"{module.replace('.', '/')}.py"
     assert f"'{workers['args'][0]}'" in program.read_text(), "test_runners.py runs it; here it costs seconds to import"
