@@ -187,7 +187,8 @@ def _curves(outcomes: Sequence[Outcome], best: Outcome | None) -> Drawing:
     lines = []
     for outcome in outcomes:
         places = [(across(epoch), scale.place(elbo)) for epoch, elbo in enumerate(outcome.elbo, 1) if elbo >= ends[0]]
-        points = " ".join(f"{x},{y}" for x, y in places)
+        # A line of one point would not be drawn; from the point to itself, it is a dot.
+        points = " ".join(f"{x},{y}" for x, y in (places * 2 if len(places) == 1 else places))
         lines.append(_line(points, outcome, _share(_bound(outcome), ends), best))
     ticks = dict.fromkeys(ends[0] + share / 4 * (ends[1] - ends[0]) for share in range(5))
     axis = Axis(_BOUND, 8, "start", _LEFT, tuple(Tick(scale.place(tick), number(tick, 2)) for tick in ticks))
@@ -199,7 +200,7 @@ def _curves(outcomes: Sequence[Outcome], best: Outcome | None) -> Drawing:
 def _line(points: str, outcome: Outcome, share: float, best: Outcome | None) -> Line:
     values = " ".join(f"{key}={written(value)}" for key, value in outcome.values.items())
     style = "best" if outcome is best else outcome.status
-    return Line(points, 1.0 if outcome is best else round(0.15 + 0.65 * share, 2), style, f"{values}: {outcome}")
+    return Line(points, 1.0 if outcome is best else round(0.3 + 0.5 * share, 2), style, f"{values}: {outcome}")
 
 
 def _best_last(lines: Sequence[Line]) -> tuple[Line, ...]:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import artifacts
 from components import trial_process
+from components.masking import masked
 from settings import WorkError
 from vae import folder
 from vae.config import ModelConfig, TrainingConfig
@@ -127,7 +128,8 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     )
     seconds = round(time.monotonic() - started, 1)
     curve = folder.load(output / MODEL).curves["validation"]["elbo"] if ended.status == "finished" else ended.elbo
-    outcome = Outcome(candidate.digest, dict(candidate.values), run, ended.status, tuple(curve), seconds, ended.reason)
+    reason = None if ended.reason is None else masked(ended.reason)
+    outcome = Outcome(candidate.digest, dict(candidate.values), run, ended.status, tuple(curve), seconds, reason)
     write(output, outcome)
     return outcome
 

@@ -52,9 +52,8 @@ class Cloud:
                 return f"{kind}:{account}"
         return None
 
-    def token(self) -> str | None:
-        """Returns a token of whoever asks; None for nobody."""
-        from google.auth.credentials import AnonymousCredentials
+    def token(self) -> str:
+        """Returns a token of whoever asks."""
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
@@ -62,8 +61,6 @@ class Cloud:
             if self._failed is not None:
                 raise self._failed
             asking = self._credentials
-            if isinstance(asking, AnonymousCredentials):
-                return None
             try:
                 if not asking.valid:
                     asking.refresh(_in_time(Request()))
@@ -82,9 +79,7 @@ class Cloud:
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            token = self.token()
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            headers["X-Goog-User-Project"] = self.connection.project
+            headers = {"Authorization": f"Bearer {self.token()}", "X-Goog-User-Project": self.connection.project}
             answer = requests.get(f"{address(api)}{path}", query, headers=headers, timeout=PATIENCE)
         except (RequestError, GoogleAuthError):
             raise RefusedError("there are no credentials to ask with") from None

@@ -32,15 +32,13 @@ class Repository:
                 "of pipelines: https://LOCATION-kfp.pkg.dev/PROJECT/REPOSITORY"
             )
         import google.auth.transport.requests  # RegistryClient uses it, and does not import it
-        from google.auth.credentials import AnonymousCredentials
         from kfp.registry import RegistryClient
 
         asking = credentials(Connection.of(target))
-        nobody = isinstance(asking, AnonymousCredentials)  # RegistryClient takes them for a token
-        if not nobody and not asking.valid:
+        if not asking.valid:
             with _explained(target.repository, "credentials"):
                 asking.refresh(google.auth.transport.requests.Request())
-        return cls(target.repository, RegistryClient(host=target.repository, auth=None if nobody else asking))
+        return cls(target.repository, RegistryClient(host=target.repository, auth=asking))
 
     def find(self, pipeline: str, version: str) -> tuple[str, str | None] | None:
         """Returns the address of a version by its digest, and the digest of the file that it holds."""

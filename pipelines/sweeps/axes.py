@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
+from math import prod
 from typing import Any
 
 import yaml
@@ -16,6 +17,9 @@ from settings.explain import dotted, shown
 
 SWEPT = ("model", "training", "seed")
 """The sections that a sweep may vary: what a training depends on besides its dataset."""
+
+MOST = 1000
+"""Trials of a grid."""
 
 _OTHER_NAMES = {"training.seed": "seed"}
 """What a key may be called here besides: over a sweep, it is the seed of the trainings that varies."""
@@ -95,7 +99,7 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
     """Returns every combination of the values, the last axis varying fastest.
 
     Raises:
-        RequestError: An axis is a range, which has no end of values.
+        RequestError: An axis is a range, which has no end of values; or there are too many combinations.
     """
     for axis in axes:
         if isinstance(axis, Range):
@@ -103,6 +107,12 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Any]]:
                 f"--over {axis.key}={axis.text}: a grid takes values, such as {axis.low},{axis.high}; a range is "
                 "searched with --search tpe"
             )
+    count = prod(len(axis.values) for axis in axes)
+    if count > MOST:
+        raise RequestError(
+            f"--over: {count:,} combinations, and a grid trains each of them, {MOST:,} at most; a search tries some of "
+            "them: --search tpe --trials N"
+        )
     keys = [axis.key for axis in axes]
     return [dict(zip(keys, values, strict=True)) for values in product(*(axis.values for axis in axes))]
 

@@ -57,12 +57,12 @@ def check(
             raise RequestError(f"--over: {found[new.digest]} and {new} are the same trial")
         found[new.digest] = new
     candidates = list(found.values())
-    for new in candidates[1:]:
-        (first, of_first), (other, of_other) = ((one, _modelled(one)) for one in (candidates[0], new))
-        if of_first != of_other:
+    first, modelled = candidates[0], _modelled(candidates[0])
+    for other in candidates[1:]:
+        if (found_there := _modelled(other)) != modelled:
             raise RequestError(
-                f"--over: the bounds of {first} and {other} cannot be compared: one is of {of_first}, the other of "
-                f"{of_other}"
+                f"--over: the bounds of {first} and {other} cannot be compared: one is of {modelled}, the other of "
+                f"{found_there}"
             )
     return candidates
 

@@ -6,7 +6,8 @@ A sweep has a folder of its own in the workspace, named after what it is a funct
       sweep.json          the run that is at work, or ended last
       trials/DIGEST/      one folder per trial (components/trial.py)
       study.db            the study of a search
-      runs/RUN/STEP/      what the other steps made
+
+What the other steps make is in the run's folder, runs/RUN/STEP/, as that of any run.
 """
 
 import fcntl
@@ -26,14 +27,16 @@ from artifacts import write_atomically
 from components import sweep, trial
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
-from pipelines.targets.local.execution import StepError, reason
+from pipelines.targets.local.execution import StepError, named, reason, recorded
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
+from settings import RequestError
 
 logger = logging.getLogger("elboflow.sweep")
 
 STATE, LOCK, STUDY = "sweep.json", ".lock", "study.db"
+GRID = ("preprocess", "begin", "trials", "choose", "evaluate", "register")
+SEARCH = ("preprocess", "begin", "search", "choose-found", "evaluate", "register")
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         name = _begun(folder, plan)
         started = time.monotonic()
         with (
-            _told(plan, name, folder, workspace),
+            recorded(name, plan.experiment, workspace, SEARCH if plan.search else GRID) as moved,
             surroundings(plan.experiment),
-            Screen(folder / "trials", count) as screen,
+            Screen(folder / "trials", count, moved) as screen,
         ):
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
@@ -116,27 +119,6 @@ def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, A
     """Returns the trials of a run that did not come to its end, as `trials.json` would have them."""
     folders = sweep.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
     return [sweep.listed(trial.read(folder), best=False) for folder in folders]
-
-
-@contextmanager
-def _told(plan: Plan, run: str, folder: Path, workspace: Workspace) -> Iterator[None]:
-    """Writes the end of a run into MLflow where that is not done yet, and tells it to whom it concerns."""
-    from components.finish import finish
-
-    def tell(status: Literal["succeeded", "failed"], step: str | None, why: str | None) -> None:
-        experiment, place = plan.experiment, tracking_uri(plan.experiment, workspace)
-        try:
-            finish(experiment.recorded(), run, status, step, why, str(folder), experiment.notify, place)
-        except (RequestError, WorkError) as error:
-            logger.warning("how the sweep ended is not in MLflow: %s", error)
-
-    try:
-        yield
-    except StepError as error:
-        tell("failed", error.step, error.reason)
-        raise
-    if plan.experiment.notify is not None:
-        tell("succeeded", None, None)
 
 
 @contextmanager
@@ -171,7 +153,8 @@ def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: 
     warnings.filterwarnings("ignore", module="kfp")
     scratch = Path(os.environ["TMPDIR"]) / "workspace"  # KFP removes it at the end of the run
     scratch.mkdir()
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), workspace_root=str(scratch))
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(workspace.runs), workspace_root=str(scratch))
     given = graph.arguments(
         plan.experiment,
         plan.over,
@@ -190,7 +173,7 @@ def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: 
             "study": str(folder / STUDY),
         }
     try:
-        with loops(screen.stop):
+        with named(name), loops(screen.stop):
             return pipeline(**given, run=name).outputs
     except KeyboardInterrupt:
         screen.stop()

@@ -19,7 +19,7 @@ from pipelines.sweeps.tuning import metrics, parameters
 from pipelines.targets import Job
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.placement import placed
+from pipelines.targets.placement import placed, refuse_several_machines
 from pipelines.training import Platform, Take
 from settings import RequestError
 
@@ -66,10 +66,7 @@ def _vertex(plan: Plan) -> str:
     if target is None:
         needed = "`project`, `location`, `root`, `image` and `tracking_uri`"
         raise RequestError(f"targets.vertex: missing; a sweep on vertex needs its {needed}")
-    if target.train.workers > 1:
-        raise RequestError(
-            f"targets.vertex.train.workers: {target.train.workers}; each trial of a sweep has one machine"
-        )
+    refuse_several_machines(plan.experiment, "vertex")
     root = f"{target.root}/sweeps/{plan.name}"
     platform = Machines(target, plan.experiment.name)
     given = arguments(

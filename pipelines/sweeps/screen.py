@@ -12,17 +12,20 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 
+from components.masking import masked
 from pipelines.process import BEGIN, ERROR, MARK
 from pipelines.screen import LOG, Log
+from pipelines.targets import StepState
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXECUTING = re.compile(r"Executing task '(.+)'")
@@ -59,15 +62,18 @@ class Screen:
     Args:
         trials: The folder of the trials.
         count: How many there are to be.
+        moved: Called with the stages that have begun, whenever one begins or has succeeded.
     """
 
-    def __init__(self, trials: Path, count: int) -> None:
+    def __init__(self, trials: Path, count: int, moved: Callable[[Sequence[StepState]], None]) -> None:
         self.seconds: dict[str, float] = {}
         self.last: Task | None = None
         self._trials, self._count, self._ended = trials, count, 0
         self._tasks: dict[int, Task] = {}
         self._lock = threading.RLock()
         self._stage, self._since = "", 0.0
+        self._moved = moved
+        self._stages: list[StepState] = []
         self._stopping = False
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._open = ExitStack()
@@ -115,6 +121,7 @@ class Screen:
                 os.kill(process, signal.SIGKILL)
 
     def _take(self, line: str) -> None:
+        line = masked(line)  # KFP prints what a step is given, such as addresses, before any of our code runs
         with self._lock:
             task = self._tasks.get(threading.get_ident())
             if line.startswith(MARK + BEGIN):
@@ -170,11 +177,15 @@ class Screen:
         self._end_stage()
         self._stage, self._since = name, time.monotonic()
         self._console.print(f"[bold]{name}[/bold]")
+        self._stages.append(StepState(name, "running", started=datetime.now(UTC)))
+        self._moved(self._stages)
 
     def _end_stage(self) -> None:
         if self._stage:
             self.seconds[self._stage] = round(time.monotonic() - self._since, 1)
             self._console.print(f"  [dim]{self.seconds[self._stage]} s[/dim]")
+            self._stages[-1] = replace(self._stages[-1], status="succeeded", ended=datetime.now(UTC))
+            self._moved(self._stages)
         self._stage = ""
 
 

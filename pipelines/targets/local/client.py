@@ -16,7 +16,7 @@ from pipelines.process import MARK
 from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
-from pipelines.targets.local.record import STEPS, Record, read
+from pipelines.targets.local.record import Record, read
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
 
@@ -88,8 +88,8 @@ class LocalClient:
 
     def logs(self, id: str, step: str | None = None) -> Iterator[str]:
         """Yields the lines of a run's log, or of one step's: all that its processes printed."""
-        self._record(id)
-        logs = {name: path for name in STEPS if (path := self._folder(id) / name / LOG).is_file()}
+        planned = self._record(id).planned
+        logs = {name: path for name in planned if (path := self._folder(id) / name / LOG).is_file()}
         if step is not None and step not in logs:
             begun = ", ".join(logs) or "none"
             raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")

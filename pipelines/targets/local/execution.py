@@ -20,7 +20,7 @@ from pipelines.targets import StepState
 from pipelines.targets.local import killed
 from pipelines.targets.local.client import NAME, new_name
 from pipelines.targets.local.process import Process
-from pipelines.targets.local.record import Record
+from pipelines.targets.local.record import STEPS, Record
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -80,7 +80,7 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
     """
     started = time.monotonic()
     name = os.environ.pop(NAME, None) or new_name(experiment.name)
-    with _recorded(name, experiment, workspace) as moved, surroundings(experiment), Screen(moved) as screen:
+    with recorded(name, experiment, workspace) as moved, surroundings(experiment), Screen(moved) as screen:
         outputs = _execute(name, experiment, workspace, screen, image)
     evaluation = Path(outputs["evaluation"].path)
     metrics = json.loads((evaluation / "metrics.json").read_text())
@@ -99,11 +99,21 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
 
 
 @contextmanager
-def _recorded(
-    name: str, experiment: Experiment, workspace: Workspace
+def recorded(
+    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...] = STEPS
 ) -> Iterator[Callable[[Sequence[StepState]], None]]:
-    """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns."""
-    record = Record(name, experiment.name, Process.current(), "running", datetime.now(UTC))
+    """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns.
+
+    Args:
+        name: The run's name.
+        experiment: The experiment.
+        workspace: Where the record goes.
+        planned: The names of the run's steps, in their order.
+
+    Yields:
+        What is to be called whenever a step has begun or ended, with all that have begun.
+    """
+    record = Record(name, experiment.name, Process.current(), "running", datetime.now(UTC), planned=planned)
     record.write(workspace.runs)
 
     def moved(steps: Sequence[StepState]) -> None:
@@ -170,7 +180,7 @@ def _execute(
             executor["container"]["image"] = image
     given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
     try:
-        with _named(name), nullcontext() if image is None else docker.explained():
+        with named(name), nullcontext() if image is None else docker.explained():
             return graph(**given).outputs
     except KeyboardInterrupt:
         _stop(screen.process) if image is None else docker.stop(name)
@@ -184,7 +194,7 @@ def _execute(
 
 
 @contextmanager
-def _named(run: str) -> Iterator[None]:
+def named(run: str) -> Iterator[None]:
     """Lets KFP call the run what it has been called since it began; of itself, it makes a name of its own."""
     from kfp.local import executor_input_utils as kfp
 

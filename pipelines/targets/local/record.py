@@ -31,6 +31,7 @@ class Record:
         ended: When it ended.
         steps: Those that have begun.
         reason: Why it failed, or was cancelled.
+        planned: The names of its steps, in their order.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Record:
     ended: datetime | None = None
     steps: tuple[StepState, ...] = ()
     reason: str | None = None
+    planned: tuple[str, ...] = STEPS
 
     def write(self, runs: Path) -> None:
         """Writes it into its folder. That the disk is full is for a step to say: it is no reason to stop a run."""
@@ -71,7 +73,7 @@ class Record:
             experiment=record.experiment,
             target="local",
             status=record.status,
-            steps=in_order(STEPS, record.steps, record.status),
+            steps=in_order(record.planned, record.steps, record.status),
             created=record.created,
             ended=record.ended,
             link=str(folder),
@@ -92,6 +94,7 @@ def read(folder: Path) -> Record | None:
             ended=_moment(values["ended"]),
             steps=tuple(_step(step) for step in values["steps"]),
             reason=values["reason"],
+            planned=tuple(values["planned"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
