@@ -53,6 +53,8 @@ def test_kubeflow_is_asked_through_a_kubeconfig(cloud: Cloud, tmp_path: Path, mo
     words = ["--set", f"targets.kubeflow={{image: '{cloud.address}/vae/cpu:1', tracking_uri: '{cloud.url}/mlflow'}}"]
     (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-kubeflow"))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    # Its client reads the variable when it is imported, which another test may have done.
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
     code, found = examined("kubeflow", *words)
     assert (code, found["Kubeflow"].found) == (0, "answers; runs in kubeflow can be listed")
     (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-nobody"))
