@@ -68,5 +68,5 @@ def _is_nothing(value: Any) -> bool:
 
 def _written(value: Any) -> str:
     if value is ABSENT:
-        return "–"  # noqa: RUF001 — a sign of its own, and no hyphen of a value
+        return "–"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -151,7 +151,7 @@ class _Masked(io.TextIOBase):
         return self._stream.isatty()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # an attribute there, and of no use as one
         return self._stream.encoding
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.doctor import Finding
 
-SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}  # noqa: RUF001
+SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}
 
 
 def doctor(

@@ -17,7 +17,16 @@ from pipelines.targets import Job, RunState, ScheduleState, Status, Timing
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
 
-_STATUS: dict[State, Status] = {"waiting": "pending", "claimed": "pending", "missed": "skipped"}
+_STATUS: dict[State, Status] = {
+    "waiting": "pending",
+    "claimed": "pending",
+    "running": "running",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "skipped": "skipped",
+    "missed": "skipped",
+}
 _PATIENCE = 60.0
 """Seconds that the process of a run by hand has to begin."""
 
@@ -206,7 +215,7 @@ def _run(workspace: Workspace, schedule: Schedule, tick: Tick) -> TickState:
         id=tick.run or str(tick.key),
         experiment=schedule.name,
         target="local",
-        status=_STATUS.get(tick.state, tick.state),  # type: ignore[arg-type]
+        status=_STATUS[tick.state],
         created=tick.started or tick.key.time,
         ended=tick.ended,
         reason=tick.reason,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ MLFLOW = "https://elboflow-mlflow-abc.a.run.app"
 class Google(BaseHTTPRequestHandler):
     """The metadata server of a machine that is ACCOUNT, and the IAM Credentials API."""
 
-    asked: list[dict[str, object]] = []  # noqa: RUF012
+    asked: ClassVar[list[dict[str, Any]]] = []
     refuses = False
 
     def do_GET(self) -> None:
@@ -79,7 +80,7 @@ def test_a_step_tells_iap_which_service_account_it_is_with_a_token_for_that_addr
     claims = google.asked[0]
     assert claims["iss"] == claims["sub"] == ACCOUNT
     assert claims["aud"] == f"{MLFLOW}/*"
-    assert claims["exp"] - claims["iat"] == LIFETIME_SECONDS  # type: ignore[operator]
+    assert claims["exp"] - claims["iat"] == LIFETIME_SECONDS
 
 
 def test_a_token_is_used_again_until_shortly_before_it_ends(

@@ -227,7 +227,7 @@ def test_diff_shows_each_key_that_changes_with_both_values(overlaid):
     lines = done.stdout.splitlines()
     assert "training.epochs: 5 → 50" in lines
     assert "model.encoder.kind: mlp → convolutional" in lines
-    assert "model.encoder.hidden: [64, 64] → –" in lines  # noqa: RUF001
+    assert "model.encoder.hidden: [64, 64] → –" in lines
     assert not any(line.startswith(("seed", "model.decoder", "targets")) for line in lines)
     assert "\x1b" not in done.stdout
 
@@ -239,7 +239,7 @@ def test_diff_of_what_changes_nothing_is_empty(overlaid):
 
 def test_diff_of_an_experiment_that_an_environment_completes(overlaid):
     path = overlaid("data: {source: {path: prod.npz}}\n", BASE.replace(", path: faces.npz", ""))
-    assert "data.source.path: – → prod.npz" in elboflow("config", path, "--env", "prod", "--diff").stdout  # noqa: RUF001
+    assert "data.source.path: – → prod.npz" in elboflow("config", path, "--env", "prod", "--diff").stdout
 
 
 def test_diff_shows_what_set_changes_and_needs_something_to_compare_with():

@@ -56,7 +56,7 @@ def submit(client: Any, id: str, pipeline: Any = None, **arguments: Any) -> Any:
         display_name="greeting",
         labels={"kind": "test"},
         pipeline_spec=trivial.specification(pipeline or trivial.greeting),
-        runtime_config={"gcs_output_directory": "gs://bucket/root", "parameter_values": arguments},
+        runtime_config={"gcs_output_directory": "gs://bucket/vae", "parameter_values": arguments},
     )
     return client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id=id)
 
@@ -92,7 +92,7 @@ def test_a_submitted_job_executes_its_steps_with_artifacts_in_the_bucket(server:
     assert states == dict.fromkeys(["one", "exit-handler-1", "write", "condition-2", "read", "tell"], "SUCCEEDED")
     written = next(detail for detail in job.job_detail.task_details if detail.task_name == "write")
     artifact = written.outputs["greeting"].artifacts[0]
-    assert artifact.uri == "gs://bucket/root/123456789012/one/write/greeting"
+    assert artifact.uri == "gs://bucket/vae/123456789012/one/write/greeting"
     assert dict(artifact.metadata) == {"length": 3.0}
     stored = server.mounts["gs://"] + artifact.uri.removeprefix("gs://")
     assert Path(stored).read_text() == "hello you"
@@ -177,7 +177,7 @@ def test_a_component_of_google_cloud_pipeline_components_runs_as_a_custom_job(se
         trivial.write, display_name="write", machine_type="n1-standard-4", env=[{"name": "COLOUR", "value": "red"}]
     )
 
-    @dsl.pipeline(name="greeting", pipeline_root="gs://bucket/root")
+    @dsl.pipeline(name="greeting", pipeline_root="gs://bucket/vae")
     def pipeline(who: str) -> None:
         written = training(who=who)
         trivial.read(greeting=written.outputs["greeting"], job="", who=written.outputs["Output"])
@@ -203,7 +203,7 @@ def test_a_schedule_is_made_paused_resumed_changed_ticks_and_is_deleted(server: 
     server.faults.rehearsed = True
     client = ScheduleServiceClient(**options(server))
     job = types.PipelineJob(
-        pipeline_spec=trivial.specification(), runtime_config={"gcs_output_directory": "gs://bucket/root"}
+        pipeline_spec=trivial.specification(), runtime_config={"gcs_output_directory": "gs://bucket/vae"}
     )
     wanted = types.Schedule(
         display_name="nightly",
@@ -254,7 +254,7 @@ def test_the_registry_takes_lists_tags_and_returns_pipelines_and_jobs_are_made_o
     assert Path(downloaded).read_text() == trivial.compiled()
     with pytest.raises(requests.HTTPError, match="404"):
         registry.get_tag(package, "v2")
-    config = {"gcs_output_directory": "gs://bucket/root"}
+    config = {"gcs_output_directory": "gs://bucket/vae"}
     job = types.PipelineJob(template_uri=f"{server.repository()}/greeting/v1", runtime_config=config)
     client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id="published")
     job.template_uri = f"{server.repository()}/greeting/v2"

@@ -33,7 +33,7 @@ def tell(status: dsl.PipelineTaskFinalStatus) -> None:
     print(status.state, status.pipeline_job_resource_name, status.error_message)
 
 
-@dsl.pipeline(name="greeting", pipeline_root="gs://bucket/root")
+@dsl.pipeline(name="greeting", pipeline_root="gs://bucket/vae")
 def greeting(who: str = "world") -> None:
     """write → read, and in the end tell."""
     with dsl.ExitHandler(tell()):

@@ -34,8 +34,8 @@ def threads(experiment: Experiment) -> dict[str, str]:
 
 def bytes_of(amount: str) -> int:
     """Returns what an amount such as 4Gi is in bytes."""
-    number, prefix, binary = re.fullmatch(r"([\d.]+)([MGT])(i?)", amount).groups()  # type: ignore[union-attr]
-    return int(float(number) * (1024 if binary else 1000) ** (" MGT".index(prefix) + 1))
+    unit = amount.lstrip("0123456789.")
+    return int(float(amount.removesuffix(unit)) * (1024 if unit.endswith("i") else 1000) ** (" MGT".index(unit[0]) + 1))
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
