@@ -41,7 +41,9 @@ def ui(
     command += ["--backend-store-uri", place.tracking_uri, "--artifacts-destination", str(place.model_files)]
     tell(f"MLflow on {place.folder}, until Ctrl-C:")
     print(f"http://{HOST}:{port}", flush=True)
+    # Jobs are for what language models are judged with; their workers are half a dozen processes.
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    quiet.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     # A signal while the server starts would leave it to itself: it waits until there is a server to end.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     with subprocess.Popen(

@@ -1,5 +1,6 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
+import os
 import subprocess
 import sys
 import urllib.request
@@ -32,8 +33,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--artifacts-destination",
         str(folder / "artifacts"),
     ]
+    quick = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # which takes half a dozen processes
     with (folder / "log.txt").open("wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=quick)
     address = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
