@@ -23,9 +23,15 @@ IMAGE = "registry.example/python-elboflow:1"
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the MLflow server's database and files."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
     """The address of a real MLflow on SQLite."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    folder, port = mlflow_folder, free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += [
         "--backend-store-uri",

@@ -84,7 +84,7 @@ class Platform:
         from pipelines.cli import app
 
         done = CliRunner().invoke(app, words[3:], env=self.environment)
-        expected = done.exc_info is None or isinstance(done.exception, SystemExit)
+        expected = done.exc_info is None or issubclass(done.exc_info[0], SystemExit)
         unexpected = "" if expected else "".join(traceback.format_exception(*done.exc_info))
         return Done(done.exit_code, done.stdout, done.stderr + unexpected)
 

@@ -89,7 +89,8 @@ def test_the_default_version_says_which_content_it_has(platform):
 
 def test_a_run_of_a_version_runs_what_was_published_whatever_the_experiment_is_by_now(platform):
     release = publish(platform, "tested", "seed=41")
-    done = platform.run("--release", "tested", "--set", "seed=42", "--no-wait")
+    platform.settings.clear()  # --set is refused; the seed of the digits as they are by now is 0
+    done = platform.run("--release", "tested", "--no-wait")
     assert done.code == 0, done.err
     run = platform.server.runs[done.result["run"]]
     wait_for(lambda: run.execution.ended is not None)
@@ -104,8 +105,10 @@ def test_a_version_that_is_not_there_is_refused_before_anything_is_started(platf
         releases.reference(wanted, platform.name, "never-published")
     with pytest.raises(RequestError, match="UPPER: a version has 3 to 63 lower-case letters"):
         releases.reference(wanted, platform.name, "UPPER")
+    platform.settings.clear()
     done = platform.run("--release", "never-published", "--no-wait")
     assert (done.code, submissions(platform)) == (2, [])
+    assert "never-published" in done.said
 
 
 def test_a_connection_that_breaks_after_an_upload_publishes_one_version(kubeflow):

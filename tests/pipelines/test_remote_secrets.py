@@ -56,13 +56,6 @@ def look(platform: Platform, done: Done, mlflow: Path) -> Any:
     return run
 
 
-@pytest.fixture
-def mlflow_folder(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the MLflow server's database and files."""
-    (database,) = tmp_path_factory.getbasetemp().glob("mlflow[0-9]/mlflow.db")
-    return database.parent
-
-
 def test_a_run_that_fails_on_a_platform_tells_no_secret(planted: Platform, mlflow_folder: Path):
     planted.settings["data.source"] = "{kind: npz, path: /absent/mnist.npz}"
     done = planted.run()
