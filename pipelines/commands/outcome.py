@@ -90,7 +90,7 @@ def show_log() -> None:
 
     quieten()
     logger = logging.getLogger("elboflow")
-    if not logger.handlers:
+    if not any(isinstance(handler, _Told) for handler in logger.handlers):
         logger.addHandler(_Told())
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -139,8 +139,15 @@ def test_a_champion_whose_files_are_gone_keeps_the_alias(
     assert "cannot be compared with version 1, the champion: MLflow does not have the files" in registered.reason
 
 
-@pytest.mark.parametrize("name", ["examples.npz", "evaluation.json"])
-@pytest.mark.parametrize("kept", [0, 100], ids=["empty", "truncated"])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        pytest.param("examples.npz", 100, id="truncated-examples.npz"),
+        pytest.param("examples.npz", 0, id="empty-examples.npz", marks=pytest.mark.slow),
+        pytest.param("evaluation.json", 100, id="truncated-evaluation.json", marks=pytest.mark.slow),
+        pytest.param("evaluation.json", 0, id="empty-evaluation.json", marks=pytest.mark.slow),
+    ],
+)
 def test_a_champions_damaged_evaluation_does_not_count(
     written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, name: str, kept: int
 ) -> None:

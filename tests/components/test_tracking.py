@@ -11,7 +11,7 @@ import pytest
 CONNECT = "import sys; from components.tracking import connect; connect(sys.argv[1])"
 
 
-@pytest.mark.parametrize("bytes_written", [1, 400_000])
+@pytest.mark.parametrize("bytes_written", [1, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_a_kill_while_the_database_is_made_leaves_none_and_the_next_process_makes_it(
     bytes_written: int, tmp_path: Path
 ):

@@ -155,6 +155,7 @@ def test_standard_output_carries_the_result_and_nothing_else(main_job: MainJob):
     assert len(main_job.out.splitlines()) == 1
     assert set(main_job.result) == {
         "run", "status", "dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds",
+        "experiment", "target", "steps", "created", "ended", "link", "reason",
     }  # fmt: skip
     assert set(main_job.result["seconds"]) == {"preprocess", "train", "evaluate", "register", "total"}
     assert {"elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units"} <= set(
@@ -319,6 +320,7 @@ def test_a_signal_to_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_w
     assert list(run.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_from_the_terminal_in_any_step_ends_it_and_leaves_nothing_that_looks_whole(
     tmp_path: Path, start: Callable[[Path], Started]
 ):

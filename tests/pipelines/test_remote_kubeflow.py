@@ -16,6 +16,7 @@ def ask(mlflow: str, path: str) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_a_run_on_kubeflow_ends_with_a_registered_model_and_exit_code_0(kubeflow: Platform, mlflow_server: str):
     done = kubeflow.do_apart(kubeflow.run_words("--json"), 600)
     assert kubeflow.server.runs, done.err

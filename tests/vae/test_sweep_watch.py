@@ -47,6 +47,7 @@ def test_a_watch_is_told_the_validation_bound_of_every_epoch(train):
     assert told.elbo == trained.curves.validation["elbo"]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_weights_of_one_that_was_not(train):
     with pytest.raises(WatchStoppedError) as stopped:
         train(Told(last=2))

@@ -300,6 +300,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("schedules")
 def test_a_scheduled_run_survives_its_scheduler_and_the_next_night_is_skipped_because_nothing_changed(person: Person):
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]

@@ -226,6 +226,7 @@ def test_a_scheduler_whose_clock_jumps_forth_and_back_runs_every_tick_once(tmp_p
     assert "the clock jumped past it" in (records[1].reason or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "tick"),
     [(utc(2026, 3, 29, 0, 59, 30), utc(2026, 3, 29, 1, 30)), (utc(2026, 10, 25, 0, 0), utc(2026, 10, 25, 0, 30))],
