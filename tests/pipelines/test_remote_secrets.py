@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipelines.remote import Done, Platform
 
-pytestmark = pytest.mark.xdist_group("kubeflow")
+pytestmark = [pytest.mark.xdist_group("kubeflow"), pytest.mark.usefixtures("mlflow_server")]
 
 PLANTED = {
     "ELBOFLOW_WEBHOOK": "http://127.0.0.1:1/webhook-S3CR3T",
