@@ -1,5 +1,6 @@
 """The scheduler as a process: one for a workspace, killed and started anew, its clock put forth and back."""
 
+import os
 import random
 import signal
 import sqlite3
@@ -264,7 +265,11 @@ def test_a_draining_scheduler_launches_nothing_more_and_ends_after_the_runs_at_w
     schedule = add(tmp_path, Timing("* * * * *"), utc(2026, 11, 22, 2), "absent-1", experiment=FAILS_AT_ONCE)
     scheduler = start(utc(2026, 11, 22, 2, 0, 58), "--drain")
     (tick,) = wait_for(lambda: [tick for tick in ticks(tmp_path, schedule.id) if tick.state == "running"])
+    assert tick.process is not None
+    os.kill(tick.process, signal.SIGSTOP)  # the run shall not end before the scheduler is told to
     scheduler.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    os.kill(tick.process, signal.SIGCONT)
     told = said(scheduler)
     assert scheduler.returncode == 0
     (after,) = ticks(tmp_path, schedule.id)
