@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
@@ -82,7 +82,9 @@ def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
 def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class Output:
         path = str(tmp_path)
-        metadata = {"version": "1", "model": "digits-vae", "promoted": True, "reason": "the first"}  # noqa: RUF012
+        metadata: ClassVar[dict[str, Any]] = {
+            "version": "1", "model": "digits-vae", "promoted": True, "reason": "the first",
+        }  # fmt: skip
 
     (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}')
     kinds = ("dataset", "model", "evaluation", "registration")

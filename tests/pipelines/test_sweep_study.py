@@ -61,7 +61,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
 
 
 class _Dataset:
-    class manifest:  # noqa: N801
+    class manifest:  # noqa: N801  # stands for an attribute
         digest = "dataset"
 
 

@@ -34,7 +34,7 @@ def matcher(text: str, fields: dict[str, Callable[[Any], Any]], labels: Callable
         clauses.append((name, sign, value))
         rest = rest[found.end() :].strip()
         if rest:
-            joined, rest = re.match(r"(AND\s+)?(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+            joined, rest = re.match(r"(AND\s+)?(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
             if joined is None:
                 raise ValueError(f"Invalid filter: {text}")
 

@@ -167,4 +167,4 @@ def add(workspace: Path, timing: Timing, created: datetime, id: str = "nightly-1
 
 def utc(*numbers: int) -> datetime:
     """A moment in UTC."""
-    return datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    return datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]  # at most six numbers are given
