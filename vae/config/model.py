@@ -1,4 +1,4 @@
-"""The sections `model`, `training` and `evaluation` of an experiment. Importing this imports no framework."""
+"""The section `model` of an experiment: what the model is."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,13 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 from settings import Settings, by_name
 
 Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "softplus"]
+Initializer = Literal[
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
+]
 Width = Annotated[int, Field(ge=1)]
+Dropout = Annotated[
+    float, Field(ge=0, lt=1, description="probability with which training drops the outputs of hidden layers")
+]
 
 
 class MLP(Settings):
@@ -16,6 +22,8 @@ class MLP(Settings):
     kind: Literal["mlp"] = "mlp"
     hidden: list[Width] = Field([256, 256], description="units of each hidden layer, from the input to the output")
     activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
+    dropout: Dropout = 0.0
 
 
 class Convolutional(Settings):
@@ -28,6 +36,8 @@ class Convolutional(Settings):
     kernel: PositiveInt = 3
     dense: PositiveInt = Field(256, description="units between the grid and the latent")
     activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
+    dropout: Dropout = 0.0
 
 
 Network = Annotated[MLP | Convolutional, Field(discriminator="kind"), BeforeValidator(by_name)]
@@ -113,61 +123,6 @@ class ModelConfig(Settings):
     posterior: Posterior = DiagonalGaussian()
     likelihood: Likelihood = Bernoulli()
     objective: Objective = ELBO()
-
-
-class Constant(Settings):
-    """The same learning rate throughout, after the warm-up."""
-
-    kind: Literal["constant"] = "constant"
-    initial: PositiveFloat = 1e-3
-    warmup_steps: NonNegativeInt = 0
-
-
-class Cosine(Settings):
-    """Half a cosine from `initial` down to `final` at the last step (Loshchilov and Hutter, 2017)."""
-
-    kind: Literal["cosine"] = "cosine"
-    initial: PositiveFloat = 1e-3
-    final: Annotated[float, Field(ge=0)] = 0.0
-    warmup_steps: NonNegativeInt = 0
-
-
-class Exponential(Settings):
-    """Multiplied by `factor` every `every_steps` steps, continuously."""
-
-    kind: Literal["exponential"] = "exponential"
-    initial: PositiveFloat = 1e-3
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-    every_steps: PositiveInt = 1000
-    warmup_steps: NonNegativeInt = 0
-
-
-LearningRate = Annotated[Constant | Cosine | Exponential, Field(discriminator="kind"), BeforeValidator(by_name)]
-
-
-class EarlyStopping(Settings):
-    """Stop when the validation ELBO has not risen by `minimum_change` nats for `patience` epochs."""
-
-    patience: PositiveInt = 10
-    minimum_change: Annotated[float, Field(ge=0)] = 0.0
-
-
-class TrainingConfig(Settings):
-    """How the model is trained, and on which framework."""
-
-    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
-    epochs: PositiveInt = 50
-    batch_size: PositiveInt = 128
-    learning_rate: LearningRate = Cosine(initial=1e-3, warmup_steps=200)
-    gradient_clip: PositiveFloat | None = Field(100.0, description="largest global norm of the gradient; null: none")
-    early_stopping: EarlyStopping | None = EarlyStopping()
-
-
-class EvaluationConfig(Settings):
-    """How the trained model is judged on the test split."""
-
-    bound_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        500, description="k, the samples of the importance-weighted bound"
+    output_bias: Literal["zeros", "mean"] = Field(
+        "zeros", description="initial bias of the decoder's outputs; mean: such that it starts at the training mean"
     )
-    bootstrap_samples: Annotated[int, Field(ge=100)] = Field(2000, description="resamples behind each 95 % interval")
-    batch_size: PositiveInt = Field(100, description="test examples per compiled call")
