@@ -1,0 +1,76 @@
+"""Which backend can train over which devices and machines. Asked before anything is imported, started or submitted."""
+
+import math
+
+from settings import RequestError
+from vae.backends.cluster import Cluster
+from vae.config import ModelParallel, TrainingConfig
+
+PARALLEL = {
+    "tensorflow": ("data",),  # a mesh that divides weights is keras.distribution's, which JAX alone implements
+    "jax": ("data", "model"),
+    "torch": ("data",),
+}
+"""The kinds of `training.parallel` of each backend. Each is possible on one machine and on several."""
+
+ADDRESSES = frozenset({"tensorflow"})
+"""Backends whose machines must know the addresses of all others, and not the coordinator's alone."""
+
+LANES = 64
+"""Each machine reads whole lanes of a split, of which there are the greatest common divisor of this and the batch."""
+
+
+def impossible(training: TrainingConfig) -> str | None:
+    """Returns why a backend cannot train in the way that `training.parallel` asks for, or None where it can."""
+    if training.parallel is None or training.parallel.kind in PARALLEL[training.backend]:
+        return None
+    kind = training.parallel.kind
+    able = ", ".join(backend for backend, kinds in PARALLEL.items() if kind in kinds)
+    return (
+        f"'{kind}' is not possible with training.backend {training.backend}, which can: "
+        f"{', '.join(PARALLEL[training.backend])}; '{kind}' is possible with: {able}"
+    )
+
+
+def check(training: TrainingConfig, cluster: Cluster | None = None) -> None:
+    """Looks whether a training is possible on its backend, on this machine alone or on those of a cluster.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if reason := impossible(training):
+        raise RequestError(f"training.parallel: {reason}")
+    if cluster is None:
+        return
+    if training.parallel is None:
+        raise RequestError(
+            f"training.parallel: missing, and {cluster.processes} machines are to train together; choose data, or "
+            f"model: {', '.join(PARALLEL[training.backend])} with training.backend {training.backend}"
+        )
+    if training.backend in ADDRESSES and not cluster.workers:
+        able = ", ".join(backend for backend in PARALLEL if backend not in ADDRESSES)
+        raise RequestError(
+            f"training.backend is {training.backend}, which needs the addresses of all {cluster.processes} machines, "
+            f"as TF_CONFIG or CLUSTER_SPEC name them; only that of the coordinator is known, {cluster.coordinator}, "
+            f"which is enough for: {able}"
+        )
+    if reason := indivisible(training, cluster.processes):
+        raise RequestError(reason)
+
+
+def indivisible(training: TrainingConfig, machines: int) -> str | None:
+    """Returns why a training cannot be divided among that many machines, or None where it can."""
+    if math.gcd(training.batch_size, LANES) % machines:
+        fitting = [number for number in range(2, LANES + 1) if math.gcd(training.batch_size, LANES) % number == 0]
+        allowed = f"{', '.join(map(str, fitting))} machines" if fitting else "one machine"
+        return (
+            f"training.batch_size: {training.batch_size} cannot be divided among {machines} machines; such a batch can "
+            f"be divided among {allowed}"
+        )
+    parallel = training.parallel
+    if isinstance(parallel, ModelParallel) and parallel.data % machines:
+        return (
+            f"training.parallel.data: {parallel.data} is no multiple of {machines}, the number of machines: weights are "
+            "divided among the devices of a machine, and batches among machines"
+        )
+    return None
