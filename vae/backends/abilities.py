@@ -70,7 +70,7 @@ def indivisible(training: TrainingConfig, machines: int) -> str | None:
     parallel = training.parallel
     if isinstance(parallel, ModelParallel) and parallel.data % machines:
         return (
-            f"training.parallel.data: {parallel.data} is no multiple of {machines}, the number of machines: weights are "
+            f"training.parallel.data: {parallel.data} is no multiple of the {machines} machines: weights are "
             "divided among the devices of a machine, and batches among machines"
         )
     return None
