@@ -67,7 +67,14 @@ class CategoryFeature(Settings):
     classes: Annotated[int, Field(ge=1)] | None = None
 
 
-Feature = Annotated[ImageFeature | CategoryFeature, Field(discriminator="kind"), BeforeValidator(by_name)]
+class NumberFeature(Settings):
+    """A finite number, stored as float32: how much an example weighs in training, for instance."""
+
+    kind: Literal["number"] = "number"
+
+
+AnyFeature = ImageFeature | CategoryFeature | NumberFeature
+Feature = Annotated[AnyFeature, Field(discriminator="kind"), BeforeValidator(by_name)]
 
 
 class SklearnSource(Settings):
@@ -81,7 +88,7 @@ class SklearnSource(Settings):
         return False
 
     @property
-    def default_features(self) -> dict[str, ImageFeature | CategoryFeature]:
+    def default_features(self) -> dict[str, AnyFeature]:
         return {"image": ImageFeature(shape=(8, 8, 1), range=(0, 16)), "label": CategoryFeature()}
 
 
@@ -114,7 +121,7 @@ class IdxSource(Settings):
         return self.path is not None or self.test_images is not None
 
     @property
-    def default_features(self) -> dict[str, ImageFeature | CategoryFeature]:
+    def default_features(self) -> dict[str, AnyFeature]:
         image = ImageFeature(shape=(28, 28, 1), range=(0, 255))
         return {"image": image} if self.images and not self.labels else {"image": image, "label": CategoryFeature()}
 
@@ -188,6 +195,11 @@ class DataConfig(Settings):
     def categories(self) -> dict[str, CategoryFeature]:
         """The category features by name, in the order of their names."""
         return {name: f for name, f in sorted(self.features.items()) if isinstance(f, CategoryFeature)}
+
+    @property
+    def numbers(self) -> dict[str, NumberFeature]:
+        """The number features by name, in the order of their names."""
+        return {name: f for name, f in sorted(self.features.items()) if isinstance(f, NumberFeature)}
 
     @field_validator("splits")
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from preprocessing import files
-from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature
+from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, NumberFeature
 from preprocessing.records import Schema
 from preprocessing.summary import Summary
 from settings import Settings, WorkError
@@ -38,6 +38,28 @@ class Category(Settings):
     kind: Literal["category"] = "category"
     dtype: Literal["int64"] = "int64"
     classes: list[int]
+
+
+class NumberStatistics(Settings):
+    """A number feature over the examples of a split."""
+
+    mean: float
+    min: float
+    max: float
+
+
+class Number(Settings):
+    """A number as stored, one float32 per example.
+
+    Attributes:
+        statistics: By split.
+        class_means: For each category, the mean over the train split's examples of each class.
+    """
+
+    kind: Literal["number"] = "number"
+    dtype: Literal["float32"] = "float32"
+    statistics: dict[str, NumberStatistics]
+    class_means: dict[str, dict[int, float]]
 
 
 class Statistics(Settings):
@@ -86,7 +108,7 @@ class Manifest(Settings):
     kind: Literal["dataset"] = "dataset"
     format: Literal[1] = FORMAT
     digest: str
-    features: dict[str, Annotated[Image | Category, Field(discriminator="kind")]]
+    features: dict[str, Annotated[Image | Category | Number, Field(discriminator="kind")]]
     counts: dict[str, int]
     categories: dict[str, dict[str, dict[int, int]]]
     statistics: dict[str, Statistics]
@@ -103,7 +125,9 @@ class Manifest(Settings):
     def record_schema(self) -> Schema:
         """What each record of the dataset holds."""
         images = {name: math.prod(f.shape) for name, f in self.features.items() if isinstance(f, Image)}
-        return Schema(images, (*(name for name in self.features if name not in images), KEY))
+        categories = [name for name, feature in self.features.items() if isinstance(feature, Category)]
+        numbers = [name for name, feature in self.features.items() if isinstance(feature, Number)]
+        return Schema(images, (*categories, KEY), tuple(numbers))
 
     @property
     def all_shards(self) -> list[Shard]:
@@ -120,13 +144,15 @@ def digest(config: DataConfig, fingerprint: str) -> str:
 
 def describe(config: DataConfig, source: SourceRecord, summary: Summary, shards: dict[str, list[Shard]]) -> Manifest:
     """Returns the manifest of a dataset that has just been written."""
-    features: dict[str, Image | Category] = {}
+    features: dict[str, Image | Category | Number] = {}
     for name, feature in sorted(config.features.items()):
         if isinstance(feature, ImageFeature):
             features[name] = Image(shape=feature.shape, range=feature.range, levels=feature.levels)
         elif isinstance(feature, CategoryFeature):
             found = {value for counts in summary.classes(name).values() for value in counts}
             features[name] = Category(classes=sorted(found))
+        elif isinstance(feature, NumberFeature):
+            features[name] = _number(summary, name, config)
     return Manifest(
         digest=digest(config, source.fingerprint),
         features=features,
@@ -138,6 +164,24 @@ def describe(config: DataConfig, source: SourceRecord, summary: Summary, shards:
         source=source,
         code=version("elboflow"),
     )
+
+
+def _number(summary: Summary, name: str, config: DataConfig) -> Number:
+    statistics = {}
+    for split in sorted(config.splits):
+        found = [shard.numbers[name] for shard in summary.of(split)]
+        count = sum(shard.examples for shard in summary.of(split))
+        mean = math.fsum(numbers.sum for numbers in found) / count
+        lowest, highest = min(numbers.min for numbers in found), max(numbers.max for numbers in found)
+        statistics[split] = NumberStatistics(mean=mean, min=lowest, max=highest)
+    class_means = {}
+    for category in config.categories:
+        sums = [shard.numbers[name].by_class[category] for shard in summary.of("train")]
+        counts = summary.classes(category)["train"]
+        class_means[category] = {
+            value: math.fsum(by_class.get(value, 0.0) for by_class in sums) / count for value, count in counts.items()
+        }
+    return Number(statistics=statistics, class_means=class_means)
 
 
 def _statistics(summary: Summary, name: str) -> Statistics:

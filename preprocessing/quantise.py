@@ -1,4 +1,4 @@
-"""Raw values → uint8 codes, and what makes raw values unfit to be examples."""
+"""Raw values → what records hold, and what makes raw values unfit to be examples."""
 
 import numpy as np
 
@@ -11,7 +11,8 @@ def quantise(batch: Batch, config: DataConfig) -> dict[str, np.ndarray]:
     """Checks a batch of raw examples and turns it into what records hold.
 
     Returns:
-        uint8 [examples, height · width · channels] for each image feature; int64 [examples] for each category.
+        uint8 [examples, height · width · channels] for each image feature; int64 [examples] for each category; float32
+        [examples] for each number.
 
     Raises:
         WorkError: A value is unfit; it names the place, the example, the value and what is allowed.
@@ -21,6 +22,8 @@ def quantise(batch: Batch, config: DataConfig) -> dict[str, np.ndarray]:
         columns[name] = _codes(batch, name, image)
     for name, category in config.categories.items():
         columns[name] = _categories(batch, name, category)
+    for name in config.numbers:
+        columns[name] = _numbers(batch, name)
     return columns
 
 
@@ -50,20 +53,32 @@ def _codes(batch: Batch, name: str, feature: ImageFeature) -> np.ndarray:
 
 
 def _categories(batch: Batch, name: str, feature: CategoryFeature) -> np.ndarray:
-    raw = batch.arrays[name]
-    if raw.ndim == 2 and raw.shape[1] == 1:
-        raw = raw[:, 0]
-    if raw.ndim != 1 or raw.dtype.kind not in "uifb":
-        raise WorkError(
-            f"{batch.place}: the feature {name!r} is {raw.dtype} of shape {list(raw.shape[1:])}; "
-            f"a category is one whole number per example"
-        )
+    raw = _one_each(batch, name, "a category is one whole number per example")
     allowed = f"0 to {feature.classes - 1}" if feature.classes else "0 or more"
     with np.errstate(invalid="ignore"):
         unfit = (raw != np.rint(raw)) | ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(len(raw), bool)
         unfit |= (raw < 0) | (raw >= (feature.classes or 2**63))
     _refuse(batch, name, raw, unfit, f"a category is a whole number, {allowed}")
     return raw.astype(np.int64)
+
+
+def _numbers(batch: Batch, name: str) -> np.ndarray:
+    raw = _one_each(batch, name, "a number is one per example")
+    with np.errstate(over="ignore"):
+        numbers = raw.astype(np.float32)
+    _refuse(batch, name, raw, ~np.isfinite(numbers), "a number must be finite, in float32, too")
+    return numbers
+
+
+def _one_each(batch: Batch, name: str, expected: str) -> np.ndarray:
+    raw = batch.arrays[name]
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        raw = raw[:, 0]
+    if raw.ndim != 1 or raw.dtype.kind not in "uifb":
+        raise WorkError(
+            f"{batch.place}: the feature {name!r} is {raw.dtype} of shape {list(raw.shape[1:])}; {expected}"
+        )
+    return raw
 
 
 def _refuse(batch: Batch, name: str, raw: np.ndarray, unfit: np.ndarray, allowed: str) -> None:

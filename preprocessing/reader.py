@@ -3,6 +3,7 @@
     dataset = open_dataset("datasets/3f2a…")
     dataset.manifest.counts                      # {"test": 180, "train": 1437, "validation": 180}
     dataset.read("test")["image"]                # uint8 [180, 8, 8, 1]
+    dataset.read_shard("train", 0)["image"]      # for what is larger than memory: uint8 [1437, 8, 8, 1]
 
 It needs NumPy and google-crc32c, and neither Beam (except for a folder named by a URI) nor TensorFlow.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from preprocessing import files, records
@@ -49,20 +51,44 @@ class Dataset:
 
         Returns:
             Each image feature as codes, uint8 [examples, height, width, channels]; each category, and `key`, as int64
-            [examples].
+            [examples]; each number as float32 [examples].
 
         Raises:
             RequestError: There is no such split.
             WorkError: A shard is missing or damaged.
         """
+        parts = [self._decode(shard, read_shard(self.folder, shard, verify), verify) for shard in self.shards(split)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def shards(self, split: str) -> list[Shard]:
+        """Returns the shards of a split, in their order.
+
+        Raises:
+            RequestError: There is no such split.
+        """
         if split not in self.manifest.shards:
             raise RequestError(f"{self.folder} has no split {split!r}; it has {sorted(self.manifest.shards)}")
-        parts = [self._decode(shard, verify) for shard in self.manifest.shards[split]]
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for name, feature in self.manifest.features.items():
-            if isinstance(feature, Image):
-                arrays[name] = arrays[name].reshape(-1, *feature.shape)
-        return arrays
+        return self.manifest.shards[split]
+
+    def read_shard(self, split: str, number: int) -> Arrays:
+        """Reads the examples of one shard; it may be read again and again, and from any thread.
+
+        It is compared with its SHA-256 at the first time, and with its own CRC-32C of then, which costs next to
+        nothing, later.
+
+        Returns:
+            What `read` returns, of this shard. The arrays may be read-only.
+
+        Raises:
+            RequestError: There is no such split.
+            WorkError: The shard is missing or damaged, or has been changed.
+        """
+        shard = self.shards(split)[number]
+        content = read_shard(self.folder, shard, verify=shard.name not in self._verified)
+        crc = google_crc32c.value(content)
+        if self._verified.setdefault(shard.name, crc) != crc:
+            content = read_shard(self.folder, shard)  # raises, unless the change is undone by now
+        return self._decode(shard, content, is_verified=True)
 
     def batches(self, split: str, batch_size: int, seed: int, epoch: int) -> Iterator[Arrays]:
         """Yields a split's examples once, in batches, in an order that is a function of (seed, epoch) and nothing else.
@@ -75,14 +101,24 @@ class Dataset:
             rows = order[start : start + batch_size]
             yield {name: values[rows] for name, values in arrays.items()}
 
-    def _decode(self, shard: Shard, verify: bool) -> Arrays:
-        content = np.frombuffer(read_shard(self.folder, shard, verify), np.uint8)
-        return records.decode(self.manifest.record_schema, content, files.join(self.folder, shard.name))
+    def _decode(self, shard: Shard, content: bytes, is_verified: bool) -> Arrays:
+        decode = records.parse if is_verified else records.decode
+        place = files.join(self.folder, shard.name)
+        arrays = decode(self.manifest.record_schema, np.frombuffer(content, np.uint8), place)
+        for name, feature in self.manifest.features.items():
+            if isinstance(feature, Image):
+                arrays[name] = arrays[name].reshape(-1, *feature.shape)
+        return arrays
 
     def _read_once(self, split: str) -> Arrays:
         if split not in self._splits:
             self._splits[split] = self.read(split)
         return self._splits[split]
+
+    @cached_property
+    def _verified(self) -> dict[str, int]:
+        """The CRC-32C of each shard that has been compared with its SHA-256, by its name."""
+        return {}
 
     @cached_property
     def _splits(self) -> dict[str, Arrays]:

@@ -5,7 +5,7 @@ in the order of their names. Records whose integers take equally many bytes diff
 made, and read, as the rows of one matrix with the values as some of its columns.
 
     framing  uint64 length, uint32 masked CRC-32C of it, the data, uint32 masked CRC-32C of the data
-    data     Example {1: Features {1: map entries {1: name, 2: Feature {1: BytesList | 3: Int64List}}}}
+    data     Example {1: Features {1: map entries {1: name, 2: Feature {1: BytesList | 2: FloatList | 3: Int64List}}}}
 
 Sources: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{example,feature}.proto.
 """
@@ -19,15 +19,26 @@ import numpy as np
 from settings import WorkError
 
 HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
-_BYTES_LIST, _INT64_LIST = 1, 3  # the field numbers of Feature's kinds
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # the field numbers of Feature's kinds
+_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What every record holds: the bytes of each image, and the names of the int64 features (the key is one)."""
+    """What every record holds: the bytes of each image, the names of the int64 features (the key is one), of floats."""
 
     images: Mapping[str, int]
     integers: tuple[str, ...]
+    floats: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each value that takes equally many in every record."""
+        return {**self.images, **dict.fromkeys(self.floats, _FLOAT)}
+
+    def kind(self, name: str) -> int:
+        """Returns the field of Feature that holds this feature's value."""
+        return _BYTES_LIST if name in self.images else _FLOAT_LIST if name in self.floats else _INT64_LIST
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,10 @@ def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> Records:
 
     Args:
         schema: What a record holds.
-        columns: uint8 [examples, bytes] for each image; int64 [examples] for each integer.
+        columns: uint8 [examples, bytes] for each image; int64 [examples] for each integer; float32 [examples] for each
+            float.
     """
+    fixed = {**{name: columns[name] for name in schema.images}, **{n: _bytes(columns[n]) for n in schema.floats}}
     varints = {name: _varints(columns[name]) for name in schema.integers}
     widths = np.stack([width for _, width in varints.values()], axis=1)
     kinds, kind_of = np.unique(widths, axis=0, return_inverse=True) if (widths != widths[:1]).any() else (widths[:1], 0)
@@ -86,7 +99,7 @@ def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> Records:
         matrix = data.reshape(count, length) if len(layouts) == 1 else np.empty((count, length), np.uint8)
         matrix[:] = layout.template
         for name, at in layout.columns.items():
-            values = columns[name] if name in schema.images else varints[name][0][:, : at.stop - at.start]
+            values = fixed[name] if name in fixed else varints[name][0][:, : at.stop - at.start]
             matrix[:, at] = values[rows]
         matrix[:, -FOOTER:] = _crcs(matrix[:, HEADER:-FOOTER])
         if len(layouts) > 1:
@@ -103,7 +116,7 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndar
         place: The file, for errors.
 
     Returns:
-        uint8 [examples, bytes] for each image; int64 [examples] for each integer.
+        uint8 [examples, bytes] for each image; int64 [examples] for each integer; float32 [examples] for each float.
 
     Raises:
         WorkError: The file is damaged, or a record is not of this schema.
@@ -122,6 +135,7 @@ def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarr
     found: dict[str, np.ndarray] = {
         **{name: np.empty((len(starts), size), np.uint8) for name, size in schema.images.items()},
         **{name: np.empty(len(starts), np.int64) for name in schema.integers},
+        **{name: np.empty(len(starts), np.float32) for name in schema.floats},
     }
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
@@ -137,10 +151,8 @@ def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarr
 def _layout(schema: Schema, widths: Mapping[str, int]) -> _Layout:
     """Builds the record whose integers take these numbers of bytes."""
     body, columns = b"", {}
-    for name in sorted([*schema.images, *schema.integers]):
-        is_image = name in schema.images
-        size = schema.images[name] if is_image else widths[name]
-        values = _field(_BYTES_LIST if is_image else _INT64_LIST, _field(1, bytes(size)))
+    for name, size in sorted({**schema.sizes, **widths}.items()):
+        values = _field(schema.kind(name), _field(1, bytes(size)))
         body += _field(1, _field(1, name.encode()) + _field(2, values))
         columns[name] = slice(len(body) - size, len(body))  # the values end their entry
     data = _field(1, body)
@@ -180,6 +192,19 @@ def _integers(digits: np.ndarray) -> np.ndarray:
     for position in range(digits.shape[1]):
         values |= (digits[:, position].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * position)
     return values.view(np.int64)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Returns the bytes of each float32 as stored, uint8 [values, 4]."""
+    return values.astype("<f4").view(np.uint8).reshape(-1, _FLOAT)
+
+
+def _floats(stored: np.ndarray) -> np.ndarray:
+    """Returns the float32 of each four bytes, uint8 [values, 4]."""
+    return np.ascontiguousarray(stored).view("<f4").reshape(-1).astype(np.float32, copy=False)
+
+
+_READ = {_BYTES_LIST: np.asarray, _FLOAT_LIST: _floats, _INT64_LIST: _integers}
 
 
 def _masked(crc: np.ndarray) -> np.ndarray:
@@ -239,30 +264,30 @@ def _parse(
         fixed = np.full(matrix.shape[1], 0xFF, np.uint8)
         fixed[-FOOTER:] = 0
         for name, at in spans.items():
-            fixed[at] = 0 if name in schema.images else 0x80  # a varint's upper bits say how many bytes it takes
+            fixed[at] = 0x80 if name in schema.integers else 0  # a varint's upper bits say how many bytes it takes
         used = np.flatnonzero(fixed)
         alike = ((matrix[:, used] & fixed[used]) == (matrix[0, used] & fixed[used])).all(axis=1)
         chosen = matrix if alike.all() else matrix[alike]
-        columns = {n: chosen[:, at] if n in schema.images else _integers(chosen[:, at]) for n, at in spans.items()}
-        yield rows[alike], columns
+        yield rows[alike], {name: _READ[schema.kind(name)](chosen[:, at]) for name, at in spans.items()}
         matrix, rows = matrix[~alike], rows[~alike]
 
 
 def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, slice]:
     """Finds where, in its framed record, an example keeps the value of each feature of the schema."""
+    sizes = {**schema.sizes, **dict.fromkeys(schema.integers, None)}
     try:
         spans = {}
         for features in _fields(example, slice(0, len(example)), 1):
             for entry in _fields(example, features, 1):
                 name = example[next(_fields(example, entry, 1))].decode()
-                if name in schema.images or name in schema.integers:
+                if name in sizes:
                     feature = next(_fields(example, entry, 2))
-                    values = next(_fields(example, feature, 1 if name in schema.images else 3))
+                    values = next(_fields(example, feature, schema.kind(name)))
                     at = next(_fields(example, values, 1))
                     spans[name] = slice(at.start + HEADER, at.stop + HEADER)
     except (StopIteration, IndexError, UnicodeDecodeError):
         spans = {}
-    for name, size in {**schema.images, **dict.fromkeys(schema.integers, None)}.items():
+    for name, size in sizes.items():
         found = spans[name].stop - spans[name].start if name in spans else None
         if found is None or (size is not None and found != size) or not found:
             raise WorkError(f"{place}: record {row:,} has no value of the expected size for the feature {name!r}")

@@ -1,8 +1,10 @@
 """What the workers tell of the shards that they wrote.
 
-Everything is an exact whole number, so that the order in which the workers' shares are added up is no matter.
+Whole numbers are exact, and sums of other numbers stay apart, shard by shard, until they are added up without error
+(`math.fsum`): the order in which the workers' shares come is no matter.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -51,6 +53,32 @@ class Moments(Settings):
         )
 
 
+class Numbers(Settings):
+    """A number feature within a shard: its range, its sum, and its sum over each class of each category."""
+
+    min: float
+    max: float
+    sum: float
+    by_class: dict[str, dict[int, float]]
+
+    @classmethod
+    def of(cls, values: np.ndarray, categories: Mapping[str, np.ndarray]) -> "Numbers":
+        """Returns the sums of a shard's values, float32 [examples]."""
+        return cls(
+            min=float(values.min()),
+            max=float(values.max()),
+            sum=math.fsum(values.tolist()),
+            by_class={name: _sums(values, classes) for name, classes in categories.items()},
+        )
+
+
+def _sums(values: np.ndarray, classes: np.ndarray) -> dict[int, float]:
+    order = np.argsort(classes, kind="stable")
+    names, first = np.unique(classes[order], return_index=True)
+    groups = np.split(values[order], first[1:])
+    return {name: math.fsum(group.tolist()) for name, group in zip(names.tolist(), groups, strict=True)}
+
+
 class WrittenShard(Settings):
     """A shard under its temporary name, with the number of examples of each class of each category."""
 
@@ -61,6 +89,7 @@ class WrittenShard(Settings):
     bytes: int
     sha256: str
     classes: dict[str, dict[int, int]]
+    numbers: dict[str, Numbers] = Field(default={})
 
 
 class Summary(Settings):
@@ -85,6 +114,10 @@ class Summary(Settings):
         for shard in self.shards:
             counts.setdefault(shard.split, Counter()).update(shard.classes[feature])
         return {split: dict(sorted(counter.items())) for split, counter in sorted(counts.items())}
+
+    def of(self, split: str) -> list[WrittenShard]:
+        """Returns the shards of a split."""
+        return [shard for shard in self.shards if shard.split == split]
 
 
 def add(left: Mapping[str, Moments], right: Mapping[str, Moments]) -> dict[str, Moments]:

@@ -21,7 +21,7 @@ from preprocessing import files, records, splits
 from preprocessing.config import HELD_OUT, KEY, DataConfig
 from preprocessing.quantise import quantise
 from preprocessing.sources import Batch, Raw, Unit
-from preprocessing.summary import Moments, Summary, WrittenShard
+from preprocessing.summary import Moments, Numbers, Summary, WrittenShard
 from settings import WorkError
 
 LEAKED = "the same image is in the held-out part"
@@ -51,7 +51,7 @@ class Plan:
     def schema(self) -> records.Schema:
         """What each record holds."""
         images = {name: image.size for name, image in self.config.images.items()}
-        return records.Schema(images, (*self.config.categories, KEY))
+        return records.Schema(images, (*self.config.categories, KEY), tuple(self.config.numbers))
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -155,6 +155,10 @@ class WriteShard(beam.DoFn):
                     bytes=len(content),
                     sha256=hashlib.sha256(content.data).hexdigest(),
                     classes={name: _count(columns[name]) for name in self.plan.config.categories},
+                    numbers={
+                        name: Numbers.of(columns[name], {c: columns[c] for c in self.plan.config.categories})
+                        for name in self.plan.config.numbers
+                    },
                 )
                 images = self.plan.config.images if split == "train" else {}
                 moments = {name: Moments.of(columns[name]) for name in images}

@@ -32,6 +32,16 @@ def mnist_folder(
     return folder
 
 
+def weighted(path: Path, weights: np.ndarray) -> DataConfig:
+    """Writes an npz of random images, labels sorted from 0 to 9, and a number for each; returns the config of it."""
+    images, labels = examples(len(weights))
+    np.savez(path, image=images, label=labels, weight=weights)
+    features = {**config("sklearn").model_dump()["features"], "weight": "number"}
+    return DataConfig.model_validate(
+        {"source": {"kind": "npz", "path": str(path)}, "features": features, "shards": {"megabytes": 0.02}}
+    )
+
+
 def config(source: object, side: int = 6, **settings: object) -> DataConfig:
     """Returns the config of a dataset of such images."""
     features = {"image": {"kind": "image", "shape": [side, side, 1], "range": [0, 255]}, "label": "category"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from preprocessing import sources
 from preprocessing.pipeline import dataset_digest, preprocess
 from settings import RequestError, WorkError
-from tests.preprocessing.raw_files import config, examples, idx, mnist_folder
+from tests.preprocessing.raw_files import config, examples, idx, mnist_folder, weighted
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 
@@ -187,6 +187,26 @@ def test_an_unfit_label_is_named(tmp_path, label, feature, match):
         {**settings.model_dump(), "features": {"image": settings.features["image"].model_dump(), "label": feature}}
     )
     refused(settings, tmp_path / "out", match)
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (np.nan, "example 7 has the value nan in its feature 'weight'; a number must be finite"),
+        (np.inf, "example 7 has the value inf in its feature 'weight'"),
+        (1e39, r"example 7 has the value 1e\+39 in its feature 'weight'; a number must be finite, in float32, too"),
+    ],
+)
+def test_an_unfit_number_is_named(tmp_path, weight, match):
+    weights = np.ones(20)
+    weights[7] = weight
+    refused(weighted(tmp_path / "raw.npz", weights), tmp_path / "out", match)
+
+
+def test_more_than_one_number_per_example_is_refused(tmp_path):
+    refused(
+        weighted(tmp_path / "raw.npz", np.ones((20, 2))), tmp_path / "out", r"float64 of shape \[2\]; a number is one"
+    )
 
 
 def test_an_npz_is_never_unpickled(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from preprocessing import manifest
 from preprocessing.config import DataConfig, ImageFeature
 
 IMAGE = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
@@ -45,6 +46,8 @@ def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
             "is of kind image, not category",
         ),
         ({"source": "sklearn", "features": {"label": "category"}}, "at least one must be of kind image"),
+        ({"source": "sklearn", "features": {"image": IMAGE, "weight": "number"}}, "has no 'weight'; it has"),
+        ({"source": "sklearn", "features": {"image": IMAGE, "label": "number"}}, "is of kind category, not number"),
         ({"source": "sklearn", "features": {"image": {**IMAGE, "range": [16, 0]}}}, "low < high"),
         ({"source": "sklearn", "splits": {"train": 0.5, "test": 0.2}}, "sum to 0.7"),
         ({"source": "sklearn", "splits": {"test": 1}}, "must give `train` a fraction"),
@@ -60,6 +63,11 @@ def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
 def test_what_cannot_work_is_refused_with_what_is_allowed(section, message):
     with pytest.raises(ValidationError, match=message):
         DataConfig.model_validate(section)
+
+
+def test_the_address_of_a_dataset_without_numbers_is_what_it_was_before_there_were_any():
+    config = DataConfig.model_validate({"source": "sklearn"})
+    assert manifest.digest(config, "f" * 64) == "660650bbd09b3a31d9d177fdb39536075fd973ae6728230fe7ab78afed63b74b"
 
 
 def test_config_and_reader_import_nothing_heavy():

@@ -18,7 +18,7 @@ from preprocessing.pipeline import dataset_digest, preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.splits import keys
 from settings import WorkError
-from tests.preprocessing.raw_files import config, examples, mnist_folder
+from tests.preprocessing.raw_files import config, examples, mnist_folder, weighted
 
 
 def contents(folder):
@@ -65,6 +65,26 @@ def test_the_statistics_are_those_of_the_train_split(raw, tmp_path):
     assert statistics.mean == pytest.approx(codes.mean(), rel=1e-12)
     assert statistics.std == pytest.approx(codes.std(), rel=1e-9)
     assert np.allclose(statistics.mean_image, codes.mean(axis=0).reshape(-1), atol=1e-6)
+
+
+def test_numbers_stay_with_their_examples_and_the_manifest_knows_their_means(tmp_path):
+    weights = np.random.default_rng(0).gamma(1.0, 5.0, 600)
+    made = preprocess(settings := weighted(tmp_path / "raw.npz", weights), tmp_path / "a").manifest
+    images, _ = examples(600)
+    expected = dict(zip(map(bytes, images.reshape(600, -1)), weights.astype(np.float32), strict=True))
+    for split, statistics in made.features["weight"].statistics.items():
+        arrays = open_dataset(tmp_path / "a").read(split)
+        found = arrays["weight"]
+        assert found.dtype == np.float32
+        assert found.tolist() == [expected[bytes(image.reshape(-1))] for image in arrays["image"]]
+        assert statistics.mean == pytest.approx(found.astype(np.float64).mean(), rel=1e-14)
+        assert (statistics.min, statistics.max) == (found.min(), found.max())
+    train = open_dataset(tmp_path / "a").read("train")
+    means = {c: train["weight"][train["label"] == c].astype(np.float64).mean() for c in range(10)}
+    assert made.features["weight"].class_means == {"label": pytest.approx(means, rel=1e-14)}
+    assert len(made.shards["train"]) > 1
+    preprocess(settings.model_copy(update={"workers": 2}), tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_two_runs_write_the_same_bytes_with_one_worker_or_several(raw, tmp_path):

@@ -63,6 +63,32 @@ def test_a_corrupted_shard_is_named_even_without_its_checksum(copy):
         open_dataset(copy).read("train", verify=False)
 
 
+def test_a_split_can_be_read_shard_by_shard_again_and_again(digits):
+    dataset = open_dataset(digits)
+    whole = dataset.read("train")
+    for _ in range(2):
+        parts = [dataset.read_shard("train", number) for number in range(len(dataset.shards("train")))]
+        assert [len(part["key"]) for part in parts] == [shard.examples for shard in dataset.shards("train")]
+        for name, values in whole.items():
+            assert np.array_equal(np.concatenate([part[name] for part in parts]), values)
+
+
+@pytest.mark.parametrize("read_before", [False, True], ids=["at first", "after it was read"])
+def test_a_shard_that_is_corrupted_is_named_whenever_it_is_read(copy, read_before):
+    dataset = open_dataset(copy)
+    path = copy / "train-00001-of-00003.tfrecord"
+    whole = path.read_bytes()
+    if read_before:
+        dataset.read_shard("train", 1)
+    path.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    for _ in range(2):
+        with pytest.raises(WorkError, match=r"train-00001-of-00003.tfrecord is corrupted: its SHA-256 is"):
+            dataset.read_shard("train", 1)
+    dataset.read_shard("train", 0)
+    path.write_bytes(whole)
+    assert len(dataset.read_shard("train", 1)["key"])
+
+
 def test_a_folder_without_a_manifest_is_not_a_dataset(tmp_path):
     with pytest.raises(WorkError, match=r"is not a finished dataset: it holds no dataset.json"):
         open_dataset(tmp_path)

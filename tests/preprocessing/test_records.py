@@ -42,6 +42,18 @@ def test_records_can_be_put_in_another_order(pairs, random):
     assert np.array_equal(records.lengths, expected.lengths)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(INT64, st.floats(width=32, allow_nan=False, allow_infinity=False)), min_size=1, max_size=20))
+def test_numbers_come_back_bit_for_bit(pairs):
+    schema = Schema({"image": 6}, ("key", "label"), ("a", "weight"))
+    numbers = np.array([number for _, number in pairs], np.float32)
+    batch = columns([key for key, _ in pairs], [7] * len(pairs)) | {"a": numbers[::-1], "weight": numbers}
+    found = decode(schema, encode(schema, batch).data, "a shard")
+    assert same(found, batch)
+    assert found["weight"].dtype == np.float32
+    assert found["weight"].tobytes() == numbers.tobytes()  # -0 too
+
+
 def test_an_empty_file_holds_no_examples():
     assert {name: len(values) for name, values in decode(SCHEMA, np.empty(0, np.uint8), "a shard").items()} == {
         "image": 0,

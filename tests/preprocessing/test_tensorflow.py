@@ -33,17 +33,21 @@ def test_tf_data_reads_the_shards_with_a_plain_feature_spec(digits, tf):
     assert np.array_equal(np.concatenate([keys for _, _, keys in read]), ours["key"])
 
 
-@pytest.mark.parametrize("label", [0, 127, 128, 2**40, 2**63 - 1, -1])
-def test_a_record_is_byte_for_byte_what_tensorflow_writes(tf, tmp_path, label):
+@pytest.mark.parametrize(
+    ("label", "weight"), [(0, 0.0), (127, -0.0), (128, 1 / 3), (2**40, 3e38), (2**63 - 1, 1e-45), (-1, -2.5)]
+)
+def test_a_record_is_byte_for_byte_what_tensorflow_writes(tf, tmp_path, label, weight):
     columns = {
         "image": np.arange(200, dtype=np.uint8).reshape(1, 200),
         "label": np.array([label]),
         "key": np.array([2**62]),
+        "weight": np.array([weight], np.float32),
     }
-    record = encode(Schema({"image": 200}, ("label", "key")), columns).data.tobytes()
+    record = encode(Schema({"image": 200}, ("label", "key"), ("weight",)), columns).data.tobytes()
     example = tf.train.Example.FromString(record[12:-4])
     assert example.features.feature["image"].bytes_list.value[:] == [bytes(range(200))]
     assert example.features.feature["label"].int64_list.value[:] == [label]
+    assert example.features.feature["weight"].float_list.value[:] == columns["weight"].tolist()
     assert example.SerializeToString(deterministic=True) == record[12:-4]
     with tf.io.TFRecordWriter(str(tmp_path / "file")) as writer:
         writer.write(example.SerializeToString(deterministic=True))
