@@ -1,0 +1,86 @@
+"""What a training is a function of: two of one identity end with the same weights, and share their checkpoints."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from settings import RequestError
+from vae.config import Checkpoints, ModelConfig, TrainingConfig
+
+_WITHOUT_INFLUENCE = {
+    "device",  # a machine that went away may be replaced by one of another kind: rounding is all that changes
+    "gpu",  # how much of it is taken
+    "parallel",  # global batches, their order and their noise do not depend on the number of devices
+    "checkpoints",  # what is written when; what is computed does not depend on it
+    "tensorboard",  # another copy of the curves
+    "max_minutes",  # ends a training and changes none of its steps: one that ran out of time may be given more
+}
+"""Settings of the training that may change between a checkpoint and its resumption.
+
+All others change the result, or the meaning of what a checkpoint holds: `epochs` and `max_steps` end the schedule,
+`micro_batches` and `precision` round otherwise at every step, a `backend` draws other noise, and `memory_megabytes` may
+decide which examples meet in a batch.
+"""
+
+FOLDER = "checkpoints"
+_BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
+
+
+def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
+    """Returns what a training is a function of, as JSON values.
+
+    Args:
+        dataset: The digest of the dataset.
+        model: What the model is.
+        training: How it is trained.
+        seed: Fixes initial weights, order and noise.
+    """
+    return {
+        "dataset": dataset,
+        "model": model.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=_WITHOUT_INFLUENCE),
+        "seed": seed,
+    }
+
+
+def place(output: Path, identity: dict[str, Any], settings: Checkpoints) -> Path:
+    """Returns the folder of a training's checkpoints: in its model folder, or in the folder of all trainings.
+
+    Raises:
+        RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
+    """
+    if settings.folder is None:
+        return output / FOLDER
+    folder = Path(settings.folder)
+    if "://" in settings.folder:
+        if not (settings.folder.startswith(_BUCKETS) and _MOUNTED.is_dir()):
+            raise RequestError(
+                f"training.checkpoints.folder is {settings.folder}, which this machine does not see as a folder; "
+                "mount the bucket or the volume, and give the path where it is mounted"
+            )
+        folder = _MOUNTED / settings.folder.removeprefix(_BUCKETS)
+    canonical = json.dumps(identity, sort_keys=True)
+    return folder / hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Says where two identities differ: `training.batch_size: 64 there, 128 now`."""
+    return list(_differences("", found, json.loads(json.dumps(wanted))))
+
+
+_ABSENT = object()
+
+
+def _differences(path: str, found: Any, wanted: Any) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.get("kind") == wanted.get("kind"):
+        for key in [*wanted, *(key for key in found if key not in wanted)]:
+            below = f"{path}.{key}" if path else key
+            yield from _differences(below, found.get(key, _ABSENT), wanted.get(key, _ABSENT))
+    elif found != wanted:
+        yield f"{path}: {_shown(found)} there, {_shown(wanted)} now"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is _ABSENT else json.dumps(value)
