@@ -87,7 +87,7 @@ class State:
     step: int = 0
     epoch: int = 0
     best: Best = field(default_factory=Best)
-    plateau: PlateauState = PlateauState()
+    plateau: PlateauState = field(default_factory=PlateauState)
     curves: Curves = field(default_factory=Curves)
     sums: Sums = field(default_factory=Sums)
     skipped: int = 0
