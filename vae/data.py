@@ -1,6 +1,8 @@
 """What a model is shown: images as integer codes, and the identity of each example."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 
@@ -27,24 +29,42 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Examples:
-    """A split held in memory.
+    """Some examples, held in memory.
 
     Attributes:
         images: Codes, uint8 `[examples, height, width, channels]`.
         keys: The identity of each example, int64 `[examples]`: randomness in evaluation is a function of it.
         labels: int64 `[examples]`, or None; shown in figures, never to the model.
+        weights: What each example counts in the loss of training, float32 `[examples]`, of mean 1 over the split; None:
+            all count the same. No bound that is reported is weighted.
     """
 
     images: np.ndarray
     keys: np.ndarray
     labels: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def head(self, count: int) -> "Examples":
         """Returns the first `count` examples."""
-        return Examples(self.images[:count], self.keys[:count], None if self.labels is None else self.labels[:count])
+        return self[:count]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Examples":
+        """Returns the examples of these rows."""
+        return Examples(*(None if part is None else part[rows] for part in self._parts()))
+
+    @staticmethod
+    def joined(parts: "Sequence[Examples]") -> "Examples":
+        """Returns the examples of all parts, which hold the same kinds of arrays, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = zip(*(part._parts() for part in parts), strict=True)
+        return Examples(*(None if column[0] is None else np.concatenate(column) for column in columns))
+
+    def _parts(self) -> tuple[np.ndarray | None, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def check(self, spec: ImageSpec, split: str) -> None:
         """Raises WorkError where the split is empty or its images are not what a model of `spec` takes."""
@@ -57,3 +77,32 @@ class Examples:
             raise WorkError(
                 f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}"
             )
+
+
+class Source(Protocol):
+    """A split that is read shard by shard; which shard is read when is the reader's to say."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Examples of each shard, in the order of the dataset."""
+
+    def read(self, shard: int) -> Examples:
+        """Reads a shard, from any thread.
+
+        Raises:
+            WorkError: It is missing or damaged.
+        """
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Examples that are in memory already, as a source of one shard."""
+
+    examples: Examples
+
+    @property
+    def counts(self) -> Sequence[int]:
+        return (len(self.examples),)
+
+    def read(self, shard: int) -> Examples:
+        return self.examples

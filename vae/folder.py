@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vae.model import VAE
     from vae.training import Trained
 
-MODEL, CURVES, CHECKPOINT = "model.keras", "curves.json", "checkpoint.npz"
+MODEL, CURVES = "model.keras", "curves.json"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
 
 
@@ -84,7 +84,7 @@ class ModelFolder:
 
 
 def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
-    """Writes a model folder; `model.json` comes last, and then the checkpoint is not needed any more."""
+    """Writes a model folder; `model.json` comes last."""
     artifacts.withdraw(folder, "model")
     model = trained.model
     artifacts.write_atomically(folder / MODEL, _keras_file(model))
@@ -99,7 +99,6 @@ def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
         "epochs": trained.epochs,
     }
     artifacts.commit(folder, "model", facts, [MODEL, CURVES])
-    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def load(folder: Path) -> ModelFolder:

@@ -1,4 +1,4 @@
-"""Objectives: the terms of the bound → a scalar loss to minimise, in nats per example."""
+"""Objectives: the terms of the bound → the loss of each example, in nats. Training minimises its (weighted) mean."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ Loss = Callable[[Terms, Tensor], Tensor]
 
 
 def objective(settings: config.Objective) -> Loss:
-    """Returns the loss that the settings name, a function of the terms and the step."""
+    """Returns the loss that the settings name: a function of the terms and the step, `[batch]`."""
     match settings:
         case config.ELBO():
-            return lambda terms, step: -ops.mean(reconstruction(terms) - kl(terms))
+            return lambda terms, step: kl(terms) - reconstruction(terms)
         case config.Beta():
-            return lambda terms, step: -ops.mean(reconstruction(terms) - beta_at(settings, step) * kl(terms))
+            return lambda terms, step: beta_at(settings, step) * kl(terms) - reconstruction(terms)
 
 
 def reconstruction(terms: Terms) -> Tensor:

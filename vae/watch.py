@@ -1,6 +1,13 @@
-"""Who watches a training from outside: told the validation bound of every epoch, and free to stop it there."""
+"""Who watches a training from outside: told what it measures, and free to stop it after any epoch."""
 
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+Observer = Callable[[Literal["train", "validation", "machine"], int, int, Mapping[str, float]], None]
+"""Is told a group of curves, the epoch, the steps done and the values of each epoch, and returns at once.
+
+A training that goes on from a checkpoint does not tell the epochs before it again, but does tell those since.
+"""
 
 
 class Watch(Protocol):

@@ -1,9 +1,10 @@
 """What must differ between TensorFlow, JAX and PyTorch: compiling, and drawing noise on the device.
 
-Each backend is one file with the same two functions:
+Each backend is one file with the same functions:
 
 * `compiled(model, function)` makes a function of arrays fast;
-* `training(step, optimizer, images, seed)` returns `Steps`, which runs many training steps in one call.
+* `training(step, seed)` returns `Steps`, which runs many training steps in one call;
+* `memory`, `agreed` and `profiled` are about the device, the other processes, and where the time goes.
 
 The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
 """
@@ -21,6 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from settings import RequestError
+from vae.backends import abilities
+from vae.backends.cluster import Cluster
+from vae.config import TrainingConfig
+from vae.data import Examples
 
 BACKENDS = ("tensorflow", "jax", "torch")  # the names of their packages, too
 
@@ -31,25 +36,49 @@ OUTPUTS_PER_CALL = 2**22
 
 
 class Steps(Protocol):
-    """Runs `count` training steps in one call; a step is (first_step + i), its examples are row i of `indices`."""
+    """Runs many training steps in one call."""
 
-    def __call__(self, indices: np.ndarray, first_step: int, count: int) -> np.ndarray:
-        """Updates model and optimizer; returns each step's `vae.training.step.MEASURES`, float32 `[count, 4]`.
+    def hold(self, examples: Examples, capacity: int) -> Any:
+        """Copies examples to the devices, in arrays of one capacity whatever their number: what is compiled serves all.
+
+        Returns at once where the framework copies in the background.
+        """
+
+    def __call__(self, held: Any, rows: np.ndarray, first_step: int, count: int, factor: float) -> np.ndarray:
+        """Updates model and optimizer; returns each step's `vae.training.step.MEASURES`, float32 `[count, measures]`.
 
         Args:
-            indices: Rows of the images, int32 `[capacity, batch]`, of which the first `count` are used. One capacity
-                compiles once, whatever the count.
+            held: What `hold` returned.
+            rows: The examples of each step, int32 `[capacity, batch]`, of which the first `count` are used. One
+                capacity compiles once, whatever the count. The batch is this process's part.
             first_step: Number of the first step, from 0 at the start of training; with the seed it fixes all noise.
             count: Number of steps.
+            factor: What the schedule's learning rate is multiplied by.
         """
 
 
-def use(backend: str) -> None:
+def filled(examples: Examples, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and weights of examples, filled up to a capacity."""
+    weights = np.ones(len(examples), np.float32) if examples.weights is None else examples.weights
+    if len(examples) == capacity:
+        return examples.images, weights
+    missing = capacity - len(examples)
+    return np.pad(examples.images, [(0, missing), (0, 0), (0, 0), (0, 0)]), np.pad(weights, (0, missing))
+
+
+def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster | None = None) -> None:
     """Imports Keras on a backend. Must be called before anything else imports Keras.
+
+    Args:
+        backend: Its name.
+        training: The devices, and how much of them; by default whatever there is.
+        cluster: The machines that train together, if they are several.
 
     Raises:
         RequestError: The backend is not installed, or Keras already runs on another one in this process.
     """
+    if training is not None:
+        abilities.check(training, cluster)
     check(backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = backend

@@ -58,14 +58,23 @@ def check(training: TrainingConfig, cluster: Cluster | None = None) -> None:
         raise RequestError(reason)
 
 
-def indivisible(training: TrainingConfig, machines: int) -> str | None:
-    """Returns why a training cannot be divided among that many machines, or None where it can."""
-    if math.gcd(training.batch_size, LANES) % machines:
-        fitting = [number for number in range(2, LANES + 1) if math.gcd(training.batch_size, LANES) % number == 0]
+def indivisible(training: TrainingConfig, machines: int, devices: int = 1) -> str | None:
+    """Returns why batches cannot be divided among machines, and the devices of each, or None where they can be."""
+    lanes = math.gcd(training.batch_size, LANES)
+    if lanes % machines:
+        fitting = [number for number in range(2, LANES + 1) if lanes % number == 0]
         allowed = f"{', '.join(map(str, fitting))} machines" if fitting else "one machine"
         return (
             f"training.batch_size: {training.batch_size} cannot be divided among {machines} machines; such a batch can "
             f"be divided among {allowed}"
+        )
+    parts = machines * devices * training.micro_batches
+    if machines * devices > 1 and training.batch_size % parts:
+        counts = {"machines": machines, "devices of each" if machines > 1 else "devices": devices}
+        counts["training.micro_batches"] = training.micro_batches
+        among = " and ".join(f"{count} {name}" for name, count in counts.items() if count > 1)
+        return (
+            f"training.batch_size: {training.batch_size} cannot be divided among {among}; choose a multiple of {parts}"
         )
     parallel = training.parallel
     if isinstance(parallel, ModelParallel) and parallel.data % machines:
