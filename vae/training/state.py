@@ -13,7 +13,6 @@ import numpy as np
 
 from settings import WorkError
 from vae.training.curves import Curves
-from vae.training.plateau import PlateauState
 from vae.training.step import MEASURES
 
 _SKIPPED = MEASURES.index("skipped")
@@ -76,7 +75,6 @@ class State:
         step: Steps done.
         epoch: Epochs whose validation is done, too.
         best: What early stopping remembers.
-        plateau: What a learning rate that falls on plateaus remembers.
         curves: The curves so far.
         sums: The measures of the epoch under way.
         skipped: Steps skipped in all, because their loss or gradient was not finite.
@@ -87,7 +85,6 @@ class State:
     step: int = 0
     epoch: int = 0
     best: Best = field(default_factory=Best)
-    plateau: PlateauState = field(default_factory=PlateauState)
     curves: Curves = field(default_factory=Curves)
     sums: Sums = field(default_factory=Sums)
     skipped: int = 0
@@ -104,7 +101,6 @@ class State:
             "step": self.step,
             "epoch": self.epoch,
             "best": {"epoch": self.best.epoch, "elbo": self.best.elbo},
-            "plateau": asdict(self.plateau),
             "curves": self.curves.as_json(),
             "sums": asdict(self.sums),
             "skipped": self.skipped,
@@ -123,7 +119,6 @@ class State:
             step=facts["step"],
             epoch=facts["epoch"],
             best=Best(**facts["best"], weights=groups["best"]),
-            plateau=PlateauState(**facts["plateau"]),
             curves=Curves(**facts["curves"]),
             sums=Sums(**facts["sums"]),
             skipped=facts["skipped"],
