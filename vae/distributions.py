@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from keras import ops
 
 from vae import config
@@ -18,6 +19,8 @@ Tensor = Any  # a tensor of whichever backend runs; Keras has no common type for
 LOG_TWO_PI = math.log(2 * math.pi)
 # A scale below this is finer than the quantisation of 8-bit data (1/256 of the range, uniform: deviation e^-6.8).
 SMALLEST_LOG_SCALE = -7.0
+# An initial bias gives no value a probability of zero: a pixel that is always black has one that training can move.
+SMALLEST_PROBABILITY = 0.001  # as in the program of Burda et al., 2016
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ class Likelihood(Protocol):
     def mean(self, outputs: Tensor) -> Tensor:
         """Returns the mean, or the location, as intensities cut to [0, 1], `[..., height, width, channels]`."""
 
+    def bias(self, codes: np.ndarray) -> np.ndarray:
+        """Returns outputs with the mean of training examples; scales stay at the full range, to be narrowed.
+
+        Args:
+            codes: `[examples, ..., channels]`; the outputs are `[..., channels * parameters]`.
+        """
+
 
 def likelihood(settings: config.Likelihood, spec: ImageSpec) -> Likelihood:
     """Returns the likelihood that the settings name, for images of `spec`."""
@@ -108,6 +118,12 @@ class Bernoulli:
     def mean(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)
 
+    def bias(self, codes: np.ndarray) -> np.ndarray:
+        middle = (self.levels - 1) / 2
+        bits = codes / (self.levels - 1) if self.binarize == "dynamic" else codes >= middle
+        probability = np.clip(bits.mean(axis=0, dtype=np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        return np.log(probability / (1 - probability))
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -136,6 +152,10 @@ class Gaussian:
     def mean(self, outputs: Tensor) -> Tensor:
         mean, _ = self._mean_and_log_scale(outputs)
         return ops.clip((mean * self.levels - 0.5) / (self.levels - 1), 0.0, 1.0)
+
+    def bias(self, codes: np.ndarray) -> np.ndarray:
+        mean = (codes.mean(axis=0, dtype=np.float64) + 0.5) / self.levels
+        return np.concatenate([mean, np.zeros_like(mean)][: self.parameters], axis=-1)
 
     def _mean_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale is not None:
@@ -167,6 +187,13 @@ class Categorical:
     def mean(self, outputs: Tensor) -> Tensor:
         weighted = self._probabilities(outputs) * ops.arange(self.levels, dtype="float32")
         return ops.sum(weighted, axis=-1) / (self.levels - 1)
+
+    def bias(self, codes: np.ndarray) -> np.ndarray:
+        values = codes.reshape(len(codes), -1)
+        places = np.arange(values.shape[1]) * self.levels
+        counts = np.bincount((values + places).ravel(), minlength=values.shape[1] * self.levels)
+        frequencies = counts.reshape(*codes.shape[1:-1], codes.shape[-1] * self.levels) / len(codes)
+        return np.log(np.maximum(frequencies, SMALLEST_PROBABILITY / self.levels))
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
         # Not ops.softmax: TensorFlow's refuses more than five dimensions outside XLA.
@@ -206,6 +233,10 @@ class DiscretizedLogistic:
 
     def mean(self, outputs: Tensor) -> Tensor:
         return ops.clip(self._location_and_log_scale(outputs)[0], 0.0, 1.0)
+
+    def bias(self, codes: np.ndarray) -> np.ndarray:
+        location = codes.mean(axis=0, dtype=np.float64) / (self.levels - 1)
+        return np.concatenate([location, np.zeros_like(location)], axis=-1)
 
     def _location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         location, log_scale = ops.split(outputs, 2, axis=-1)

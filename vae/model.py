@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from keras import ops
 
 from vae import distributions, networks, noise
-from vae.config import ModelConfig
+from vae.config import ModelConfig, Network
 from vae.data import ImageSpec
 from vae.distributions import DiagonalGaussian, StandardNormal, Tensor
+from vae.networks import dropout, layers
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,49 @@ class VAE(keras.Model):
             return noise.uniform(seed, keys, self.spec.shape)
         return np.broadcast_to(np.float32(0), (len(keys), *self.spec.shape))
 
-    def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Returns q(z|x), its parameters `[batch, latent]`."""
-        mean, log_variance = ops.split(ops.cast(self.encoder(x), "float32"), 2, axis=-1)
+    def encode(self, x: Tensor, dropped: Tensor | None = None) -> DiagonalGaussian:
+        """Returns q(z|x), its parameters `[batch, latent]`; `dropped` is the encoder's part of that of `terms`."""
+        mean, log_variance = ops.split(_through(self.encoder, self.config.encoder, x, dropped), 2, axis=-1)
         return DiagonalGaussian(mean, log_variance)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns the parameters of p(x|z), `[..., height, width, channels * parameters]`, for z `[..., latent]`."""
+    def decode(self, z: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """Returns the parameters of p(x|z), `[..., height, width, channels * parameters]`, for z `[..., latent]`.
+
+        `dropped` is the decoder's part of that of `terms`, `[..., units]`.
+        """
         leading = ops.shape(z)[:-1]
-        outputs = ops.cast(self.decoder(ops.reshape(z, (-1, self.latent))), "float32")
+        if dropped is not None:
+            dropped = ops.reshape(dropped, (-1, dropped.shape[-1]))
+        outputs = _through(self.decoder, self.config.decoder, ops.reshape(z, (-1, self.latent)), dropped)
         return ops.reshape(outputs, (*leading, *outputs.shape[1:]))
 
-    def terms(self, x: Tensor, noise: Tensor) -> Terms:
-        """Returns the terms of the bound for x and standard normal noise `[samples, batch, latent]`."""
-        posterior = self.encode(x)
+    @cached_property
+    def dropout_units(self) -> tuple[int, int]:
+        """Units of the encoder and of the decoder that dropout may drop in training."""
+        networks = (self.encoder, self.config.encoder), (self.decoder, self.config.decoder)
+        encoder, decoder = (dropout.units(network) if settings.dropout else 0 for network, settings in networks)
+        return encoder, decoder
+
+    def terms(self, x: Tensor, noise: Tensor, dropped: Tensor | None = None) -> Terms:
+        """Returns the terms of the bound.
+
+        Args:
+            x: What `prepare` made, `[batch, height, width, channels]`.
+            noise: Standard normal, `[samples, batch, latent]`.
+            dropped: Uniform numbers in [0, 1) that decide what dropout drops, `[batch, encoder's units + samples *
+                decoder's units]`; without them, nothing is dropped.
+        """
+        encoder_dropped = decoder_dropped = None
+        encoder_units, decoder_units = self.dropout_units
+        if dropped is not None and encoder_units:
+            encoder_dropped = dropped[:, :encoder_units]
+        if dropped is not None and decoder_units:
+            by_sample = ops.reshape(dropped[:, encoder_units:], (-1, noise.shape[0], decoder_units))
+            decoder_dropped = ops.moveaxis(by_sample, 1, 0)
+        posterior = self.encode(x, encoder_dropped)
         z = posterior.sample(noise)
         return Terms(
-            log_likelihood=self.likelihood.log_prob(x, self.decode(z)),
+            log_likelihood=self.likelihood.log_prob(x, self.decode(z, decoder_dropped)),
             log_prior=self.prior.log_prob(z),
             log_posterior=posterior.log_prob(z),
             kl=ops.expand_dims(ops.sum(self.kl_by_unit(posterior), axis=-1), 0),
@@ -101,6 +129,19 @@ class VAE(keras.Model):
     def call(self, x: Tensor) -> Tensor:
         """Reconstructs x through the posterior's mean: expected intensities `[batch, height, width, channels]`."""
         return self.likelihood.mean(self.decode(self.encode(x).mean))
+
+    def start_at(self, codes: np.ndarray) -> None:
+        """Sets the initial bias of the decoder's outputs such that it starts at the mean of these training examples.
+
+        A convolutional decoder has one bias for each output of a pixel, which starts at the mean over the pixels.
+
+        Args:
+            codes: Of the images, `[examples, height, width, channels]`.
+        """
+        bias = layers.output(self.decoder).bias
+        if bias.shape[0] != self.outputs:
+            codes = codes.reshape(-1, codes.shape[-1])
+        bias.assign(self.likelihood.bias(codes).reshape(-1))
 
     def get_config(self) -> dict[str, Any]:
         spec = {"shape": list(self.spec.shape), "levels": self.spec.levels}
@@ -116,3 +157,10 @@ class VAE(keras.Model):
 def load(path: Path) -> VAE:
     """Reads a `.keras` file, with safe mode on: a file cannot bring code along."""
     return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _through(network: keras.Sequential, settings: Network, inputs: Tensor, dropped: Tensor | None) -> Tensor:
+    """Returns the outputs of a network, as float32."""
+    if dropped is None:
+        return ops.cast(network(inputs), "float32")
+    return ops.cast(dropout.call(network, inputs, settings.dropout, dropped), "float32")

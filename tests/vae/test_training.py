@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from settings import WorkError
-from vae.config import MLP, Constant, Cosine, EarlyStopping, Exponential, Gaussian, ModelConfig, TrainingConfig
+from vae.config import MLP, Constant, EarlyStopping, Gaussian, ModelConfig, TrainingConfig
 from vae.data import Examples
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -147,30 +147,6 @@ def test_images_that_the_model_does_not_take_are_refused_with_both_shapes(split,
         WorkError, match=r"validation split holds images of shape \[9, 8, 1\]; the model takes \[8, 8, 1\]"
     ):
         trained((split[0], other), digits_spec, tmp_path)
-
-
-def test_gradients_are_scaled_to_the_largest_norm_allowed():
-    from vae.training.step import TrainingStep
-
-    gradients = [np.array([3.0, 0.0], "float32"), np.array([4.0], "float32")]
-    clipped, norm = TrainingStep(None, None, 1.0).clipped(gradients)
-    assert float(norm) == pytest.approx(5.0)
-    np.testing.assert_allclose(np.concatenate([np.array(part) for part in clipped]), [0.6, 0.0, 0.8], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        (Constant(initial=1.0, warmup_steps=10), {0: 0.1, 9: 1.0, 50: 1.0}),
-        (Cosine(initial=1.0, final=0.2), {0: 1.0, 50: 0.6, 100: 0.2, 200: 0.2}),
-        (Exponential(initial=1.0, factor=0.5, every_steps=10), {0: 1.0, 10: 0.5, 20: 0.25}),
-    ],
-)
-def test_learning_rate_schedules(settings, expected):
-    from vae.training.schedule import LearningRate
-
-    schedule = LearningRate(settings, total_steps=100)
-    assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected)
 
 
 def test_a_nan_that_only_validation_shows_stops_training_and_is_not_kept(split, digits_spec, tmp_path):

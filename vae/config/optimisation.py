@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from settings import Settings, by_name
 
@@ -35,8 +35,14 @@ class SGD(Settings):
 
     kind: Literal["sgd"] = "sgd"
     momentum: Fraction = 0.0
-    nesterov: bool = False
+    nesterov: bool = Field(False, description="look ahead by the momentum (Sutskever et al., 2013)")
     weight_decay: WeightDecay = 0.0
+
+    @model_validator(mode="after")
+    def _looks_ahead_by_something(self) -> "SGD":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: without a momentum above 0 it does nothing")
+        return self
 
 
 class RMSprop(Settings):
@@ -50,16 +56,20 @@ class RMSprop(Settings):
 
 
 class Lion(Settings):
-    """Chen et al., 2023."""
+    """Chen et al., 2023. It wants a learning rate three to ten times lower than Adam's."""
 
     kind: Literal["lion"] = "lion"
-    beta_1: Fraction = 0.9
+    beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
     beta_2: Fraction = 0.99
     weight_decay: WeightDecay = 0.0
 
 
 class Muon(Settings):
-    """Jordan et al., 2024: orthogonalised momentum for hidden kernels, AdamW for all else."""
+    """Jordan et al., 2024: orthogonalised momentum for the kernels of hidden dense layers, AdamW for all else.
+
+    All else is biases, convolutions and the networks' last layers. Its steps are as large as AdamW's (Liu et al.,
+    2025), so that the same learning rate does.
+    """
 
     kind: Literal["muon"] = "muon"
     momentum: Fraction = 0.95
@@ -97,7 +107,10 @@ class Exponential(Settings):
 
 
 class Stages(Settings):
-    """Stage i has the rate `initial` * `factor` ** i for `growth` ** i epochs (Burda et al., 2016, section 5)."""
+    """Stage i has the rate `initial` * `factor` ** i for `growth` ** i epochs (Burda et al., 2016, section 5).
+
+    The epochs of a warm-up are of the first stages.
+    """
 
     kind: Literal["stages"] = "stages"
     initial: PositiveFloat = 1e-3

@@ -2,6 +2,8 @@
 
 An encoder takes x `[batch, height, width, channels]` and returns `[batch, units]`; a decoder takes `[batch, latent]`
 and returns `[batch, height, width, channels]`. A new kind is one file, its settings in `vae.config`, one line below.
+Each is a `keras.Sequential` whose last layer with weights is `vae.networks.layers.output`: what is true of all kinds
+(dropout, precision, the output's bias) is done from outside, layer by layer.
 """
 
 from collections.abc import Iterator
@@ -15,11 +17,15 @@ from vae.networks import convolutional, mlp
 _KINDS: dict[str, ModuleType] = {"mlp": mlp, "convolutional": convolutional}
 
 
-def encoder(settings: config.Network, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Model:
+def encoder(
+    settings: config.Network, shape: tuple[int, int, int], units: int, seeds: Iterator[int]
+) -> keras.Sequential:
     """Returns an encoder from images of `shape` to `units` numbers; `seeds` fixes its initial weights."""
     return _KINDS[settings.kind].encoder(settings, shape, units, seeds)
 
 
-def decoder(settings: config.Network, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]) -> keras.Model:
+def decoder(
+    settings: config.Network, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]
+) -> keras.Sequential:
     """Returns a decoder from `latent` numbers to images of `shape`; `seeds` fixes its initial weights."""
     return _KINDS[settings.kind].decoder(settings, latent, shape, seeds)

@@ -7,19 +7,21 @@ import keras
 from keras import layers
 
 from vae import config
+from vae.networks.initializers import seeded
+from vae.networks.layers import OUTPUT
 
 
 def encoder(
     settings: config.Convolutional, shape: tuple[int, int, int], units: int, seeds: Iterator[int]
-) -> keras.Model:
+) -> keras.Sequential:
     """Returns one convolution of stride 2 per stage → dense → `units`."""
     return keras.Sequential(
         [
             keras.Input(shape),
             *_stages(layers.Conv2D, settings.channels, settings, seeds),
             layers.Flatten(),
-            layers.Dense(settings.dense, settings.activation, kernel_initializer=_glorot(seeds)),
-            layers.Dense(units, kernel_initializer=_glorot(seeds)),
+            _dense(settings.dense, settings, seeds),
+            layers.Dense(units, kernel_initializer=seeded(settings.initializer, seeds), name=OUTPUT),
         ],
         name="encoder",
     )
@@ -27,7 +29,7 @@ def encoder(
 
 def decoder(
     settings: config.Convolutional, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]
-) -> keras.Model:
+) -> keras.Sequential:
     """Returns dense → the smallest grid → one transposed convolution of stride 2 per stage, cropped to `shape`."""
     height, width, outputs = shape
     factor = 2 ** len(settings.channels)
@@ -36,12 +38,18 @@ def decoder(
     return keras.Sequential(
         [
             keras.Input((latent,)),
-            layers.Dense(settings.dense, settings.activation, kernel_initializer=_glorot(seeds)),
-            layers.Dense(rows * columns * deepest, settings.activation, kernel_initializer=_glorot(seeds)),
+            _dense(settings.dense, settings, seeds),
+            _dense(rows * columns * deepest, settings, seeds),
             layers.Reshape((rows, columns, deepest)),
             *_stages(layers.Conv2DTranspose, settings.channels[::-1], settings, seeds),
             layers.Cropping2D(((0, rows * factor - height), (0, columns * factor - width))),
-            layers.Conv2D(outputs, settings.kernel, padding="same", kernel_initializer=_glorot(seeds)),
+            layers.Conv2D(
+                outputs,
+                settings.kernel,
+                padding="same",
+                kernel_initializer=seeded(settings.initializer, seeds),
+                name=OUTPUT,
+            ),
         ],
         name="decoder",
     )
@@ -58,11 +66,11 @@ def _stages(
             strides=2,
             padding="same",
             activation=settings.activation,
-            kernel_initializer=_glorot(seeds),
+            kernel_initializer=seeded(settings.initializer, seeds),
         )
         for filters in channels
     ]
 
 
-def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    return keras.initializers.GlorotUniform(seed=next(seeds))
+def _dense(units: int, settings: config.Convolutional, seeds: Iterator[int]) -> layers.Layer:
+    return layers.Dense(units, settings.activation, kernel_initializer=seeded(settings.initializer, seeds))

@@ -7,22 +7,25 @@ import keras
 from keras import layers
 
 from vae import config
+from vae.networks.initializers import seeded
+from vae.networks.layers import OUTPUT
 
 
-def encoder(settings: config.MLP, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Model:
+def encoder(settings: config.MLP, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Sequential:
     """Returns flatten → hidden layers → `units`."""
     return keras.Sequential(
-        [keras.Input(shape), layers.Flatten(), *_hidden(settings, seeds), _dense(units, None, seeds)], name="encoder"
+        [keras.Input(shape), layers.Flatten(), *_hidden(settings, seeds), _output(units, settings, seeds)],
+        name="encoder",
     )
 
 
-def decoder(settings: config.MLP, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]) -> keras.Model:
+def decoder(settings: config.MLP, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]) -> keras.Sequential:
     """Returns hidden layers → an image of `shape`."""
     return keras.Sequential(
         [
             keras.Input((latent,)),
             *_hidden(settings, seeds),
-            _dense(math.prod(shape), None, seeds),
+            _output(math.prod(shape), settings, seeds),
             layers.Reshape(shape),
         ],
         name="decoder",
@@ -30,8 +33,11 @@ def decoder(settings: config.MLP, latent: int, shape: tuple[int, int, int], seed
 
 
 def _hidden(settings: config.MLP, seeds: Iterator[int]) -> list[layers.Layer]:
-    return [_dense(width, settings.activation, seeds) for width in settings.hidden]
+    return [
+        layers.Dense(width, settings.activation, kernel_initializer=seeded(settings.initializer, seeds))
+        for width in settings.hidden
+    ]
 
 
-def _dense(units: int, activation: str | None, seeds: Iterator[int]) -> layers.Layer:
-    return layers.Dense(units, activation, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)))
+def _output(units: int, settings: config.MLP, seeds: Iterator[int]) -> layers.Layer:
+    return layers.Dense(units, kernel_initializer=seeded(settings.initializer, seeds), name=OUTPUT)
