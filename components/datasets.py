@@ -1,11 +1,14 @@
 """Dataset folders as the models see them: an image feature becomes a spec, a split becomes examples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.weighting import Weighting, weighting
 from preprocessing.manifest import Category, Image, Manifest
-from preprocessing.reader import Dataset, open_dataset
+from preprocessing.reader import Arrays, Dataset, open_dataset
 from settings import RequestError, WorkError
+from vae.config import TrainingConfig
 from vae.data import Examples, ImageSpec
 
 
@@ -40,9 +43,49 @@ class ImageDataset:
             RequestError: There is no such split.
             WorkError: A shard is missing or damaged.
         """
-        arrays = self.dataset.read(split)
+        return self.examples_of(self.dataset.read(split), None)
+
+    def source(self, split: str, training: TrainingConfig) -> "Shards":
+        """Returns a split as training reads it, shard by shard; in the train split each example has its weight.
+
+        Raises:
+            RequestError: There is no such split, or the dataset has not what `training` weighs examples by.
+        """
+        self.dataset.shards(split)
+        return Shards(self, split, weighting(self.manifest, training) if split == "train" else None)
+
+    def examples_of(self, arrays: Arrays, weights: Weighting | None) -> Examples:
+        """Returns what a model is shown of a dataset's arrays."""
         labels = next((arrays[n] for n, f in sorted(self.manifest.features.items()) if isinstance(f, Category)), None)
-        return Examples(arrays[self.input], arrays["key"], labels)
+        return Examples(arrays[self.input], arrays["key"], labels, weights.of(arrays) if weights else None)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A split that is read shard by shard, a `vae.data.Source`.
+
+    Attributes:
+        images: The dataset.
+        split: The split.
+        weighting: What each example counts in the loss; None: all the same.
+    """
+
+    images: ImageDataset
+    split: str
+    weighting: Weighting | None
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Examples of each shard."""
+        return [shard.examples for shard in self.images.dataset.shards(self.split)]
+
+    def read(self, shard: int) -> Examples:
+        """Reads a shard and checks that it is what was written.
+
+        Raises:
+            WorkError: It is missing or damaged.
+        """
+        return self.images.examples_of(self.images.dataset.read_shard(self.split, shard), self.weighting)
 
 
 def open_images(dataset: Path | str, input: str) -> ImageDataset:

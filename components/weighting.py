@@ -1,0 +1,95 @@
+"""How much each example of the train split counts in the loss: `training.weights`, `training.balance`, or both.
+
+The mean over the split is 1, so that a learning rate means the same with weights and without; the manifest knows what
+it takes, so that no example need be read for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from preprocessing.manifest import Category, Manifest, Number
+from settings import RequestError
+from vae.config import Balance, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """The weight of an example: its number, times the factor of its class, over their mean.
+
+    Attributes:
+        number: A number feature, or None.
+        category: A category feature, or None.
+        factors: The factor of each class of it.
+        mean: The mean of the product over the train split.
+    """
+
+    number: str | None
+    category: str | None
+    factors: Mapping[int, float]
+    mean: float
+
+    def of(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the weights of the examples that these features describe, float32 [examples]."""
+        weights = np.full(len(arrays["key"]), 1 / self.mean)
+        if self.number is not None:
+            weights *= arrays[self.number]
+        if self.category is not None:
+            classes = sorted(self.factors)
+            weights *= np.array([self.factors[name] for name in classes])[
+                np.searchsorted(classes, arrays[self.category])
+            ]
+        return weights.astype(np.float32)
+
+
+def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
+    """Returns the weights that a training asks for, or None where it asks for none.
+
+    Raises:
+        RequestError: The dataset has no such feature, or its values cannot be weights.
+    """
+    if training.weights is None and training.balance is None:
+        return None
+    mean = 1.0 if training.weights is None else _mean(manifest, training.weights)
+    if training.balance is None:
+        return Weighting(training.weights, None, {}, mean)
+    category = training.balance.feature
+    counts = _counts(manifest, training.balance)
+    total = sum(counts.values())
+    factors = {name: (total / (len(counts) * n)) ** training.balance.strength for name, n in counts.items()}
+    by_class = dict.fromkeys(counts, 1.0)
+    if training.weights is not None:
+        by_class = _number(manifest, training.weights).class_means[category]
+    mean = sum(n * factors[name] * by_class[name] for name, n in counts.items()) / total
+    return Weighting(training.weights, category, factors, mean)
+
+
+def _mean(manifest: Manifest, name: str) -> float:
+    """Returns the mean of a number over the train split, where it can weigh examples."""
+    found = _number(manifest, name).statistics["train"]
+    if found.min < 0 or found.max == 0:
+        raise RequestError(
+            f"training.weights is {name!r}, whose values in the train split run from {found.min:g} to {found.max:g}; "
+            "a weight is 0 or more, and not all of them are 0"
+        )
+    return found.mean
+
+
+def _number(manifest: Manifest, name: str) -> Number:
+    feature = manifest.features.get(name)
+    if not isinstance(feature, Number):
+        raise _absent("training.weights", name, "number", manifest)
+    return feature
+
+
+def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
+    """Returns how many examples of the train split each class of a category has."""
+    if not isinstance(manifest.features.get(balance.feature), Category):
+        raise _absent("training.balance.feature", balance.feature, "category", manifest)
+    return manifest.categories[balance.feature]["train"]
+
+
+def _absent(key: str, name: str, kind: str, manifest: Manifest) -> RequestError:
+    found = ", ".join(f"{name!r} is of kind {feature.kind}" for name, feature in manifest.features.items())
+    return RequestError(f"{key} is {name!r}, which is no feature of kind {kind} of the dataset; there {found}")
