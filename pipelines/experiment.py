@@ -12,6 +12,7 @@ from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
 from settings.explain import ConflictsError, Path, Problem, explain, written
+from vae.backends import abilities
 from vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 
 Name = Annotated[
@@ -83,7 +84,8 @@ class Experiment(Settings):
         image = self.data.images.get(self.model.input)
         if image is None:
             images = ", ".join(self.data.images)
-            kind = "a category" if self.model.input in self.data.features else "no feature of the data"
+            feature = self.data.features.get(self.model.input)
+            kind = f"a {feature.kind}" if feature else "no feature of the data"
             sentence = f"'{self.model.input}' is {kind}; the model models an image: {images}"
             raise ConflictsError([Problem(("model", "input"), sentence)])
         likelihood = self.model.likelihood
@@ -95,9 +97,25 @@ class Experiment(Settings):
                 f"allowed for it: {binary}dynamic, threshold, or another likelihood"
             )
             raise ConflictsError([Problem(("model", "likelihood", "binarize"), sentence)])
+        self._examples_can_be_weighed()
+        if reason := abilities.impossible(self.training):
+            raise ConflictsError([Problem(("training", "parallel"), reason)])
         if unfit := self.targets.unfit_for(self.training.backend):
             raise ConflictsError([Problem(("targets", *problem.path), problem.sentence) for problem in unfit])
         return self
+
+    def _examples_can_be_weighed(self) -> None:
+        training, data = self.training, self.data
+        if training.weights is not None and training.weights not in data.numbers:
+            raise _absent(("weights",), training.weights, "number", data)
+        if training.balance is not None and training.balance.feature not in data.categories:
+            raise _absent(("balance", "feature"), training.balance.feature, "category", data)
+
+
+def _absent(key: Path, name: str, kind: str, data: DataConfig) -> ConflictsError:
+    found = ", ".join(f"{name}: {feature.kind}" for name, feature in data.features.items())
+    sentence = f"'{name}' is no feature of kind {kind}; data.features has {found}"
+    return ConflictsError([Problem(("training", *key), sentence)])
 
 
 def load(experiment: str, assignments: Sequence[str] = (), env: str | None = None) -> Experiment:

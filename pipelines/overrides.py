@@ -18,8 +18,8 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
     """Returns the values of an experiment with one of them set, and the path of that one.
 
     A key below one that the experiment leaves to its default changes that default:
-    `training.learning_rate.initial=0.01` keeps the default's kind. A choice in short form opens up:
-    `model.encoder.hidden=[64]` on `encoder: mlp` is allowed.
+    `training.learning_rate.initial=0.01` keeps the default's kind, and `training.optimizer.kind=lion` has lion's own
+    defaults. A choice in short form opens up: `model.encoder.hidden=[64]` on `encoder: mlp` is allowed.
 
     Args:
         values: The experiment as plain data.
@@ -54,6 +54,8 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
         return value
     if node is ABSENT or node is None:
         node = {} if default is ABSENT or default is None else plain(default)
+        if path == ("kind",) and node.get("kind") != value:
+            node = {}  # another kind has defaults of its own
     if isinstance(node, str) and has_kinds(annotation):
         node = {"kind": node}
     key, rest = path[0], path[1:]
@@ -83,5 +85,12 @@ def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
 
 
 def plain(default: Any) -> Any:
-    """Returns a default as it would be written."""
-    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+    """Returns a default as it would be written: without what is the default below it, too."""
+    if not isinstance(default, BaseModel):
+        return default
+    dumped, fields = default.model_dump(mode="json"), type(default).model_fields
+    return {
+        name: plain(value) if isinstance(value, BaseModel) else dumped[name]
+        for name, value in default
+        if name == "kind" or value != fields[name].get_default(call_default_factory=True)
+    }

@@ -19,7 +19,7 @@ from pipelines.sweeps.tuning import metrics, parameters
 from pipelines.targets import Job
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.placement import placed, refuse_several_machines
+from pipelines.targets.placement import machines, placed
 from pipelines.training import Platform, Take
 from settings import RequestError
 
@@ -66,7 +66,11 @@ def _vertex(plan: Plan) -> str:
     if target is None:
         needed = "`project`, `location`, `root`, `image` and `tracking_uri`"
         raise RequestError(f"targets.vertex: missing; a sweep on vertex needs its {needed}")
-    refuse_several_machines(plan.experiment, "vertex")
+    if machines(target.train) > 1:
+        raise RequestError(
+            f"targets.vertex.train: {machines(target.train)} machines; each trial of a sweep trains on one, and "
+            "--parallel says how many do so at a time"
+        )
     root = f"{target.root}/sweeps/{plan.name}"
     platform = Machines(target, plan.experiment.name)
     given = arguments(

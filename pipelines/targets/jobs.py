@@ -19,7 +19,7 @@ def job(experiment: Experiment, target: str, if_changed: bool = False, release: 
         release: The published version to run instead of the experiment as it is now.
 
     Raises:
-        RequestError: The experiment does not say how to run on the target, or says that it trains on several machines.
+        RequestError: The experiment does not say how to run on the target, or asks for what is impossible there.
     """
     arguments: dict[str, Any] = {"if_changed": True} if if_changed else {}
     if target == "local":
@@ -28,10 +28,8 @@ def job(experiment: Experiment, target: str, if_changed: bool = False, release: 
                 "--release: published versions run on kubeflow and vertex; here, the experiment itself runs"
             )
         return Job(experiment.name, arguments={"experiment": experiment.model_dump(mode="json"), **arguments})
-    from pipelines.targets.placement import refuse_several_machines
     from pipelines.targets.specification import specification
 
-    refuse_several_machines(experiment, target)
     if release is not None:
         from pipelines.releases import reference
 

@@ -3,10 +3,13 @@
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from components.cluster import MACHINES
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
-from pipelines.targets.machines import Accelerator, Retry, VertexTraining
+from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
 from settings import RequestError
+from vae.backends import abilities
+from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
@@ -18,77 +21,100 @@ COMPUTING = ("train", "evaluate", "register")
 
 
 def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Experiment:
-    """Returns an experiment as it runs on a target: on TPUs it is trained with JAX, and says so.
+    """Returns an experiment as it runs on a target: over all chips that its training is given, on TPUs with JAX.
 
     There is no current build of TensorFlow for TPUs, and the same weights give the same bound on each framework. A
-    model's folder names its framework, so that the later steps follow by themselves. What of the machines will not be
-    used is said, too.
-    """
-    for sentence in _unused(experiment, target):
-        logger.warning(sentence)
-    accelerator = getattr(experiment.targets, target).train.accelerator
-    backend = experiment.training.backend
-    if accelerator is None or accelerator.of_kind.chip != "tpu" or backend == "jax":
-        return experiment
-    kind = accelerator.kind
-    logger.info("training.backend is jax instead of %s: targets.%s.train is on a TPU, %s", backend, target, kind)
-    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"backend": "jax"})})
-
-
-def refuse_several_machines(experiment: Experiment, target: str) -> None:
-    """Refuses to have an experiment trained on several machines, which train one model together in no framework yet.
-
-    The step itself refuses it, too, but only when all the machines have been waited for. Such a pipeline can be
-    compiled nevertheless.
+    model's folder names its framework, so that the later steps follow by themselves. Who asks for several chips, or
+    several machines, wants them used: unless the experiment says how, each computes a part of every batch. What of the
+    machines will not be used nevertheless is said.
 
     Raises:
-        RequestError: Its training on the target is on several machines.
+        RequestError: The training cannot be divided among its chips and machines, or not on its framework.
     """
-    if several := _several_machines(experiment, target):
-        raise RequestError(several)
+    step = f"targets.{target}.train"
+    train, training = getattr(experiment.targets, target).train, experiment.training
+    accelerator = train.accelerator
+    if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend != "jax":
+        kind = accelerator.kind
+        logger.info("training.backend is jax instead of %s: %s is on a TPU, %s", training.backend, step, kind)
+        training = training.model_copy(update={"backend": "jax"})
+    chips = 1 if train.offer is None else train.offer.chips_per_host
+    if training.parallel is None and chips * machines(train) > 1:
+        logger.info("training.parallel is data: %s has %s", step, _described(chips, machines(train)))
+        training = training.model_copy(update={"parallel": DataParallel()})
+    _refuse_impossible(training, step, chips, machines(train))
+    for sentence in _unused(experiment, target, training, chips):
+        logger.warning(sentence)
+    return experiment.model_copy(update={"training": training})
 
 
-def _several_machines(experiment: Experiment, target: str) -> str | None:
-    """Returns the key that asks for several machines to train on, with what is wrong about it."""
-    settings = getattr(experiment.targets, target)
-    if settings is None or not isinstance(settings.train, VertexTraining):
-        return None  # a step on Kubeflow is one pod
-    train, offer, step = settings.train, settings.train.offer, f"targets.{target}.train"
-    refusal = "training on several machines is refused for now; allowed:"
-    if train.workers > 1:
-        return f"{step}.workers: {train.workers}; {refusal} 1"
-    if train.accelerator is None or offer is None or offer.hosts == 1:
-        return None
-    sentence = f"{offer.chips} chips are in {offer.hosts} machines; {refusal}"
-    kind = train.accelerator.of_kind
-    if offer.chips in kind.counts_in_one_machine:
-        return f"{step}.machine: {sentence} {', '.join(kind.offer(offer.chips).machines)}"
-    return f"{step}.accelerator.count: {sentence} {', '.join(map(str, kind.counts_in_one_machine))}"
+def machines(step: Step) -> int:
+    """Returns on how many machines a step is, each of which runs a process of it. A slice of TPUs may have several."""
+    if not isinstance(step, VertexComputing) or step.offer is None:
+        return 1
+    return step.machines * step.offer.hosts
 
 
-def _unused(experiment: Experiment, target: str) -> list[str]:
+def _refuse_impossible(training: TrainingConfig, step: str, chips: int, of_machines: int) -> None:
+    if reason := abilities.impossible(training):
+        raise RequestError(f"training.parallel: {reason}")
+    given, parallel = _described(chips, of_machines), training.parallel
+    if isinstance(parallel, DataParallel) and chips > 1 and (parallel.devices or 0) > chips:
+        raise RequestError(f"training.parallel.devices: {parallel.devices}; {step} has {given}")
+    if isinstance(parallel, ModelParallel) and chips * of_machines > 1:
+        asked, there = parallel.data * parallel.model, chips * of_machines
+        if asked > there or (asked != there and of_machines > 1):
+            raise RequestError(
+                f"training.parallel: data: {parallel.data} times model: {parallel.model} is {asked}; {step} has {given}"
+            )
+    if reason := abilities.indivisible(training, of_machines, _devices(training, chips, of_machines)):
+        raise RequestError(reason)
+
+
+def _devices(training: TrainingConfig, chips: int, of_machines: int) -> int:
+    """Returns among how many devices of a machine its part of a batch is divided."""
+    if isinstance(training.parallel, ModelParallel):
+        return max(1, training.parallel.data // of_machines)
+    return 1 if training.parallel is None else training.parallel.devices or chips
+
+
+def _described(chips: int, of_machines: int) -> str:
+    if of_machines == 1:
+        return f"{chips} chips"
+    return f"{of_machines} machines with {chips} chip{'s' if chips > 1 else ''} each"
+
+
+def _unused(experiment: Experiment, target: str, training: TrainingConfig, chips: int) -> list[str]:
     """Returns what the steps are given and do not use, in sentences."""
-    several = _several_machines(experiment, target)
-    found = [several] if several else []
-    settings = getattr(experiment.targets, target)
-    for step, doing in (("train", "training"), ("evaluate", "evaluation")):
-        offer = getattr(settings, step).offer
-        if offer is not None and offer.chips > 1 and not (several and step == "train"):
-            found.append(f"targets.{target}.{step}.accelerator: {doing} uses one chip of {offer.chips} for now")
+    found = []
+    settings, parallel = getattr(experiment.targets, target), training.parallel
+    if isinstance(parallel, DataParallel) and parallel.devices is not None and parallel.devices < chips:
+        found.append(f"targets.{target}.train.accelerator: training.parallel uses {parallel.devices} chips of {chips}")
+    if isinstance(parallel, ModelParallel) and 1 < parallel.data * parallel.model < chips:
+        asked = parallel.data * parallel.model
+        found.append(f"targets.{target}.train.accelerator: training.parallel uses {asked} chips of {chips}")
+    offer = settings.evaluate.offer
+    if offer is not None and offer.chips > 1:
+        found.append(f"targets.{target}.evaluate.accelerator: evaluation uses one chip of {offer.chips}")
     return found
 
 
-def environment(step: str, accelerator: Accelerator | None) -> dict[str, str]:
+def environment(step: str, settings: Step) -> dict[str, str]:
     """Returns the environment variables by which a step finds its devices, and no others.
+
+    Where a training is on several machines it is told on how many, so that it does not train on each of them alone if
+    the platform should not name the others.
 
     JAX is told what to run on even where there is nothing to find: on a machine without a TPU, libtpu would look for
     one for minutes; and on a machine whose accelerator does not work, JAX would train on its processors.
     """
     if step not in COMPUTING:
         return {}
+    accelerator = settings.accelerator if isinstance(settings, KubernetesComputing | VertexComputing) else None
     if accelerator is None:
         return {"JAX_PLATFORMS": "cpu"}
-    return {"JAX_PLATFORMS": accelerators.catalogue().chips[accelerator.of_kind.chip].jax_platforms}
+    variables = {"JAX_PLATFORMS": accelerators.catalogue().chips[accelerator.of_kind.chip].jax_platforms}
+    return variables if machines(settings) == 1 else {**variables, MACHINES: str(machines(settings))}
 
 
 def retried(task: "PipelineTask", retry: Retry) -> None:

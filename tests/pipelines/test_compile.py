@@ -191,50 +191,93 @@ def test_a_change_of_the_backend_is_said(target: str, said: list[str]):
     assert said == [f"training.backend is jax instead of tensorflow: targets.{target}.train is on a TPU, v5e"]
 
 
-SEVERAL = [
-    (
-        "{accelerator: {kind: l4, count: 2}, workers: 2}",
-        "targets.vertex.train.workers: 2; training on several machines is refused for now; allowed: 1",
-    ),
-    (
-        "{accelerator: {kind: v5e, count: 16}}",
-        "targets.vertex.train.accelerator.count: 16 chips are in 4 machines; training on several machines is refused "
-        "for now; allowed: 1, 4, 8",
-    ),
-    (
-        "{accelerator: {kind: v6e, count: 8}, machine: ct6e-standard-4t}",
-        "targets.vertex.train.machine: 8 chips are in 2 machines; training on several machines is refused for now; "
-        "allowed: ct6e-standard-8t",
-    ),
-]
+@pytest.mark.parametrize(
+    ("target", "train", "has"),
+    [
+        ("vertex", "{accelerator: {kind: l4, count: 4}}", "4 chips"),
+        ("kubeflow", "{accelerator: {kind: l4, count: 4}}", "4 chips"),
+        ("vertex", "{accelerator: {kind: l4, count: 4}, workers: 2}", "2 machines with 2 chips each"),
+        ("vertex", "{accelerator: {kind: l4, count: 2}, workers: 2}", "2 machines with 1 chip each"),
+        ("vertex", "{accelerator: {kind: v5e, count: 16}}", "4 machines with 4 chips each"),
+    ],
+)
+def test_a_training_is_divided_among_all_that_it_is_given(target: str, train: str, has: str, said: list[str]):
+    pipeline = compiled(target, images(target), f"targets.{target}.train={train}")
+    assert said[-1] == f"training.parallel is data: targets.{target}.train has {has}"
+    assert pipeline.default("training")["parallel"] == {"kind": "data", "devices": None}
+    assert pipeline.default("experiment")["training"]["parallel"] == {"kind": "data", "devices": None}
 
 
-@pytest.mark.parametrize(("train", "told"), SEVERAL)
-def test_a_training_on_several_machines_is_compiled_with_a_warning(train: str, told: str, tmp_path: Path):
-    settings = ["--set", f"targets.vertex={TARGETS['vertex']}", "--set", f"targets.vertex.train={train}"]
-    done = run("compile", "digits", "--target", "vertex", "--output", str(tmp_path / "pipeline.yaml"), *settings)
-    assert told in done.stderr.splitlines()
-    assert done.stdout.strip() == str(tmp_path / "pipeline.yaml")
+def test_a_training_on_one_chip_is_not_divided(target: str, said: list[str]):
+    assert compiled(target, f"targets.{target}.train.accelerator=l4").default("training")["parallel"] is None
+    assert said == []
 
 
-@pytest.mark.parametrize("release", [None, "v1-0-0"])
-@pytest.mark.parametrize(("train", "told"), SEVERAL)
-def test_a_training_on_several_machines_is_refused_before_anything_is_submitted(
-    train: str, told: str, release: str | None
+def test_how_it_is_divided_may_be_said(said: list[str]):
+    settings = ("training.backend=jax", "training.parallel={kind: model, data: 4, model: 4}")
+    pipeline = compiled(
+        "vertex", images("vertex"), "targets.vertex.train.accelerator={kind: v5e, count: 16}", *settings
+    )
+    assert pipeline.default("training")["parallel"]["kind"] == "model"
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("train", "settings", "told"),
+    [
+        (
+            "{accelerator: {kind: l4, count: 2}, workers: 2}",
+            ["training.batch_size=33"],
+            "training.batch_size: 33 cannot be divided among 2 machines; such a batch can be divided among one machine",
+        ),
+        (
+            "{accelerator: {kind: l4, count: 4}}",
+            ["training.batch_size=30"],
+            "training.batch_size: 30 cannot be divided among 4 devices; choose a multiple of 4",
+        ),
+        (
+            "{accelerator: {kind: l4, count: 4}, workers: 2}",
+            ["training.batch_size=36", "training.micro_batches=18"],
+            "training.batch_size: 36 cannot be divided among 2 machines and 2 devices of each and "
+            "18 training.micro_batches; choose a multiple of 72",
+        ),
+        (
+            "{accelerator: {kind: l4, count: 2}}",
+            ["training.parallel={kind: data, devices: 4}"],
+            "training.parallel.devices: 4; targets.vertex.train has 2 chips",
+        ),
+        (
+            "{accelerator: {kind: l4, count: 2}}",
+            ["training.backend=jax", "training.parallel={kind: model, data: 2, model: 2}"],
+            "training.parallel: data: 2 times model: 2 is 4; targets.vertex.train has 2 chips",
+        ),
+        (
+            "{accelerator: {kind: v5e, count: 16}}",
+            ["training.backend=jax", "training.parallel={kind: model, data: 2, model: 8}"],
+            "training.parallel.data: 2 is no multiple of the 4 machines: weights are divided among the devices of a "
+            "machine, and batches among machines",
+        ),
+    ],
+)
+def test_a_training_that_cannot_be_divided_is_refused_before_anything_is_submitted(
+    train: str, settings: list[str], told: str
 ):
-    experiment = load("digits", [f"targets.vertex={TARGETS['vertex']}", f"targets.vertex.train={train}"])
+    chosen = [f"targets.vertex={TARGETS['vertex']}", images("vertex"), f"targets.vertex.train={train}", *settings]
     with pytest.raises(RequestError) as caught:
-        job(experiment, "vertex", release=release)
+        job(load("digits", chosen), "vertex")
     assert str(caught.value) == told
 
 
-@pytest.mark.parametrize("step", ["train", "evaluate"])
-def test_chips_that_a_step_does_not_use_are_said(target: str, step: str, said: list[str]):
-    compiled(target, f"targets.{target}.{step}.accelerator=l4")
-    assert said == []
-    compiled(target, f"targets.{target}.{step}.accelerator={{kind: l4, count: 4}}")
-    doing = {"train": "training", "evaluate": "evaluation"}[step]
-    assert said == [f"targets.{target}.{step}.accelerator: {doing} uses one chip of 4 for now"]
+def test_chips_that_a_step_does_not_use_are_said(target: str, said: list[str]):
+    compiled(target, f"targets.{target}.evaluate.accelerator={{kind: l4, count: 4}}")
+    assert said == [f"targets.{target}.evaluate.accelerator: evaluation uses one chip of 4"]
+    said.clear()
+    settings = (
+        "training.parallel={kind: data, devices: 2}",
+        f"targets.{target}.train.accelerator={{kind: l4, count: 4}}",
+    )
+    compiled(target, *settings)
+    assert said == [f"targets.{target}.train.accelerator: training.parallel uses 2 chips of 4"]
 
 
 def test_the_command_says_so_on_standard_error(target: str, tmp_path: Path):

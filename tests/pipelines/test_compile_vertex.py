@@ -120,6 +120,19 @@ def test_several_machines_of_gpus_are_a_leader_others_and_adders_of_gradients():
     assert adders.container_spec.image_uri == REDUCTION_SERVER
 
 
+def test_a_training_on_several_machines_is_told_on_how_many():
+    def told(*settings: str) -> list[dict[str, str]]:
+        pools = compiled("vertex", images("vertex"), *settings).pools("train")
+        return [{variable.name: variable.value for variable in pool.container_spec.env} for pool in pools]
+
+    several = told("targets.vertex.train={accelerator: {kind: l4, count: 4}, workers: 4}")
+    assert [variables["ELBOFLOW_MACHINES"] for variables in several] == ["4", "4"]
+    (slice,) = told("targets.vertex.train={accelerator: {kind: v5e, count: 16}}")
+    assert slice["ELBOFLOW_MACHINES"] == "4"
+    (alone,) = told("targets.vertex.train={accelerator: {kind: l4, count: 4}}")
+    assert "ELBOFLOW_MACHINES" not in alone
+
+
 @pytest.fixture
 def furnished(monkeypatch: pytest.MonkeyPatch) -> Compiled:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-secret")

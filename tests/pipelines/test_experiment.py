@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipelines import source
 from pipelines.experiment import Experiment, load
 from settings import RequestError
+from vae.config import SGD, Adam, Lion, Muon, Optimizer
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'"
@@ -73,7 +74,7 @@ def test_an_unknown_experiment_comes_with_the_nearest():
         ("model: {input: label}", ":3: model.input: 'label' is a category; the model models an image: image"),
         ("model: {input: pixels}", ":3: model.input: 'pixels' is no feature of the data; the model models an image"),
         ("training: {weights: label}", ":3: training.weights: 'label' is no feature of kind number; data.features has"),
-        ("training: {balance: {feature: image}}", ":3: training.balance.feature: 'image' is no feature of kind category"),
+        ("training: {balance: {feature: image}}", ":3: training.balance.feature: 'image' is no feature of kind c"),
         ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: local, kubeflow, vertex"),
         (f"targets: {{vertex: {{{VERTEX}, root: s3://b}}}}", ":3: targets.vertex.root: 's3://b' is not"),
         ("name: again", ":3: name is given twice, here and on line 1"),
@@ -135,6 +136,42 @@ def test_a_mistake_on_the_command_line_is_placed_there():
     assert refusal("digits", "training.epoch=5").startswith(
         "--set training.epoch=5: training.epoch: unknown key; did you mean 'epochs'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("training.parallel=model", "training.parallel: 'model' is not possible with training.backend tensorflow"),
+        ("training.parallel=pipeline", "training.parallel: unknown kind 'pipeline'; allowed: data, model, null"),
+        ("training.parallel.devices=4", "training.parallel: no `kind` is given; allowed: data, model, null"),
+        ("training.optimizer=adagrad", "training.optimizer: unknown kind 'adagrad'; did you mean 'adam'"),
+        ("training.optimizer.momentum=0.9", "training.optimizer.momentum: unknown key; allowed: kind, beta_1"),
+        ("training.learning_rate.kind=linear", "training.learning_rate: unknown kind 'linear'; "),
+        ("training.device=cuda", "training.device: unknown value 'cuda'; did you mean 'cpu'? allowed: auto, cpu, gpu"),
+        ("training.precision=fp16", "training.precision: unknown value 'fp16'; did you mean 'float16'?"),
+        ("training.micro_batches=3", "training.micro_batches: 3 is not allowed: a batch of 32 has no such parts"),
+        ("training.ema.decay=1.5", "training.ema.decay: 1.5 is not allowed; must be less than 1"),
+        ("training.max_minutes=0", "training.max_minutes: 0 is not allowed; must be greater than 0"),
+        ("training.gpu.visible_devices=[-1]", "training.gpu.visible_devices.0: -1 is not allowed"),
+    ],
+)
+def test_how_to_train_is_checked_before_anything_runs(assignment: str, told: str):
+    (line,) = refusal("digits", assignment).splitlines()
+    assert line.startswith(f"--set {assignment}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        (["training.optimizer.kind=lion"], Lion()),
+        (["training.optimizer=muon"], Muon()),
+        (["training.optimizer.kind=sgd", "training.optimizer.momentum=0.9"], SGD(momentum=0.9)),
+        (["training.optimizer.beta_1=0.8"], Adam(beta_1=0.8)),
+        (["training.optimizer.beta_1=0.8", "training.optimizer.kind=lion"], Lion(beta_1=0.8)),
+    ],
+)
+def test_an_optimizer_of_another_kind_has_defaults_of_its_own(assignments: list[str], expected: Optimizer):
+    assert load("digits", assignments).training.optimizer == expected
 
 
 @pytest.mark.parametrize("text", ["&x {epochs: *x}", "&x [*x, *x]", "[" * 5000, "{a: " * 5000])

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from settings import Settings, by_name
+from settings.explain import ConflictsError, Problem
 from vae.config.devices import GPU, Device, Parallel, Precision
 from vae.config.optimisation import Adam, Cosine, LearningRate, Optimizer
 
@@ -34,9 +35,7 @@ class Skip(Settings):
     """A step whose loss or gradient is NaN or infinite changes nothing, and is counted."""
 
     kind: Literal["skip"] = "skip"
-    limit: NonNegativeInt = Field(
-        100, description="steps that may be skipped in all; one more ends the training"
-    )
+    limit: NonNegativeInt = Field(100, description="steps that may be skipped in all; one more ends the training")
 
 
 NonFinite = Annotated[Stop | Skip, Field(discriminator="kind"), BeforeValidator(by_name)]
@@ -75,9 +74,7 @@ class TrainingConfig(Settings):
     parallel: Parallel | None = Field(None, description="null: one device; data, or model, over several")
     epochs: PositiveInt = 50
     max_steps: PositiveInt | None = Field(None, description="ends the training, and its schedule, at this step")
-    max_minutes: PositiveFloat | None = Field(
-        None, description="ends it after this time, resumptions included"
-    )
+    max_minutes: PositiveFloat | None = Field(None, description="ends it after this time, resumptions included")
     batch_size: PositiveInt = Field(128, description="examples of one step, over all devices and machines")
     micro_batches: PositiveInt = Field(
         1, description="parts in which a batch is computed, their gradients summed: less memory, the same result"
@@ -88,9 +85,7 @@ class TrainingConfig(Settings):
     optimizer: Optimizer = Adam()
     learning_rate: LearningRate = Cosine(initial=1e-3, warmup_steps=200)
     gradient_clip: PositiveFloat | None = Field(100.0, description="largest global norm of the gradient; null: none")
-    gradient_clip_value: PositiveFloat | None = Field(
-        None, description="largest absolute element of the gradient"
-    )
+    gradient_clip_value: PositiveFloat | None = Field(None, description="largest absolute element of the gradient")
     ema: EMA | None = None
     weights: str | None = Field(None, description="the number feature that weighs the loss of each example, relatively")
     balance: Balance | None = None
@@ -102,7 +97,8 @@ class TrainingConfig(Settings):
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingConfig":
         if self.batch_size % self.micro_batches:
-            raise ValueError(
-                f"batch_size: {self.batch_size} cannot be divided into {self.micro_batches} micro_batches of one size"
+            sentence = (
+                f"{self.micro_batches} is not allowed: a batch of {self.batch_size} has no such parts of one size"
             )
+            raise ConflictsError([Problem(("micro_batches",), sentence)])
         return self

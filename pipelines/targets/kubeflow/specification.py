@@ -75,7 +75,7 @@ class Pods:
         if accelerator is not None:
             _give(task, accelerator)
         _choose_node(task, settings, accelerator)
-        self._surround(task, environment(step, accelerator))
+        self._surround(task, environment(step, settings))
 
     def _settings(self, step: str) -> KubernetesStep:
         target = self.target

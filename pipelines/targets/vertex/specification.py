@@ -10,7 +10,7 @@ from pipelines.final_status import ENDPOINT
 from pipelines.secrets import PREFIX
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import VertexComputing, VertexStep
+from pipelines.targets.machines import VertexStep
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from preprocessing.runners import DataflowRunner, FlinkRunner, Runner
@@ -91,8 +91,6 @@ class Machines:
 
     def environment(self, step: str) -> dict[str, str]:
         """Returns the environment variables of a step; those of secrets hold references."""
-        settings = self._settings(step)
-        accelerator = settings.accelerator if isinstance(settings, VertexComputing) else None
         secrets = {name: f"{PREFIX}{version}" for name, version in self.target.secrets.items()}
         asked = {ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
-        return {**environment(step, accelerator), **secrets, **asked}
+        return {**environment(step, self._settings(step)), **secrets, **asked}
