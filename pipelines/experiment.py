@@ -12,7 +12,7 @@ from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
 from settings.explain import ConflictsError, Path, Problem, explain, written
-from vae.backends import abilities
+from vae import abilities
 from vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 
 Name = Annotated[

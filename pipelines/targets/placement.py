@@ -8,7 +8,7 @@ from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
 from settings import RequestError
-from vae.backends import abilities
+from vae import abilities
 from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from components.cluster import MACHINES, from_environment
 from settings import RequestError
-from vae.backends import abilities
+from vae import abilities
 from vae.backends.cluster import Cluster
 from vae.config import TrainingConfig
 

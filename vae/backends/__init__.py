@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from settings import RequestError
-from vae.backends import abilities
+from vae import abilities
 from vae.backends.cluster import Cluster
 from vae.config import TrainingConfig
 from vae.data import Examples

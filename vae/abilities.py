@@ -1,10 +1,13 @@
 """Which backend can train over which devices and machines. Asked before anything is imported, started or submitted."""
 
 import math
+from typing import TYPE_CHECKING
 
 from settings import RequestError
-from vae.backends.cluster import Cluster
 from vae.config import ModelParallel, TrainingConfig
+
+if TYPE_CHECKING:
+    from vae.backends.cluster import Cluster
 
 PARALLEL = {
     "tensorflow": ("data",),  # a mesh that divides weights is keras.distribution's, which JAX alone implements
@@ -32,7 +35,7 @@ def impossible(training: TrainingConfig) -> str | None:
     )
 
 
-def check(training: TrainingConfig, cluster: Cluster | None = None) -> None:
+def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
     """Looks whether a training is possible on its backend, on this machine alone or on those of a cluster.
 
     Raises:
