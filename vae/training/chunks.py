@@ -31,12 +31,12 @@ Chunk: TypeAlias = list[Piece]
 
 def within(counts: Sequence[int], first: int, stop: int) -> list[Piece]:
     """Returns where the examples `first` to `stop` of a split are, given the examples of each shard."""
-    starts = np.cumsum(counts) - counts
-    pieces = [
+    starts = (np.cumsum(counts) - counts).tolist()
+    return [
         Piece(shard, max(first - start, 0), min(stop - start, count))
-        for shard, (start, count) in enumerate(zip(starts.tolist(), counts, strict=True))
+        for shard, (start, count) in enumerate(zip(starts, counts, strict=True))
+        if start < stop and first < start + count
     ]
-    return [piece for piece in pieces if len(piece) > 0]
 
 
 def chunks(seed: int, epoch: int, machine: int, pieces: Sequence[Piece], capacity: int, examples: int) -> list[Chunk]:
@@ -74,5 +74,4 @@ def rows(seed: int, epoch: int, machine: int, number: int, chunk: Chunk, batch: 
 def _around(piece: Piece, random: np.random.Generator) -> list[Piece]:
     """Returns the piece from a random place on, and then what is before that place."""
     middle = int(random.integers(piece.first, piece.stop))
-    parts = [Piece(piece.shard, middle, piece.stop), Piece(piece.shard, piece.first, middle)]
-    return [part for part in parts if len(part) > 0]
+    return [Piece(piece.shard, middle, piece.stop), Piece(piece.shard, piece.first, middle)]

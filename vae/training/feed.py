@@ -1,32 +1,51 @@
-"""From a split to what the devices hold, and the rows of it that make each batch."""
+"""From a split to what the devices hold, and the rows of it that make each batch.
 
-from collections.abc import Iterator
+A split that fits into memory is held there as a whole. A larger one is streamed: while the device computes on a chunk,
+a thread reads, verifies, decodes and hands over the next one, in the following epoch, too. With the chunk in use, the
+next one and what is being read, a quarter of the memory each, there is never more of it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
-from vae.data import Examples, Source
-from vae.training import order
+from vae.data import Examples, ImageSpec, Source
+from vae.training import chunks, order
+from vae.training.chunks import Piece
+
+logger = logging.getLogger("elboflow.training")
+
+_WEIGHT = 4  # bytes
+_PARTS = 4  # of the memory: in use, next, being read, and what a shard has beyond a chunk
+
+Hold = Callable[[Examples, int], Any]
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Steps that need nothing but these examples.
+    """Steps that need nothing but what the devices hold.
 
     Attributes:
-        examples: What the device is to hold; the same object as before where nothing changes.
+        held: What `hold` made of the examples.
         rows: The examples of each step, int32 `[steps, batch]`; of this machine's part of the batch.
     """
 
-    examples: Examples
+    held: Any
     rows: np.ndarray
 
 
 class Feed:
-    """The batches of each epoch.
+    """The batches of each epoch; a context that ends the reading ahead.
 
     Args:
         source: The split.
+        spec: What its images must be.
         batch_size: Examples of a step, over all machines.
         seed: Fixes the order, with the epoch.
         memory_megabytes: What a device may hold of the examples.
@@ -35,35 +54,116 @@ class Feed:
     """
 
     def __init__(
-        self, source: Source, batch_size: int, seed: int, memory_megabytes: int, index: int = 0, processes: int = 1
+        self,
+        source: Source,
+        spec: ImageSpec,
+        batch_size: int,
+        seed: int,
+        memory_megabytes: float,
+        index: int = 0,
+        processes: int = 1,
     ) -> None:
-        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._source, self._spec, self._batch_size = source, spec, batch_size
+        self._seed, self._machine = seed, index
         self.examples = sum(source.counts)
         self.steps = self.examples // batch_size
         each = order.lanes(batch_size) // processes
         self._lanes = range(index * each, (index + 1) * each)
-        self._held: Examples | None = None
+        bounds = order.bounds(self.examples, batch_size)
+        self._first, last = int(bounds[self._lanes.start]), int(bounds[self._lanes.stop])
+        self._pieces = chunks.within(source.counts, self._first, last)
+
+        room = int(memory_megabytes * 1e6) // (spec.dimensions + _WEIGHT)
+        self.is_streamed = room < last - self._first
+        self._steps_of_chunk = max(1, room // _PARTS // self.batch)
+        self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else last - self._first
+
+        self._whole: Any = None
+        self._shard: tuple[int, Examples] | None = None
+        self._checked: set[int] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="elboflow-feed")
+        self._coming: tuple[tuple[int, int], Future[Any]] | None = None
+        self._is_over = threading.Event()
 
     @property
     def batch(self) -> int:
         """Examples of a step, of this machine's part."""
         return len(self._lanes) * (self._batch_size // order.lanes(self._batch_size))
 
-    @property
-    def capacity(self) -> int:
-        """The most examples that a portion has."""
-        bounds = order.bounds(self.examples, self._batch_size)
-        return int(bounds[self._lanes.stop] - bounds[self._lanes.start])
+    def epoch(self, number: int, skip: int, hold: Hold) -> Iterator[Portion]:
+        """Yields the portions of an epoch, from its step `skip` on.
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Portion]:
-        """Yields the portions of an epoch, from its step `skip` on."""
-        bounds = order.bounds(self.examples, self._batch_size)
-        first, last = int(bounds[self._lanes.start]), int(bounds[self._lanes.stop])
-        if self._held is None:
-            ends = np.cumsum(self._source.counts)
-            needed = [i for i, end in enumerate(ends) if end > first and end - self._source.counts[i] < last]
-            offset = int(ends[needed[0]] - self._source.counts[needed[0]])
-            read = Examples.joined([self._source.read(shard) for shard in needed])
-            self._held = read[first - offset : last - offset]
+        Args:
+            number: The epoch's, from 1.
+            skip: How many of its steps have been made already.
+            hold: Copies examples to the devices, given the most that it may ever get; called by a thread where the
+                split is streamed.
+
+        Raises:
+            WorkError: A shard is missing or damaged, or its images are not what they must be.
+        """
+        if self.is_streamed:
+            yield from self._streamed(number, skip, hold)
+            return
+        if self._whole is None:
+            self._whole = hold(Examples.joined([self._read(piece) for piece in self._pieces]), self.capacity)
+            self._shard = None
         rows = order.rows(self._seed, number, self.examples, self._batch_size, self._lanes)
-        yield Portion(self._held, rows[skip:] - first)
+        yield Portion(self._whole, rows[skip:] - self._first)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        self._thread.shutdown(cancel_futures=True)
+
+    def _streamed(self, number: int, skip: int, hold: Hold) -> Iterator[Portion]:
+        planned, (first, skip) = self._chunks(number), divmod(skip, self._steps_of_chunk)
+        if first == len(planned):  # its last step has been made
+            return
+        if self._coming is None or self._coming[0] != (number, first):
+            self._begin((number, first), planned[first], hold)
+        for place in range(first, len(planned)):
+            held = self._taken()
+            if place + 1 < len(planned):
+                self._begin((number, place + 1), planned[place + 1], hold)
+            else:
+                self._begin((number + 1, 0), self._chunks(number + 1)[0], hold)
+            rows = chunks.rows(self._seed, number, self._machine, place, planned[place], self.batch)
+            yield Portion(held, rows[skip:])
+            skip = 0
+
+    def _chunks(self, number: int) -> list[chunks.Chunk]:
+        shown = self.steps * self.batch
+        return chunks.chunks(self._seed, number, self._machine, self._pieces, self.capacity, shown)
+
+    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, hold: Hold) -> None:
+        """Lets the thread read a chunk, the one at this place: (epoch, chunk)."""
+        self._coming = place, self._thread.submit(self._made, chunk, hold)
+
+    def _taken(self) -> Any:
+        """Returns the chunk that comes, when it is there."""
+        assert self._coming is not None
+        (_, coming), self._coming = self._coming, None
+        return coming.result()
+
+    def _made(self, chunk: chunks.Chunk, hold: Hold) -> Any:
+        parts = []
+        for piece in chunk:
+            if self._is_over.is_set():
+                return None
+            parts.append(self._read(piece))
+        return hold(Examples.joined(parts), self.capacity)
+
+    def _read(self, piece: Piece) -> Examples:
+        if self._shard is None or self._shard[0] != piece.shard:
+            self._shard = None  # before the next one is there
+            read = self._source.read(piece.shard)
+            if piece.shard not in self._checked:
+                read.check(self._spec, "train")
+                self._checked.add(piece.shard)
+            self._shard = piece.shard, read
+        return self._shard[1][piece.first : piece.stop]
