@@ -105,13 +105,14 @@ class _Steps:
         loss, terms, gradients = self._gradients(weights, slots, parts, number)
         slots = [*slots[: self._rate], self._step.rate(number, factor), *slots[self._rate + 1 :]]
         with self._scope(weights, slots):
-            size, gradients = self._step.norm(gradients), self._step.clipped(gradients)
-        finite = jnp.isfinite(loss) & jnp.isfinite(size)
+            size = self._step.norm(gradients)
+            finite = jnp.isfinite(loss) & jnp.isfinite(size)
+            gradients = self._step.clipped(gradients, finite)
 
         def updated() -> Any:
             return self._optimizer.stateless_apply(slots, gradients, weights)
 
-        if self._step.skips_non_finite:
+        if self._step.skips_non_finite and not self._step.optimizer_skips:
             weights, slots = jax.lax.cond(finite, updated, lambda: (weights, slots))
         else:
             weights, slots = updated()

@@ -87,14 +87,16 @@ class _Steps:
     def _one(self, codes: tf.Tensor, weights: tf.Tensor, number: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         """Updates weights and optimizer by one step; returns its measures."""
         loss, terms, gradients = self._gradients((codes, weights, self._drawn(number)), number)
-        size, gradients = self._step.norm(gradients), self._step.clipped(gradients)
+        size = self._step.norm(gradients)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(size)
+        gradients = self._step.clipped(gradients, finite)
         self._optimizer.learning_rate.assign(self._step.rate(number, factor))
-        if not self._step.skips_non_finite:
+        if self._step.skips_non_finite and not self._step.optimizer_skips:
+            tf.cond(finite, lambda: self._optimizer.apply(gradients, self._variables), lambda: None)
+        else:
             self._optimizer.apply(gradients, self._variables)
-            return tf.stack([loss, *terms, size, 0.0])
-        tf.cond(finite, lambda: self._optimizer.apply(gradients, self._variables), lambda: None)
-        return tf.stack([loss, *terms, size, tf.cast(~finite, tf.float32)])
+        skipped = tf.cast(~finite, tf.float32) if self._step.skips_non_finite else 0.0
+        return tf.stack([loss, *terms, size, skipped])
 
     def _gradients(self, batch: Any, number: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...], list[tf.Tensor]]:
         """Returns loss, terms and gradients, each the mean over the micro-batches."""

@@ -67,10 +67,11 @@ class _Steps:
         """Updates weights and optimizer by one step; returns its measures."""
         loss, terms, gradients = self._gradients((held[0][rows], held[1][rows], self._drawn(number)), number)
         with torch.no_grad():
-            size, gradients = self._step.norm(gradients), self._step.clipped(gradients)
+            size = self._step.norm(gradients)
             finite = torch.isfinite(loss) & torch.isfinite(size)
+            gradients = self._step.clipped(gradients, finite)
             skipped = self._step.skips_non_finite and not finite
-            if not skipped:
+            if not skipped or self._step.optimizer_skips:
                 self._optimizer.learning_rate.assign(self._step.rate(number, factor))
                 self._optimizer.apply(gradients, self._variables)
             return torch.stack([loss, *terms, size, torch.tensor(float(skipped))])

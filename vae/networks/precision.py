@@ -20,8 +20,10 @@ def computing_in(precision: config.Precision, *networks: keras.Sequential) -> It
         precision: float32, bfloat16 or float16.
         networks: The networks; afterwards they compute in float32 again.
     """
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
-    _set(policy, networks)
+    if precision == "float32":
+        yield
+        return
+    _set(f"mixed_{precision}", networks)
     try:
         yield
     finally:

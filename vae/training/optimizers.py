@@ -29,24 +29,17 @@ def optimizer(settings: config.TrainingConfig) -> keras.optimizers.Optimizer:
     return keras.optimizers.LossScaleOptimizer(made) if settings.precision == "float16" else made
 
 
-def clipped_by_value(gradients: list[Tensor], limit: float, optimizer: keras.optimizers.Optimizer) -> list[Tensor]:
-    """Cuts the elements of gradients to ± `limit`; those that are not finite stay so, for they are to be noticed.
-
-    Args:
-        gradients: Of the loss as `optimizer` scaled it.
-        limit: The largest absolute element of the gradient of the loss itself.
-        optimizer: The optimizer that is to apply them.
-    """
-    scaled = optimizer.scale_loss(limit)
-    return [ops.where(ops.isfinite(part), ops.clip(part, -scaled, scaled), part) for part in gradients]
+def clipped_by_value(gradient: Tensor, limit: Tensor) -> Tensor:
+    """Cuts the elements of a gradient to ± `limit`. Those that are not finite stay so, to be noticed."""
+    return ops.where(ops.isfinite(gradient), ops.clip(gradient, -limit, limit), gradient)
 
 
 def _kind(settings: config.Optimizer) -> type[keras.optimizers.Optimizer]:
     match settings:
         case config.Adam():
             return keras.optimizers.Adam
-        case config.AdamW():
-            return keras.optimizers.AdamW
+        case config.AdamW(weight_decay=decay):
+            return keras.optimizers.AdamW if decay else keras.optimizers.Adam  # Keras's AdamW takes no decay of None
         case config.SGD():
             return keras.optimizers.SGD
         case config.RMSprop():

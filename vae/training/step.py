@@ -1,5 +1,6 @@
 """One training step, up to what each backend must do for itself (`vae.backends`)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +9,13 @@ import keras
 from keras import ops
 
 from vae import objectives
+from vae.config import Precision
 from vae.distributions import Tensor
 from vae.model import VAE
+from vae.networks.precision import computing_in
 from vae.training.optimizers import clipped_by_value
 
+SAMPLES = 1  # of z, for each example
 MEASURES = ("loss", "reconstruction", "kl", "gradient_norm", "skipped")
 
 
@@ -41,6 +45,7 @@ class TrainingStep:
         micro_batches: Parts in which a device computes its batch, one after the other.
         clip_value: Largest absolute element of the gradient, or None.
         skips_non_finite: Whether a step whose loss or gradient is not finite leaves weights and optimizer as they were.
+        precision: In which the networks' hidden layers compute; with float16, `optimizer` is one that scales the loss.
     """
 
     model: VAE
@@ -51,14 +56,26 @@ class TrainingStep:
     micro_batches: int = 1
     clip_value: float | None = None
     skips_non_finite: bool = False
+    precision: Precision = "float32"
 
     @property
     def draws(self) -> tuple[Draw, ...]:
         """What a step draws, in the order in which `loss` takes it: a function of (seed, step, place in it)."""
-        normal = Draw("normal", (self.batch_size, 1, self.model.latent))
-        if not self.model.likelihood.is_random:
-            return (normal,)
-        return normal, Draw("uniform", (self.batch_size, *self.model.spec.shape))
+        draws = [Draw("normal", (self.batch_size, SAMPLES, self.model.latent))]
+        if self.model.likelihood.is_random:
+            draws.append(Draw("uniform", (self.batch_size, *self.model.spec.shape)))
+        encoder, decoder = self.model.dropout_units
+        if encoder or decoder:
+            draws.append(Draw("uniform", (self.batch_size, encoder + SAMPLES * decoder)))
+        return tuple(draws)
+
+    @property
+    def optimizer_skips(self) -> bool:
+        """Whether the optimizer itself does nothing with gradients that are not finite, but scale the loss by less.
+
+        A backend that skips steps hands it all of them, then.
+        """
+        return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
     def loss(
         self, codes: Tensor, weights: Tensor, drawn: tuple[Tensor, ...], number: Tensor
@@ -71,9 +88,10 @@ class TrainingStep:
             drawn: The numbers of `draws` for these examples.
             number: The step's number, from 0.
         """
-        normal, *uniform = drawn
-        x = self.model.prepare(codes, uniform[0] if uniform else None)
-        terms = self.model.terms(x, ops.moveaxis(normal, 1, 0))
+        normal, *others = drawn
+        x = self.model.prepare(codes, others.pop(0) if self.model.likelihood.is_random else None)
+        with computing_in(self.precision, self.model.encoder, self.model.decoder):
+            terms = self.model.terms(x, ops.moveaxis(normal, 1, 0), others.pop() if others else None)
         means = ops.mean(objectives.reconstruction(terms)), ops.mean(objectives.kl(terms))
         return ops.mean(weights * self.objective(terms, number)), means
 
@@ -86,8 +104,17 @@ class TrainingStep:
         squares = sum(ops.sum(ops.square(gradient)) for gradient in gradients)
         return ops.sqrt(squares) / self.optimizer.scale_loss(1.0)
 
-    def clipped(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Returns the gradients of the scaled loss, cut element by element; the optimizer clips their norm."""
-        if self.clip_value is None:
-            return gradients
-        return clipped_by_value(gradients, self.clip_value, self.optimizer)
+    def clipped(self, gradients: list[Tensor], finite: Tensor) -> list[Tensor]:
+        """Returns the gradients of the scaled loss, cut element by element; the optimizer clips their norm.
+
+        Args:
+            gradients: Of the scaled loss.
+            finite: Whether the loss and the norm of its gradient are finite; if not, an optimizer that skips such steps
+                is shown gradients that are not finite, either.
+        """
+        if self.optimizer_skips:
+            gradients = [ops.where(finite, gradient, math.nan) for gradient in gradients]
+        if self.clip_value is not None:
+            limit = self.optimizer.scale_loss(self.clip_value)
+            gradients = [clipped_by_value(gradient, limit) for gradient in gradients]
+        return gradients
