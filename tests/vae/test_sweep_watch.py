@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae.config import MLP, Constant, ModelConfig, TrainingConfig
-from vae.data import Examples
+from vae.data import Examples, InMemory
 from vae.watch import Watch, WatchStoppedError
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -34,8 +34,8 @@ def train(digits, digits_spec, tmp_path):
     def training(watch: Watch | None, name: str = "checkpoint"):
         from vae.training import train
 
-        saved = tmp_path / f"{name}.npz"
-        return train(digits.head(256), validation, digits_spec, SMALL, TRAINING, 0, saved, {}, watch)
+        source = InMemory(digits.head(256))
+        return train(source, validation, digits_spec, SMALL, TRAINING, 0, tmp_path / name, {}, watch=watch)
 
     return training
 

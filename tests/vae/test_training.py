@@ -1,13 +1,11 @@
 """Training: it learns, repeats itself, goes on after a kill, stops at a NaN, and keeps the best epoch."""
 
-import contextlib
-
 import numpy as np
 import pytest
 
 from settings import WorkError
-from vae.config import MLP, Constant, EarlyStopping, Gaussian, ModelConfig, TrainingConfig
-from vae.data import Examples
+from vae.config import MLP, Checkpoints, Constant, EarlyStopping, Gaussian, ModelConfig, TrainingConfig
+from vae.data import Examples, InMemory
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -24,7 +22,7 @@ def trained(split, spec, folder, epochs=3, model=SMALL, seed=0, **settings):
 
     settings = {"batch_size": 64, "learning_rate": Constant(initial=3e-3), "early_stopping": None} | settings
     training = TrainingConfig(epochs=epochs, **settings)
-    return train(*split, spec, model, training, seed, folder / "checkpoint.npz", {"seed": seed})
+    return train(InMemory(split[0]), split[1], spec, model, training, seed, folder / "checkpoints", {"seed": seed})
 
 
 def assert_same_weights(first, second):
@@ -48,51 +46,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(split, dig
     assert (other.model.get_weights()[0] != first.model.get_weights()[0]).any()
 
 
-def test_an_interrupted_training_goes_on_to_the_same_weights_and_curves(split, digits_spec, tmp_path, monkeypatch):
-    from vae.training import loop
-
-    whole = trained(split, digits_spec, tmp_path / "whole", epochs=6, early_stopping=EarlyStopping(patience=5))
-    order = loop._order
-
-    def interrupted(seed, epoch, examples):
-        if epoch == 4:
-            raise KeyboardInterrupt
-        return order(seed, epoch, examples)
-
-    monkeypatch.setattr(loop, "_order", interrupted)
-    (tmp_path / "killed").mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        trained(split, digits_spec, tmp_path / "killed", epochs=6, early_stopping=EarlyStopping(patience=5))
-    epochs = []
-    monkeypatch.setattr(loop, "_order", lambda *arguments: epochs.append(arguments[1]) or order(*arguments))
-    resumed = trained(split, digits_spec, tmp_path / "killed", epochs=6, early_stopping=EarlyStopping(patience=5))
-    assert epochs == [4, 5, 6]
-    assert_same_weights(whole, resumed)
-    assert whole.curves.validation == resumed.curves.validation
-
-
-def test_another_trainings_checkpoint_is_not_continued(split, digits_spec, tmp_path):
-    from vae.training.checkpoint import Keeper, State, load
-
-    keeper = Keeper(tmp_path / "checkpoint.npz", {"seed": 5})
-    with contextlib.suppress(KeyboardInterrupt), keeper:
-        keeper.keep(State([np.zeros(1)], [], epoch=7))
-        raise KeyboardInterrupt
-    assert load(tmp_path / "checkpoint.npz", {"seed": 5}).epoch == 7
-    assert trained(split, digits_spec, tmp_path, epochs=2).epochs == 2
-
-
-def test_a_damaged_checkpoint_is_named(split, digits_spec, tmp_path):
-    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(WorkError, match=r"checkpoint\.npz is damaged"):
-        trained(split, digits_spec, tmp_path)
-
-
-def test_a_nan_stops_training_naming_step_and_term_and_keeps_the_last_good_epoch(
-    split, digits_spec, tmp_path, monkeypatch
-):
+def test_a_nan_stops_training_naming_step_and_term_and_the_last_checkpoint(split, digits_spec, tmp_path, monkeypatch):
     from vae import objectives
-    from vae.training.checkpoint import load
 
     elbo = objectives.objective(SMALL.objective)
 
@@ -101,10 +56,10 @@ def test_a_nan_stops_training_naming_step_and_term_and_keeps_the_last_good_epoch
 
     monkeypatch.setattr(objectives, "objective", lambda settings: infinite_from_step_ten)
     with pytest.raises(
-        WorkError, match=r"step 10 of epoch 3: the loss became inf; the last good epoch is kept in .*checkpoint\.npz"
+        WorkError,
+        match=r"step 10 of epoch 3: the loss became inf; its last checkpoint is .*/checkpoints/step-000000008",
     ):
-        trained(split, digits_spec, tmp_path, epochs=5)
-    assert load(tmp_path / "checkpoint.npz", {"seed": 0}).epoch == 2
+        trained(split, digits_spec, tmp_path, epochs=5, checkpoints=Checkpoints(every_steps=4))
 
 
 def test_an_exploding_training_names_the_term_of_the_bound(split, digits_spec, tmp_path):
@@ -152,10 +107,10 @@ def test_images_that_the_model_does_not_take_are_refused_with_both_shapes(split,
 def test_a_nan_that_only_validation_shows_stops_training_and_is_not_kept(split, digits_spec, tmp_path):
     whole_split_in_one_step = {"batch_size": 256, "learning_rate": Constant(initial=1e15)}
     with pytest.raises(
-        WorkError, match=r"validation after step 0 of epoch 1: its (reconstruction|kl) became .*; no epoch"
+        WorkError, match=r"validation after step 0 of epoch 1: its (reconstruction|kl) became .*; no checkpoint"
     ):
         trained(split, digits_spec, tmp_path, epochs=3, **whole_split_in_one_step)
-    assert not (tmp_path / "checkpoint.npz").exists()
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
 
 
 def test_validation_is_the_same_in_whatever_batches_and_with_noise_kept_or_drawn_anew(split, digits_spec, monkeypatch):

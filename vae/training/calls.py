@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from vae.backends import Steps
+from vae.training.lockstep import agreed
 
-# A compiled call takes up to this many steps, and about this long, so that Ctrl-C and the display never wait.
+# A compiled call takes up to this many steps, and about this long, so that signals and the display never wait.
 STEPS_PER_CALL = 1024
 SECONDS_PER_CALL = 0.5
 
@@ -35,7 +36,8 @@ class Calls:
             self._rows[:count] = rows[done : done + count]
             started = time.monotonic()
             measures = self._steps(held, self._rows, first_step + done, count, factor)
-            in_time = int(SECONDS_PER_CALL * count / (time.monotonic() - started))
-            self._count = max(1, min(in_time, 8 * self._count))
+            # Of processes that train together, the slowest decides.
+            (seconds,) = agreed(time.monotonic() - started)
+            self._count = max(1, min(int(SECONDS_PER_CALL * count / seconds), 8 * self._count))
             done += count
             yield measures

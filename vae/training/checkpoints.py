@@ -177,6 +177,8 @@ class Keeper:
                 if (contents := self._waiting) is None:
                     return
                 self._waiting, self._busy = None, True
+            if self._written is not None and stored.step(self._written) == contents.step:
+                continue  # it is there, and is never taken away before another one is
             try:
                 self._written = stored.write(self._folder, contents)
             except OSError as error:

@@ -1,31 +1,30 @@
 """The training loop."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from settings import WorkError
-from vae import objectives
 from vae.backends import implementation
 from vae.backends.cluster import Cluster
-from vae.config import ModelConfig, Skip, TrainingConfig
+from vae.config import EarlyStopping, ModelConfig, TrainingConfig
 from vae.data import Examples, ImageSpec, Source
 from vae.model import VAE
-from vae.training import schedule
-from vae.training.calls import Calls
 from vae.training.checkpoints import Keeper
-from vae.training.curves import Curves, Group
+from vae.training.curves import Curves
+from vae.training.engine import Engine
 from vae.training.feed import Feed
-from vae.training.interruption import Interruption, deferred
-from vae.training.optimizers import optimizer
-from vae.training.progress import Display, display
-from vae.training.state import Best, State, Sums, assign, values
-from vae.training.step import MEASURES, TrainingStep
+from vae.training.interruption import deferred
+from vae.training.lockstep import agreed, at_the_same_step
+from vae.training.non_finite import Tolerance
+from vae.training.progress import display
+from vae.training.report import Report
+from vae.training.start import start_at_mean
+from vae.training.state import State, assign
 from vae.training.validation import validator
 from vae.watch import Observer, Watch, WatchStoppedError
 
@@ -91,8 +90,10 @@ def train(
     """
     _check(source, validation, spec, training)
     vae = VAE(model, spec, seed)
-    place = (cluster.index, cluster.processes) if cluster else (0, 1)
-    feed = Feed(source, training.batch_size, seed, training.memory_megabytes, *place)
+    if model.output_bias == "mean":
+        start_at_mean(vae, source)
+    index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
+    feed = Feed(source, spec, training.batch_size, seed, training.memory_megabytes, index, processes)
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
     logger.info(
         "training %s parameters on %s examples, %d steps an epoch",
@@ -102,168 +103,109 @@ def train(
     )
     _say_what_is_odd(training, total)
     with (
+        feed,
         deferred() as interruption,
-        Keeper(checkpoints, identity, training.checkpoints, restart, chief=place[0] == 0) as keeper,
+        Keeper(checkpoints, identity, training.checkpoints, restart, chief=index == 0) as keeper,
         display(total) as shown,
     ):
-        loop = _Loop(vae, feed, validation, training, seed, total, keeper, shown, interruption, watch, observers)
-        return loop.run()
+        engine = Engine(vae, feed, training, seed, total)
+        state = _begun(keeper, engine, total)
+        validate = validator(vae, validation, seed)
+        tolerance = Tolerance(training, keeper.kept)
+        report = Report(state, watch, observers)
+        begun = time.monotonic() - state.seconds
+        seconds_allowed = 60 * training.max_minutes if training.max_minutes else math.inf
+
+        def keep() -> None:
+            state.variables, state.seconds = engine.values(), time.monotonic() - begun
+            keeper.keep(state)
+
+        report.tell_watch(1)
+        ends = late = 0.0
+        while not (ends or late or _is_over(state, total, training.early_stopping)):
+            epoch, first, started = state.epoch + 1, state.step, time.monotonic()
+            to_do = min(epoch * feed.steps, total) - first
+            for measures in engine.run(epoch, first, to_do, state.curves.validation.get("elbo", [])):
+                state.add(measures, tolerance.faults(measures, state.step, epoch, state.skipped))
+                shown.steps(state.step)
+                is_late = time.monotonic() - begun >= seconds_allowed
+                ends, late, due = agreed(bool(interruption), is_late, keeper.due(state.step))
+                if due:
+                    keep()
+                if ends or late:
+                    break
+            if ends:
+                break
+
+            tolerance.check_epoch(state.sums, epoch)
+            speed = (state.step - first) * training.batch_size / (time.monotonic() - started)
+            report.add("train", **_means(state, engine))
+            if speed:  # else all steps of the epoch were made before a checkpoint
+                report.add("machine", **_machine(speed, training))
+            with engine.averaged():
+                reconstruction, kl = validate()
+                tolerance.check_validation(reconstruction, kl, state.step, epoch)
+                elbo = reconstruction - kl
+                report.add("validation", elbo=elbo, reconstruction=reconstruction, kl=kl)
+                state.end_epoch(elbo, vae, training.early_stopping)
+            shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats, {speed:,.0f} examples/s")
+            try:
+                report.tell_watch(epoch)
+            except WatchStoppedError:
+                keep()
+                raise
+            (ends,) = agreed(bool(interruption))
+        if ends:
+            keep()
+            keeper.flush()
+            logger.info("interrupted after step %d of %d; %s", state.step, total, keeper.kept())
+    if ends:  # and the signal, if it came to this machine at all, did not end the process
+        raise WorkError(f"training was interrupted after step {state.step} of {total}; {keeper.kept()}")
+    logger.info(
+        "trained %d epochs; best validation ELBO %.2f nats, in epoch %d",
+        state.epoch,
+        state.best.elbo,
+        state.best.epoch,
+    )
+    if training.early_stopping:
+        assign(vae.variables, state.best.weights)
+    else:
+        engine.average()
+    return Trained(vae, state.curves, state.best.epoch, state.epoch)
 
 
-class _Loop:
-    """One training at work."""
+def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
+    """Returns the state to go on from, and sets the model and its optimizer to it."""
+    agreed(0)  # what the chief moves aside, nobody has read before
+    state = keeper.latest()
+    at_the_same_step(state.step if state else 0)
+    if state is None:
+        return State(engine.values())
+    logger.info("going on after step %d of %d", state.step, total)
+    engine.assign(state.variables)
+    return state
 
-    def __init__(
-        self,
-        vae: VAE,
-        feed: Feed,
-        validation: Examples,
-        training: TrainingConfig,
-        seed: int,
-        total: int,
-        keeper: Keeper,
-        shown: Display,
-        interruption: Interruption,
-        watch: Watch | None,
-        observers: Sequence[Observer],
-    ) -> None:
-        self._vae, self._feed, self._training, self._total = vae, feed, training, total
-        self._keeper, self._shown, self._interruption = keeper, shown, interruption
-        self._watch, self._observers = watch, observers
-        self._optimizer = optimizer(training)
-        step = TrainingStep(
-            vae,
-            objectives.objective(vae.config.objective),
-            self._optimizer,
-            schedule.rate(training.learning_rate, feed.steps, total),
-            training.batch_size,
-            training.micro_batches,
-            training.gradient_clip_value,
-            skips_non_finite=isinstance(training.non_finite, Skip) or training.precision == "float16",
-        )
-        self._steps = implementation().training(step, seed)
-        self._calls = Calls(self._steps, feed.batch, feed.steps)
-        self._validate = validator(vae, validation, seed)
-        self._variables = [*vae.variables, *self._optimizer.variables]
-        self._state = keeper.latest() or State(values(self._variables))
-        assign(self._variables, self._state.variables)
-        self._held: tuple[Examples, Any] | None = None
 
-    def run(self) -> Trained:
-        """Trains up to the end, or until something ends it."""
-        state = self._state
-        if state.step:
-            logger.info("going on after step %d of %d", state.step, self._total)
-        self._tell_watch(1)
-        while not self._is_over():
-            self._epoch()
-        logger.info(
-            "trained %d epochs; best validation ELBO %.2f nats, in epoch %d",
-            state.epoch,
-            state.best.elbo,
-            state.best.epoch,
-        )
-        if self._training.early_stopping:
-            assign(self._vae.variables, state.best.weights)
-        return Trained(self._vae, state.curves, state.best.epoch, state.epoch)
+def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
+    """Whether all is done: the last epoch, too, is validated, or patience is at its end."""
+    if state.sums.steps:
+        return False  # in the middle of an epoch
+    return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)
 
-    def _is_over(self) -> bool:
-        state, stopping = self._state, self._training.early_stopping
-        if self._interruption or state.step >= self._total:
-            return True
-        return stopping is not None and state.epoch - state.best.epoch >= stopping.patience
 
-    def _epoch(self) -> None:
-        """Trains up to the end of the epoch under way."""
-        state = self._state
-        begun, first = time.monotonic(), state.step
-        end = min((state.epoch + 1) * self._feed.steps, self._total)
-        for portion in self._feed.epoch(state.epoch + 1, skip=state.step - state.epoch * self._feed.steps):
-            if self._held is None or self._held[0] is not portion.examples:
-                self._held = portion.examples, self._steps.hold(portion.examples, self._feed.capacity)
-            for measures in self._calls.run(self._held[1], portion.rows[: end - state.step], state.step, 1.0):
-                self._stop_at_nan(measures)
-                state.sums.add(measures)
-                state.step += len(measures)
-                self._shown.steps(state.step)
-                if self._interruption or self._keeper.due(state.step):
-                    self._keep()
-                if self._interruption:
-                    return
-        self._end_of_epoch((state.step - first) * self._training.batch_size / (time.monotonic() - begun))
+def _means(state: State, engine: Engine) -> dict[str, float]:
+    means = state.sums.means()
+    elbo = means["reconstruction"] - means["kl"]
+    return means | {"elbo": elbo, "learning_rate": engine.learning_rate, "skipped_steps": state.sums.skipped}
 
-    def _end_of_epoch(self, speed: float) -> None:
-        state, epoch = self._state, self._state.epoch + 1
-        means = state.sums.means()
-        means["elbo"] = means["reconstruction"] - means["kl"]
-        self._record(
-            "train",
-            epoch,
-            **means,
-            learning_rate=float(self._optimizer.learning_rate),
-            skipped_steps=state.sums.skipped,
-        )
-        self._record(
-            "machine",
-            epoch,
-            examples_per_second=round(speed),
-            step_milliseconds=1000 * self._training.batch_size / speed,
-        )
-        reconstruction, kl = self._validate()
-        self._stop_at_bad_validation(reconstruction, kl)
-        self._record("validation", epoch, elbo=reconstruction - kl, reconstruction=reconstruction, kl=kl)
-        state.epoch, state.sums = epoch, Sums()
-        stopping = self._training.early_stopping
-        if reconstruction - kl > state.best.elbo + (stopping.minimum_change if stopping else 0.0):
-            state.best = Best(epoch, reconstruction - kl, values(self._vae.variables))
-        self._keep()
-        self._shown.epoch(
-            epoch,
-            self._training.epochs,
-            f"validation ELBO {reconstruction - kl:.2f} nats, {speed:,.0f} examples/s",
-        )
-        self._tell_watch(epoch)
 
-    def _record(self, group: Group, epoch: int, **numbers: float) -> None:
-        self._state.curves.add(group, epoch=epoch, step=self._state.step, **numbers)
-        for observer in self._observers:
-            observer(group, epoch, self._state.step, numbers)
-
-    def _keep(self) -> None:
-        self._state.variables = values(self._variables)
-        self._keeper.keep(self._state)
-
-    def _tell_watch(self, first: int) -> None:
-        """Tells the watch of the epochs from the first on."""
-        for epoch, elbo in enumerate(self._state.curves.validation.get("elbo", [])[first - 1 :], first):
-            if self._watch is not None and not self._watch(epoch, elbo):
-                raise WatchStoppedError(self._state.epoch, self._state.curves.as_json())
-
-    def _stop_at_nan(self, measures: np.ndarray) -> None:
-        bad = ~np.isfinite(measures)
-        if not bad.any():
-            return
-        row = int(bad.any(axis=1).argmax())
-        # The loss and its gradient are made of the terms: a bad term is the cause, a bad loss its effect.
-        term = next(
-            name for name in ("reconstruction", "kl", "loss", "gradient_norm") if bad[row, MEASURES.index(name)]
-        )
-        where = f"step {self._state.step + row} of epoch {self._state.epoch + 1}: the {term.replace('_', ' ')}"
-        raise self._broken(where, float(measures[row, MEASURES.index(term)]))
-
-    def _stop_at_bad_validation(self, reconstruction: float, kl: float) -> None:
-        """The last step broke the weights, or the validation split shows it first."""
-        if np.isfinite(reconstruction - kl):
-            return
-        name, value = ("reconstruction", reconstruction) if not np.isfinite(reconstruction) else ("kl", kl)
-        where = f"validation after step {self._state.step - 1} of epoch {self._state.epoch + 1}: its {name}"
-        raise self._broken(where, value)
-
-    def _broken(self, what: str, value: float) -> WorkError:
-        return WorkError(
-            f"training stopped at {what} became {value}; {self._keeper.kept()}. "
-            "A lower training.learning_rate or training.gradient_clip may help"
-        )
+def _machine(speed: float, training: TrainingConfig) -> dict[str, float]:
+    memory = implementation().memory()
+    return {
+        "examples_per_second": round(speed),
+        "step_milliseconds": 1000 * training.batch_size / speed,
+        **({} if memory is None else {"device_memory_megabytes": memory / 1e6}),
+    }
 
 
 def _check(source: Source, validation: Examples, spec: ImageSpec, training: TrainingConfig) -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from settings import WorkError
+from vae.config import EarlyStopping
 from vae.training.curves import Curves
 from vae.training.step import MEASURES
 
@@ -77,7 +78,7 @@ class State:
         best: What early stopping remembers.
         curves: The curves so far.
         sums: The measures of the epoch under way.
-        skipped: Steps skipped in all, because their loss or gradient was not finite.
+        skipped: Steps skipped in all because they were not finite (`vae.training.non_finite`).
         seconds: Time spent training, over all resumptions.
     """
 
@@ -89,6 +90,24 @@ class State:
     sums: Sums = field(default_factory=Sums)
     skipped: int = 0
     seconds: float = 0.0
+
+    def add(self, measures: np.ndarray, skipped: int) -> None:
+        """Moves on by steps with these measures, of which some were skipped."""
+        self.sums.add(measures)
+        self.step += len(measures)
+        self.skipped += skipped
+
+    def end_epoch(self, elbo: float, model: keras.Model, stopping: EarlyStopping | None) -> None:
+        """Moves on to the next epoch.
+
+        Args:
+            elbo: The validation ELBO, in nats per example.
+            model: The model as it was validated; the best is remembered for early stopping, if there is one.
+            stopping: By how much the ELBO must be above the best so far.
+        """
+        self.epoch, self.sums = self.epoch + 1, Sums()
+        if elbo > self.best.elbo + (stopping.minimum_change if stopping else 0.0):
+            self.best = Best(self.epoch, elbo, values(model.variables) if stopping else [])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns all arrays by name, without copying them."""
