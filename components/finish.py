@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from components import history, tracking
+from components import history, live_run, tracking
 from components.changed import config_digest
 from components.code_version import code_version
 from components.config import Notification
@@ -31,11 +31,13 @@ def finish(
     link: str | None,
     notification: Notification | None,
     tracking_uri: str,
+    job: str | None = None,
 ) -> None:
     """Writes how a run ended into MLflow, and tells it where that is asked for.
 
-    A run that failed before it registered is made in MLflow, with its parameters. One that registered stays FINISHED
-    whatever came after. A run that was skipped leaves nothing. Done twice, it has the effect of once, but tells twice.
+    A run that failed before it registered is that of its training, or else is made in MLflow, with its parameters. One
+    that registered stays FINISHED whatever came after. A run that was skipped leaves nothing. Done twice, it has the
+    effect of once, but tells twice.
 
     Args:
         experiment: What `Experiment.recorded()` returns.
@@ -46,6 +48,7 @@ def finish(
         link: Where a person can look.
         notification: Whom to tell. What goes wrong in telling is logged, and never raised.
         tracking_uri: The MLflow that holds the runs.
+        job: The platform's id of the run, if it is another than its name.
 
     Raises:
         RequestError: The experiment was deleted in MLflow. The notification is sent before.
@@ -55,7 +58,7 @@ def finish(
     ending = Ending(run, experiment["name"], status, *hidden)
     try:
         if status in _STATES:
-            _record(ending, experiment, tracking_uri)
+            _record(ending, experiment, tracking_uri, job or run)
     finally:
         if notification is not None:
             notify(ending, notification)
@@ -70,7 +73,7 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
-def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> None:
+def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: str) -> None:
     client = tracking.connect(tracking_uri)
     with tracking.explained(tracking_uri):
         experiment_id = tracking.experiment_id(client, tracking_uri, ending.experiment)
@@ -78,7 +81,7 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> No
         if run is None and ending.status == "succeeded":
             return  # its steps registered nothing; that is theirs to do
         if run is None:
-            run = _begin(client, experiment_id, ending, experiment)
+            run = _begin(client, experiment_id, ending, experiment, job)
         if ending.status != "succeeded" and run.info.status == "FINISHED":
             logger.warning(
                 "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
@@ -91,13 +94,21 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> No
             client.set_terminated(run.info.run_id, _STATES[ending.status])
 
 
-def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any]) -> "Run":
+def _begin(
+    client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str
+) -> "Run":
+    from mlflow.entities import RunTag
+
     tags = {
         history.EXPERIMENT: ending.experiment,
         history.CONFIG: config_digest(experiment),
         history.CODE: code_version(),
     }
-    run = history.begin(client, experiment_id, ending.run, tags)
+    run = live_run.adopted_of_job(client, experiment_id, ending.run, job)
+    if run is None:
+        run = history.begin(client, experiment_id, ending.run, tags)
+    else:
+        client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     history.log_params(client, run.info.run_id, experiment)
     return run
 

@@ -126,9 +126,8 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
     client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
     model_id = _log_model(client, run, finished)
-    metrics = [*points(finished.trained.curves, run.info.start_time), *_results(run, finished, model_id, datasets[-1])]
-    for some in cut(metrics, METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=some)
+    add_curves(client, run, finished.trained.curves)
+    client.log_batch(run_id, metrics=list(_results(run, finished, model_id, datasets[-1])))
     return model_id
 
 
@@ -214,17 +213,37 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
     return ready
 
 
-def points(curves: Mapping[str, Any], started: int) -> Iterator["Metric"]:
-    """Yields the points of a training's curves (`vae.training.curves.Curves`), all at the time when the run started.
+def add_curves(client: "MlflowClient", run: "Run", curves: Mapping[str, Any]) -> None:
+    """Writes what a run does not have yet of a training's curves (`vae.training.curves.Curves`).
 
-    MLflow keeps a point once for each (name, step, value, time): with the run's own time a repetition adds nothing.
+    It may have all but the last points, from when the training ran, or from a try that broke off.
     """
+    had = known(client, run)
+    time = max((time for _, time in had.values()), default=run.info.start_time)
+    lacking = [point for point in points(curves, time) if point.step not in had.get(point.key, (frozenset(), 0))[0]]
+    for some in cut(lacking, METRICS_PER_CALL):
+        client.log_batch(run.info.run_id, metrics=some)
+
+
+def known(client: "MlflowClient", run: "Run") -> dict[str, tuple[frozenset[int], int]]:
+    """Returns the steps of each curve that a run has, and the time of the latest, in milliseconds."""
+    found = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics if "/" in name}
+    return {
+        name: (frozenset(point.step for point in history), max(point.timestamp for point in history))
+        for name, history in found.items()
+        if history
+    }
+
+
+def points(curves: Mapping[str, Any], time: int) -> Iterator["Metric"]:
+    """Yields the points of a training's curves (`vae.training.curves.Curves`), all at one time, in milliseconds."""
     from mlflow.entities import Metric
 
     for split, columns in curves.items():
         for name in sorted(columns.keys() - {"epoch", "step"}):
             for epoch, value in zip(columns["epoch"], columns[name], strict=True):
-                yield Metric(f"{split}/{name}", value, started, int(epoch))
+                if value is not None:  # what a machine did not tell of an epoch
+                    yield Metric(f"{split}/{name}", value, time, int(epoch))
 
 
 def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput") -> Iterator["Metric"]:

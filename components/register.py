@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import artifacts
-from components import history, promotion, tracking
+from components import history, live_run, promotion, tracking
 from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
@@ -85,6 +85,8 @@ def register(
     client = tracking.connect(tracking_uri)
     with tracking.exclusive(tracking_uri), tracking.explained(tracking_uri):
         experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
+        if history.find(client, experiment_id, run) is None:
+            live_run.adopted(client, experiment_id, run, Path(model))
         recorded = history.run_of(client, experiment_id, run, tags)
         model_id = history.record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, tags)

@@ -1,0 +1,215 @@
+"""A training's curves in MLflow while it runs, sent by a process of its own (`components.live_process`).
+
+Nothing that MLflow does, or fails to do, reaches the training: what it measures goes into a queue, from which a thread
+hands it to that process. What could not be sent is in the model folder's curves, from which the registration completes
+those in MLflow.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from components import live_run
+from vae.watch import Observer
+
+logger = logging.getLogger("elboflow.training")
+
+FLUSH_SECONDS = 10.0
+"""The longest that a training which has ended waits until all is sent."""
+
+_FAREWELL_SECONDS = 2.0  # and one that failed or was killed; its last points are sent without it
+_MOST_WAITING = 10_000  # epochs that the process has not taken: it does not keep up, or hangs
+
+_State = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The MLflow that shows a training's curves while it runs.
+
+    Attributes:
+        uri: `sqlite:///PATH` or the URL of an MLflow server.
+        experiment: Name of the MLflow experiment.
+        run: Name of the pipeline run, where it is known: its MLflow run is then this one's. Otherwise the training has
+            an MLflow run of its own, which the registration of its model takes over.
+    """
+
+    uri: str
+    experiment: str
+    run: str | None = None
+
+
+@contextmanager
+def curves(
+    tracking: Tracking | None, saved: Path, output: Path, identity: Mapping[str, Any], *, anew: bool = False
+) -> Iterator[tuple[Observer, ...]]:
+    """Shows curves in MLflow between its beginning and its end; the MLflow run is made at the first point.
+
+    Args:
+        tracking: Where; None for nowhere.
+        saved: The folder of the training's checkpoints: a training that goes on from them goes on in the same MLflow
+            run.
+        output: The model folder.
+        identity: All that the training is a function of, as JSON values.
+        anew: Whether the training starts over, whatever lies in the folder of checkpoints.
+
+    Yields:
+        The observers that the training is to have: one, or none.
+    """
+    if tracking is None:
+        yield ()
+        return
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    found = None if anew else live_run.note(saved)
+    if found is None or found.finished or found.identity != digest:
+        found = live_run.Note(uuid.uuid4().hex, digest)
+    shown = _Curves(tracking, found, saved, output)
+    try:
+        yield (shown,)
+    except Exception:
+        shown.end("FAILED")
+        raise
+    except BaseException:
+        shown.end("KILLED")
+        raise
+    shown.finish()
+
+
+class _Curves:
+    """An observer that hands all on to a process, which it starts when it is first told something."""
+
+    def __init__(self, tracking: Tracking, note: live_run.Note, saved: Path, output: Path) -> None:
+        self._tracking, self._note, self._saved, self._output = tracking, note, saved, output
+        self._began = _milliseconds()
+        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread: threading.Thread | None = None
+        self._connected = self._lost = False
+
+    def __call__(
+        self, group: Literal["train", "validation", "machine"], epoch: int, step: int, values: Mapping[str, float]
+    ) -> None:
+        if self._lost or self._queue.qsize() > _MOST_WAITING:
+            return
+        told = {f"{group}/{name}": float(value) for name, value in values.items() if value is not None}
+        self._queue.put({"epoch": epoch, "time": _milliseconds(), "values": told})
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._deliver, name="curves to MLflow", daemon=True)
+            self._thread.start()
+
+    def end(self, state: _State) -> None:
+        """Tells how the training ended, and leaves the rest to the process, which outlasts this one if need be."""
+        if self._thread is not None:
+            self._queue.put({"end": state})
+            self._queue.put(None)
+            self._ended(time.monotonic() + _FAREWELL_SECONDS)
+
+    def finish(self) -> None:
+        """Waits until all is sent, within limits, and leaves the note for the registration."""
+        if self._thread is not None:
+            self._finish()
+        elif live_run.note(self._saved) != self._note:  # nothing was shown, neither now nor before it was killed
+            return
+        try:
+            replace(self._note, finished=True).write(self._output)
+            if self._saved.resolve() != self._output.resolve():
+                (self._saved / live_run.FILE).unlink(missing_ok=True)
+                with suppress(OSError):  # what else is there is not ours
+                    self._saved.rmdir()
+        except OSError as error:
+            logger.warning("the model's registration will not find its curves in MLflow: %s", error)
+
+    def _finish(self) -> None:
+        # The pipeline run goes on; a training that does not know of one may be all there is.
+        self._queue.put({"end": None if self._tracking.run else "FINISHED"})
+        self._queue.put(None)
+        # A training that ended before MLflow was even imported waits for nothing: its registration sends all at once.
+        patience = FLUSH_SECONDS if self._connected or not self._tracking.run else 0.0
+        if self._ended(time.monotonic() + patience):
+            return
+        if self._process is not None:
+            self._process.kill()  # whoever registers the model then is alone in completing the curves
+            self._process.wait()
+        if patience:
+            logger.warning(
+                "MLflow did not take all curves within %.0f s of the training's end; registering the model completes "
+                "them",
+                patience,
+            )
+
+    def _ended(self, deadline: float) -> bool:
+        """Waits for the process to have taken all and to end, which it has then."""
+        assert self._thread is not None
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            return False
+        try:
+            if self._process is not None:
+                self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _deliver(self) -> None:
+        """What the thread does: starts the process and hands it lines of JSON, waiting while it does not take them."""
+        try:
+            self._note.write(self._saved)
+            self._process = process = self._started()
+            assert process.stdin is not None
+            threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+            with process.stdin as told:
+                request = {
+                    **asdict(self._tracking),
+                    "training": self._note.training,
+                    "lock": str((self._saved / live_run.FILE).absolute()),
+                    "output": str(self._output.absolute()),
+                    "began": self._began,
+                }
+                told.write(json.dumps(request) + "\n")
+                told.flush()
+                while (message := self._queue.get()) is not None:
+                    told.write(json.dumps(message) + "\n")
+                    if self._queue.empty():
+                        told.flush()
+        except OSError as error:
+            if self._process is None:
+                logger.warning("the curves are not shown in MLflow while training runs: %s", error)
+            self._lost = True  # a process that gave up has said why
+
+    def _started(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "components.live_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,  # what interrupts the training does not interrupt the sending of its last points
+        )
+
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        """What another thread does: passes on what the process says."""
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                said = json.loads(line)
+                if "connected" in said:
+                    self._connected = True
+                else:
+                    logger.log(logging.getLevelNamesMapping()[said["level"]], "%s", said["message"])
+
+
+def _milliseconds() -> int:
+    return round(1000 * time.time())
