@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 
 import artifacts
+from components import live
 from components.cluster import from_environment
 from components.code_version import code_version
 from components.datasets import open_images
 from settings import WorkError
-from vae import backends, folder
+from vae import backends, folder, tensorboard
 from vae.config import ModelConfig, TrainingConfig
 from vae.watch import Watch
 
@@ -25,6 +26,8 @@ def train(
     *,
     restart: bool = False,
     watch: Watch | None = None,
+    profile: int | None = None,
+    tracking: live.Tracking | None = None,
 ) -> None:
     """Trains a model and writes its folder. Killed and called again, it goes on from its last checkpoint.
 
@@ -36,6 +39,8 @@ def train(
         seed: Fixes initial weights, order and noise.
         restart: Whether to start over where there are checkpoints; they are moved aside.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
+        profile: How many steps are to be profiled, into the folder `profile` beside the model; None for none.
+        tracking: The MLflow that shows the curves while they grow.
 
     Raises:
         RequestError: The backend is not installed or cannot do what the settings ask for, `model.input` is no image
@@ -56,7 +61,7 @@ def train(
     if _is_there(output, model, provenance):
         logger.info("kept the model in %s: it is of the same data, settings and code", output)
         return
-    is_chief = cluster is None or cluster.index == 0  # the others see the same folder, and write nothing
+    is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
     if is_chief:
         artifacts.withdraw(output, "model")
     source, validation = images.source("train", training), images.examples("validation")
@@ -64,25 +69,31 @@ def train(
     from vae.training import identity as identities
     from vae.training import train
     from vae.training.checkpoints import remove
+    from vae.training.profile import Profile
 
     identity = identities.identity(images.manifest.digest, model, training, seed)
     checkpoints = identities.place(output, identity, training.checkpoints)
-    trained = train(
-        source,
-        validation,
-        images.spec,
-        model,
-        training,
-        seed,
-        checkpoints,
-        identity,
-        cluster=cluster,
-        restart=restart,
-        watch=watch,
-    )
-    if is_chief:
-        folder.save(output, trained, provenance)
-        remove(checkpoints)
+    with live.curves(tracking if is_chief else None, checkpoints, output, identity, anew=restart) as watching:
+        if is_chief and training.tensorboard:
+            watching += (tensorboard.events(output / folder.TENSORBOARD),)
+        trained = train(
+            source,
+            validation,
+            images.spec,
+            model,
+            training,
+            seed,
+            checkpoints,
+            identity,
+            cluster=cluster,
+            restart=restart,
+            watch=watch,
+            observers=watching,
+            profile=Profile(profile, output / folder.PROFILE) if profile else None,
+        )
+        if is_chief:
+            folder.save(output, trained, provenance)
+            remove(checkpoints)
 
 
 def _is_there(output: Path, model: ModelConfig, provenance: folder.Provenance) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vae.training import Trained
 
 MODEL, CURVES = "model.keras", "curves.json"
+TENSORBOARD, PROFILE = "tensorboard", "profile"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
 
 

@@ -1,6 +1,6 @@
 """JAX: one compiled loop of training steps; weights and optimizer state are donated from call to call."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from vae.backends import Steps, filled
+from vae.backends.cluster import Cluster
 from vae.data import Examples
 from vae.training.step import MEASURES, TrainingStep
 
@@ -45,6 +46,28 @@ def memory() -> int | None:
 def agreed(numbers: np.ndarray) -> np.ndarray:
     """Returns the largest of each number over all processes."""
     return numbers
+
+
+def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Copies variables to the host."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+@contextmanager
+def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+    """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
+
+    Args:
+        arguments: Of `vae.training.train`, for such processes.
+        cluster: The machines that train together, if they are several.
+    """
+    yield cluster
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Surrounds the making of all that computes a training, and its work."""
+    yield
 
 
 @contextmanager

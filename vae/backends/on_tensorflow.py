@@ -1,6 +1,6 @@
 """TensorFlow: one XLA program runs a loop of training steps, with data and variables on the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from vae.backends import Steps, filled
+from vae.backends.cluster import Cluster
 from vae.data import Examples
 from vae.training.step import MEASURES, TrainingStep
 
@@ -42,6 +43,28 @@ def memory() -> int | None:
 def agreed(numbers: np.ndarray) -> np.ndarray:
     """Returns the largest of each number over all processes."""
     return numbers
+
+
+def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Copies variables to the host."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+@contextmanager
+def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+    """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
+
+    Args:
+        arguments: Of `vae.training.train`, for such processes.
+        cluster: The machines that train together, if they are several.
+    """
+    yield cluster
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Surrounds the making of all that computes a training, and its work."""
+    yield
 
 
 @contextmanager

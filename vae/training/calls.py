@@ -8,6 +8,7 @@ import numpy as np
 
 from vae.backends import Steps
 from vae.training.lockstep import agreed
+from vae.training.profile import Profiler
 
 # A compiled call takes up to this many steps, and about this long, so that signals and the display never wait.
 STEPS_PER_CALL = 1024
@@ -21,10 +22,11 @@ class Calls:
         steps: Runs the steps.
         batch: Examples of a step, of this process's part.
         most: The most steps that a portion may have.
+        profiler: Profiles some of them, if it is to.
     """
 
-    def __init__(self, steps: Steps, batch: int, most: int) -> None:
-        self._steps = steps
+    def __init__(self, steps: Steps, batch: int, most: int, profiler: Profiler) -> None:
+        self._steps, self._profiler = steps, profiler
         self._count = 1  # the first call compiles: how long a step takes shows from the second on
         self._rows = np.zeros((min(most, STEPS_PER_CALL), batch), np.int32)
 
@@ -32,10 +34,11 @@ class Calls:
         """Runs one step per row of `rows` `[steps, batch]`; yields each call's measures."""
         done = 0
         while done < len(rows):
-            count = min(self._count, len(rows) - done, len(self._rows))
+            count = self._profiler.limit(min(self._count, len(rows) - done, len(self._rows)))
             self._rows[:count] = rows[done : done + count]
             started = time.monotonic()
             measures = self._steps(held, self._rows, first_step + done, count, factor)
+            self._profiler.after(count)
             # Of processes that train together, the slowest decides.
             (seconds,) = agreed(time.monotonic() - started)
             self._count = max(1, min(int(SECONDS_PER_CALL * count / seconds), 8 * self._count))

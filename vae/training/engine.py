@@ -14,6 +14,7 @@ from vae.training import schedule
 from vae.training.calls import Calls
 from vae.training.feed import Feed
 from vae.training.optimizers import optimizer
+from vae.training.profile import Profiler
 from vae.training.state import assign, values
 from vae.training.step import TrainingStep
 
@@ -27,9 +28,12 @@ class Engine:
         training: How it is trained.
         seed: Fixes all noise, with the step.
         total_steps: Steps of the whole training, where its schedule ends.
+        profiler: Profiles some steps, if it is to.
     """
 
-    def __init__(self, model: VAE, feed: Feed, training: TrainingConfig, seed: int, total_steps: int) -> None:
+    def __init__(
+        self, model: VAE, feed: Feed, training: TrainingConfig, seed: int, total_steps: int, profiler: Profiler
+    ) -> None:
         self._model, self._feed, self._training = model, feed, training
         self._optimizer = optimizer(training)
         step = TrainingStep(
@@ -44,7 +48,7 @@ class Engine:
             precision=training.precision,
         )
         self._steps = implementation().training(step, seed)
-        self._calls = Calls(self._steps, feed.batch, feed.steps)
+        self._calls = Calls(self._steps, feed.batch, feed.steps, profiler)
 
     def values(self) -> list[np.ndarray]:
         """Returns copies of the model's and the optimizer's variables: all that a step changes."""

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from vae.training.feed import Feed
 from vae.training.interruption import deferred
 from vae.training.lockstep import agreed, at_the_same_step
 from vae.training.non_finite import Tolerance
+from vae.training.profile import Profile, Profiler
 from vae.training.progress import display
 from vae.training.report import Report
 from vae.training.start import start_at_mean
-from vae.training.state import State, assign
+from vae.training.state import State, assign, values
 from vae.training.validation import validator
 from vae.watch import Observer, Watch, WatchStoppedError
 
@@ -62,6 +63,7 @@ def train(
     restart: bool = False,
     watch: Watch | None = None,
     observers: Sequence[Observer] = (),
+    profile: Profile | None = None,
 ) -> Trained:
     """Trains a VAE. The same arguments on the same kind of device give the same weights, interrupted in between or not.
 
@@ -78,6 +80,7 @@ def train(
         restart: Whether to start over instead. The old checkpoints are moved aside.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
         observers: Are told the curves as they grow.
+        profile: How many steps are to be profiled, if any, and where that is written.
 
     Returns:
         The trained model and its curves.
@@ -89,6 +92,42 @@ def train(
         WatchStoppedError: The watch stopped it.
     """
     _check(source, validation, spec, training)
+    arguments = {
+        "source": source,
+        "validation": validation,
+        "spec": spec,
+        "model": model,
+        "training": training,
+        "seed": seed,
+        "checkpoints": checkpoints,
+        "identity": identity,
+        "restart": restart,
+        "profile": profile,
+    }
+    with implementation().together(arguments, cluster) as cluster, implementation().scope():
+        trained = _train(**arguments, cluster=cluster, watch=watch, observers=observers)
+    if training.parallel is None:
+        return trained
+    whole = VAE(model, spec, seed)  # the trained one may be divided over devices
+    assign(whole.variables, values(trained.model.variables))
+    return replace(trained, model=whole)
+
+
+def _train(
+    source: Source,
+    validation: Examples,
+    spec: ImageSpec,
+    model: ModelConfig,
+    training: TrainingConfig,
+    seed: int,
+    checkpoints: Path,
+    identity: dict[str, Any],
+    cluster: Cluster | None,
+    restart: bool,
+    watch: Watch | None,
+    observers: Sequence[Observer],
+    profile: Profile | None,
+) -> Trained:
     vae = VAE(model, spec, seed)
     if model.output_bias == "mean":
         start_at_mean(vae, source)
@@ -106,9 +145,10 @@ def train(
         feed,
         deferred() as interruption,
         Keeper(checkpoints, identity, training.checkpoints, restart, chief=index == 0) as keeper,
+        Profiler(profile) as profiler,
         display(total) as shown,
     ):
-        engine = Engine(vae, feed, training, seed, total)
+        engine = Engine(vae, feed, training, seed, total, profiler)
         state = _begun(keeper, engine, total)
         validate = validator(vae, validation, seed)
         tolerance = Tolerance(training, keeper.kept)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from settings import WorkError
+from vae.backends import implementation
 from vae.config import EarlyStopping
 from vae.training.curves import Curves
 from vae.training.step import MEASURES
@@ -147,7 +148,7 @@ class State:
 
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Copies variables to the host."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return implementation().values(variables)
 
 
 def assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
