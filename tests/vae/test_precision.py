@@ -1,0 +1,124 @@
+"""Precision: hidden layers compute in it; weights, densities, KL and the optimizer's state are float32 always."""
+
+import numpy as np
+import pytest
+
+from vae.config import MLP, Constant, Convolutional, Cosine, Gaussian, ModelConfig, TrainingConfig
+from vae.data import Examples, ImageSpec, InMemory
+
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
+
+SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[24]), decoder=MLP(hidden=[24]), likelihood="gaussian")
+
+
+def dtype(value):
+    from keras import backend
+
+    return backend.standardize_dtype(value.dtype)
+
+
+def policies(network):
+    return [layer.dtype_policy.name for layer in network.layers]
+
+
+@pytest.mark.parametrize("network", [MLP(hidden=[6, 5]), Convolutional(channels=[3], dense=4)], ids=lambda n: n.kind)
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_hidden_layers_compute_in_the_precision_and_all_else_is_float32(precision, network):
+    from vae.model import VAE
+    from vae.networks.precision import computing_in
+
+    model = VAE(ModelConfig(latent=2, encoder=network, decoder=network), ImageSpec((4, 4, 1), 2))
+    x, noise = np.ones((2, 4, 4, 1), "float32"), np.ones((3, 2, 2), "float32")
+    exact = model.terms(x, noise)
+    with computing_in(precision, model.encoder, model.decoder):
+        for half in (model.encoder, model.decoder):
+            place = [layer.name for layer in half.layers].index("output")
+            assert set(policies(half)[:place]) == {f"mixed_{precision}"}
+            assert set(policies(half)[place:]) == {"float32"}
+            assert dtype(half.layers[place - 1].output) == "float32"  # as it was built
+            assert {dtype(weights) for weights in half.weights} == {"float32"}
+        hidden = model.encoder.layers[0](x)
+        for layer in model.encoder.layers[1 : [layer.name for layer in model.encoder.layers].index("output")]:
+            hidden = layer(hidden)
+        assert dtype(hidden) == precision
+        terms = model.terms(x, noise)
+        outputs = model.decode(noise), model.encode(x).mean, model.encode(x).log_variance
+    assert {dtype(term) for term in vars(terms).values()} == {"float32"}
+    assert {dtype(output) for output in outputs} == {"float32"}
+    assert set(policies(model.encoder) + policies(model.decoder)) == {"float32"}
+    assert (np.array(terms.log_likelihood) != np.array(exact.log_likelihood)).any()
+    np.testing.assert_allclose(np.array(terms.log_likelihood), np.array(exact.log_likelihood), rtol=0.02)
+
+
+def held_step(precision, likelihood, digits, digits_spec):
+    """A compiled step on eight digits, and the optimizer that it moves."""
+    from vae import objectives
+    from vae.backends import implementation
+    from vae.model import VAE
+    from vae.training.optimizers import optimizer
+    from vae.training.schedule import rate
+    from vae.training.step import TrainingStep
+
+    training = TrainingConfig(precision=precision, learning_rate=Constant(initial=1e-3), batch_size=8)
+    config = SMALL.model_copy(update={"likelihood": likelihood})
+    model, made = VAE(config, digits_spec), optimizer(training)
+    step = TrainingStep(
+        model,
+        objectives.objective(config.objective),
+        made,
+        rate(training.learning_rate, 1, 100),
+        8,
+        skips_non_finite=precision == "float16",
+        precision=precision,
+    )
+    steps = implementation().training(step, 0)
+    held, rows = steps.hold(digits.head(8), 8), np.tile(np.arange(8, dtype=np.int32), (32, 1))
+    return model, made, lambda first, count: steps(held, rows, first, count, 1.0)
+
+
+def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digits, digits_spec):
+    from vae.training.step import MEASURES
+
+    model, optimizer, run = held_step("float16", Gaussian(scale=0.01), digits, digits_spec)
+    assert {dtype(variable) for variable in optimizer.variables} - {"int32", "int64"} == {"float32"}
+    before, scale = model.get_weights(), float(optimizer.dynamic_scale)
+    measures = run(0, 1)[0]
+    assert measures[MEASURES.index("skipped")] == 1.0
+    assert np.isfinite(measures[MEASURES.index("loss")])
+    assert float(optimizer.dynamic_scale) == scale / 2
+    assert int(optimizer.iterations) == 0
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    measures = run(1, 31)
+    skipped = 1 + int(measures[:, MEASURES.index("skipped")].sum())
+    assert 1 < skipped < 32
+    assert float(optimizer.dynamic_scale) == scale / 2**skipped
+    assert int(optimizer.iterations) == 32 - skipped
+    assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_trainings_in_any_precision_agree_on_the_bound_within_half_a_percent(digits, digits_spec, tmp_path):
+    from vae.model import load
+    from vae.training import train
+
+    split = digits.head(1400), Examples(digits.images[1400:], digits.keys[1400:])
+    bounds = {}
+    for precision in ("float32", "bfloat16", "float16"):
+        training = TrainingConfig(
+            precision=precision,
+            learning_rate=Cosine(initial=2e-3),
+            epochs=8,
+            batch_size=32,
+            early_stopping=None,
+        )
+        trained = train(InMemory(split[0]), split[1], digits_spec, SMALL, training, 0, tmp_path / precision, {})
+        bounds[precision] = trained.curves.validation["elbo"][-1]
+        skipped = trained.curves.train["skipped_steps"]
+        assert (sum(skipped) > 0) == (precision == "float16")  # the first scale is too large for this likelihood
+        assert skipped[-1] == 0
+        trained.model.save(tmp_path / f"{precision}.keras")
+        served = load(tmp_path / f"{precision}.keras")
+        assert set(policies(served.encoder) + policies(served.decoder)) == {"float32"}
+    assert bounds["float32"] > -170
+    for precision in ("bfloat16", "float16"):
+        assert bounds[precision] == pytest.approx(bounds["float32"], rel=0.005)
