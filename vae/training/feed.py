@@ -73,10 +73,11 @@ class Feed:
         self._first, last = int(bounds[self._lanes.start]), int(bounds[self._lanes.stop])
         self._pieces = chunks.within(source.counts, self._first, last)
 
-        room = int(memory_megabytes * 1e6) // (spec.dimensions + _WEIGHT)
-        self.is_streamed = room < last - self._first
+        # The same for all machines, which must make the same calls: not what this one has, but what any has at most.
+        most, room = -(-self.examples // processes), int(memory_megabytes * 1e6) // (spec.dimensions + _WEIGHT)
+        self.is_streamed = room < most
         self._steps_of_chunk = max(1, room // _PARTS // self.batch)
-        self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else last - self._first
+        self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else most
 
         self._whole: Any = None
         self._shard: tuple[int, Examples] | None = None
