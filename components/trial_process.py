@@ -20,6 +20,9 @@ from settings import RequestError, WorkError
 from vae.config import ModelConfig, TrainingConfig
 from vae.watch import Watch, WatchStoppedError
 
+_PATIENCE = 10.0
+"""Seconds that a training gets to save where it is."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -65,8 +68,21 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
     try:
         with os.fdopen(reading) as told, process:
             assert process.stdin is not None
-            return _followed(process, process.stdin, told, request, watch)
+            try:
+                return _followed(process, process.stdin, told, request, watch)
+            except BaseException:
+                _end(process)
+                raise
     finally:
+        process.kill()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Ends the training, which may save where it is."""
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
         process.kill()
 
 
@@ -115,8 +131,9 @@ def main(pipe: int) -> None:
         def watch(epoch: int, elbo: float) -> bool:
             _say(tell, {"epoch": epoch, "elbo": elbo})
             answer = sys.stdin.readline()
-            if not answer:  # whoever asked for this training has gone
-                os._exit(128 + signal.SIGTERM)
+            if not answer:  # whoever asked for this training has gone, or goes: it may save where it is
+                signal.raise_signal(signal.SIGTERM)
+                return True
             return bool(json.loads(answer))
 
         from components.train import train
@@ -142,9 +159,11 @@ def main(pipe: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process as soon as its parent has gone. Half-done work is safe to leave: artifacts commit last."""
+    """Ends this process as soon as its parent has gone: in order, and then anyway. Artifacts commit last."""
     while os.getppid() == parent:
         time.sleep(0.25)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_PATIENCE)
     os._exit(128 + signal.SIGTERM)
 
 

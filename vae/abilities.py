@@ -20,7 +20,10 @@ ADDRESSES = frozenset({"tensorflow"})
 """Backends whose machines must know the addresses of all others, and not the coordinator's alone."""
 
 LANES = 64
-"""Each machine reads whole lanes of a split, of which there are the greatest common divisor of this and the batch."""
+"""Each process reads whole lanes of a split, of which there are the greatest common divisor of this and the batch."""
+
+PROCESS_PER_DEVICE = frozenset({"torch"})
+"""Backends that have a process for each device, where the others have one for each machine."""
 
 
 def impossible(training: TrainingConfig) -> str | None:
@@ -64,12 +67,14 @@ def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
 def indivisible(training: TrainingConfig, machines: int, devices: int = 1) -> str | None:
     """Returns why batches cannot be divided among machines, and the devices of each, or None where they can be."""
     lanes = math.gcd(training.batch_size, LANES)
-    if lanes % machines:
+    each = training.backend in PROCESS_PER_DEVICE and machines * devices > machines
+    processes, called = (machines * devices, "devices") if each else (machines, "machines")
+    if lanes % processes:
         fitting = [number for number in range(2, LANES + 1) if lanes % number == 0]
-        allowed = f"{', '.join(map(str, fitting))} machines" if fitting else "one machine"
+        allowed = f"{', '.join(map(str, fitting))} {called}" if fitting else f"one {called.removesuffix('s')}"
         return (
-            f"training.batch_size: {training.batch_size} cannot be divided among {machines} machines; such a batch can "
-            f"be divided among {allowed}"
+            f"training.batch_size: {training.batch_size} cannot be divided among {processes} {called}; such a batch "
+            f"can be divided among {allowed}"
         )
     parts = machines * devices * training.micro_batches
     if machines * devices > 1 and training.batch_size % parts:

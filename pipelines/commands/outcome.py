@@ -26,8 +26,9 @@ class Commands(TyperGroup):
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            number = interrupt.args[0] if interrupt.args else signal.SIGINT
-            tell("interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
+            number, *advice = interrupt.args or (signal.SIGINT,)
+            ended = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+            tell("; ".join([ended, *advice]))
             raise typer.Exit(128 + number) from None
         except Exception as error:
             from pipelines.process import understood
@@ -59,6 +60,21 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def resumable(restart: bool) -> Iterator[None]:
+    """Lets a command that is interrupted say how to go on with what it does.
+
+    Args:
+        restart: Whether this time it was told to start over.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        same = "the same command without --restart" if restart else "the same command"
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        raise KeyboardInterrupt(number, f"{same} goes on from the last checkpoint") from None
 
 
 def tell(text: str) -> None:

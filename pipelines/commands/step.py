@@ -13,7 +13,7 @@ from pipelines.commands.options import (
     WorkspaceOption,
     must_be_folders,
 )
-from pipelines.commands.outcome import show_log, tell
+from pipelines.commands.outcome import resumable, show_log, tell
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
@@ -44,17 +44,24 @@ def train(
     output: OutputOption,
     assignments: SetOption = None,
     env: EnvOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over; what was saved of a training so far is moved aside.")
+    ] = False,
 ) -> None:
-    """A dataset folder → a model folder."""
-    from components.train import train
+    """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was."""
     from pipelines.experiment import load
-    from vae import backends
+    from pipelines.targets.local.surroundings import limit_threads
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset)
+    limit_threads(wanted)  # before anything is imported that would start more of them
+    from components.train import train
+    from vae import backends
+
     backends.check(wanted.training.backend)
     show_log()
-    train(dataset, output, wanted.model, wanted.training, wanted.seed)
+    with resumable(restart):
+        train(dataset, output, wanted.model, wanted.training, wanted.seed, restart=restart)
     print(output)
 
 

@@ -124,6 +124,15 @@ def test_what_is_missing_wrong_or_contradictory_is_refused_by_name(environment: 
         from_environment(environment)
 
 
+def test_a_backend_with_a_process_for_each_device_has_fewer_ways_to_divide_a_batch():
+    shared, separate = training(batch_size=96), training(backend="torch", batch_size=96)
+    assert abilities.indivisible(shared, 2, 3) is None
+    assert abilities.indivisible(separate, 2, 2) is None
+    told = abilities.indivisible(separate, 2, 3)
+    assert told is not None
+    assert "96 cannot be divided among 6 devices; such a batch can be divided among 2, 4, 8, 16, 32 devices" in told
+
+
 TWO = Cluster("a:1", 2, 0, ("a:1", "b:1"))
 UNADDRESSED = Cluster("a:1", 2, 0)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.experiment import Experiment
-from pipelines.process import RUN_PROCESS, quieten
+from pipelines.process import RUN, RUN_PROCESS, quieten
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.targets")
@@ -30,6 +30,11 @@ def threads(experiment: Experiment) -> dict[str, str]:
     """Returns the environment variables that hold the steps to the threads that the experiment allows."""
     count = experiment.targets.local.threads
     return {} if count is None else dict.fromkeys(THREADS, str(count))
+
+
+def limit_threads(experiment: Experiment) -> None:
+    """Holds this process to the threads that the experiment allows, if no framework has been imported yet."""
+    os.environ.update(threads(experiment))
 
 
 def bytes_of(amount: str) -> int:
@@ -62,16 +67,22 @@ def _say_what_memory_is_short(experiment: Experiment) -> None:
 
 
 @contextmanager
-def surroundings(experiment: Experiment) -> Iterator[None]:
+def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[None]:
     """Sets the environment that steps inherit, and says so where memory is short.
 
     KFP leaves temporary files behind: they get a folder that goes with the run.
+
+    Args:
+        experiment: The experiment.
+        run: The run's name, under which a training shows its curves in MLflow; None for trainings that show none.
     """
     _say_what_memory_is_short(experiment)
     before = dict(os.environ)
     quieten()
-    os.environ.update(threads(experiment))
+    limit_threads(experiment)
     os.environ[RUN_PROCESS] = str(os.getpid())
+    if run is not None:
+        os.environ[RUN] = run
     os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name
     with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
         os.environ["TMPDIR"] = temporary
