@@ -1,5 +1,6 @@
 """JAX: one compiled loop of training steps; weights and optimizer state are donated from call to call."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,32 +10,91 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 
-from vae.backends import Steps, filled
+from settings import WorkError
+from vae.backends import Steps, filled, jax_noise
 from vae.backends.cluster import Cluster
+from vae.backends.jax_devices import placement
+from vae.backends.jax_layout import DATA, MODEL, Divided
+from vae.config import ModelParallel
 from vae.data import Examples
 from vae.training.step import MEASURES, TrainingStep
 
 Held = tuple[jax.Array, jax.Array]
 State = tuple[list[jax.Array], list[jax.Array]]
 
+_WHOLE = PartitionSpec()
+
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
     variables = model.variables
+    where = variables[0].value.sharding
+    mesh = where.mesh if isinstance(where, NamedSharding) else None
 
-    @jax.jit
-    def program(values: list[jax.Array], *arrays: jax.Array) -> Any:
+    def traced(values: list[jax.Array], *arrays: jax.Array) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arrays)
 
+    program = jax.jit(traced, out_shardings=NamedSharding(mesh, _WHOLE) if mesh else None)
+
     def call(*arrays: np.ndarray) -> Any:
-        return jax.tree.map(np.asarray, program([variable.value for variable in variables], *arrays))
+        given = arrays if mesh is None else [_divided(mesh, array, len(arrays[0])) for array in arrays]
+        with _in_company():
+            return jax.tree.map(np.asarray, program([variable.value for variable in variables], *given))
 
     return call
 
 
+def _divided(mesh: jax.sharding.Mesh, array: np.ndarray, batch: int) -> jax.Array:
+    """Returns an array that all processes have, divided among the devices along its first axis of a batch's size."""
+    axes: list[str | None] = [None] * array.ndim
+    if batch in array.shape and batch % mesh.shape[DATA] == 0:
+        axes[array.shape.index(batch)] = DATA
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
+
+
 def training(step: TrainingStep, seed: int) -> Steps:
     return _Steps(step, seed)
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Lets the models and optimizers that are made meanwhile lie on the devices of the training."""
+    distribution = _distribution()
+    with distribution.scope() if distribution else contextlib.nullcontext():
+        yield
+
+
+def _distribution() -> keras.distribution.DataParallel | Divided | None:
+    place = placement()
+    if place.parallel is None:
+        return None
+    names = np.vectorize(lambda device: f"{device.platform}:{device.id}", otypes=[object])(place.devices)
+    mesh = keras.distribution.DeviceMesh(names.shape, [DATA, MODEL][: names.ndim], names)
+    if isinstance(place.parallel, ModelParallel):
+        return Divided(mesh, place.parallel.layout)
+    return keras.distribution.DataParallel(mesh, auto_shard_dataset=False)
+
+
+def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Copies variables to the host."""
+    arrays = [variable.value for variable in variables]
+    for array in arrays:
+        array.copy_to_host_async()
+    return [_whole(array) for array in arrays]
+
+
+def _whole(array: jax.Array) -> np.ndarray:
+    """Returns a copy of an array; of one that is divided, from its parts on this machine, which has them all."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.array(array)
+    whole = np.empty(array.shape, array.dtype)
+    for part in array.addressable_shards:
+        whole[part.index] = part.data
+    return whole
 
 
 def memory() -> int | None:
@@ -44,30 +104,18 @@ def memory() -> int | None:
 
 
 def agreed(numbers: np.ndarray) -> np.ndarray:
-    """Returns the largest of each number over all processes."""
-    return numbers
-
-
-def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Copies variables to the host."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    """Returns the largest of each number over all processes, float64."""
+    if jax.process_count() == 1:
+        return numbers
+    words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
+    with _in_company():
+        return np.asarray(multihost_utils.process_allgather(words)).view(np.float64).max(axis=0)
 
 
 @contextmanager
-def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
-    """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
-
-    Args:
-        arguments: Of `vae.training.train`, for such processes.
-        cluster: The machines that train together, if they are several.
-    """
+def together(arguments: Any, cluster: Cluster | None) -> Iterator[Cluster | None]:
+    """Yields the processes that train: one on each machine, which are started already."""
     yield cluster
-
-
-@contextmanager
-def scope() -> Iterator[None]:
-    """Surrounds the making of all that computes a training, and its work."""
-    yield
 
 
 @contextmanager
@@ -77,28 +125,67 @@ def profiled(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _in_company() -> Iterator[None]:
+    """Says what it means when a computation that waits for other machines fails.
+
+    Raises:
+        WorkError: One of them is gone.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        raise WorkError(
+            f"machine {jax.process_index()} of {jax.process_count()} lost the others, of which one has ended or cannot "
+            f"be reached ({str(error).splitlines()[0]}); start all of them again: they go on from the last checkpoint"
+        ) from error
+
+
 class _Steps:
     def __init__(self, step: TrainingStep, seed: int) -> None:
-        self._step, self._optimizer = step, step.optimizer
+        self._step, self._optimizer, self._seed = step, step.optimizer, seed
         self._variables = step.model.trainable_variables
         self._optimizer.build(self._variables)
+        if isinstance(distribution := keras.distribution.distribution(), Divided):
+            distribution.check()
         rate = self._optimizer.learning_rate
         self._rate = next(i for i, variable in enumerate(self._optimizer.variables) if variable is rate)
-        # XLA's own generator: threefry, JAX's default, costs more than the network on a CPU.
-        self._key = jax.random.key(seed, impl="unsafe_rbg")
-        self._program = jax.jit(self._run, donate_argnums=0)
+        devices = placement().devices
+        self._mesh = jax.sharding.Mesh(devices, (DATA, MODEL)[: devices.ndim])
+        self._layouts: State = (
+            [variable.value.sharding for variable in self._variables],
+            [variable.value.sharding for variable in self._optimizer.variables],
+        )
+        self._program = jax.jit(
+            self._run, donate_argnums=0, out_shardings=(*self._layouts, NamedSharding(self._mesh, _WHOLE))
+        )
 
     def hold(self, examples: Examples, capacity: int) -> Held:
-        images, weights = filled(examples, capacity)
-        return jnp.asarray(images), jnp.asarray(weights)
+        # Every device of this machine holds all of the machine's examples, and takes its rows without asking another.
+        first, second = (self._on_each_device(array) for array in filled(examples, capacity))
+        return first, second
+
+    def _on_each_device(self, array: np.ndarray) -> jax.Array:
+        sharding = NamedSharding(self._mesh, PartitionSpec(DATA))
+        copies = [jax.device_put(array[None], device) for device in self._mesh.local_devices]
+        shape = (self._mesh.shape[DATA], *array.shape)
+        return jax.make_array_from_single_device_arrays(shape, sharding, copies)
 
     def __call__(self, held: Held, rows: np.ndarray, first_step: int, count: int, factor: float) -> np.ndarray:
         variables = [*self._variables, *self._optimizer.variables]
-        state = [v.value for v in self._variables], [v.value for v in self._optimizer.variables]
-        weights, slots, measures = self._program(state, held, rows, first_step, count, np.float32(factor))
-        for variable, value in zip(variables, [*weights, *slots], strict=True):
-            variable.assign(value)
-        return np.asarray(measures)[:count]
+        values = [v.value for v in self._variables], [v.value for v in self._optimizer.variables]
+        # What was assigned from the host, or just made, would be compiled for once more.
+        state = jax.device_put(values, self._layouts)
+        batches = jax.make_array_from_process_local_data(NamedSharding(self._mesh, PartitionSpec(None, DATA)), rows)
+        with _in_company():
+            weights, slots, measures = self._program(
+                state, held, batches, np.int32(first_step), np.int32(count), np.float32(factor)
+            )
+            for variable, value in zip(variables, [*weights, *slots], strict=True):
+                variable.assign(value)
+            return np.asarray(measures)[:count]
 
     def _run(
         self, state: State, held: Held, rows: jax.Array, first_step: jax.Array, count: jax.Array, factor: jax.Array
@@ -121,11 +208,7 @@ class _Steps:
         factor: jax.Array,
     ) -> tuple[list[jax.Array], list[jax.Array], jax.Array]:
         """Returns weights, the optimizer's variables and the measures after one step."""
-        parts = jax.tree.map(
-            lambda batch: batch.reshape(self._step.micro_batches, -1, *batch.shape[1:]),
-            (held[0][rows], held[1][rows], self._drawn(number)),
-        )
-        loss, terms, gradients = self._gradients(weights, slots, parts, number)
+        loss, terms, gradients = self._gradients(weights, slots, self._parts(held, rows, number), number)
         slots = [*slots[: self._rate], self._step.rate(number, factor), *slots[self._rate + 1 :]]
         with self._scope(weights, slots):
             size = self._step.norm(gradients)
@@ -139,8 +222,28 @@ class _Steps:
             weights, slots = jax.lax.cond(finite, updated, lambda: (weights, slots))
         else:
             weights, slots = updated()
+        weights, slots = jax.lax.with_sharding_constraint((weights, slots), self._layouts)
         skipped = ~finite if self._step.skips_non_finite else jnp.zeros(())
         return weights, slots, jnp.stack([loss, *terms, size, skipped.astype(jnp.float32)])
+
+    def _parts(self, held: Held, rows: jax.Array, number: jax.Array) -> Any:
+        """Returns codes, weights and noise of a batch, each `[micro-batches, examples, …]`.
+
+        A micro-batch has examples of every device, which thus cuts its own part of the batch into as many.
+        """
+
+        def cut(batch: jax.Array) -> jax.Array:
+            return batch.reshape(self._step.micro_batches, -1, *batch.shape[1:])
+
+        def local(held: Held, rows: jax.Array, noise: tuple[jax.Array, ...]) -> Any:
+            images, weights = (array[0] for array in held)
+            return jax.tree.map(cut, (images[rows], weights[rows], noise))
+
+        noise = jax_noise.drawn(self._step.draws, self._seed, number)
+        if self._mesh.size == 1:
+            return local(held, rows, noise)
+        by_device, parts = PartitionSpec(DATA), PartitionSpec(None, DATA)
+        return jax.shard_map(local, mesh=self._mesh, in_specs=by_device, out_specs=parts)(held, rows, noise)
 
     def _gradients(self, weights: list[jax.Array], slots: list[jax.Array], parts: Any, number: jax.Array) -> Any:
         """Returns loss, terms and gradients, each the mean over the micro-batches."""
@@ -164,8 +267,3 @@ class _Steps:
         """Lets Keras see these values as those of the model's and the optimizer's variables."""
         variables = zip([*self._variables, *self._optimizer.variables], [*weights, *slots], strict=True)
         return keras.StatelessScope(state_mapping=list(variables))
-
-    def _drawn(self, number: jax.Array) -> tuple[jax.Array, ...]:
-        keys = jax.random.split(jax.random.fold_in(self._key, number), max(2, len(self._step.draws)))
-        draw = {"uniform": jax.random.uniform, "normal": jax.random.normal}
-        return tuple(draw[d.kind](key, d.shape) for d, key in zip(self._step.draws, keys, strict=False))
