@@ -50,36 +50,14 @@ def test_hidden_layers_compute_in_the_precision_and_all_else_is_float32(precisio
     np.testing.assert_allclose(np.array(terms.log_likelihood), np.array(exact.log_likelihood), rtol=0.02)
 
 
-def held_step(precision, likelihood, digits, digits_spec):
-    """A compiled step on eight digits, and the optimizer that it moves."""
-    from vae import objectives
-    from vae.backends import implementation
-    from vae.model import VAE
-    from vae.training.optimizers import optimizer
-    from vae.training.schedule import rate
-    from vae.training.step import TrainingStep
-
-    training = TrainingConfig(precision=precision, learning_rate=Constant(initial=1e-3), batch_size=8)
-    config = SMALL.model_copy(update={"likelihood": likelihood})
-    model, made = VAE(config, digits_spec), optimizer(training)
-    step = TrainingStep(
-        model,
-        objectives.objective(config.objective),
-        made,
-        rate(training.learning_rate, 1, 100),
-        8,
-        skips_non_finite=precision == "float16",
-        precision=precision,
-    )
-    steps = implementation().training(step, 0)
-    held, rows = steps.hold(digits.head(8), 8), np.tile(np.arange(8, dtype=np.int32), (32, 1))
-    return model, made, lambda first, count: steps(held, rows, first, count, 1.0)
-
-
 def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digits, digits_spec):
+    from tests.vae.stepping import stepping
     from vae.training.step import MEASURES
 
-    model, optimizer, run = held_step("float16", Gaussian(scale=0.01), digits, digits_spec)
+    sharp = SMALL.model_copy(update={"likelihood": Gaussian(scale=0.01)})
+    training = TrainingConfig(precision="float16", learning_rate=Constant(initial=1e-3))
+    steps = stepping(sharp, training, digits.head(8), digits_spec)
+    model, optimizer, run = steps.model, steps.optimizer, steps.run
     assert {dtype(variable) for variable in optimizer.variables} - {"int32", "int64"} == {"float32"}
     before, scale = model.get_weights(), float(optimizer.dynamic_scale)
     measures = run(0, 1)[0]
