@@ -94,9 +94,7 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
             client.set_terminated(run.info.run_id, _STATES[ending.status])
 
 
-def _begin(
-    client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str
-) -> "Run":
+def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str) -> "Run":
     from mlflow.entities import RunTag
 
     tags = {

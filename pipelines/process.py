@@ -26,6 +26,8 @@ from settings import RequestError, WorkError
 MARK = "[elboflow] "
 BEGIN = "begin "
 ERROR = "error: "
+RUN = "ELBOFLOW_RUN"
+"""The environment variable that names the run to its steps, where the target can say so."""
 RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
 """The environment variable that holds the process id of a local run. Steps end when that process does."""
 

@@ -34,11 +34,26 @@ def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Datase
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def train(dataset: Input[Dataset], architecture: str, training: str, seed: int, model: Output[Model]) -> None:
-    """The dataset → the model."""
-    from pipelines.process import step
+def train(
+    dataset: Input[Dataset],
+    architecture: str,
+    training: str,
+    seed: int,
+    experiment_name: str,
+    tracking_uri: str,
+    model: Output[Model],
+) -> None:
+    """The dataset → the model, and curves in MLflow meanwhile.
+
+    The run's name is no input, with which no run would find the cached result of another; where the target can say it,
+    it is in the environment.
+    """
+    from pipelines.process import RUN, step
 
     with step(model.path):
+        import os
+
+        from components.live import Tracking
         from components.train import train
         from vae.config import ModelConfig, TrainingConfig
 
@@ -48,6 +63,7 @@ def train(dataset: Input[Dataset], architecture: str, training: str, seed: int, 
             ModelConfig.model_validate_json(architecture),
             TrainingConfig.model_validate_json(training),
             seed,
+            tracking=Tracking(tracking_uri, experiment_name, os.environ.get(RUN)),
         )
 
 

@@ -57,6 +57,7 @@ def pipeline(name: str) -> GraphComponent:
         registry: str,
         experiment: str,
         seed: int,
+        experiment_name: str,
         dataset_root: str,
         tracking_uri: str,
         runner: str,
@@ -90,6 +91,7 @@ def guarded(name: str, platform: Platform, root: str | None, console: str) -> Gr
         registry: str,
         experiment: str,
         seed: int,
+        experiment_name: str,
         dataset_root: str,
         tracking_uri: str,
         runner: str,
@@ -119,6 +121,7 @@ def guarded(name: str, platform: Platform, root: str | None, console: str) -> Gr
                     registry=registry,
                     experiment=experiment,
                     seed=seed,
+                    experiment_name=experiment_name,
                     dataset_root=dataset_root,
                     tracking_uri=tracking_uri,
                     runner=runner,
@@ -141,6 +144,7 @@ def _steps(
     registry: str,
     experiment: str,
     seed: int,
+    experiment_name: str,
     dataset_root: str,
     tracking_uri: str,
     runner: str,
@@ -149,7 +153,15 @@ def _steps(
     # out (it reuses the dataset by its digest), and the last one acts on the world outside.
     preprocessed = take(steps.preprocess, data=data, dataset_root=dataset_root, runner=runner)
     dataset = preprocessed.set_caching_options(False).outputs["dataset"]
-    trained = take(steps.train, dataset=dataset, architecture=architecture, training=training, seed=seed)
+    trained = take(
+        steps.train,
+        dataset=dataset,
+        architecture=architecture,
+        training=training,
+        seed=seed,
+        experiment_name=experiment_name,
+        tracking_uri=tracking_uri,
+    )
     model = trained.outputs["model"]
     evaluated = take(steps.evaluate, dataset=dataset, model=model, settings=evaluation, seed=seed)
     registered = take(
@@ -184,6 +196,7 @@ def arguments(
         "registry": experiment.registry.model_dump_json(),
         "experiment": json.dumps(experiment.recorded()),
         "seed": experiment.seed,
+        "experiment_name": experiment.name,
         "dataset_root": dataset_root,
         "tracking_uri": tracking_uri,
         "runner": (runner or DirectRunner()).model_dump_json(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.experiment import Experiment
+from pipelines.process import RUN
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -47,7 +48,7 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
         mounts=[Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
         working_dir=here,
         user=f"{os.getuid()}:{os.getgid()}",
-        environment={"HOME": "/tmp", **threads(experiment)},
+        environment={"HOME": "/tmp", RUN: run, **threads(experiment)},
         init=True,
         labels={LABEL: run},
     )
