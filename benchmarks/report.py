@@ -25,13 +25,22 @@ class Figure:
         return self.value <= self.target if self.at_most else self.value >= self.target
 
 
-def options(description: str | None, quick: str, data: bool) -> argparse.Namespace:
-    """Reads a benchmark's command line: --quick, whose help is `quick`, --json, and --data where it takes data."""
+def options(description: str | None, quick: str, data: bool, parts: Sequence[str] = ()) -> argparse.Namespace:
+    """Reads a benchmark's command line.
+
+    Args:
+        description: What the benchmark does.
+        quick: Help of --quick.
+        data: Whether it takes --data.
+        parts: What --only takes, if the benchmark has parts that can be run alone.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
     if data:
         parser.add_argument("--data", type=Path, help="a folder in MNIST's layout")
+    if parts:
+        parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="run these parts alone")
     return parser.parse_args()
 
 

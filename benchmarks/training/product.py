@@ -1,0 +1,91 @@
+"""ELBOflow itself: its training loop on a dataset folder, an epoch or several to a turn."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.training.setting import BATCH, convolutional, mlp
+from benchmarks.training.turns import Turns
+from components.datasets import open_images
+from vae import backends
+from vae.config import Checkpoints, Constant, ModelConfig, TrainingConfig
+from vae.data import Examples, ImageSpec, Source
+
+MODELS = {"mlp": mlp, "convolutional": convolutional}
+
+
+def main() -> None:
+    """Trains as the command line says, until it is stopped."""
+    arguments = _arguments()
+    turns = Turns()
+    settings: dict[str, Any] = {"backend": arguments.backend, "batch_size": BATCH, "epochs": 1_000_000}
+    if arguments.megabytes:
+        settings["memory_megabytes"] = arguments.megabytes
+    training = TrainingConfig(
+        **settings,
+        precision=arguments.precision,
+        learning_rate=Constant(),
+        early_stopping=None,
+        checkpoints=Checkpoints(every_minutes=None),
+    )
+    images = open_images(arguments.dataset, "image")
+    source, validation = images.source("train", training), images.examples("validation")
+    steps = sum(source.counts) // BATCH
+    if arguments.saves:
+        training = training.model_copy(update={"checkpoints": Checkpoints(every_minutes=None, every_steps=steps)})
+    else:
+        validation = validation.head(BATCH)
+    backends.use(arguments.backend, training)
+
+    def watch(epoch: int, elbo: float) -> bool:
+        # The first epoch is a turn of its own: what takes time only once must not count.
+        if epoch == 1 or (epoch - 1) % arguments.epochs == 0:
+            turns.done(steps * BATCH * (1 if epoch == 1 else arguments.epochs), device=_device())
+        return True
+
+    _train(source, validation, images.spec, MODELS[arguments.model](), training, watch)
+
+
+def _train(
+    source: Source, validation: Examples, spec: ImageSpec, model: ModelConfig, training: TrainingConfig, watch: Any
+) -> None:
+    from vae.training import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(source, validation, spec, model, training, 0, Path(folder) / "checkpoints", {}, watch=watch)
+
+
+def _device() -> str:
+    """Returns the name of the device that the backend computes on."""
+    match backends.current():
+        case "jax":
+            import jax
+
+            return str(jax.devices()[0].device_kind)
+        case "torch":
+            import torch
+
+            return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        case _:
+            import tensorflow as tf
+
+            gpus = tf.config.list_physical_devices("GPU")
+            return str(tf.config.experimental.get_device_details(gpus[0])["device_name"]) if gpus else "cpu"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--backend", required=True)
+    parser.add_argument("--model", choices=MODELS, default="mlp")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--megabytes", type=int, help="for examples: a larger split is streamed")
+    parser.add_argument("--saves", action="store_true", help="validate on the whole split and save, every epoch")
+    parser.add_argument("--epochs", type=int, default=1, help="of a turn")
+    return parser.parse_args(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
