@@ -7,19 +7,13 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from settings import RequestError, WorkError
+from settings import RequestError
 from vae.backends import devices
 from vae.backends.cluster import Cluster
+from vae.backends.jax_company import join
 from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 logger = logging.getLogger("elboflow.training")
-
-# A machine that has not been heard of for so long is lost; the others then end. A connection that breaks, as when a
-# process is killed, is noticed at once.
-HEARTBEAT_SECONDS = 30
-# Machines are not started all at once: a platform may still be pulling an image somewhere.
-_START_SECONDS = 600
-_EXIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,8 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     global _placement
     wanted = _wanted(training.parallel, cluster.processes if cluster else 1)
     _configure(training, wanted)
-    if cluster is not None and not jax.distributed.is_initialized():
-        _join(cluster)
+    if cluster is not None:
+        join(cluster)
     local = _found(training.device)
     parallel = training.parallel
     if parallel is None:
@@ -107,25 +101,6 @@ def _limit_memory(megabytes: int) -> None:
     least = min((gpu.megabytes for gpu in devices.gpus()), default=None)
     if least is not None:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, megabytes / least):.4f}"
-
-
-def _join(cluster: Cluster) -> None:
-    """Meets the other machines."""
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        jax.distributed.initialize(
-            cluster.coordinator,
-            cluster.processes,
-            cluster.index,
-            cluster_detection_method="deactivate",
-            initialization_timeout=_START_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=_EXIT_SECONDS,
-        )
-    except RuntimeError as error:
-        raise WorkError(
-            f"machine {cluster.index} of {cluster.processes} did not meet the others at {cluster.coordinator}: {error}"
-        ) from error
 
 
 def _found(device: str) -> list[jax.Device]:

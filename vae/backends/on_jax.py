@@ -13,9 +13,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from settings import WorkError
 from vae.backends import Steps, filled, jax_noise
 from vae.backends.cluster import Cluster
+from vae.backends.jax_company import in_company
 from vae.backends.jax_devices import placement
 from vae.backends.jax_layout import DATA, MODEL, Divided
 from vae.config import ModelParallel
@@ -41,7 +41,7 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
 
     def call(*arrays: np.ndarray) -> Any:
         given = arrays if mesh is None else [_divided(mesh, array, len(arrays[0])) for array in arrays]
-        with _in_company():
+        with in_company():
             return jax.tree.map(np.asarray, program([variable.value for variable in variables], *given))
 
     return call
@@ -108,7 +108,7 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return numbers
     words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
-    with _in_company():
+    with in_company():
         return np.asarray(multihost_utils.process_allgather(words)).view(np.float64).max(axis=0)
 
 
@@ -123,24 +123,6 @@ def profiled(folder: Path) -> Iterator[None]:
     """Writes a profile of what runs meanwhile."""
     with jax.profiler.trace(str(folder)):
         yield
-
-
-@contextmanager
-def _in_company() -> Iterator[None]:
-    """Says what it means when a computation that waits for other machines fails.
-
-    Raises:
-        WorkError: One of them is gone.
-    """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        raise WorkError(
-            f"machine {jax.process_index()} of {jax.process_count()} lost the others, of which one has ended or cannot "
-            f"be reached ({str(error).splitlines()[0]}); start all of them again: they go on from the last checkpoint"
-        ) from error
 
 
 class _Steps:
@@ -179,7 +161,7 @@ class _Steps:
         # What was assigned from the host, or just made, would be compiled for once more.
         state = jax.device_put(values, self._layouts)
         batches = jax.make_array_from_process_local_data(NamedSharding(self._mesh, PartitionSpec(None, DATA)), rows)
-        with _in_company():
+        with in_company():
             weights, slots, measures = self._program(
                 state, held, batches, np.int32(first_step), np.int32(count), np.float32(factor)
             )
