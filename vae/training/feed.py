@@ -78,6 +78,13 @@ class Feed:
         self.is_streamed = room < most
         self._steps_of_chunk = max(1, room // _PARTS // self.batch)
         self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else most
+        if self.is_streamed:
+            logger.info(
+                "streaming the train split, of which training.memory_megabytes (%g) hold %s examples, in chunks of %s",
+                memory_megabytes,
+                f"{room:,}",
+                f"{self.capacity:,}",
+            )
 
         self._whole: Any = None
         self._shard: tuple[int, Examples] | None = None
