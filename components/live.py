@@ -196,7 +196,7 @@ class _Curves:
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
-            start_new_session=True,  # what interrupts the training does not interrupt the sending of its last points
+            process_group=0,  # what interrupts the training does not interrupt the sending of its last points
         )
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
