@@ -10,7 +10,7 @@ made, and read, as the rows of one matrix with the values as some of its columns
 Sources: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{example,feature}.proto.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import google_crc32c
@@ -204,7 +204,11 @@ def _floats(stored: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(stored).view("<f4").reshape(-1).astype(np.float32, copy=False)
 
 
-_READ = {_BYTES_LIST: np.asarray, _FLOAT_LIST: _floats, _INT64_LIST: _integers}
+_READ: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    _BYTES_LIST: np.asarray,
+    _FLOAT_LIST: _floats,
+    _INT64_LIST: _integers,
+}
 
 
 def _masked(crc: np.ndarray) -> np.ndarray:

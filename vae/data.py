@@ -1,7 +1,7 @@
 """What a model is shown: images as integer codes, and the identity of each example."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -53,18 +53,27 @@ class Examples:
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Examples":
         """Returns the examples of these rows."""
-        return Examples(*(None if part is None else part[rows] for part in self._parts()))
+        return Examples(
+            self.images[rows],
+            self.keys[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.weights is None else self.weights[rows],
+        )
 
     @staticmethod
     def joined(parts: "Sequence[Examples]") -> "Examples":
-        """Returns the examples of all parts, which hold the same kinds of arrays, one part after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        columns = zip(*(part._parts() for part in parts), strict=True)
-        return Examples(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        """Returns the examples of all parts, which hold the same kinds of arrays, one part after the other.
 
-    def _parts(self) -> tuple[np.ndarray | None, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+        Their arrays are contiguous and may be written to, as frameworks like them, and copies where they must be.
+        """
+        labels = [part.labels for part in parts if part.labels is not None]
+        weights = [part.weights for part in parts if part.weights is not None]
+        return Examples(
+            _joined([part.images for part in parts]),
+            _joined([part.keys for part in parts]),
+            _joined(labels) if labels else None,
+            _joined(weights) if weights else None,
+        )
 
     def check(self, spec: ImageSpec, split: str) -> None:
         """Raises WorkError where the split is empty or its images are not what a model of `spec` takes."""
@@ -77,6 +86,10 @@ class Examples:
             raise WorkError(
                 f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}"
             )
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if len(parts) > 1 else np.require(parts[0], requirements=["C", "W"])
 
 
 class Source(Protocol):
