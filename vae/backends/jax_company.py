@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import jax
 
-from settings import WorkError
+from settings import RequestError, WorkError
 from vae.backends.cluster import Cluster
 
 # A machine that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
@@ -59,6 +59,8 @@ def in_company() -> Iterator[None]:
     global _is_lost
     try:
         yield
+    except (RequestError, WorkError):
+        raise
     except (jax.errors.JaxRuntimeError, ValueError) as error:  # Gloo's errors are ValueErrors
         said = str(error)
         if jax.process_count() == 1 or not any(word in said for word in ("Gloo", "NCCL", "UNAVAILABLE", "CANCELLED")):

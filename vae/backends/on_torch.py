@@ -1,4 +1,4 @@
-"""PyTorch: eager steps; noise comes from a generator that each step seeds with its own number."""
+"""PyTorch: eager operations, recorded once; noise comes from a generator that each step seeds with its own number."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,20 +8,28 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+import torch.distributed as distributed
 
 from vae.backends import Steps, filled
 from vae.backends.cluster import Cluster
+from vae.backends.torch_company import averaged, gathered, largest
+from vae.backends.torch_devices import placement
+from vae.backends.torch_fast import Quickened, Repeated, norm
 from vae.data import Examples
-from vae.training.step import TrainingStep
+from vae.training.step import MEASURES, TrainingStep
 
 Held = tuple[torch.Tensor, torch.Tensor]
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    device = model.variables[0].value.device
+
     def call(*arrays: np.ndarray) -> Any:
         with torch.no_grad():
-            result = function(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
-        return tuple(part.numpy() for part in result) if isinstance(result, tuple) else result.numpy()
+            result = function(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
+        return (
+            tuple(part.numpy(force=True) for part in result) if isinstance(result, tuple) else result.numpy(force=True)
+        )
 
     return call
 
@@ -32,12 +40,13 @@ def training(step: TrainingStep, seed: int) -> Steps:
 
 def memory() -> int | None:
     """Returns the bytes in use on the GPU; None where there is none."""
-    return torch.cuda.memory_allocated() if torch.cuda.is_available() else None
+    device = placement().device
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else None
 
 
 def agreed(numbers: np.ndarray) -> np.ndarray:
     """Returns the largest of each number over all processes."""
-    return numbers
+    return largest(numbers) if _processes() > 1 else numbers
 
 
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
@@ -53,7 +62,8 @@ def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Clu
         arguments: Of `vae.training.train`, for such processes.
         cluster: The machines that train together, if they are several.
     """
-    yield cluster
+    with gathered(arguments, cluster) as processes:
+        yield processes
 
 
 @contextmanager
@@ -71,53 +81,76 @@ def profiled(folder: Path) -> Iterator[None]:
     profile.export_chrome_trace(str(folder / "trace.json"))
 
 
+def _processes() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
 class _Steps:
     def __init__(self, step: TrainingStep, seed: int) -> None:
         self._step, self._optimizer, self._seed = step, step.optimizer, seed
         self._variables = step.model.trainable_variables
         self._optimizer.build(self._variables)
-        self._generator = torch.Generator()
+        self._quick = Quickened(self._optimizer)
+        self._values = [variable.value for variable in self._variables]
+        self._device = self._values[0].device
+        self._generator = torch.Generator(self._device)
+        self._found = Repeated(self._find)
+        each = step.batch_size // _processes()
+        first = each * distributed.get_rank() if _processes() > 1 else 0
+        self._own = slice(first, first + each)  # of the whole batch, the part of this process
 
     def hold(self, examples: Examples, capacity: int) -> Held:
         images, weights = filled(examples, capacity)
-        return torch.from_numpy(images), torch.from_numpy(weights)
+        return torch.from_numpy(images).to(self._device), torch.from_numpy(weights).to(self._device)
 
     def __call__(self, held: Held, rows: np.ndarray, first_step: int, count: int, factor: float) -> np.ndarray:
-        batches = torch.from_numpy(rows)
-        return torch.stack([self._one(held, batches[i], first_step + i, factor) for i in range(count)]).numpy()
+        numbers = torch.arange(first_step, first_step + count, device=self._device)
+        rates = self._step.rate(numbers, factor).tolist()
+        batches = torch.from_numpy(rows[:count]).to(self._device)
+        measures = torch.empty((count, len(MEASURES)), device=self._device)
+        self._quick.begin()
+        for i in range(count):
+            measures[i] = self._one(held, batches[i], first_step + i, numbers[i], rates[i])
+        return measures.numpy(force=True)
 
-    def _one(self, held: Held, rows: torch.Tensor, number: int, factor: float) -> torch.Tensor:
+    def _one(
+        self, held: Held, rows: torch.Tensor, number: int, number_there: torch.Tensor, rate: float
+    ) -> torch.Tensor:
         """Updates weights and optimizer by one step; returns its measures."""
-        loss, terms, gradients = self._gradients((held[0][rows], held[1][rows], self._drawn(number)), number)
+        found = self._gradients((held[0][rows], held[1][rows], *self._drawn(number)), number_there)
         with torch.no_grad():
-            size = self._step.norm(gradients)
+            (loss, *terms), gradients = found[:3], found[3:]
+            size = norm(gradients) / self._optimizer.scale_loss(1.0)
             finite = torch.isfinite(loss) & torch.isfinite(size)
             gradients = self._step.clipped(gradients, finite)
             skipped = self._step.skips_non_finite and not finite
             if not skipped or self._step.optimizer_skips:
-                self._optimizer.learning_rate.assign(self._step.rate(number, factor))
+                self._quick.set_rate(rate)
                 self._optimizer.apply(gradients, self._variables)
-            return torch.stack([loss, *terms, size, torch.tensor(float(skipped))])
+            return torch.stack([loss, *terms, size, torch.full_like(loss, float(skipped))])
 
-    def _gradients(self, batch: Any, number: int) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], list[torch.Tensor]]:
-        """Returns loss, terms and gradients, each the mean over the micro-batches."""
-        codes, weights, drawn = batch
+    def _gradients(self, batch: Sequence[torch.Tensor], number: torch.Tensor) -> list[torch.Tensor]:
+        """Returns loss, terms and gradients, each the mean over micro-batches and processes."""
         count = self._step.micro_batches
-        values = [variable.value for variable in self._variables]
-        sums: list[torch.Tensor] = []
-        for part in range(count):
-            cut = [tensor.chunk(count)[part] for tensor in (codes, weights, *drawn)]
-            loss, terms = self._step.loss(cut[0], cut[1], tuple(cut[2:]), number)
-            found = [
-                loss.detach(),
-                *(term.detach() for term in terms),
-                *torch.autograd.grad(self._step.scaled(loss), values),
-            ]
-            sums = [one + other for one, other in zip(sums, found, strict=True)] if sums else found
-        loss, *rest = (value / count for value in sums) if count > 1 else sums
-        return loss, (rest[0], rest[1]), rest[2:]
+        parts = list(zip(*(tensor.chunk(count) for tensor in batch), strict=True))
+        sums = self._found(number, *parts[0])
+        if count > 1:
+            for part in parts[1:]:
+                torch._foreach_add_(sums, self._found(number, *part))
+            torch._foreach_div_(sums, count)
+        return averaged(sums) if _processes() > 1 else sums
 
-    def _drawn(self, number: int) -> tuple[torch.Tensor, ...]:
+    def _find(
+        self, number: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor, *drawn: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Returns loss, terms and gradients of a part of a batch."""
+        loss, terms = self._step.loss(codes, weights, drawn, number)
+        gradients = torch.autograd.grad(self._step.scaled(loss), self._values)
+        return [loss.detach(), *(term.detach() for term in terms), *gradients]
+
+    def _drawn(self, number: int) -> list[torch.Tensor]:
         self._generator.manual_seed((self._seed << 32) + number)
         draw = {"uniform": torch.rand, "normal": torch.randn}
-        return tuple(draw[d.kind](d.shape, generator=self._generator) for d in self._step.draws)
+        return [
+            draw[d.kind](d.shape, generator=self._generator, device=self._device)[self._own] for d in self._step.draws
+        ]

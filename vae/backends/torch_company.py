@@ -1,0 +1,217 @@
+"""The processes that compute together on PyTorch, one for each device: how they start, meet, and lose each other."""
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import IO, Any
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+
+from settings import WorkError
+from vae.backends.cluster import Cluster
+from vae.backends.torch_devices import MEMBER, placement
+
+logger = logging.getLogger("elboflow.training")
+
+# Machines do not all start at once: a platform may still be pulling an image for one of them.
+_START = timedelta(minutes=10)
+# A process that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
+# noticed at once, on GPUs by this thread alone: what waits there waits in the device's own queue.
+_SECONDS_OF_SILENCE = 45
+_SECONDS_BETWEEN_BEATS = 5
+_SECONDS_TO_END = 10
+
+
+@contextmanager
+def gathered(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+    """Starts this machine's other processes, one for each further device, and meets all others.
+
+    Args:
+        arguments: Of `vae.training.train`, which these processes call, too.
+        cluster: The machines that train together, one process each; None: this one alone.
+
+    Yields:
+        All processes of all machines, and which of them this one is.
+
+    Raises:
+        WorkError: They did not come, or one of them is gone.
+    """
+    place = placement()
+    if place.member or (cluster is None and place.members == 1):  # a helper has met the others already
+        yield cluster
+        return
+    with ExitStack() as stack:
+        store, whole = _meeting(cluster, place.members)
+        helpers = [
+            stack.enter_context(_helper(number, arguments, cluster, replace(whole, index=whole.index + number)))
+            for number in range(1, place.members)
+        ]
+        stack.enter_context(joined(whole, store))
+        try:
+            yield whole
+        except WorkError as error:
+            said = next(filter(None, map(_last_words, helpers)), None)
+            if said is None:
+                raise
+            raise WorkError(f"{error}; that process said: {said}") from error
+
+
+def _meeting(cluster: Cluster | None, members: int) -> tuple[distributed.TCPStore | None, Cluster]:
+    """Returns where all processes meet, if that is here already, and what they are together."""
+    if cluster is not None:
+        return None, Cluster(cluster.coordinator, cluster.processes * members, cluster.index * members)
+    store = distributed.TCPStore("127.0.0.1", 0, members, is_master=True, wait_for_workers=False, timeout=_START)
+    return store, Cluster(f"127.0.0.1:{store.port}", members, 0)
+
+
+@contextmanager
+def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Iterator[None]:
+    """Lets this process be one of those that compute together.
+
+    Raises:
+        WorkError: The others did not come, or one of them is gone.
+    """
+    with in_company(cluster):
+        store = store or _store(cluster, is_master=cluster.index == 0)
+        kinds = "cpu:gloo,cuda:nccl" if placement().device.type == "cuda" else "gloo"
+        distributed.init_process_group(
+            kinds, store=store, rank=cluster.index, world_size=cluster.processes, timeout=_START
+        )
+    is_over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(cluster, is_over), name="elboflow-peers", daemon=True)
+    watch.start()
+    try:
+        with in_company(cluster):
+            yield
+            distributed.barrier()  # the store is the coordinator's: it must not end before the others
+    finally:
+        is_over.set()
+        watch.join()
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def in_company(cluster: Cluster | None = None) -> Iterator[None]:
+    """Says what it means when a computation fails for which processes wait for each other.
+
+    Raises:
+        WorkError: One of them is gone.
+    """
+    try:
+        yield
+    except WorkError:
+        raise
+    except RuntimeError as error:
+        said = str(error)
+        if not isinstance(error, distributed.DistError) and not any(w in said for w in ("gloo", "NCCL", "Connection")):
+            raise
+        index = cluster.index if cluster else distributed.get_rank()
+        processes = cluster.processes if cluster else distributed.get_world_size()
+        raise WorkError(f"{_lost(index, processes)} ({said.splitlines()[0]})") from error
+
+
+def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the mean of each tensor over all processes, in one exchange."""
+    together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    with in_company():
+        distributed.all_reduce(together)
+    together /= distributed.get_world_size()
+    parts = together.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def largest(numbers: np.ndarray) -> np.ndarray:
+    """Returns the largest of each number over all processes."""
+    found = torch.from_numpy(np.array(numbers, np.float64))
+    with in_company():
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return found.numpy()
+
+
+def _store(cluster: Cluster, is_master: bool = False) -> distributed.TCPStore:
+    host, _, port = cluster.coordinator.rpartition(":")
+    return distributed.TCPStore(
+        host, int(port), cluster.processes, is_master=is_master, wait_for_workers=False, timeout=_START
+    )
+
+
+def _lost(index: int, processes: int) -> str:
+    return (
+        f"process {index} of {processes} has lost another one, which ended or cannot be reached; "
+        "start all of them again: they go on from the last checkpoint"
+    )
+
+
+def _watch(cluster: Cluster, is_over: threading.Event) -> None:
+    """Ends this process when another one is lost and nothing else notices."""
+    others = [number for number in range(cluster.processes) if number != cluster.index]
+    heard, silence = dict.fromkeys(others, -1), dict.fromkeys(others, 0)
+    try:
+        store = _store(cluster)  # a connection of its own: a thread that waits keeps it
+        while not is_over.wait(_SECONDS_BETWEEN_BEATS):
+            store.add(f"elboflow/{cluster.index}", 1)
+            for number in others:
+                beats = store.add(f"elboflow/{number}", 0)
+                silence[number] = 0 if beats != heard[number] else silence[number] + _SECONDS_BETWEEN_BEATS
+                heard[number] = beats
+            if max(silence.values()) >= _SECONDS_OF_SILENCE:
+                break
+    except RuntimeError:  # the coordinator is gone
+        pass
+    if not is_over.wait(_SECONDS_TO_END):
+        os.write(2, f"error: {_lost(cluster.index, cluster.processes)}\n".encode())
+        os._exit(1)
+
+
+Helper = tuple[subprocess.Popen[bytes], IO[bytes]]
+
+
+@contextmanager
+def _helper(number: int, arguments: dict[str, Any], machines: Cluster | None, whole: Cluster) -> Iterator[Helper]:
+    """A process of this machine that trains as this one does, with the next device."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vae.backends.torch_helper"],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, MEMBER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        try:
+            assert process.stdin
+            with process.stdin:
+                pickle.dump((arguments, machines, whole), process.stdin)
+            yield process, said
+            process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            logger.warning("process %d of this machine does not end; it is ended", number)
+        except BaseException:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_END)
+            raise
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _last_words(helper: Helper) -> str | None:
+    """Returns what a helper that failed said last."""
+    process, said = helper
+    try:
+        if process.wait(_SECONDS_TO_END) == 0:
+            return None
+    except subprocess.TimeoutExpired:
+        return None
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"nothing, and ended with {process.returncode}"

@@ -1,0 +1,28 @@
+"""A further process of a training with PyTorch, for one more device of the same machine (`vae.backends.torch_company`).
+
+It reads from its standard input what it is to train, trains in step with the others, and writes nothing.
+"""
+
+import pickle
+import sys
+
+from settings import RequestError, WorkError
+from vae import backends
+
+
+def main() -> None:
+    """Trains as the process that started this one does."""
+    arguments, machines, whole = pickle.load(sys.stdin.buffer)
+    backends.use("torch", arguments["training"], machines)
+    from vae.backends.torch_company import joined
+    from vae.training import train
+
+    with joined(whole):
+        train(**arguments, cluster=whole)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (WorkError, RequestError) as error:
+        sys.exit(f"error: {error}")
