@@ -10,7 +10,7 @@ from components.cluster import from_environment
 from components.code_version import code_version
 from components.datasets import open_images
 from settings import WorkError
-from vae import backends, folder, tensorboard
+from vae import abilities, backends, folder, tensorboard
 from vae.config import ModelConfig, TrainingConfig
 from vae.watch import Watch
 
@@ -37,7 +37,7 @@ def train(
         model: What the model is.
         training: How it is trained.
         seed: Fixes initial weights, order and noise.
-        restart: Whether to start over where there are checkpoints; they are moved aside.
+        restart: Whether to start over where there are checkpoints, which are moved aside, or such a model.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
         profile: How many steps are to be profiled, into the folder `profile` beside the model; None for none.
         tracking: The MLflow that shows the curves while they grow.
@@ -49,6 +49,8 @@ def train(
         WatchStoppedError: The watch stopped it; no model is written.
     """
     cluster = from_environment(os.environ)
+    abilities.check(training, cluster)
+    backends.check(training.backend)
     output = Path(output)
     images = open_images(dataset, model.input)
     provenance = folder.Provenance(
@@ -58,7 +60,7 @@ def train(
         dataset=images.manifest.digest,
         code=code_version(),
     )
-    if _is_there(output, model, provenance):
+    if not restart and _is_there(output, model, provenance):
         logger.info("kept the model in %s: it is of the same data, settings and code", output)
         return
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing

@@ -47,6 +47,12 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over; what was saved of a training so far is moved aside.")
     ] = False,
+    profile: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow that shows the curves while the model is trained.")
+    ] = None,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was."""
     from pipelines.experiment import load
@@ -55,13 +61,23 @@ def train(
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset)
     limit_threads(wanted)  # before anything is imported that would start more of them
+    from components.live import Tracking
     from components.train import train
     from vae import backends
 
     backends.check(wanted.training.backend)
     show_log()
     with resumable(restart):
-        train(dataset, output, wanted.model, wanted.training, wanted.seed, restart=restart)
+        train(
+            dataset,
+            output,
+            wanted.model,
+            wanted.training,
+            wanted.seed,
+            restart=restart,
+            profile=profile,
+            tracking=None if tracking_uri is None else Tracking(tracking_uri, wanted.name),
+        )
     print(output)
 
 

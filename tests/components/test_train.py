@@ -8,60 +8,59 @@ import pytest
 from components.train import train
 from settings import RequestError, WorkError
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL
+from vae.config import DataParallel, TrainingConfig
 
-
-def cluster(**roles: int) -> str:
-    return json.dumps({"cluster": {role: [f"{role}-{n}:2222" for n in range(count)] for role, count in roles.items()}})
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "machines"),
-    [
-        ("TF_CONFIG", cluster(chief=1, worker=1), 2),
-        ("TF_CONFIG", cluster(worker=4, ps=2), 4),
-        ("CLUSTER_SPEC", cluster(workerpool0=1, workerpool1=3, workerpool2=2), 4),
-        ("TPU_WORKER_HOSTNAMES", "10.0.0.1,10.0.0.2", 2),
-        ("MEGASCALE_NUM_SLICES", "2", 2),
-        ("JAX_NUM_PROCESSES", "3", 3),
-        ("WORLD_SIZE", "4", 4),
-    ],
+TWO_MACHINES = json.dumps(
+    {
+        "cluster": {"workerpool0": ["leader:2222"], "workerpool1": ["other:2222"]},
+        "task": {"type": "workerpool1", "index": 0},
+    }
 )
-def test_training_refuses_to_be_one_of_several_machines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, machines: int
-):
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(RequestError, match=rf"{variable} names {machines} machines .* targets\.vertex\.train\.workers"):
-        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("TF_CONFIG", ""),
-        ("TF_CONFIG", cluster(chief=1)),
-        ("CLUSTER_SPEC", cluster(workerpool0=1, workerpool2=8)),  # a reduction server trains nothing
-        ("CLUSTER_SPEC", cluster(workerpool0=1)),
-        ("TPU_WORKER_HOSTNAMES", "localhost"),
-        ("MEGASCALE_NUM_SLICES", "1"),
-        ("JAX_NUM_PROCESSES", "1"),
-        ("WORLD_SIZE", ""),
-    ],
-)
-def test_one_machine_in_a_cluster_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str):
-    monkeypatch.setenv(variable, value)
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from components.preprocess import preprocess
+    from pipelines.experiment import load
+
+    folder = tmp_path_factory.mktemp("digits") / "dataset"
+    preprocess(load("digits").data, folder)
+    return folder
+
+
+def test_one_machine_in_a_cluster_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "1")
     with pytest.raises(WorkError, match=r"dataset\.json|no dataset"):  # it gets as far as the dataset
         train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
 
 
-def test_a_coordinator_of_jax_is_refused_unless_one_process_is_all_there_is(
+def test_a_cluster_that_is_not_described_whole_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "10.0.0.1:1234")
-    with pytest.raises(RequestError, match="JAX_COORDINATOR_ADDRESS names a coordinator of several machines"):
+    with pytest.raises(RequestError, match="JAX_COORDINATOR_ADDRESS names a coordinator, and JAX_NUM_PROCESSES"):
         train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "1")
-    with pytest.raises(WorkError):  # it gets as far as the dataset
-        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "many")
-    with pytest.raises(RequestError, match="JAX_NUM_PROCESSES is 'many', and no number of machines"):
-        train(tmp_path, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
+
+
+@pytest.mark.parametrize("chief", [True, False])
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        (SHORT_TRAINING, r"training\.parallel: missing, and 2 machines are to train together"),
+        (
+            TrainingConfig(parallel=DataParallel(), batch_size=33),
+            r"batch_size: 33 cannot be divided among 2 machines",
+        ),
+    ],
+)
+def test_machines_that_cannot_train_together_are_told_why_and_leave_the_folder_alone(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: TrainingConfig, told: str, chief: bool
+):
+    monkeypatch.setenv("CLUSTER_SPEC", TWO_MACHINES)
+    if chief:
+        monkeypatch.setenv("CLUSTER_SPEC", TWO_MACHINES.replace('"type": "workerpool1"', '"type": "workerpool0"'))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("another's")
+    with pytest.raises(RequestError, match=told):
+        train(digits, tmp_path / "model", SMALL_MODEL, training, 0)
+    assert (tmp_path / "model" / "model.json").read_text() == "another's"

@@ -1,0 +1,98 @@
+"""`elboflow step train` by hand: how it ends, how it goes on, and how much of the machine it takes."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.preprocess import preprocess
+from pipelines.experiment import load
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("step-train") / "dataset"
+    preprocess(load("digits").data, folder)
+    return folder
+
+
+class Command:
+    """`elboflow step train`, and what it has said so far."""
+
+    def __init__(self, dataset: Path, output: Path, *arguments: str) -> None:
+        words = ["step", "train", "digits", "--dataset", str(dataset), "--output", str(output), *arguments]
+        self.process = subprocess.Popen([sys.executable, "-m", "pipelines", *words], stderr=subprocess.PIPE, text=True)
+        self.said: list[str] = []
+
+    def until(self, words: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+            if words in line:
+                return
+        raise AssertionError(f"it ended before it said {words!r}: {self.said}")
+
+    def ended(self, by: signal.Signals | None = None) -> int:
+        if by is not None:
+            self.process.send_signal(by)
+        assert self.process.stderr is not None
+        self.said += [line.rstrip() for line in self.process.stderr]
+        return self.process.wait()
+
+
+LONG = ("--set", "training.epochs=100000", "--set", "training.early_stopping=null", "--set", "training.batch_size=256")
+
+
+@pytest.mark.slow
+def test_a_training_that_is_ended_says_how_to_go_on_and_one_of_other_settings_says_how_not_to(
+    dataset: Path, tmp_path: Path
+):
+    terminated = Command(dataset, tmp_path / "model", *LONG)
+    terminated.until("epoch 1/")
+    assert terminated.ended(signal.SIGTERM) == 143
+    assert terminated.said[-1] == "ended by SIGTERM; the same command goes on from the last checkpoint"
+
+    interrupted = Command(dataset, tmp_path / "model", *LONG)
+    interrupted.until("going on after step")
+    interrupted.until("epoch")
+    assert interrupted.ended(signal.SIGINT) == 130
+    assert interrupted.said[-1] == "interrupted; the same command goes on from the last checkpoint"
+
+    other = Command(dataset, tmp_path / "model", *LONG, "--set", "training.optimizer=lion")
+    assert other.ended() == 2
+    assert "training.optimizer" in other.said[-1]
+    assert "--restart" in other.said[-1]
+
+    anew = Command(dataset, tmp_path / "model", *LONG, "--set", "training.optimizer=lion", "--restart")
+    anew.until("epoch 1/")
+    assert anew.ended(signal.SIGTERM) == 143
+    assert anew.said[-1] == "ended by SIGTERM; the same command without --restart goes on from the last checkpoint"
+    assert list((tmp_path / "model").glob("checkpoints.before-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: str, dataset: Path, tmp_path: Path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    hidden = "[1024, 1024]"
+    settings = {
+        "training.backend": backend,
+        "training.epochs": 8,
+        "training.batch_size": 512,
+        "model.encoder.hidden": hidden,
+        "model.decoder.hidden": hidden,
+        "targets.local.threads": 1,
+    }
+    given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    before, started = os.times(), time.monotonic()
+    command = Command(dataset, tmp_path / "model", *given)
+    assert command.ended() == 0, command.said
+    after, seconds = os.times(), time.monotonic() - started
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used / seconds <= 1.3
