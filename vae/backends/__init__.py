@@ -12,6 +12,7 @@ The rest of the room is written in Keras. Keras reads its backend once, when it 
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -23,12 +24,16 @@ import numpy as np
 
 from settings import RequestError
 from vae import abilities
+from vae.backends import devices
 from vae.backends.cluster import Cluster
 from vae.config import TrainingConfig
 from vae.data import Examples
 
-BACKENDS = ("tensorflow", "jax", "torch")  # the names of their packages, too
+logger = logging.getLogger("elboflow.training")
 
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}  # packages, and what they are called
+
+_is_started = False  # whether the devices have been chosen in this process
 
 # Numbers that the decoder may make in one compiled call of an evaluation: 16 MB of float32, so that also the logits of
 # a categorical likelihood fit in memory. On MNIST, a quarter and four times of it are about as fast.
@@ -67,28 +72,44 @@ def filled(examples: Examples, capacity: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster | None = None) -> None:
-    """Imports Keras on a backend. Must be called before anything else imports Keras.
+    """Imports Keras on a backend, on the devices of a training. Must be called before anything else imports Keras.
 
     Args:
         backend: Its name.
-        training: The devices, and how much of them; by default whatever there is.
+        training: The devices, and how much of them; by default what this process computes on already, or the first of
+            those that there are.
         cluster: The machines that train together, if they are several.
 
     Raises:
-        RequestError: The backend is not installed, or Keras already runs on another one in this process.
+        RequestError: The backend is not installed, or Keras already runs on another one in this process; or there are
+            no such devices, or this process already computes on others.
+        WorkError: The other machines cannot be reached.
     """
     if training is not None:
         abilities.check(training, cluster)
     check(backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = backend
-    if "keras" in sys.modules:
-        running = current()
-        if running != backend:
-            raise RequestError(f"Keras already runs on {running} in this process; {backend} needs a process of its own")
-    else:
-        with _quiet() if sys.stderr.isatty() else contextlib.nullcontext():  # a log keeps everything
-            importlib.import_module("keras")
+    if "keras" in sys.modules and current() != backend:
+        raise RequestError(f"Keras already runs on {current()} in this process; {backend} needs a process of its own")
+    with _quiet() if sys.stderr.isatty() else contextlib.nullcontext():  # a log keeps everything
+        chosen = _start(backend, training, cluster)
+        importlib.import_module("keras")
+    if training is not None:
+        logger.info("training on %s (%s)", chosen, BACKENDS[backend])
+
+
+def _start(backend: str, training: TrainingConfig | None, cluster: Cluster | None) -> str | None:
+    """Chooses the devices, without importing Keras; returns what was chosen, for people."""
+    global _is_started
+    if training is None and (_is_started or "keras" in sys.modules):
+        return None
+    wanted = training or TrainingConfig.model_validate({"backend": backend})
+    if wanted.device in ("auto", "gpu"):
+        devices.see(wanted.gpu.visible_devices)
+    chosen = importlib.import_module(f"vae.backends.{backend}_devices").start(wanted, cluster)
+    _is_started = True
+    return chosen
 
 
 @contextlib.contextmanager

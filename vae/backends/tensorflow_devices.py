@@ -1,0 +1,197 @@
+"""Which devices TensorFlow computes on, alone or with other machines. Configured before it computes anything."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from settings import RequestError, WorkError
+from vae import abilities
+from vae.backends.cluster import Cluster
+from vae.config import DataParallel, TrainingConfig
+
+logger = logging.getLogger("elboflow.training")
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What it means that machines cannot be reached, told in one sentence."""
+
+    cluster: Cluster | None
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Surrounds what needs the other machines.
+
+        Raises:
+            WorkError: One of them ended or cannot be reached.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.cluster is None or not isinstance(error, _UNREACHABLE):
+                raise
+            raise WorkError(
+                f"machine {self.cluster.index} of {self.cluster.processes} stops: another one ended, or cannot be "
+                f"reached any more ({_first_line(error)}). Started again, all go on from the last checkpoint"
+            ) from None
+
+
+_UNREACHABLE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a training computes.
+
+    Attributes:
+        strategy: Of the devices that compute each a part of every batch; None on one device.
+        cluster: The machines that train together, if they are several.
+    """
+
+    strategy: tf.distribute.Strategy | None = None
+    cluster: Cluster | None = None
+
+
+_placement = Placement()
+
+
+def placement() -> Placement:
+    """Returns where this process trains: as `start` chose, else on TensorFlow's first device."""
+    return _placement
+
+
+def start(training: TrainingConfig, cluster: Cluster | None) -> str:
+    """Chooses the devices of a training, and joins the other machines.
+
+    Returns:
+        What was chosen, for people.
+
+    Raises:
+        RequestError: There are no such devices, or too few, or this process already computes on others.
+        WorkError: The other machines cannot be reached.
+    """
+    global _placement
+    kind = _kind(training.device)
+    wanted = training.parallel.devices if isinstance(training.parallel, DataParallel) else 1
+    devices = _gpus(training, wanted) if kind == "GPU" else _processors(1 if wanted is None else wanted, cluster)
+    if training.parallel is not None and (
+        reason := abilities.indivisible(training, cluster.processes if cluster else 1, len(devices))
+    ):
+        raise RequestError(reason)
+    if cluster is not None:
+        if _placement.cluster != cluster:
+            _placement = Placement(_joined(cluster, kind, len(devices)), cluster)
+    elif len(devices) > 1:
+        _placement = Placement(tf.distribute.MirroredStrategy(devices))
+    else:
+        _placement = Placement()
+    machines = f" of each of {cluster.processes} machines" if cluster else ""
+    return f"{len(devices)} {kind} device{'s' if len(devices) > 1 else ''}{machines}"
+
+
+def _kind(device: str) -> str:
+    """Returns the kind of device that is meant: GPU or CPU."""
+    there = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not there:
+        why = "" if tf.test.is_built_with_cuda() else "; this TensorFlow is built for processors only"
+        raise RequestError(f"training.device is gpu; the devices that TensorFlow finds here are: {_found()}{why}")
+    return "GPU" if there and device != "cpu" else "CPU"
+
+
+def _found() -> str:
+    return ", ".join(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
+
+
+def _processors(count: int, cluster: Cluster | None) -> list[str]:
+    """Makes this process compute on so many virtual devices, which share the processors; returns their names."""
+    if cluster is not None and count > 1:
+        raise RequestError(
+            f"training.parallel.devices: {count}; where several machines train together, TensorFlow takes the "
+            "processors of each as 1 device"
+        )
+    if tf.config.list_physical_devices("GPU"):
+        _configure(partial(tf.config.set_visible_devices, [], "GPU"), "on its processors alone")
+    if count > 1:
+        cut = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        processors = tf.config.list_physical_devices("CPU")[0]
+        try:
+            tf.config.set_logical_device_configuration(processors, cut)
+        except RuntimeError:  # it computes already: on enough of them, perhaps
+            there = len(tf.config.list_logical_devices("CPU"))
+            if there < count:
+                raise _too_late(f"on {count} CPU devices", f"{there} of them") from None
+    return [f"CPU:{number}" for number in range(count)]
+
+
+def _gpus(training: TrainingConfig, wanted: int | None) -> list[str]:
+    """Makes this process compute on so many GPUs, or all, within the memory allowed; returns their names."""
+    there = tf.config.list_physical_devices("GPU")
+    count = len(there) if wanted is None else wanted
+    if count > len(there):
+        raise RequestError(
+            f"training.parallel.devices: {count}; the devices that TensorFlow finds here are: {_found()}"
+        )
+    gpu = training.gpu
+    # Read when TensorFlow first computes; `set_memory_growth` would not go together with a limit.
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true" if gpu.memory_growth else "false"
+    if count < len(there) and training.parallel is not None:
+        first = partial(tf.config.set_visible_devices, there[:count], "GPU")
+        _configure(first, f"on {count} GPUs of {len(there)}")
+    if gpu.memory_limit_megabytes is not None:
+        limit = [tf.config.LogicalDeviceConfiguration(memory_limit=gpu.memory_limit_megabytes)]
+        for device in there[:count]:
+            limited = partial(tf.config.set_logical_device_configuration, device, limit)
+            _configure(limited, f"within {gpu.memory_limit_megabytes} MB of each GPU")
+    return [f"GPU:{number}" for number in range(count)]
+
+
+def _configure(set_up: Callable[[], Any], what: str) -> None:
+    try:
+        set_up()
+    except RuntimeError:
+        devices = ", ".join(device.name.removeprefix("/device:") for device in tf.config.list_logical_devices())
+        raise _too_late(what, devices) from None
+
+
+def _too_late(what: str, has: str) -> RequestError:
+    return RequestError(
+        f"training is to be {what}, and in this process TensorFlow already computes on: {has}; "
+        "start it in a process of its own"
+    )
+
+
+def _joined(cluster: Cluster, kind: str, devices: int) -> tf.distribute.Strategy:
+    """Meets the other machines."""
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.workers)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+        num_accelerators={"GPU": devices} if kind == "GPU" else {},
+    )
+    logger.info("machine %d of %d waits for the others at %s", cluster.index, cluster.processes, cluster.coordinator)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except RuntimeError:
+        raise _too_late(f"with {cluster.processes} machines", "its own devices") from None
+    except tf.errors.OpError as error:
+        raise WorkError(
+            f"machine {cluster.index} of {cluster.processes} did not meet the others: {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).strip().partition("\n")[0]
