@@ -7,8 +7,8 @@ next one and what is being read, a quarter of the memory each, there is never mo
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -41,7 +41,7 @@ class Portion:
 
 
 class Feed:
-    """The batches of each epoch; a context that ends the reading ahead.
+    """The batches of each epoch; a context in which a thread reads ahead, from its very beginning.
 
     Args:
         source: The split.
@@ -86,11 +86,12 @@ class Feed:
                 f"{self.capacity:,}",
             )
 
+        self._reading: Future[Examples] | None = None
         self._whole: Any = None
         self._shard: tuple[int, Examples] | None = None
         self._checked: set[int] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="elboflow-feed")
-        self._coming: tuple[tuple[int, int], Future[Any]] | None = None
+        self._coming: dict[tuple[int, int], Future[Any]] = {}
         self._is_over = threading.Event()
 
     @property
@@ -114,12 +115,14 @@ class Feed:
             yield from self._streamed(number, skip, hold)
             return
         if self._whole is None:
-            self._whole = hold(Examples.joined([self._read(piece) for piece in self._pieces]), self.capacity)
-            self._shard = None
+            read = self._reading.result() if self._reading else self._examples(self._pieces)
+            self._whole, self._reading, self._shard = hold(read, self.capacity), None, None
         rows = order.rows(self._seed, number, self.examples, self._batch_size, self._lanes)
         yield Portion(self._whole, rows[skip:] - self._first)
 
     def __enter__(self) -> Self:
+        if not self.is_streamed:
+            self._reading = self._thread.submit(self._examples, self._pieces)
         return self
 
     def __exit__(
@@ -132,14 +135,13 @@ class Feed:
         planned, (first, skip) = self._chunks(number), divmod(skip, self._steps_of_chunk)
         if first == len(planned):  # its last step has been made
             return
-        if self._coming is None or self._coming[0] != (number, first):
-            self._begin((number, first), planned[first], hold)
+        coming = self._coming.get((number, first)) or self._begin((number, first), planned[first], hold)
         for place in range(first, len(planned)):
-            held = self._taken()
+            held = coming.result()
             if place + 1 < len(planned):
-                self._begin((number, place + 1), planned[place + 1], hold)
+                coming = self._begin((number, place + 1), planned[place + 1], hold)
             else:
-                self._begin((number + 1, 0), self._chunks(number + 1)[0], hold)
+                coming = self._begin((number + 1, 0), self._chunks(number + 1)[0], hold)
             rows = chunks.rows(self._seed, number, self._machine, place, planned[place], self.batch)
             yield Portion(held, rows[skip:])
             skip = 0
@@ -148,25 +150,17 @@ class Feed:
         shown = self.steps * self.batch
         return chunks.chunks(self._seed, number, self._machine, self._pieces, self.capacity, shown)
 
-    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, hold: Hold) -> None:
-        """Lets the thread read a chunk, the one at this place: (epoch, chunk)."""
-        self._coming = place, self._thread.submit(self._made, chunk, hold)
+    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, hold: Hold) -> Future[Any]:
+        """Lets the thread make the chunk at a place (epoch, number): the one that comes, and no other."""
+        self._coming = {place: self._thread.submit(lambda: hold(self._examples(chunk), self.capacity))}
+        return self._coming[place]
 
-    def _taken(self) -> Any:
-        """Returns the chunk that comes, when it is there."""
-        assert self._coming is not None
-        (_, coming), self._coming = self._coming, None
-        return coming.result()
-
-    def _made(self, chunk: chunks.Chunk, hold: Hold) -> Any:
-        parts = []
-        for piece in chunk:
-            if self._is_over.is_set():
-                return None
-            parts.append(self._read(piece))
-        return hold(Examples.joined(parts), self.capacity)
+    def _examples(self, pieces: Sequence[Piece]) -> Examples:
+        return Examples.joined([self._read(piece) for piece in pieces])
 
     def _read(self, piece: Piece) -> Examples:
+        if self._is_over.is_set():  # nobody waits for what is being read
+            raise CancelledError
         if self._shard is None or self._shard[0] != piece.shard:
             self._shard = None  # before the next one is there
             read = self._source.read(piece.shard)
