@@ -1,6 +1,7 @@
 """What follows from the machine of a step: the framework that runs there, and how the process is told."""
 
 import logging
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from components.cluster import MACHINES
@@ -43,7 +44,8 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
         logger.info("training.parallel is data: %s has %s", step, _described(chips, machines(train)))
         training = training.model_copy(update={"parallel": DataParallel()})
     _refuse_impossible(training, step, chips, machines(train))
-    for sentence in _unused(experiment, target, training, chips):
+    lost = checkpoints_lost(experiment) if target == "kubeflow" else None
+    for sentence in [*_unused(experiment, target, training, chips), *([lost] if lost else [])]:
         logger.warning(sentence)
     return experiment.model_copy(update={"training": training})
 
@@ -97,6 +99,28 @@ def _unused(experiment: Experiment, target: str, training: TrainingConfig, chips
     if offer is not None and offer.chips > 1:
         found.append(f"targets.{target}.evaluate.accelerator: evaluation uses one chip of {offer.chips}")
     return found
+
+
+def checkpoints_lost(experiment: Experiment) -> str | None:
+    """Returns why what a training on Kubeflow saves ends with its pod, or None where that was not asked for otherwise.
+
+    A pod writes its artifacts into a folder of its own, which Kubeflow uploads when the step has succeeded. What is to
+    outlive a pod that is taken away belongs on a volume.
+    """
+    target, folder = experiment.targets.kubeflow, experiment.training.checkpoints.folder
+    if target is None:
+        return None
+    mounts = [PurePosixPath(volume.mount) for volume in target.volumes]
+    if folder is not None and any(PurePosixPath(folder).is_relative_to(mount) for mount in mounts):
+        return None
+    on = f"one of targets.kubeflow.volumes ({', '.join(map(str, mounts)) or 'there are none'})"
+    if folder is not None:
+        return f"training.checkpoints.folder: {folder} ends with its pod; what is to outlive it must be on {on}"
+    asked = "retry" in target.train.model_fields_set and target.train.retry.attempts > 0
+    labels = [*target.train.node_selector, *(toleration.key for toleration in target.train.tolerations)]
+    if asked or any("spot" in label or "preemptible" in label for label in labels):
+        return f"targets.kubeflow.train: another try starts over: training.checkpoints.folder is not set, to be on {on}"
+    return None
 
 
 def environment(step: str, settings: Step) -> dict[str, str]:

@@ -281,6 +281,33 @@ def test_chips_that_a_step_does_not_use_are_said(target: str, said: list[str]):
     assert said == [f"targets.{target}.train.accelerator: training.parallel uses 2 chips of 4"]
 
 
+VOLUME = "targets.kubeflow.volumes=[{claim: work, mount: /work}]"
+RETRIED = "targets.kubeflow.train.retry.attempts=3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ([], None),
+        ([RETRIED, VOLUME, "training.checkpoints.folder=/work/checkpoints"], None),
+        (["targets.kubeflow.train.retry.attempts=0"], None),
+        ([RETRIED], "targets.kubeflow.train: another try starts over: .* there are none"),
+        (
+            [VOLUME, "targets.kubeflow.train.node_selector={cloud.google.com/gke-spot: 'true'}"],
+            "targets.kubeflow.train: another try starts over: .* is not set, .*(/work)",
+        ),
+        (
+            [VOLUME, "training.checkpoints.folder=/workplace"],
+            "training.checkpoints.folder: /workplace ends with its pod; .*(/work)",
+        ),
+    ],
+)
+def test_checkpoints_that_end_with_their_pod_are_said(settings: list[str], told: str | None, said: list[str]):
+    compiled("kubeflow", *settings)
+    assert len(said) == (told is not None)
+    assert told is None or re.search(told, said[0])
+
+
 def test_the_command_says_so_on_standard_error(target: str, tmp_path: Path):
     settings = [f"targets.{target}={TARGETS[target]}", f"targets.{target}.train.accelerator=v5e"]
     output = ["--output", str(tmp_path / "pipeline.yaml")]
