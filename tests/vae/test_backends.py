@@ -14,38 +14,7 @@ from settings import RequestError
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 
-PROGRAM = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from vae import backends
-backend, folder = sys.argv[1], Path(sys.argv[2])
-backends.use(backend)
-from vae.backends import compiled
-from vae.config import Constant, MLP, ModelConfig, TrainingConfig
-from vae.data import Examples, ImageSpec
-from vae.model import VAE, load
-from vae.training import train
-from keras import ops
-
-def terms(model):
-    def function(codes, uniform, noise):
-        terms = model.terms(model.prepare(codes, uniform), noise)
-        return terms.log_likelihood, terms.log_prior, terms.log_posterior, terms.kl
-    return [part.tolist() for part in compiled(model, function)(given["codes"], given["uniform"], given["noise"])]
-
-given = np.load(folder / "given.npz")
-result = {path.stem: terms(load(path)) for path in sorted(folder.glob("*.keras"))}
-codes = given["codes"]
-split = Examples(codes, np.arange(len(codes)))
-rate = Constant(initial=3e-3)
-seed = 2**31 - 1  # the largest
-training = TrainingConfig(backend=backend, epochs=30, batch_size=4, learning_rate=rate, early_stopping=None)
-model = ModelConfig(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
-curves = train(split, split, ImageSpec((8, 8, 1), 17), model, training, seed, folder / f"{backend}.npz", {}).curves
-result["curve"] = curves.validation["elbo"]
-(folder / f"{backend}.json").write_text(json.dumps(result))
-"""
+PROGRAM = Path(__file__).with_name("backend_process.py")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +42,7 @@ def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
     found = {}
     for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        subprocess.run([sys.executable, "-c", PROGRAM, backend, str(folder)], check=True, env=environment)
+        subprocess.run([sys.executable, str(PROGRAM), backend, str(folder)], check=True, env=environment)
         found[backend] = json.loads((folder / f"{backend}.json").read_text())
     return found
 
@@ -83,8 +52,8 @@ def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
 def test_the_same_weights_give_the_same_bound_within_a_thousandth_of_a_nat(results, backend):
     if backend not in results:
         pytest.skip(f"{backend} is not installed")
-    for name in results["tensorflow"].keys() - {"curve"}:
-        for mine, reference in zip(results[backend][name], results["tensorflow"][name], strict=True):
+    for name, terms in results["tensorflow"]["terms"].items():
+        for mine, reference in zip(results[backend]["terms"][name], terms, strict=True):
             np.testing.assert_allclose(mine, reference, atol=1e-3, err_msg=f"{name} on {backend}")
 
 
@@ -94,6 +63,39 @@ def test_every_backend_trains(results, backend):
     if backend not in results:
         pytest.skip(f"{backend} is not installed")
     assert results[backend]["curve"][-1] > results[backend]["curve"][0] + 5
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_micro_batches_give_the_weights_of_whole_batches_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    whole, parts = results[backend]["micro_batches"]["1"], results[backend]["micro_batches"]["4"]
+    np.testing.assert_allclose(whole["losses"], parts["losses"], rtol=1e-3)
+    for one, other in zip(whole["weights"], parts["weights"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_muon_clipping_dropout_and_averaging_together_lower_the_loss_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    losses = results[backend]["micro_batches"]["1"]["losses"]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    found = results[backend]["float16"]
+    assert found["first_skipped"] == 1
+    assert found["unchanged"]
+    assert 1 < found["skipped"] < 25
+    assert found["scale"] == 2.0 ** (15 - found["skipped"])
+    assert found["iterations"] == 25 - found["skipped"]
 
 
 def test_a_backend_that_is_not_installed_is_refused_with_those_that_are(monkeypatch):

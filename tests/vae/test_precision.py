@@ -8,7 +8,9 @@ from vae.data import Examples, ImageSpec, InMemory
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
-SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[24]), decoder=MLP(hidden=[24]), likelihood="gaussian")
+SMALL = ModelConfig(
+    latent=4, encoder=MLP(hidden=[24]), decoder=MLP(hidden=[24]), likelihood="gaussian", output_bias="zeros"
+)
 
 
 def dtype(value):

@@ -13,7 +13,7 @@ RATE = Constant(initial=3e-3)
 
 def model(dropout=0.0):
     network = MLP(hidden=[24], dropout=dropout)
-    return ModelConfig(latent=4, encoder=network, decoder=network)
+    return ModelConfig(latent=4, encoder=network, decoder=network, output_bias="zeros")
 
 
 def steps_of(digits, spec, dropout=0.0, **settings):

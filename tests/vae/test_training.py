@@ -9,7 +9,7 @@ from vae.data import Examples, InMemory
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
-SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[32]), decoder=MLP(hidden=[32]))
+SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[32]), decoder=MLP(hidden=[32]), output_bias="zeros")
 
 
 @pytest.fixture
