@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from components.cluster import from_environment
+from pipelines.experiment import load
+from pipelines.targets.placement import checkpoints_lost
 from preprocessing.runners import FlinkRunner
+from vae import abilities
 
 BUILDS = ("base", "overlays/example")
 
@@ -178,8 +183,40 @@ def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[
     )
 
 
+def in_readme(root: Path, words: str) -> str:
+    """The YAML of infra/README.md that has these words in it."""
+    written: list[str] = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text())
+    (found,) = (each for each in written if words in each)
+    return found
+
+
+def test_the_checkpoints_of_the_readme_outlive_their_pod(root: Path, tmp_path: Path) -> None:
+    given = yaml.safe_load(in_readme(root, "checkpoints"))
+    given["targets"]["kubeflow"] |= {"image": "image", "tracking_uri": "http://mlflow"}
+    path = tmp_path / "faces.yaml"
+    path.write_text(yaml.safe_dump({"name": "faces", "data": {"source": "sklearn"}, **given}))
+    experiment = load(str(path))
+    assert checkpoints_lost(experiment) is None
+    assert checkpoints_lost(load(str(path), ["training.checkpoints.folder=null"])) is not None
+
+
+def test_the_train_job_of_the_readme_runs_a_command_that_there_is(root: Path) -> None:
+    trainer = yaml.safe_load(in_readme(root, "TrainJob"))["spec"]["trainer"]
+    program, *words = trainer["command"]
+    assert (program, words[:2]) == ("elboflow", ["step", "train"])
+    training = load("digits", [word for before, word in pairwise(words) if before == "--set"]).training
+    cluster = from_environment(
+        {
+            "JAX_NUM_PROCESSES": str(trainer["numNodes"]),
+            "JAX_PROCESS_ID": "1",
+            "JAX_COORDINATOR_ADDRESS": "faces-node-0-0.faces:29500",
+        }
+    )
+    abilities.check(training, cluster)
+
+
 def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them(root: Path) -> None:
-    (manifest,) = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text())
+    manifest = in_readme(root, "beam-workers")
     workers = yaml.safe_load(manifest)["spec"]["containers"][1]
     assert FlinkRunner(job_server="flink:8099").pool == f"localhost:{workers['args'][-1]}"
     assert workers["ports"][0]["containerPort"] == int(workers["args"][-1])
