@@ -42,3 +42,17 @@ def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model
     assert registered["info"]["run_name"] == run.id
     assert registered["info"]["status"] == "FINISHED"
     assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_machines_that_train_together_on_vertex_make_one_model(vertex: Platform, mlflow_server: str):
+    vertex.target = f"{vertex.target[:-1]}, train: {{accelerator: {{kind: l4, count: 2}}, workers: 2}}}}"
+    done = vertex.do_apart(vertex.run_words("--json"), 900)
+    assert done.code == 0, (done.err, [job.log.read_text() for job in vertex.server.custom_jobs.values()])
+    assert "training.parallel is data: targets.vertex.train has 2 machines with 1 chip each" in done.err
+    trained = list(vertex.server.custom_jobs.values())[-1]
+    assert [pool.replica_count for pool in trained.message.job_spec.worker_pool_specs] == [1, 1]
+    log = trained.log.read_text()
+    assert log.count("1 CPU device of each of 2 machines") == 2
+    assert log.count("; best validation ELBO") == 2
+    assert done.result["status"] == "succeeded"

@@ -16,7 +16,7 @@ from tests.servers.containers import surroundings
 from tests.servers.execution import now
 from tests.servers.google_identity import GoogleIdentity
 from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
-from tests.servers.wire import RefusedError, Reply, Request, route
+from tests.servers.wire import RefusedError, Reply, Request, free_port, route
 
 
 class CustomJob:
@@ -58,7 +58,7 @@ class CustomJob:
     def _work(self, folder: Path, mounts: dict[str, str], environment: dict[str, str]) -> None:
         pools = self.message.job_spec.worker_pool_specs
         cluster = {
-            f"workerpool{index}": [f"workerpool{index}-{replica}:2222" for replica in range(max(1, pool.replica_count))]
+            f"workerpool{index}": [f"127.0.0.1:{free_port()}" for _ in range(max(1, pool.replica_count))]
             for index, pool in enumerate(pools)
         }
         with self.log.open("ab") as log, self._lock:
