@@ -95,8 +95,8 @@ class Keeper:
         for path in stored.found(self._folder):
             try:
                 identity, state = stored.read(path)
-            except stored.DamagedError as damage:
-                damaged[path] = str(damage)
+            except stored.DamagedError as error:
+                damaged[path] = str(error)
                 continue
             if differing := differences(identity, self._identity):
                 raise RequestError(

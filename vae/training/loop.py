@@ -92,7 +92,7 @@ def train(
         WatchStoppedError: The watch stopped it.
     """
     _check(source, validation, spec, training)
-    arguments = {
+    arguments: dict[str, Any] = {
         "source": source,
         "validation": validation,
         "spec": spec,
@@ -128,18 +128,9 @@ def _train(
     observers: Sequence[Observer],
     profile: Profile | None,
 ) -> Trained:
-    vae = VAE(model, spec, seed)
-    if model.output_bias == "mean":
-        start_at_mean(vae, source)
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
     feed = Feed(source, spec, training.batch_size, seed, training.memory_megabytes, index, processes)
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
-    logger.info(
-        "training %s parameters on %s examples, %d steps an epoch",
-        f"{vae.count_params():,}",
-        f"{feed.examples:,}",
-        feed.steps,
-    )
     _say_what_is_odd(training, total)
     with (
         feed,
@@ -148,6 +139,15 @@ def _train(
         Profiler(profile) as profiler,
         display(total) as shown,
     ):
+        vae = VAE(model, spec, seed)
+        if model.output_bias == "mean":
+            start_at_mean(vae, source)
+        logger.info(
+            "training %s parameters on %s examples, %d steps an epoch",
+            f"{vae.count_params():,}",
+            f"{feed.examples:,}",
+            feed.steps,
+        )
         engine = Engine(vae, feed, training, seed, total, profiler)
         state = _begun(keeper, engine, total)
         validate = validator(vae, validation, seed)

@@ -34,9 +34,11 @@ def validator(model: VAE, examples: Examples, seed: int) -> Callable[[], tuple[f
 
     program = compiled(model, by_example)
     drawn = model.spec.dimensions * model.likelihood.is_random + model.latent
-    kept = [batch(rows) for rows in padded] if len(examples) * drawn <= _NOISE_KEPT else None
+    kept: list[Batch] = []
 
     def validate() -> tuple[float, float]:
+        if not kept and len(examples) * drawn <= _NOISE_KEPT:
+            kept.extend(map(batch, padded))
         values = [program(*given) for given in kept or map(batch, padded)]
         reconstruction, kl = np.concatenate(values, axis=1)[:, : len(examples)].mean(axis=1, dtype=np.float64)
         return float(reconstruction), float(kl)
