@@ -1,6 +1,6 @@
 """What training measured, epoch by epoch, as columns of numbers."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 Columns = dict[str, list[float]]
@@ -33,5 +33,8 @@ class Curves:
             columns.setdefault(name, []).append(value)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the columns of all groups."""
-        return asdict(self)
+        """Returns a copy of the columns of all groups."""
+        return {
+            group.name: {name: list(column) for name, column in getattr(self, group.name).items()}
+            for group in fields(self)
+        }

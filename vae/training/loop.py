@@ -179,9 +179,7 @@ def _train(
 
             tolerance.check_epoch(state.sums, epoch)
             speed = (state.step - first) * training.batch_size / (time.monotonic() - started)
-            report.add("train", **_means(state, engine))
-            if speed:  # else all steps of the epoch were made before a checkpoint
-                report.add("machine", **_machine(speed, training))
+            report.add_steps(engine.learning_rate, speed, training.batch_size)
             with engine.averaged():
                 reconstruction, kl = validate()
                 tolerance.check_validation(reconstruction, kl, state.step, epoch)
@@ -231,21 +229,6 @@ def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
     if state.sums.steps:
         return False  # in the middle of an epoch
     return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)
-
-
-def _means(state: State, engine: Engine) -> dict[str, float]:
-    means = state.sums.means()
-    elbo = means["reconstruction"] - means["kl"]
-    return means | {"elbo": elbo, "learning_rate": engine.learning_rate, "skipped_steps": state.sums.skipped}
-
-
-def _machine(speed: float, training: TrainingConfig) -> dict[str, float]:
-    memory = implementation().memory()
-    return {
-        "examples_per_second": round(speed),
-        "step_milliseconds": 1000 * training.batch_size / speed,
-        **({} if memory is None else {"device_memory_megabytes": memory / 1e6}),
-    }
 
 
 def _check(source: Source, validation: Examples, spec: ImageSpec, training: TrainingConfig) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vae.backends import implementation
 from vae.training.curves import Group
 from vae.training.state import State
 from vae.watch import Observer, Watch, WatchStoppedError
@@ -25,6 +26,24 @@ class Report:
         self._state.curves.add(group, epoch=epoch, step=step, **numbers)
         for observer in self._observers:
             observer(group, epoch, step, numbers)
+
+    def add_steps(self, learning_rate: float, speed: float, batch_size: int) -> None:
+        """Adds what the steps of the epoch under way measured, and what they cost.
+
+        Args:
+            learning_rate: That of the last of them.
+            speed: Examples/s; 0 where this process made none, as they were all made before a checkpoint.
+            batch_size: Examples of a step.
+        """
+        sums = self._state.sums
+        means = sums.means()
+        elbo = means["reconstruction"] - means["kl"]
+        self.add("train", **means, elbo=elbo, learning_rate=learning_rate, skipped_steps=sums.skipped)
+        if speed:
+            memory = implementation().memory()
+            megabytes = {} if memory is None else {"device_memory_megabytes": memory / 1e6}
+            milliseconds = 1000 * batch_size / speed
+            self.add("machine", examples_per_second=round(speed), step_milliseconds=milliseconds, **megabytes)
 
     def tell_watch(self, first: int) -> None:
         """Tells the watch of the epochs from the first on.

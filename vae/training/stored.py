@@ -61,7 +61,7 @@ def write(folder: Path, contents: Contents) -> Path:
             np.savez(file, allow_pickle=False, **contents.arrays)
             file.flush()
             os.fsync(file.fileno())
-        artifacts.write_atomically(path / _FACTS, json.dumps(contents.facts, indent=1) + "\n")
+        artifacts.write_atomically(path / _FACTS, json.dumps(contents.facts) + "\n")
         _sync(path)
         artifacts.commit(path, MANIFEST, {"format": _FORMAT, "step": contents.step}, [_ARRAYS, _FACTS])
         _sync(path)
