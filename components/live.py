@@ -29,6 +29,9 @@ logger = logging.getLogger("elboflow.training")
 FLUSH_SECONDS = 10.0
 """The longest that a training which has ended waits until all is sent."""
 
+SECONDS_TO_BEGIN = 10.0
+"""How long a training must last to be shown, where its registration follows: importing MLflow costs 3 s of a core."""
+
 _FAREWELL_SECONDS = 2.0  # and one that failed or was killed; its last points are sent without it
 _MOST_WAITING = 10_000  # epochs that the process has not taken: it does not keep up, or hangs
 
@@ -96,6 +99,7 @@ class _Curves:
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
+        self._over = threading.Event()
         self._connected = self._lost = False
 
     def __call__(
@@ -114,6 +118,7 @@ class _Curves:
         if self._thread is not None:
             self._queue.put({"end": state})
             self._queue.put(None)
+            self._over.set()
             self._ended(time.monotonic() + _FAREWELL_SECONDS)
 
     def finish(self) -> None:
@@ -135,6 +140,7 @@ class _Curves:
         # The pipeline run goes on; a training that does not know of one may be all there is.
         self._queue.put({"end": None if self._tracking.run else "FINISHED"})
         self._queue.put(None)
+        self._over.set()
         # A training that ended before MLflow was even imported waits for nothing: its registration sends all at once.
         patience = FLUSH_SECONDS if self._connected or not self._tracking.run else 0.0
         if self._ended(time.monotonic() + patience):
@@ -152,7 +158,7 @@ class _Curves:
     def _ended(self, deadline: float) -> bool:
         """Waits for the process to have taken all and to end, which it has then."""
         assert self._thread is not None
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(max(1.0, deadline - time.monotonic()))  # it may be about to start the process
         if self._thread.is_alive():
             return False
         try:
@@ -164,6 +170,8 @@ class _Curves:
 
     def _deliver(self) -> None:
         """What the thread does: starts the process and hands it lines of JSON, waiting while it does not take them."""
+        if self._tracking.run and self._over.wait(SECONDS_TO_BEGIN):
+            return
         try:
             self._note.write(self._saved)
             self._process = process = self._started()

@@ -228,7 +228,7 @@ def _say(**what: Any) -> None:
 
 def main() -> None:
     """Does all of it, and ends at once: what the interpreter tidies up takes a second, for which the training waits."""
-    os.nice(10)  # the training first; the least of all would wait for ever on a busy machine
+    os.nice(5)  # the training first; with 10, importing MLflow takes minutes on a busy machine
     os.environ.update({name: value for name, value in _LIMITS.items() if name not in os.environ})
     request = json.loads(sys.stdin.readline())
     inbox = Inbox(sys.stdin)
