@@ -54,14 +54,14 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
         return value
     if node is ABSENT or node is None:
         node = {} if default is ABSENT or default is None else plain(default)
-        if path == ("kind",) and node.get("kind") != value:
-            node = {}  # another kind has defaults of its own
     if isinstance(node, str) and has_kinds(annotation):
         node = {"kind": node}
     key, rest = path[0], path[1:]
     if isinstance(node, dict):
         key = str(key)
         chosen = node.get("kind")
+        if path == ("kind",) and chosen not in (None, value):
+            node = _chosen(node, annotation)
         child = _set(
             node.get(key, ABSENT), inside(annotation, key, chosen), default_of(annotation, chosen, key), rest, value
         )
@@ -71,6 +71,12 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
             raise _DeadEndError(node, len(path), f"and has the places 0 to {len(node) - 1}")
         return [*node[:key], _set(node[key], inside(annotation, key), ABSENT, rest, value), *node[key + 1 :]]
     raise _DeadEndError(node, len(path), "which has no keys")
+
+
+def _chosen(node: dict[str, Any], annotation: Any) -> dict[str, Any]:
+    """Returns a section without what is only the default of its kind: another kind has defaults of its own."""
+    defaults = {key: default_of(annotation, node["kind"], key) for key in node}
+    return {key: value for key, value in node.items() if value != _dumped(defaults[key])}
 
 
 def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
@@ -88,9 +94,13 @@ def plain(default: Any) -> Any:
     """Returns a default as it would be written: without what is the default below it, too."""
     if not isinstance(default, BaseModel):
         return default
-    dumped, fields = default.model_dump(mode="json"), type(default).model_fields
+    dumped, fields = _dumped(default), type(default).model_fields
     return {
         name: plain(value) if isinstance(value, BaseModel) else dumped[name]
         for name, value in default
         if name == "kind" or value != fields[name].get_default(call_default_factory=True)
     }
+
+
+def _dumped(default: Any) -> Any:
+    return default.model_dump(mode="json") if isinstance(default, BaseModel) else default

@@ -1,5 +1,6 @@
 """What a sweep varies: `--over KEY=A,B,C`, `--over KEY=LOW..HIGH` and `--over KEY=LOW..HIGH:log`."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,6 +141,11 @@ def _axis(text: str, experiment: Experiment) -> Axis:
         if choice in choices[:i]:
             raise RequestError(f"--over {text}: {shown(choice)} is given twice")
     return Choices(key, values.strip(), choices)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one: for Python, false is 0."""
+    return one == other and json.dumps(one, default=str) == json.dumps(other, default=str)
 
 
 def _range(key: str, text: str, found: re.Match[str]) -> Range:

@@ -1,6 +1,7 @@
 """`elboflow step train` by hand: how it ends, how it goes on, and how much of the machine it takes."""
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 from components.preprocess import preprocess
 from pipelines.experiment import load
+from tests.servers.wire import free_port
+from vae import folder
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Command:
     """`elboflow step train`, and what it has said so far."""
 
-    def __init__(self, dataset: Path, output: Path, *arguments: str) -> None:
+    def __init__(self, dataset: Path, output: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
         words = ["step", "train", "digits", "--dataset", str(dataset), "--output", str(output), *arguments]
-        self.process = subprocess.Popen([sys.executable, "-m", "pipelines", *words], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", *words],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
         self.said: list[str] = []
 
     def until(self, words: str) -> None:
@@ -96,3 +104,33 @@ def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: st
     after, seconds = os.times(), time.monotonic() - started
     used = after.children_user + after.children_system - before.children_user - before.children_system
     assert used / seconds <= 1.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_two_machines_of_a_custom_job_train_one_model(backend: str, dataset: Path, tmp_path: Path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    settings = {
+        "training.backend": backend,
+        "training.epochs": 2,
+        "training.parallel": "data",
+        "targets.local.threads": 1,
+    }
+    given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    pools = {f"workerpool{index}": [f"127.0.0.1:{free_port()}"] for index in range(2)}
+    machines = [
+        Command(
+            dataset,
+            tmp_path / "model",
+            *given,
+            environment={"CLUSTER_SPEC": json.dumps({"cluster": pools, "task": {"type": pool, "index": 0}})},
+        )
+        for pool in pools
+    ]
+    codes = [machine.ended() for machine in machines]
+    assert codes == [0, 0], [machine.said for machine in machines]
+    told = [next(line for line in machine.said if "best validation ELBO" in line) for machine in machines]
+    assert told[0] == told[1]
+    assert folder.load(tmp_path / "model").provenance.training.backend == backend
+    assert {path.name for path in (tmp_path / "model").iterdir()} >= {"model.json", "model.keras", "curves.json"}

@@ -45,6 +45,17 @@ def test_values_are_yaml_and_commas_inside_brackets_belong_to_them():
     assert axis.values == ("elbo", {"kind": "beta", "beta": 2.0}, "elbo, of a kind")
 
 
+def test_a_kind_that_varies_has_defaults_of_its_own_and_keeps_what_the_experiment_says():
+    over = grid("training.optimizer.kind=adam,lion", "training.learning_rate.kind=cosine,exponential")
+    tried = [each.experiment["training"] for each in candidates.check(DIGITS.recorded(), over)]
+    assert [each["optimizer"]["kind"] for each in tried] == ["adam", "adam", "lion", "lion"]
+    assert "epsilon" not in tried[2]["optimizer"]
+    assert [each["learning_rate"]["kind"] for each in tried[:2]] == ["cosine", "exponential"]
+    assert {(each["learning_rate"]["initial"], each["learning_rate"]["warmup_steps"]) for each in tried} == {
+        (0.002, 100)
+    }
+
+
 @given(st.lists(VALUES, min_size=1, max_size=4, unique_by=lambda value: json.dumps(value).lower()))
 def test_values_that_are_written_as_json_are_read_as_they_were(values: list[Any]):
     (axis,) = axes.parse(["model.objective=" + ",".join(map(json.dumps, values))], DIGITS)
