@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Command:
     """`elboflow step train`, and what it has said so far."""
 
-    def __init__(self, dataset: Path, output: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        words = ["step", "train", "digits", "--dataset", str(dataset), "--output", str(output), *arguments]
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", *words],
+            [sys.executable, "-m", "pipelines", "step", "train", "digits", *words],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment},
         )
         self.said: list[str] = []
 
@@ -53,30 +53,49 @@ class Command:
         return self.process.wait()
 
 
+Train = Callable[..., Command]
+
+
+@pytest.fixture
+def train(dataset: Path, tmp_path: Path) -> Iterator[Train]:
+    """Starts the command; none outlives the test."""
+    started: list[Command] = []
+
+    def start(*arguments: str, environment: dict[str, str] | None = None) -> Command:
+        words = ["--dataset", str(dataset), "--output", str(tmp_path / "model"), *arguments]
+        started.append(Command(words, environment or {}))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.process.kill()
+        command.process.wait()
+
+
 LONG = ("--set", "training.epochs=100000", "--set", "training.early_stopping=null", "--set", "training.batch_size=256")
 
 
 @pytest.mark.slow
 def test_a_training_that_is_ended_says_how_to_go_on_and_one_of_other_settings_says_how_not_to(
-    dataset: Path, tmp_path: Path
+    train: Train, tmp_path: Path
 ):
-    terminated = Command(dataset, tmp_path / "model", *LONG)
+    terminated = train(*LONG)
     terminated.until("epoch 1/")
     assert terminated.ended(signal.SIGTERM) == 143
     assert terminated.said[-1] == "ended by SIGTERM; the same command goes on from the last checkpoint"
 
-    interrupted = Command(dataset, tmp_path / "model", *LONG)
+    interrupted = train(*LONG)
     interrupted.until("going on after step")
     interrupted.until("epoch")
     assert interrupted.ended(signal.SIGINT) == 130
     assert interrupted.said[-1] == "interrupted; the same command goes on from the last checkpoint"
 
-    other = Command(dataset, tmp_path / "model", *LONG, "--set", "training.optimizer=lion")
+    other = train(*LONG, "--set", "training.optimizer=lion")
     assert other.ended() == 2
     assert "training.optimizer" in other.said[-1]
     assert "--restart" in other.said[-1]
 
-    anew = Command(dataset, tmp_path / "model", *LONG, "--set", "training.optimizer=lion", "--restart")
+    anew = train(*LONG, "--set", "training.optimizer=lion", "--restart")
     anew.until("epoch 1/")
     assert anew.ended(signal.SIGTERM) == 143
     assert anew.said[-1] == "ended by SIGTERM; the same command without --restart goes on from the last checkpoint"
@@ -85,7 +104,7 @@ def test_a_training_that_is_ended_says_how_to_go_on_and_one_of_other_settings_sa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: str, dataset: Path, tmp_path: Path):
+def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: str, train: Train):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     hidden = "[1024, 1024]"
@@ -99,7 +118,7 @@ def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: st
     }
     given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     before, started = os.times(), time.monotonic()
-    command = Command(dataset, tmp_path / "model", *given)
+    command = train(*given)
     assert command.ended() == 0, command.said
     after, seconds = os.times(), time.monotonic() - started
     used = after.children_user + after.children_system - before.children_user - before.children_system
@@ -108,7 +127,7 @@ def test_a_training_takes_no_more_threads_than_the_experiment_allows(backend: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_two_machines_of_a_custom_job_train_one_model(backend: str, dataset: Path, tmp_path: Path):
+def test_two_machines_of_a_custom_job_train_one_model(backend: str, train: Train, tmp_path: Path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     settings = {
@@ -120,9 +139,7 @@ def test_two_machines_of_a_custom_job_train_one_model(backend: str, dataset: Pat
     given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     pools = {f"workerpool{index}": [f"127.0.0.1:{free_port()}"] for index in range(2)}
     machines = [
-        Command(
-            dataset,
-            tmp_path / "model",
+        train(
             *given,
             environment={"CLUSTER_SPEC": json.dumps({"cluster": pools, "task": {"type": pool, "index": 0}})},
         )
