@@ -120,9 +120,8 @@ rows = np.random.default_rng(0).integers(0, len(images), (60, {BATCH})).astype(n
 print(json.dumps(Training(images).epoch(rows).tolist()))
 """
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that spin while others work make a busy machine crawl
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=alone, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
     measures = np.array(json.loads(done.stdout.splitlines()[-1]))
     loss, reconstruction, kl, norm = measures.T
     assert loss[0] == pytest.approx(544, abs=40)  # 784 fair coins: 784 log 2
