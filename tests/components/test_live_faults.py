@@ -108,7 +108,7 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_arrive_once
     assert 1 <= len(away) == len(back) <= 4  # one for each time that it was away
 
 
-@pytest.mark.parametrize("how", ["nobody listens", "never answers"])
+@pytest.mark.parametrize("how", [pytest.param("nobody listens", marks=pytest.mark.slow), "never answers"])
 def test_an_mlflow_that_stays_away_costs_a_few_seconds_and_one_warning(
     how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
