@@ -186,7 +186,8 @@ def _train(
                 elbo = reconstruction - kl
                 report.add("validation", elbo=elbo, reconstruction=reconstruction, kl=kl)
                 state.end_epoch(elbo, vae, training.early_stopping)
-            shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats, {speed:,.0f} examples/s")
+            pace = f", {speed:,.0f} examples/s" if speed else ""
+            shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats{pace}")
             try:
                 report.tell_watch(epoch)
             except WatchStoppedError:
