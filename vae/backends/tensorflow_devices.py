@@ -2,10 +2,11 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import tensorflow as tf
@@ -37,9 +38,19 @@ class Failures:
             if self.cluster is None or not isinstance(error, _UNREACHABLE):
                 raise
             raise WorkError(
-                f"machine {self.cluster.index} of {self.cluster.processes} stops: another one ended, or cannot be "
-                f"reached any more ({_first_line(error)}). Started again, all go on from the last checkpoint"
-            ) from None
+                f"machine {self.cluster.index} of {self.cluster.processes} stops: {self._lost(error)} ended, or cannot "
+                "be reached any more. Started again, all go on from the last checkpoint"
+            ) from error
+
+    def _lost(self, error: tf.errors.OpError) -> str:
+        """Names the machine that an error is about."""
+        assert self.cluster is not None
+        named = re.search(r"/task:(\d+) while calling", str(error.message))
+        others = [number for number in range(self.cluster.processes) if number != self.cluster.index]
+        lost = int(named[1]) if named else others[0]
+        if lost not in others or (named is None and len(others) > 1):
+            return "another machine"
+        return f"machine {lost}, {self.cluster.workers[lost]},"
 
 
 _UNREACHABLE = (
@@ -95,7 +106,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         if _placement.cluster != cluster:
             _placement = Placement(_joined(cluster, kind, len(devices)), cluster)
     elif len(devices) > 1:
-        _placement = Placement(tf.distribute.MirroredStrategy(devices))
+        _placement = Placement(_mirrored(tuple(devices)))
     else:
         _placement = Placement()
     machines = f" of each of {cluster.processes} machines" if cluster else ""
@@ -171,6 +182,13 @@ def _too_late(what: str, has: str) -> RequestError:
         f"training is to be {what}, and in this process TensorFlow already computes on: {has}; "
         "start it in a process of its own"
     )
+
+
+@cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # Collective operations, which are the default, know one group of devices in a process for good.
+    on_processors = tf.distribute.ReductionToOneDevice() if devices[0].startswith("CPU") else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_processors)
 
 
 def _joined(cluster: Cluster, kind: str, devices: int) -> tf.distribute.Strategy:
