@@ -33,6 +33,7 @@ def join(cluster: Cluster) -> None:
     if jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     _end_with_a_message(cluster)
     try:
         jax.distributed.initialize(

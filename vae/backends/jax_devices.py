@@ -86,7 +86,7 @@ def _configure(training: TrainingConfig, wanted: int | None) -> None:
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false" if gpu.memory_growth else "true"
     if gpu.memory_limit_megabytes and training.device in ("auto", "gpu"):
         _limit_memory(gpu.memory_limit_megabytes)
-    options = {"jax_platforms": "cpu"} if training.device == "cpu" else {}
+    options: dict[str, str | int] = {"jax_platforms": "cpu"} if training.device == "cpu" else {}
     if wanted is not None:
         options["jax_num_cpu_devices"] = wanted
     for name, value in options.items():

@@ -231,8 +231,9 @@ class _Steps:
         """Returns loss, terms and gradients, each the mean over the micro-batches."""
 
         def scaled(weights: list[jax.Array], part: Any) -> Any:
+            codes, counts, drawn = part
             with self._scope(weights, slots):
-                loss, terms = self._step.loss(*part, number)
+                loss, terms = self._step.loss(codes, counts, drawn, number)
                 return self._step.scaled(loss), (loss, terms)
 
         def compute(part: Any) -> Any:

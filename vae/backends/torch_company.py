@@ -117,7 +117,7 @@ def in_company(cluster: Cluster | None = None) -> Iterator[None]:
             raise
         index = cluster.index if cluster else distributed.get_rank()
         processes = cluster.processes if cluster else distributed.get_world_size()
-        raise WorkError(f"{_lost(index, processes)} ({said.splitlines()[0]})") from error
+        raise WorkError(f"{_lost(index, processes)} ({said.splitlines()[0].partition('. ')[0]})") from error
 
 
 def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
