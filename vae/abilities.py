@@ -16,6 +16,9 @@ PARALLEL = {
 }
 """The kinds of `training.parallel` of each backend. Each is possible on one machine and on several."""
 
+TPU = frozenset({"jax"})
+"""Backends that compute on TPUs: TensorFlow has had no build for them since 2.20, and PyTorch's is another package."""
+
 ADDRESSES = frozenset({"tensorflow"})
 """Backends whose machines must know the addresses of all others, and not the coordinator's alone."""
 
@@ -44,6 +47,11 @@ def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
     Raises:
         RequestError: It is not.
     """
+    if training.device == "tpu" and training.backend not in TPU:
+        raise RequestError(
+            f"training.device: tpu is not possible with training.backend {training.backend}; "
+            f"it is possible with: {', '.join(sorted(TPU))}"
+        )
     if reason := impossible(training):
         raise RequestError(f"training.parallel: {reason}")
     if cluster is None:

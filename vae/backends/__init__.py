@@ -106,10 +106,23 @@ def _start(backend: str, training: TrainingConfig | None, cluster: Cluster | Non
         return None
     wanted = training or TrainingConfig.model_validate({"backend": backend})
     if wanted.device in ("auto", "gpu"):
-        devices.see(wanted.gpu.visible_devices)
+        _see(wanted)
     chosen = importlib.import_module(f"vae.backends.{backend}_devices").start(wanted, cluster)
     _is_started = True
     return chosen
+
+
+def _see(training: TrainingConfig) -> None:
+    visible = training.gpu.visible_devices
+    if visible is None and _is_started:
+        return
+    before = os.environ.get(devices.VISIBLE)
+    devices.see(visible)
+    if _is_started and os.environ.get(devices.VISIBLE) != before:
+        raise RequestError(
+            f"training.gpu.visible_devices: {', '.join(map(str, visible or ()))}; this process has chosen its devices "
+            "already: start the training in a process of its own"
+        )
 
 
 @contextlib.contextmanager

@@ -52,10 +52,10 @@ def see(visible: Sequence[int] | None) -> None:
     there = _there(before)
     if missing := [number for number in visible if number >= len(there)]:
         listed = ", ".join(f"{number} ({name})" for number, (_, name) in enumerate(there)) or "none"
-        within = f", of which {VISIBLE}={before} lets this process see some" if before is not None else ""
+        which = "of this machine" if before is None else f"that {VISIBLE}={before} lets this process see"
         raise RequestError(
-            f"training.gpu.visible_devices: there is no GPU {', '.join(map(str, missing))}; the GPUs of this machine"
-            f"{within}, are: {listed}"
+            f"training.gpu.visible_devices: there is no GPU {', '.join(map(str, missing))}; the GPUs {which} are: "
+            f"{listed}"
         )
     os.environ[VISIBLE] = ",".join(there[number][0] for number in visible)
     _seen = before, os.environ[VISIBLE]
