@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -80,6 +81,9 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
 def _end(process: "subprocess.Popen[str]") -> None:
     """Ends the training, which may save where it is."""
     process.terminate()
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):
+            process.stdin.close()  # it may wait for an answer
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
