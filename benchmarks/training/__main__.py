@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = digits(arguments.data, Path(folder) / "digits", 12_800 if arguments.quick else None)
         print(f"data: {arguments.data or 'noise of the shape of MNIST'}, {data.examples:,} images for training")
-        small = pictures(Path(folder) / "pictures", 1_800 if arguments.quick else 7_000)
+        small = pictures(Path(folder) / "pictures", 1_000 if arguments.quick else 5_000)
         pythae = environment.python() if "pythae" in arguments.only else sys.executable
         wanted = [row for row in rows(data, small, pythae, 4, bool(devices.gpus())) if row.name in arguments.only]
         figures = [*_races([row for row in wanted if _possible(row)], rounds)]

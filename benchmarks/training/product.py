@@ -36,7 +36,7 @@ def main() -> None:
     if arguments.saves:
         training = training.model_copy(update={"checkpoints": Checkpoints(every_minutes=None, every_steps=steps)})
     else:
-        validation = validation.head(BATCH)
+        validation = validation.head(1)
     backends.use(arguments.backend, training)
 
     def watch(epoch: int, elbo: float) -> bool:
