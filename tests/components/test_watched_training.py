@@ -74,4 +74,4 @@ def test_an_mlflow_that_is_broken_all_the_time_changes_no_weight_and_delays_the_
             train(trained.dataset, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0, tracking=place)
         assert time.monotonic() - started < 2 * usual + 10
     assert artifacts.sha256(tmp_path / "model/model.keras") == artifacts.sha256(trained.model / "model.keras")
-    assert len(caplog.messages) <= 2
+    assert len([message for message in caplog.messages if "MLflow" in message]) <= 2
