@@ -27,7 +27,7 @@ logger = logging.getLogger("elboflow.training")
 _START = timedelta(minutes=10)
 # A process that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
 # noticed at once, on GPUs by this thread alone: what waits there waits in the device's own queue.
-_SECONDS_OF_SILENCE = 45
+_SECONDS_OF_SILENCE = 30
 _SECONDS_BETWEEN_BEATS = 5
 _SECONDS_TO_END = 10
 
