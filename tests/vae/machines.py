@@ -23,12 +23,17 @@ def alone(folder: Path, trainings: dict[str, Any]) -> dict[str, Any]:
     return {name: curves(folder, name) for name in trainings}
 
 
-def together(folder: Path, trainings: dict[str, Any], *, killed: dict[int, int] | None = None) -> list[tuple[int, str]]:
-    """Runs trainings on two machines, of which some kill themselves after an epoch; returns how each ended."""
+def together(
+    folder: Path, trainings: dict[str, Any], *, killed: dict[int, int] | None = None, second: Path | None = None
+) -> list[tuple[int, str]]:
+    """Runs trainings on two machines, of which some kill themselves after an epoch; returns how each ended.
+
+    Both see the same folder, unless the second has one of its own.
+    """
     workers = addresses(2)
     requests = [
         {
-            "folder": str(folder),
+            "folder": str(second if second and index else folder),
             "trainings": trainings,
             "cluster": {"coordinator": workers[0], "processes": 2, "index": index, "workers": workers},
             "killed_after": (killed or {}).get(index),

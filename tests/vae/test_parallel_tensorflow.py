@@ -52,15 +52,21 @@ def test_a_batch_that_devices_cannot_share_is_refused(found):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """The curves of two machines."""
-    folder = tmp_path_factory.mktemp("machines")
-    ended = together(folder, {"data": tensorflow("data")})
+    """The curves of two machines, and the folders of each."""
+    chief, other = tmp_path_factory.mktemp("chief"), tmp_path_factory.mktemp("other")
+    ended = together(chief, {"data": tensorflow("data")}, second=other)
     assert [code for code, _ in ended] == [0, 0], ended
-    return curves(folder, "data")
+    return curves(chief, "data"), chief, other
 
 
 def test_two_machines_give_the_loss_of_one(found, pair):
-    assert_equal(pair, found["one"], 1e-4)
+    assert_equal(pair[0], found["one"], 1e-4)
+
+
+def test_only_the_chief_writes(pair):
+    _, chief, other = pair
+    assert (chief / "data-checkpoints").is_dir()
+    assert not list(other.iterdir())
 
 
 @pytest.mark.slow
@@ -74,4 +80,4 @@ def test_a_machine_whose_companion_is_killed_says_so_and_the_pair_goes_on_to_the
     again = together(tmp_path, {"data": tensorflow("data")})
     assert [code for code, _ in again] == [0, 0], again
     assert "going on after step" in again[0][1]
-    assert_equal(curves(tmp_path, "data"), pair, 0.0)
+    assert_equal(curves(tmp_path, "data"), pair[0], 0.0)

@@ -1,10 +1,12 @@
 """What must differ between TensorFlow, JAX and PyTorch: compiling, and drawing noise on the device.
 
-Each backend is one file with the same functions:
+Each backend is a file `on_NAME.py` with the same functions, with what it needs in files `NAME_….py` beside it:
 
 * `compiled(model, function)` makes a function of arrays fast;
 * `training(step, seed)` returns `Steps`, which runs many training steps in one call;
-* `memory`, `agreed` and `profiled` are about the device, the other processes, and where the time goes.
+* `together`, `scope`, `agreed` and `values` are about the devices and processes that train together;
+* `memory` and `profiled`, about the device and where the time goes;
+* `start(training, cluster)`, in `NAME_devices.py`, chooses the devices before Keras is imported.
 
 The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
 """
