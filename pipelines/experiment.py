@@ -84,8 +84,8 @@ class Experiment(Settings):
         image = self.data.images.get(self.model.input)
         if image is None:
             images = ", ".join(self.data.images)
-            feature = self.data.features.get(self.model.input)
-            kind = f"a {feature.kind}" if feature else "no feature of the data"
+            other = self.data.features.get(self.model.input)
+            kind = f"a {other.kind}" if other else "no feature of the data"
             sentence = f"'{self.model.input}' is {kind}; the model models an image: {images}"
             raise ConflictsError([Problem(("model", "input"), sentence)])
         likelihood = self.model.likelihood
