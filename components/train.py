@@ -4,7 +4,6 @@ import logging
 import os
 from pathlib import Path
 
-import artifacts
 from components import live
 from components.cluster import from_environment
 from components.code_version import code_version
@@ -64,8 +63,6 @@ def train(
         logger.info("kept the model in %s: it is of the same data, settings and code", output)
         return
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
-    if is_chief:
-        artifacts.withdraw(output, "model")
     source, validation = images.source("train", training), images.examples("validation")
     backends.use(training.backend, training, cluster)
     from vae.training import identity as identities
@@ -95,7 +92,8 @@ def train(
         )
         if is_chief:
             folder.save(output, trained, provenance)
-            remove(checkpoints)
+            if not trained.out_of_time:
+                remove(checkpoints)
 
 
 def _is_there(output: Path, model: ModelConfig, provenance: folder.Provenance) -> bool:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from settings import RequestError
+from vae import abilities
 from vae.backends import devices
 from vae.backends.cluster import Cluster
 from vae.backends.jax_company import join
@@ -63,6 +64,9 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         raise RequestError(
             f"training.parallel asks for {count} devices of {'each' if cluster else 'this'} machine; {_named(local)}"
         )
+    sharing = count // parallel.model if isinstance(parallel, ModelParallel) else count
+    if reason := abilities.indivisible(training, cluster.processes if cluster else 1, sharing):
+        raise RequestError(reason)
     found = _of_all_machines(local[0].platform, count)
     shape = (-1, parallel.model) if isinstance(parallel, ModelParallel) else (-1,)
     _placement = Placement(found.reshape(shape), parallel)

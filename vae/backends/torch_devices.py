@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from settings import RequestError
+from vae import abilities
 from vae.backends.cluster import Cluster
 from vae.config import GPU, DataParallel, TrainingConfig
 
@@ -53,6 +54,10 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     kind = _found(training.device)
     there = torch.cuda.device_count() if kind == "cuda" else 1
     members = _members(training, kind, there)
+    if training.parallel is not None and (
+        reason := abilities.indivisible(training, cluster.processes if cluster else 1, members)
+    ):
+        raise RequestError(reason)
     member = int(os.environ.get(MEMBER, "0"))
     device = torch.device(kind, member) if kind == "cuda" else torch.device(kind)
     os.environ["KERAS_TORCH_DEVICE"] = str(device)

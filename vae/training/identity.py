@@ -10,7 +10,7 @@ from settings import RequestError
 from vae.config import Checkpoints, ModelConfig, TrainingConfig
 
 _WITHOUT_INFLUENCE = {
-    "device",  # a machine that went away may be replaced by one of another kind: rounding is all that changes
+    "device",  # a machine that went away may be replaced by one of another kind: rounding changes (and PyTorch's noise)
     "gpu",  # how much of it is taken
     "parallel",  # global batches, their order and their noise do not depend on the number of devices
     "checkpoints",  # what is written when; what is computed does not depend on it

@@ -41,12 +41,14 @@ class Trained:
         curves: What was measured.
         best_epoch: The epoch of the best validation ELBO, from 1.
         epochs: Epochs done.
+        out_of_time: Whether `max_minutes` ended it: given more, it goes on from its last checkpoint.
     """
 
     model: VAE
     curves: Curves
     best_epoch: int
     epochs: int
+    out_of_time: bool = False
 
 
 def train(
@@ -130,13 +132,15 @@ def _train(
 ) -> Trained:
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
     feed = Feed(source, spec, training.batch_size, seed, training.memory_megabytes, index, processes)
+    if feed.is_streamed:
+        identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
     _say_what_is_odd(training, total)
     with (
         feed,
         deferred() as interruption,
         Keeper(checkpoints, identity, training.checkpoints, restart, chief=index == 0) as keeper,
-        Profiler(profile) as profiler,
+        Profiler(profile, writes=index == 0) as profiler,
         display(total) as shown,
     ):
         vae = VAE(model, spec, seed)
@@ -170,7 +174,7 @@ def _train(
                 shown.steps(state.step)
                 is_late = time.monotonic() - begun >= seconds_allowed
                 ends, late, due = agreed(bool(interruption), is_late, keeper.due(state.step))
-                if due:
+                if due or ends or late:
                     keep()
                 if ends or late:
                     break
@@ -191,11 +195,13 @@ def _train(
             try:
                 report.tell_watch(epoch)
             except WatchStoppedError:
-                keep()
+                if not late:
+                    keep()
                 raise
             (ends,) = agreed(bool(interruption))
+            if not late and (ends or _is_over(state, total, training.early_stopping)):
+                keep()  # what is trained is safe before it is saved; when time is up, a state in mid-epoch is
         if ends:
-            keep()
             keeper.flush()
             logger.info("interrupted after step %d of %d; %s", state.step, total, keeper.kept())
     if ends:  # and the signal, if it came to this machine at all, did not end the process
@@ -210,7 +216,7 @@ def _train(
         assign(vae.variables, state.best.weights)
     else:
         engine.average()
-    return Trained(vae, state.curves, state.best.epoch, state.epoch)
+    return Trained(vae, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
 
 
 def _begun(keeper: Keeper, engine: Engine, total: int) -> State:

@@ -36,10 +36,11 @@ class Profiler:
 
     Args:
         profile: What is to be profiled; None for nothing.
+        writes: Whether this process of those that train together profiles itself. The others make the same steps.
     """
 
-    def __init__(self, profile: Profile | None) -> None:
-        self._profile = profile
+    def __init__(self, profile: Profile | None, writes: bool = True) -> None:
+        self._profile, self._writes = profile, writes
         self._left = profile.steps if profile else 0
         self._running = ExitStack()
         self._has_begun = False
@@ -51,7 +52,7 @@ class Profiler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
-        if self._profile and self._left and error is None:
+        if self._profile and self._left and self._writes and error is None:
             done = self._profile.steps - self._left
             logger.warning("the training ended after %d of the %d steps of its profile", done, self._profile.steps)
 
@@ -65,10 +66,11 @@ class Profiler:
             return
         if not self._has_begun:
             self._has_begun = True
-            self._running.enter_context(backends.implementation().profiled(self._profile.folder))
+            if self._writes:
+                self._running.enter_context(backends.implementation().profiled(self._profile.folder))
             return
         self._left -= count
-        if not self._left:
+        if not self._left and self._writes:
             self._running.close()
             how = _OPENED_BY[backends.current()].format(folder=self._profile.folder)
             logger.info("wrote a profile of %d steps; to open it: %s", self._profile.steps, how)
