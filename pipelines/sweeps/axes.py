@@ -138,7 +138,7 @@ def _axis(text: str, experiment: Experiment) -> Axis:
     except yaml.YAMLError:
         raise RequestError(f"--over {text}: {values!r} are no YAML values with commas between them") from None
     for i, choice in enumerate(choices):
-        if choice in choices[:i]:
+        if any(_same(choice, other) for other in choices[:i]):
             raise RequestError(f"--over {text}: {shown(choice)} is given twice")
     return Choices(key, values.strip(), choices)
 

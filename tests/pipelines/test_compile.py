@@ -291,7 +291,7 @@ RETRIED = "targets.kubeflow.train.retry.attempts=3"
         ([], None),
         ([RETRIED, VOLUME, "training.checkpoints.folder=/work/checkpoints"], None),
         (["targets.kubeflow.train.retry.attempts=0"], None),
-        ([RETRIED], "targets.kubeflow.train: another try starts over: .* there are none"),
+        ([RETRIED], "targets.kubeflow.train: another try starts over: .*there are none"),
         (
             [VOLUME, "targets.kubeflow.train.node_selector={cloud.google.com/gke-spot: 'true'}"],
             "targets.kubeflow.train: another try starts over: .* is not set, .*(/work)",
