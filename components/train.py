@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import artifacts
 from components import live
 from components.cluster import from_environment
 from components.code_version import code_version
@@ -65,6 +66,8 @@ def train(
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
     source, validation = images.source("train", training), images.examples("validation")
     backends.use(training.backend, training, cluster)
+    if is_chief:  # what is refused, is refused above: from here on, an older model is not to be taken for this one
+        artifacts.withdraw(output, "model")
     from vae.training import identity as identities
     from vae.training import train
     from vae.training.checkpoints import remove
