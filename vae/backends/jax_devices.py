@@ -11,7 +11,7 @@ from settings import RequestError
 from vae import abilities
 from vae.backends import devices
 from vae.backends.cluster import Cluster
-from vae.backends.jax_company import join
+from vae.backends.jax_distributed import join
 from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 logger = logging.getLogger("elboflow.training")

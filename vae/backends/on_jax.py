@@ -15,8 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from vae.backends import Steps, filled, jax_noise
 from vae.backends.cluster import Cluster
-from vae.backends.jax_company import in_company
 from vae.backends.jax_devices import placement
+from vae.backends.jax_distributed import connected
 from vae.backends.jax_layout import DATA, MODEL, Divided
 from vae.config import ModelParallel
 from vae.data import Examples
@@ -41,7 +41,7 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
 
     def call(*arrays: np.ndarray) -> Any:
         given = arrays if mesh is None else [_divided(mesh, array, len(arrays[0])) for array in arrays]
-        with in_company():
+        with connected():
             return jax.tree.map(np.asarray, program([variable.value for variable in variables], *given))
 
     return call
@@ -108,7 +108,7 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return numbers
     words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
-    with in_company():
+    with connected():
         return np.asarray(multihost_utils.process_allgather(words)).view(np.float64).max(axis=0)
 
 
@@ -161,7 +161,7 @@ class _Steps:
         # What was assigned from the host, or just made, would be compiled for once more.
         state = jax.device_put(values, self._layouts)
         batches = jax.make_array_from_process_local_data(NamedSharding(self._mesh, PartitionSpec(None, DATA)), rows)
-        with in_company():
+        with connected():
             weights, slots, measures = self._program(
                 state, held, batches, np.int32(first_step), np.int32(count), np.float32(factor)
             )

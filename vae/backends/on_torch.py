@@ -12,8 +12,8 @@ import torch.distributed as distributed
 
 from vae.backends import Steps, filled
 from vae.backends.cluster import Cluster
-from vae.backends.torch_company import averaged, gathered, largest
 from vae.backends.torch_devices import placement
+from vae.backends.torch_distributed import averaged, gathered, largest
 from vae.backends.torch_fast import Quickened, Repeated, norm
 from vae.data import Examples
 from vae.training.step import MEASURES, TrainingStep

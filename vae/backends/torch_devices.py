@@ -10,8 +10,8 @@ from vae import abilities
 from vae.backends.cluster import Cluster
 from vae.config import GPU, DataParallel, TrainingConfig
 
-MEMBER = "ELBOFLOW_TORCH_MEMBER"
-"""The environment variable that tells a process which of this machine's it is; only helpers have it."""
+LOCAL_RANK = "ELBOFLOW_TORCH_LOCAL_RANK"
+"""The environment variable that tells a process which of this machine's it is; only workers have it."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Placement:
 
     Attributes:
         device: Its device.
-        member: Which of this machine's processes it is, from 0.
-        members: How many processes this machine has, each with a device of its own.
+        local_rank: Which of this machine's processes it is, from 0.
+        local_world_size: How many processes this machine has, each with a device of its own.
     """
 
     device: torch.device
-    member: int = 0
-    members: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
 
 
 _placement: Placement | None = None
@@ -53,21 +53,21 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     global _placement
     kind = _found(training.device)
     there = torch.cuda.device_count() if kind == "cuda" else 1
-    members = _members(training, kind, there)
+    local_world_size = _local_world_size(training, kind, there)
     if training.parallel is not None and (
-        reason := abilities.indivisible(training, cluster.processes if cluster else 1, members)
+        reason := abilities.indivisible(training, cluster.processes if cluster else 1, local_world_size)
     ):
         raise RequestError(reason)
-    member = int(os.environ.get(MEMBER, "0"))
-    device = torch.device(kind, member) if kind == "cuda" else torch.device(kind)
+    local_rank = int(os.environ.get(LOCAL_RANK, "0"))
+    device = torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
     os.environ["KERAS_TORCH_DEVICE"] = str(device)
     if kind == "cuda":
         torch.cuda.set_device(device)
         _take_memory(training.gpu, device)
-    _placement = Placement(device, member, members)
+    _placement = Placement(device, local_rank, local_world_size)
     name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
-    machines = f" of each of {cluster.processes} machines" if cluster and not member else ""
-    return f"{members} × {name}{machines}"
+    machines = f" of each of {cluster.processes} machines" if cluster and not local_rank else ""
+    return f"{local_world_size} × {name}{machines}"
 
 
 def _found(device: str) -> str:
@@ -87,7 +87,7 @@ def _found(device: str) -> str:
     return "cuda"
 
 
-def _members(training: TrainingConfig, kind: str, there: int) -> int:
+def _local_world_size(training: TrainingConfig, kind: str, there: int) -> int:
     if not isinstance(training.parallel, DataParallel):
         return 1
     wanted = training.parallel.devices

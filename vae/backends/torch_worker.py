@@ -1,6 +1,7 @@
-"""A further process of a training with PyTorch, for one more device of the same machine (`vae.backends.torch_company`).
+"""A further process of a training with PyTorch, for one more device of the same machine.
 
-It reads from its standard input what it is to train, trains in step with the others, and writes nothing.
+`vae.backends.torch_distributed` starts it. It reads from its standard input what it is to train, trains in step with
+the others, and writes nothing.
 """
 
 import pickle
@@ -14,7 +15,7 @@ def main() -> None:
     """Trains as the process that started this one does."""
     arguments, machines, whole = pickle.load(sys.stdin.buffer)
     backends.use("torch", arguments["training"], machines)
-    from vae.backends.torch_company import joined
+    from vae.backends.torch_distributed import joined
     from vae.training import train
 
     with joined(whole):

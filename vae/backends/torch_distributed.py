@@ -19,7 +19,7 @@ import torch.distributed as distributed
 
 from settings import WorkError
 from vae.backends.cluster import Cluster
-from vae.backends.torch_devices import MEMBER, placement
+from vae.backends.torch_devices import LOCAL_RANK, placement
 
 logger = logging.getLogger("elboflow.training")
 
@@ -47,31 +47,31 @@ def gathered(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Clu
         WorkError: They did not come, or one of them is gone.
     """
     place = placement()
-    if place.member or (cluster is None and place.members == 1):  # a helper has met the others already
+    if place.local_rank or (cluster is None and place.local_world_size == 1):  # a worker has met the others already
         yield cluster
         return
     with ExitStack() as stack:
-        store, whole = _meeting(cluster, place.members)
-        helpers = [
-            stack.enter_context(_helper(number, arguments, cluster, replace(whole, index=whole.index + number)))
-            for number in range(1, place.members)
+        store, whole = _meeting(cluster, place.local_world_size)
+        workers = [
+            stack.enter_context(_worker(number, arguments, cluster, replace(whole, index=whole.index + number)))
+            for number in range(1, place.local_world_size)
         ]
         stack.enter_context(joined(whole, store))
         try:
             yield whole
         except WorkError as error:
-            said = next(filter(None, map(_last_words, helpers)), None)
+            said = next(filter(None, map(_last_words, workers)), None)
             if said is None:
                 raise
             raise WorkError(f"{error}; that process said: {said}") from error
 
 
-def _meeting(cluster: Cluster | None, members: int) -> tuple[distributed.TCPStore | None, Cluster]:
+def _meeting(cluster: Cluster | None, local: int) -> tuple[distributed.TCPStore | None, Cluster]:
     """Returns where all processes meet, if that is here already, and what they are together."""
     if cluster is not None:
-        return None, Cluster(cluster.coordinator, cluster.processes * members, cluster.index * members)
-    store = distributed.TCPStore("127.0.0.1", 0, members, is_master=True, wait_for_workers=False, timeout=_START)
-    return store, Cluster(f"127.0.0.1:{store.port}", members, 0)
+        return None, Cluster(cluster.coordinator, cluster.processes * local, cluster.index * local)
+    store = distributed.TCPStore("127.0.0.1", 0, local, is_master=True, wait_for_workers=False, timeout=_START)
+    return store, Cluster(f"127.0.0.1:{store.port}", local, 0)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
     Raises:
         WorkError: The others did not come, or one of them is gone.
     """
-    with in_company(cluster):
+    with connected(cluster):
         store = store or _store(cluster, is_master=cluster.index == 0)
         kinds = "cpu:gloo,cuda:nccl" if placement().device.type == "cuda" else "gloo"
         distributed.init_process_group(
@@ -91,7 +91,7 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
     watch = threading.Thread(target=_watch, args=(cluster, is_over), name="elboflow-peers", daemon=True)
     watch.start()
     try:
-        with in_company(cluster):
+        with connected(cluster):
             yield
             distributed.barrier()  # the store is the coordinator's: it must not end before the others
     finally:
@@ -101,7 +101,7 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
 
 
 @contextmanager
-def in_company(cluster: Cluster | None = None) -> Iterator[None]:
+def connected(cluster: Cluster | None = None) -> Iterator[None]:
     """Says what it means when a computation fails for which processes wait for each other.
 
     Raises:
@@ -123,7 +123,7 @@ def in_company(cluster: Cluster | None = None) -> Iterator[None]:
 def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     """Returns the mean of each tensor over all processes, in one exchange."""
     together = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    with in_company():
+    with connected():
         distributed.all_reduce(together)
     together /= distributed.get_world_size()
     parts = together.split([tensor.numel() for tensor in tensors])
@@ -133,7 +133,7 @@ def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
 def largest(numbers: np.ndarray) -> np.ndarray:
     """Returns the largest of each number over all processes."""
     found = torch.from_numpy(np.array(numbers, np.float64))
-    with in_company():
+    with connected():
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
     return found.numpy()
 
@@ -173,19 +173,19 @@ def _watch(cluster: Cluster, is_over: threading.Event) -> None:
         os._exit(1)
 
 
-Helper = tuple[subprocess.Popen[bytes], IO[bytes]]
+Worker = tuple[subprocess.Popen[bytes], IO[bytes]]
 
 
 @contextmanager
-def _helper(number: int, arguments: dict[str, Any], machines: Cluster | None, whole: Cluster) -> Iterator[Helper]:
+def _worker(number: int, arguments: dict[str, Any], machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
     """A process of this machine that trains as this one does, with the next device."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vae.backends.torch_helper"],
+            [sys.executable, "-m", "vae.backends.torch_worker"],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
-            env={**os.environ, MEMBER: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, LOCAL_RANK: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         try:
             assert process.stdin
@@ -204,9 +204,9 @@ def _helper(number: int, arguments: dict[str, Any], machines: Cluster | None, wh
             process.wait()
 
 
-def _last_words(helper: Helper) -> str | None:
-    """Returns what a helper that failed said last."""
-    process, said = helper
+def _last_words(worker: Worker) -> str | None:
+    """Returns what a worker that failed said last."""
+    process, said = worker
     try:
         if process.wait(_SECONDS_TO_END) == 0:
             return None

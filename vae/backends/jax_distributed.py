@@ -51,7 +51,7 @@ def join(cluster: Cluster) -> None:
 
 
 @contextmanager
-def in_company() -> Iterator[None]:
+def connected() -> Iterator[None]:
     """Says what it means when a computation fails for which machines wait for each other.
 
     Raises:
