@@ -12,13 +12,7 @@ from contextlib import contextmanager
 import jax
 
 from settings import RequestError, WorkError
-from vae.backends.cluster import Cluster
-
-# A machine that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
-# noticed at once.
-_HEARTBEAT_SECONDS = 30
-# Machines do not all start at once: a platform may still be pulling an image for one of them.
-_START_SECONDS = 600
+from vae.backends.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 
 _is_lost = False
 _handlers: list[object] = []  # what C calls must stay
@@ -41,8 +35,8 @@ def join(cluster: Cluster) -> None:
             cluster.processes,
             cluster.index,
             cluster_detection_method="deactivate",
-            initialization_timeout=_START_SECONDS,
-            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            initialization_timeout=START_SECONDS,
+            heartbeat_timeout_seconds=SILENCE_SECONDS,
         )
     except RuntimeError as error:
         raise WorkError(
@@ -67,14 +61,8 @@ def connected() -> Iterator[None]:
         if jax.process_count() == 1 or not any(word in said for word in ("Gloo", "NCCL", "UNAVAILABLE", "CANCELLED")):
             raise
         _is_lost = True
-        raise WorkError(f"{_lost(jax.process_index(), jax.process_count())} ({said.splitlines()[0]})") from error
-
-
-def _lost(index: int, processes: int) -> str:
-    return (
-        f"machine {index} of {processes} has lost another one, which ended or cannot be reached; "
-        "start all of them again: they go on from the last checkpoint"
-    )
+        told = lost("machine", jax.process_index(), jax.process_count())
+        raise WorkError(f"{told} ({said.splitlines()[0]})") from error
 
 
 def _end_with_a_message(cluster: Cluster) -> None:
@@ -87,7 +75,7 @@ def _end_with_a_message(cluster: Cluster) -> None:
 
     def abort(number: int) -> None:
         if not _is_lost:
-            os.write(2, f"error: {_lost(cluster.index, cluster.processes)}\n".encode())
+            os.write(2, f"error: {lost('machine', cluster.index, cluster.processes)}\n".encode())
         os._exit(1)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(abort)

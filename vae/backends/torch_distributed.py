@@ -18,16 +18,14 @@ import torch
 import torch.distributed as distributed
 
 from settings import WorkError
-from vae.backends.cluster import Cluster
+from vae.backends.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 from vae.backends.torch_devices import LOCAL_RANK, placement
 
 logger = logging.getLogger("elboflow.training")
 
-# Machines do not all start at once: a platform may still be pulling an image for one of them.
-_START = timedelta(minutes=10)
-# A process that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
-# noticed at once, on GPUs by this thread alone: what waits there waits in the device's own queue.
-_SECONDS_OF_SILENCE = 30
+_START = timedelta(seconds=START_SECONDS)
+# On processors a broken connection is noticed by whoever waits for it; on GPUs the wait is in the device's own queue, and
+# the thread of `_watch` alone notices.
 _SECONDS_BETWEEN_BEATS = 5
 _SECONDS_TO_END = 10
 
@@ -117,7 +115,7 @@ def connected(cluster: Cluster | None = None) -> Iterator[None]:
             raise
         index = cluster.index if cluster else distributed.get_rank()
         processes = cluster.processes if cluster else distributed.get_world_size()
-        raise WorkError(f"{_lost(index, processes)} ({said.splitlines()[0].partition('. ')[0]})") from error
+        raise WorkError(f"{lost('process', index, processes)} ({said.splitlines()[0].partition('. ')[0]})") from error
 
 
 def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -145,13 +143,6 @@ def _store(cluster: Cluster, is_master: bool = False) -> distributed.TCPStore:
     )
 
 
-def _lost(index: int, processes: int) -> str:
-    return (
-        f"process {index} of {processes} has lost another one, which ended or cannot be reached; "
-        "start all of them again: they go on from the last checkpoint"
-    )
-
-
 def _watch(cluster: Cluster, is_over: threading.Event) -> None:
     """Ends this process when another one is lost and nothing else notices."""
     others = [number for number in range(cluster.processes) if number != cluster.index]
@@ -164,12 +155,12 @@ def _watch(cluster: Cluster, is_over: threading.Event) -> None:
                 beats = store.add(f"elboflow/{number}", 0)
                 silence[number] = 0 if beats != heard[number] else silence[number] + _SECONDS_BETWEEN_BEATS
                 heard[number] = beats
-            if max(silence.values()) >= _SECONDS_OF_SILENCE:
+            if max(silence.values()) >= SILENCE_SECONDS:
                 break
     except RuntimeError:  # the coordinator is gone
         pass
     if not is_over.wait(_SECONDS_TO_END):
-        os.write(2, f"error: {_lost(cluster.index, cluster.processes)}\n".encode())
+        os.write(2, f"error: {lost('process', cluster.index, cluster.processes)}\n".encode())
         os._exit(1)
 
 
