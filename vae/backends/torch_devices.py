@@ -101,10 +101,10 @@ def _local_world_size(training: TrainingConfig, kind: str, there: int) -> int:
 
 def _take_memory(gpu: GPU, device: torch.device) -> None:
     """Limits the memory of a GPU, and takes it at once where it is not to grow."""
-    most = torch.cuda.get_device_properties(device).total_memory
+    most = total = torch.cuda.get_device_properties(device).total_memory
     if gpu.memory_limit_megabytes is not None:
         most = min(most, gpu.memory_limit_megabytes * 2**20)
-        torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(device).total_memory, device)
+        torch.cuda.set_per_process_memory_fraction(most / total, device)
     if not gpu.memory_growth:
         free, _ = torch.cuda.mem_get_info(device)
         torch.empty(int(0.9 * min(free, most)), dtype=torch.uint8, device=device)  # PyTorch keeps what is given back
