@@ -24,8 +24,8 @@ from vae.backends.torch_devices import LOCAL_RANK, placement
 logger = logging.getLogger("elboflow.training")
 
 _START = timedelta(seconds=START_SECONDS)
-# On processors a broken connection is noticed by whoever waits for it; on GPUs the wait is in the device's own queue, and
-# the thread of `_watch` alone notices.
+# On processors a broken connection is noticed at once; on GPUs the wait is in the device's own queue, and the thread of
+# `_watch` alone notices.
 _SECONDS_BETWEEN_BEATS = 5
 _SECONDS_TO_END = 10
 
