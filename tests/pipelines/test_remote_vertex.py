@@ -53,6 +53,6 @@ def test_machines_that_train_together_on_vertex_make_one_model(vertex: Platform,
     trained = list(vertex.server.custom_jobs.values())[-1]
     assert [pool.replica_count for pool in trained.message.job_spec.worker_pool_specs] == [1, 1]
     log = trained.log.read_text()
-    assert log.count("1 CPU device of each of 2 machines") == 2
+    assert log.count("1 × cpu of each of 2 machines") == 2
     assert log.count("; best validation ELBO") == 2
     assert done.result["status"] == "succeeded"

@@ -107,7 +107,7 @@ class TestTensorFlow:
         with caplog.at_level("INFO", logger="elboflow.training"):
             backends.use("tensorflow", TrainingConfig())
             backends.use("tensorflow")
-        assert caplog.messages == ["training on 1 CPU device (TensorFlow)"]
+        assert caplog.messages == ["training on 1 × cpu (TensorFlow)"]
 
     def test_devices_that_a_process_cannot_make_any_more_are_refused(self):
         import tensorflow as tf

@@ -110,7 +110,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     else:
         _placement = Placement()
     machines = f" of each of {cluster.processes} machines" if cluster else ""
-    return f"{len(devices)} {kind} device{'s' if len(devices) > 1 else ''}{machines}"
+    return f"{len(devices)} × {kind.lower()}{machines}"
 
 
 def _kind(device: str) -> str:
