@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from vae.backends import Steps, filled
 from vae.backends.cluster import Cluster
-from vae.backends.tensorflow_devices import Failures, placement
+from vae.backends.tensorflow_devices import placement
+from vae.backends.tensorflow_distributed import connected
 from vae.backends.tensorflow_replicas import ReplicatedSteps, summed
 from vae.backends.tensorflow_step import PureStep, State
 from vae.data import Examples
@@ -33,7 +34,7 @@ def training(step: TrainingStep, seed: int) -> Steps:
     pure, where = PureStep(step, seed), placement()
     if where.strategy is None:
         return _Steps(pure)
-    return ReplicatedSteps(pure, where.strategy, step.batch_size, Failures(where.cluster))
+    return ReplicatedSteps(pure, where.strategy, step.batch_size, where.cluster)
 
 
 def memory() -> int | None:
@@ -50,7 +51,7 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
         return numbers
     of_all = np.zeros((where.cluster.processes, *numbers.shape))
     of_all[where.cluster.index] = numbers
-    with Failures(where.cluster).told():
+    with connected(where.cluster):
         return summed(where.strategy, of_all).max(axis=0)
 
 

@@ -1,10 +1,7 @@
 """Which devices TensorFlow computes on, alone or with other machines. Configured before it computes anything."""
 
-import logging
 import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -14,53 +11,8 @@ import tensorflow as tf
 from settings import RequestError, WorkError
 from vae import abilities
 from vae.backends.cluster import Cluster
+from vae.backends.tensorflow_distributed import join
 from vae.config import DataParallel, TrainingConfig
-
-logger = logging.getLogger("elboflow.training")
-
-
-@dataclass(frozen=True)
-class Failures:
-    """What it means that machines cannot be reached, told in one sentence."""
-
-    cluster: Cluster | None
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Surrounds what needs the other machines.
-
-        Raises:
-            WorkError: One of them ended or cannot be reached.
-        """
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self.cluster is None or not isinstance(error, _UNREACHABLE):
-                raise
-            raise WorkError(
-                f"machine {self.cluster.index} of {self.cluster.processes} stops: {self._lost(error)} ended, or cannot "
-                "be reached any more. Started again, all go on from the last checkpoint"
-            ) from error
-
-    def _lost(self, error: tf.errors.OpError) -> str:
-        """Names the machine that an error is about."""
-        assert self.cluster is not None
-        named = re.search(r"/task:(\d+) while calling", str(error.message))
-        others = [number for number in range(self.cluster.processes) if number != self.cluster.index]
-        lost = int(named[1]) if named else others[0]
-        if lost not in others or (named is None and len(others) > 1):
-            return "another machine"
-        return f"machine {lost}, {self.cluster.workers[lost]},"
-
-
-_UNREACHABLE = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +56,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         raise RequestError(reason)
     if cluster is not None:
         if _placement.cluster != cluster:
-            _placement = Placement(_joined(cluster, kind, len(devices)), cluster)
+            _placement = Placement(_joined(cluster, len(devices) if kind == "GPU" else 0), cluster)
     elif len(devices) > 1:
         _placement = Placement(_mirrored(tuple(devices)))
     else:
@@ -191,25 +143,10 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_processors)
 
 
-def _joined(cluster: Cluster, kind: str, devices: int) -> tf.distribute.Strategy:
-    """Meets the other machines."""
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": list(cluster.workers)}),
-        task_type="worker",
-        task_id=cluster.index,
-        rpc_layer="grpc",
-        num_accelerators={"GPU": devices} if kind == "GPU" else {},
-    )
-    logger.info("machine %d of %d waits for the others at %s", cluster.index, cluster.processes, cluster.coordinator)
+def _joined(cluster: Cluster, gpus: int) -> tf.distribute.Strategy:
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        return join(cluster, gpus)
+    except WorkError:  # a RuntimeError, as well
+        raise
     except RuntimeError:
         raise _too_late(f"with {cluster.processes} machines", "its own devices") from None
-    except tf.errors.OpError as error:
-        raise WorkError(
-            f"machine {cluster.index} of {cluster.processes} did not meet the others: {_first_line(error)}"
-        ) from None
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    return str(error.message).strip().partition("\n")[0]

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from vae.backends import filled
-from vae.backends.tensorflow_devices import Failures
+from vae.backends.cluster import Cluster
+from vae.backends.tensorflow_distributed import connected
 from vae.backends.tensorflow_step import Found, PureStep, State
 from vae.data import Examples
 from vae.training.step import MEASURES
@@ -24,8 +25,10 @@ class ReplicatedSteps:
     loop carries them on, and ends with assigning those of the first replica.
     """
 
-    def __init__(self, step: PureStep, strategy: tf.distribute.Strategy, batch_size: int, failures: Failures) -> None:
-        self._step, self._strategy, self._failures = step, strategy, failures
+    def __init__(
+        self, step: PureStep, strategy: tf.distribute.Strategy, batch_size: int, cluster: Cluster | None
+    ) -> None:
+        self._step, self._strategy, self._cluster = step, strategy, cluster
         self._devices = strategy.extended.worker_devices
         self._each = batch_size // strategy.num_replicas_in_sync
         # XLA compiles for each device anew: not worth it for virtual ones, which share the processors anyway.
@@ -46,7 +49,7 @@ class ReplicatedSteps:
 
     def __call__(self, held: Any, rows: np.ndarray, first_step: int, count: int, factor: float) -> np.ndarray:
         numbers = tf.constant(first_step), tf.constant(count), tf.constant(factor, tf.float32)
-        with self._failures.told():
+        with connected(self._cluster):
             return self._program(held, tf.constant(rows), *numbers).numpy()[:count]
 
     def _run(self, held: Any, rows: tf.Tensor, first_step: tf.Tensor, count: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
