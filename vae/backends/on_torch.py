@@ -11,12 +11,13 @@ import torch
 import torch.distributed as distributed
 
 from vae.backends import Steps, filled
-from vae.backends.cluster import Cluster
 from vae.backends.torch_devices import placement
-from vae.backends.torch_distributed import averaged, gathered, largest
+from vae.backends.torch_distributed import agreed, averaged, processes, together
 from vae.backends.torch_fast import Quickened, Repeated, norm
 from vae.data import Examples
 from vae.training.step import MEASURES, TrainingStep
+
+__all__ = ["agreed", "compiled", "memory", "profiled", "scope", "together", "training", "values"]
 
 Held = tuple[torch.Tensor, torch.Tensor]
 
@@ -44,26 +45,9 @@ def memory() -> int | None:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else None
 
 
-def agreed(numbers: np.ndarray) -> np.ndarray:
-    """Returns the largest of each number over all processes."""
-    return largest(numbers) if _processes() > 1 else numbers
-
-
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Copies variables to the host."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-@contextmanager
-def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
-    """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
-
-    Args:
-        arguments: Of `vae.training.train`, for such processes.
-        cluster: The machines that train together, if they are several.
-    """
-    with gathered(arguments, cluster) as processes:
-        yield processes
 
 
 @contextmanager
@@ -81,10 +65,6 @@ def profiled(folder: Path) -> Iterator[None]:
     profile.export_chrome_trace(str(folder / "trace.json"))
 
 
-def _processes() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
 class _Steps:
     def __init__(self, step: TrainingStep, seed: int) -> None:
         self._step, self._optimizer, self._seed = step, step.optimizer, seed
@@ -95,8 +75,8 @@ class _Steps:
         self._device = self._values[0].device
         self._generator = torch.Generator(self._device)
         self._found = Repeated(self._find)
-        each = step.batch_size // _processes()
-        first = each * distributed.get_rank() if _processes() > 1 else 0
+        each = step.batch_size // processes()
+        first = each * distributed.get_rank() if processes() > 1 else 0
         self._own = slice(first, first + each)  # of the whole batch, the part of this process
 
     def hold(self, examples: Examples, capacity: int) -> Held:
@@ -138,7 +118,7 @@ class _Steps:
             for part in parts[1:]:
                 torch._foreach_add_(sums, self._found(number, *part))
             torch._foreach_div_(sums, count)
-        return averaged(sums) if _processes() > 1 else sums
+        return averaged(sums) if processes() > 1 else sums
 
     def _find(
         self, number: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor, *drawn: torch.Tensor

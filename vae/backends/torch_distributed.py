@@ -31,7 +31,7 @@ _SECONDS_TO_END = 10
 
 
 @contextmanager
-def gathered(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
     """Starts this machine's other processes, one for each further device, and meets all others.
 
     Args:
@@ -114,22 +114,29 @@ def connected(cluster: Cluster | None = None) -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and not any(w in said for w in ("gloo", "NCCL", "Connection")):
             raise
         index = cluster.index if cluster else distributed.get_rank()
-        processes = cluster.processes if cluster else distributed.get_world_size()
-        raise WorkError(f"{lost('process', index, processes)} ({said.splitlines()[0].partition('. ')[0]})") from error
+        count = cluster.processes if cluster else distributed.get_world_size()
+        raise WorkError(f"{lost('process', index, count)} ({said.splitlines()[0].partition('. ')[0]})") from error
+
+
+def processes() -> int:
+    """Returns how many processes compute together; 1 where this one is alone."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     """Returns the mean of each tensor over all processes, in one exchange."""
-    together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    joint = torch.cat([tensor.reshape(-1) for tensor in tensors])
     with connected():
-        distributed.all_reduce(together)
-    together /= distributed.get_world_size()
-    parts = together.split([tensor.numel() for tensor in tensors])
+        distributed.all_reduce(joint)
+    joint /= distributed.get_world_size()
+    parts = joint.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def largest(numbers: np.ndarray) -> np.ndarray:
+def agreed(numbers: np.ndarray) -> np.ndarray:
     """Returns the largest of each number over all processes."""
+    if processes() == 1:
+        return numbers
     found = torch.from_numpy(np.array(numbers, np.float64))
     with connected():
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
