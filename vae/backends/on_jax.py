@@ -1,8 +1,7 @@
 """JAX: one compiled loop of training steps; weights and optimizer state are donated from call to call."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def training(step: TrainingStep, seed: int) -> Steps:
 def scope() -> Iterator[None]:
     """Lets the models and optimizers that are made meanwhile lie on the devices of the training."""
     distribution = _distribution()
-    with distribution.scope() if distribution else contextlib.nullcontext():
+    with distribution.scope() if distribution else nullcontext():
         yield
 
 

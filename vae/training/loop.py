@@ -89,8 +89,9 @@ def train(
 
     Raises:
         RequestError: The checkpoints are another training's.
-        WorkError: A split does not fit the settings, or a term of the bound became NaN or infinite; the checkpoint
-            then holds the last good state.
+        WorkError: A split does not fit the settings or is damaged; another training is at work in the folder of the
+            checkpoints, or all of them are damaged; a term of the bound became NaN or infinite (the last checkpoint
+            then holds a good state); machines that train together were interrupted, or lost each other.
         WatchStoppedError: The watch stopped it.
     """
     _check(source, validation, spec, training)
@@ -135,7 +136,7 @@ def _train(
     if feed.is_streamed:
         identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
-    _say_what_is_odd(training, total)
+    _warn_of_endless_warmup(training, total)
     with (
         feed,
         deferred() as interruption,
@@ -248,7 +249,7 @@ def _check(source: Source, validation: Examples, spec: ImageSpec, training: Trai
     validation.check(spec, "validation")
 
 
-def _say_what_is_odd(training: TrainingConfig, total: int) -> None:
+def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:
     if training.learning_rate.warmup_steps >= total:
         logger.warning(
             "training.learning_rate.warmup_steps is %d, and the whole training has %d steps: the learning rate never "
