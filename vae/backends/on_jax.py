@@ -19,6 +19,7 @@ from vae.backends.jax_distributed import connected
 from vae.backends.jax_layout import DATA, MODEL, Divided
 from vae.config import ModelParallel
 from vae.data import Examples
+from vae.training.job import Job
 from vae.training.step import MEASURES, TrainingStep
 
 Held = tuple[jax.Array, jax.Array]
@@ -112,7 +113,7 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def together(arguments: Any, cluster: Cluster | None) -> Iterator[Cluster | None]:
+def together(job: Job, cluster: Cluster | None) -> Iterator[Cluster | None]:
     """Yields the processes that train: one on each machine, which are started already."""
     yield cluster
 

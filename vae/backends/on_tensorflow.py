@@ -16,6 +16,7 @@ from vae.backends.tensorflow_distributed import connected
 from vae.backends.tensorflow_replicas import ReplicatedSteps, summed
 from vae.backends.tensorflow_step import PureStep, State
 from vae.data import Examples
+from vae.training.job import Job
 from vae.training.step import MEASURES, TrainingStep
 
 Held = tuple[tf.Tensor, tf.Tensor]
@@ -61,13 +62,13 @@ def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
 
 
 @contextmanager
-def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+def together(job: Job, cluster: Cluster | None) -> Iterator[Cluster | None]:
     """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
 
     TensorFlow starts none: one process computes on all devices of its machine.
 
     Args:
-        arguments: Of `vae.training.train`, for such processes.
+        job: The training, for such processes.
         cluster: The machines that train together, if they are several.
     """
     yield cluster

@@ -20,12 +20,10 @@ class Placement:
 
     Attributes:
         device: Its device.
-        local_rank: Which of this machine's processes it is, from 0.
         local_world_size: How many processes this machine has, each with a device of its own.
     """
 
     device: torch.device
-    local_rank: int = 0
     local_world_size: int = 1
 
 
@@ -64,7 +62,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     if kind == "cuda":
         torch.cuda.set_device(device)
         _take_memory(training.gpu, device)
-    _placement = Placement(device, local_rank, local_world_size)
+    _placement = Placement(device, local_world_size)
     name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
     machines = f" of each of {cluster.processes} machines" if cluster and not local_rank else ""
     return f"{local_world_size} × {name}{machines}"

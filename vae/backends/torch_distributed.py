@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch.distributed as distributed
 from settings import WorkError
 from vae.backends.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 from vae.backends.torch_devices import LOCAL_RANK, placement
+from vae.training.job import Job
 
 logger = logging.getLogger("elboflow.training")
 
@@ -31,11 +32,11 @@ _SECONDS_TO_END = 10
 
 
 @contextmanager
-def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Cluster | None]:
+def together(job: Job, cluster: Cluster | None) -> Iterator[Cluster | None]:
     """Starts this machine's other processes, one for each further device, and meets all others.
 
     Args:
-        arguments: Of `vae.training.train`, which these processes call, too.
+        job: The training, which these processes do, too.
         cluster: The machines that train together, one process each; None: this one alone.
 
     Yields:
@@ -45,13 +46,13 @@ def together(arguments: dict[str, Any], cluster: Cluster | None) -> Iterator[Clu
         WorkError: They did not come, or one of them is gone.
     """
     place = placement()
-    if place.local_rank or (cluster is None and place.local_world_size == 1):  # a worker has met the others already
+    if cluster is None and place.local_world_size == 1:
         yield cluster
         return
     with ExitStack() as stack:
         store, whole = _meeting(cluster, place.local_world_size)
         workers = [
-            stack.enter_context(_worker(number, arguments, cluster, replace(whole, index=whole.index + number)))
+            stack.enter_context(_worker(number, job, cluster, replace(whole, index=whole.index + number)))
             for number in range(1, place.local_world_size)
         ]
         stack.enter_context(joined(whole, store))
@@ -175,7 +176,7 @@ Worker = tuple[subprocess.Popen[bytes], IO[bytes]]
 
 
 @contextmanager
-def _worker(number: int, arguments: dict[str, Any], machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
+def _worker(number: int, job: Job, machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
     """A process of this machine that trains as this one does, with the next device."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -188,7 +189,8 @@ def _worker(number: int, arguments: dict[str, Any], machines: Cluster | None, wh
         try:
             assert process.stdin
             with process.stdin:
-                pickle.dump((arguments, machines, whole), process.stdin)
+                pickle.dump((job.training, machines, whole), process.stdin)
+                pickle.dump(job, process.stdin)  # it needs Keras, which is imported when the devices are chosen
             yield process, said
             process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:

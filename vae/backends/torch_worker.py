@@ -13,13 +13,15 @@ from vae import backends
 
 def main() -> None:
     """Trains as the process that started this one does."""
-    arguments, machines, whole = pickle.load(sys.stdin.buffer)
-    backends.use("torch", arguments["training"], machines)
+    training, machines, whole = pickle.load(sys.stdin.buffer)
+    backends.use("torch", training, machines)
+    # From here on Keras is imported, by the classes of the job as well.
     from vae.backends.torch_distributed import joined
-    from vae.training import train
+    from vae.training.loop import run
 
+    job = pickle.load(sys.stdin.buffer)
     with joined(whole):
-        train(**arguments, cluster=whole)
+        run(job, whole)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from vae.training.curves import Curves
 from vae.training.engine import Engine
 from vae.training.feed import Feed
 from vae.training.interruption import deferred
+from vae.training.job import Job
 from vae.training.lockstep import agreed, at_the_same_step
 from vae.training.non_finite import Tolerance
 from vae.training.profile import Profile, Profiler
@@ -94,21 +95,10 @@ def train(
             then holds a good state); machines that train together were interrupted, or lost each other.
         WatchStoppedError: The watch stopped it.
     """
-    _check(source, validation, spec, training)
-    arguments: dict[str, Any] = {
-        "source": source,
-        "validation": validation,
-        "spec": spec,
-        "model": model,
-        "training": training,
-        "seed": seed,
-        "checkpoints": checkpoints,
-        "identity": identity,
-        "restart": restart,
-        "profile": profile,
-    }
-    with implementation().together(arguments, cluster) as cluster, implementation().scope():
-        trained = _train(**arguments, cluster=cluster, watch=watch, observers=observers)
+    job = Job(source, validation, spec, model, training, seed, checkpoints, identity, restart, profile)
+    _check(job)
+    with implementation().together(job, cluster) as processes, implementation().scope():
+        trained = run(job, processes, watch, observers)
     if training.parallel is None:
         return trained
     whole = VAE(model, spec, seed)  # the trained one may be divided over devices
@@ -116,23 +106,24 @@ def train(
     return replace(trained, model=whole)
 
 
-def _train(
-    source: Source,
-    validation: Examples,
-    spec: ImageSpec,
-    model: ModelConfig,
-    training: TrainingConfig,
-    seed: int,
-    checkpoints: Path,
-    identity: dict[str, Any],
-    cluster: Cluster | None,
-    restart: bool,
-    watch: Watch | None,
-    observers: Sequence[Observer],
-    profile: Profile | None,
-) -> Trained:
+def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers: Sequence[Observer] = ()) -> Trained:
+    """Does a training as one of the processes that train together, which have met.
+
+    Args:
+        job: The training.
+        cluster: These processes, and which of them this one is; None: it is alone.
+        watch: As that of `train`.
+        observers: As those of `train`.
+
+    Returns:
+        The trained model, which may be divided over devices, and its curves.
+
+    Raises:
+        RequestError, WorkError, WatchStoppedError: As `train` does.
+    """
+    training, seed, identity = job.training, job.seed, job.identity
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
-    feed = Feed(source, spec, training.batch_size, seed, training.memory_megabytes, index, processes)
+    feed = Feed(job.source, job.spec, training.batch_size, seed, training.memory_megabytes, index, processes)
     if feed.is_streamed:
         identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
@@ -140,13 +131,13 @@ def _train(
     with (
         feed,
         deferred() as interruption,
-        Keeper(checkpoints, identity, training.checkpoints, restart, chief=index == 0) as keeper,
-        Profiler(profile, writes=index == 0) as profiler,
+        Keeper(job.checkpoints, identity, training.checkpoints, job.restart, chief=index == 0) as keeper,
+        Profiler(job.profile, writes=index == 0) as profiler,
         display(total) as shown,
     ):
-        vae = VAE(model, spec, seed)
-        if model.output_bias == "mean":
-            start_at_mean(vae, source)
+        vae = VAE(job.model, job.spec, seed)
+        if job.model.output_bias == "mean":
+            start_at_mean(vae, job.source)
         logger.info(
             "training %s parameters on %s examples, %d steps an epoch",
             f"{vae.count_params():,}",
@@ -155,7 +146,7 @@ def _train(
         )
         engine = Engine(vae, feed, training, seed, total, profiler)
         state = _begun(keeper, engine, total)
-        validate = validator(vae, validation, seed)
+        validate = validator(vae, job.validation, seed)
         tolerance = Tolerance(training, keeper.kept)
         report = Report(state, watch, observers)
         begun = time.monotonic() - state.seconds
@@ -239,14 +230,14 @@ def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
     return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)
 
 
-def _check(source: Source, validation: Examples, spec: ImageSpec, training: TrainingConfig) -> None:
-    examples = sum(source.counts)
-    if examples < training.batch_size:
+def _check(job: Job) -> None:
+    examples = sum(job.source.counts)
+    if examples < job.training.batch_size:
         raise WorkError(
-            f"training.batch_size is {training.batch_size}; the train split holds {examples} examples, "
+            f"training.batch_size is {job.training.batch_size}; the train split holds {examples} examples, "
             "and a batch can be no larger"
         )
-    validation.check(spec, "validation")
+    job.validation.check(job.spec, "validation")
 
 
 def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:
