@@ -11,11 +11,10 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import google_crc32c
 
-from vae.watch import Observer
+from vae.watch import Group, Observer
 
 logger = logging.getLogger("elboflow.training")
 
@@ -41,9 +40,7 @@ class _Events:
         self._path: Path | None = None
         self._failed = False
 
-    def __call__(
-        self, group: Literal["train", "validation", "machine"], epoch: int, step: int, values: Mapping[str, float]
-    ) -> None:
+    def __call__(self, group: Group, epoch: int, step: int, values: Mapping[str, float]) -> None:
         if self._failed:
             return
         now = time.time()

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-Observer = Callable[[Literal["train", "validation", "machine"], int, int, Mapping[str, float]], None]
+Group = Literal["train", "validation", "machine"]
+"""Of curves: what the steps measured, what the validation did, and what the machine was like."""
+
+Observer = Callable[[Group, int, int, Mapping[str, float]], None]
 """Is told a group of curves, the epoch, the steps done and the values of each epoch, and returns at once.
 
 A training that goes on from a checkpoint does not tell the epochs before it again, but does tell those since.

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from vae.backends import implementation
-from vae.training.curves import Group
 from vae.training.state import State
-from vae.watch import Observer, Watch, WatchStoppedError
+from vae.watch import Group, Observer, Watch, WatchStoppedError
 
 
 class Report:
