@@ -5,7 +5,6 @@ hands it to that process. What could not be sent is in the model folder's curves
 those in MLflow.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components import live_run
-from vae.watch import Observer
+from vae.watch import Group, Observer
 
 logger = logging.getLogger("elboflow.training")
 
@@ -56,16 +55,16 @@ class Tracking:
 
 @contextmanager
 def curves(
-    tracking: Tracking | None, saved: Path, output: Path, identity: Mapping[str, Any], *, anew: bool = False
+    tracking: Tracking | None, saved: Path, output: Path, identity: str, *, anew: bool = False
 ) -> Iterator[tuple[Observer, ...]]:
     """Shows curves in MLflow between its beginning and its end; the MLflow run is made at the first point.
 
     Args:
         tracking: Where; None for nowhere.
-        saved: The folder of the training's checkpoints: a training that goes on from them goes on in the same MLflow
-            run.
+        saved: The folder of the training's checkpoints, which is not the model folder itself: a training that goes on
+            from them goes on in the same MLflow run.
         output: The model folder.
-        identity: All that the training is a function of, as JSON values.
+        identity: The digest of all that the training is a function of.
         anew: Whether the training starts over, whatever lies in the folder of checkpoints.
 
     Yields:
@@ -74,10 +73,9 @@ def curves(
     if tracking is None:
         yield ()
         return
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     found = None if anew else live_run.note(saved)
-    if found is None or found.finished or found.identity != digest:
-        found = live_run.Note(uuid.uuid4().hex, digest)
+    if found is None or found.finished or found.identity != identity:
+        found = live_run.Note(uuid.uuid4().hex, identity)
     shown = _Curves(tracking, found, saved, output)
     try:
         yield (shown,)
@@ -102,12 +100,10 @@ class _Curves:
         self._over = threading.Event()
         self._connected = self._lost = False
 
-    def __call__(
-        self, group: Literal["train", "validation", "machine"], epoch: int, step: int, values: Mapping[str, float]
-    ) -> None:
+    def __call__(self, group: Group, epoch: int, step: int, values: Mapping[str, float]) -> None:
         if self._lost or self._queue.qsize() > _MOST_WAITING:
             return
-        told = {f"{group}/{name}": float(value) for name, value in values.items() if value is not None}
+        told = {f"{group}/{name}": float(value) for name, value in values.items()}
         self._queue.put({"epoch": epoch, "time": _milliseconds(), "values": told})
         if self._thread is None:
             self._thread = threading.Thread(target=self._deliver, name="curves to MLflow", daemon=True)
@@ -129,10 +125,9 @@ class _Curves:
             return
         try:
             replace(self._note, finished=True).write(self._output)
-            if self._saved.resolve() != self._output.resolve():
-                (self._saved / live_run.FILE).unlink(missing_ok=True)
-                with suppress(OSError):  # what else is there is not ours
-                    self._saved.rmdir()
+            (self._saved / live_run.FILE).unlink(missing_ok=True)
+            with suppress(OSError):  # what else is there is not ours
+                self._saved.rmdir()
         except OSError as error:
             logger.warning("the model's registration will not find its curves in MLflow: %s", error)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import artifacts
 from components import live
+from components.checkpoints import place
 from components.cluster import from_environment
 from components.code_version import code_version
 from components.datasets import open_images
@@ -74,8 +75,9 @@ def train(
     from vae.training.profile import Profile
 
     identity = identities.identity(images.manifest.digest, model, training, seed)
-    checkpoints = identities.place(output, identity, training.checkpoints)
-    with live.curves(tracking if is_chief else None, checkpoints, output, identity, anew=restart) as watching:
+    digest = identities.digest(identity)
+    checkpoints = place(output, digest, training.checkpoints)
+    with live.curves(tracking if is_chief else None, checkpoints, output, digest, anew=restart) as watching:
         if is_chief and training.tensorboard:
             watching += (tensorboard.events(output / folder.TENSORBOARD),)
         trained = train(

@@ -22,7 +22,7 @@ from tests.servers.wire import wait_for
 pytestmark = pytest.mark.xdist_group("mlflow")
 
 Written = Callable[..., Run]
-IDENTITY = {"dataset": "d", "seed": 0}
+IDENTITY = "of this training"
 
 # A training that tells epochs from the given one on, until it is killed.
 ENDLESS = """
@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from components import live
 uri, folder, first = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-with live.curves(live.Tracking(uri, "digits"), folder, folder, {"dataset": "d", "seed": 0}) as (tell,):
+with live.curves(live.Tracking(uri, "digits"), folder / "saved", folder, "of this training") as (tell,):
     for epoch in range(first, 1_000_000):
         tell("train", epoch, 10 * epoch, {"elbo": -100.0 / epoch})
         tell("machine", epoch, 10 * epoch, {"examples_per_second": time.perf_counter()})
@@ -127,7 +127,7 @@ def test_a_training_killed_and_resumed_is_one_run_without_a_point_twice(tracking
 
 def test_a_training_that_fails_on_a_platform_is_the_run_that_failed(tracking_uri: str, tmp_path: Path):
     output = tmp_path / "root/4711/digits-20261121-abc/train_1/model"
-    broken_off(ValueError("broken"), Tracking(tracking_uri, "digits"), output, output)
+    broken_off(ValueError("broken"), Tracking(tracking_uri, "digits"), output / "checkpoints", output)
     wait_for(lambda: bool(recorded(tracking_uri)) and the_one(tracking_uri).info.status == "FAILED", 300)
     failed = the_one(tracking_uri)
     name = "digits-20261121-abc"
@@ -145,11 +145,11 @@ def test_where_the_runs_name_is_known_it_is_the_runs_from_the_first_point_on(
     written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ):
     run = written("night-1", values)
-    with live.curves(Tracking(tracking_uri, "digits", "night-1"), run.model, run.model, IDENTITY) as (tell,):
+    with live.curves(Tracking(tracking_uri, "digits", "night-1"), run.model / "saved", run.model, IDENTITY) as (tell,):
         tell("validation", 1, 11, {"elbo": -40.0})
     assert recorded(tracking_uri) == []  # it ended before it was worth MLflow's import
     monkeypatch.setattr(live, "SECONDS_TO_BEGIN", 0.1)
-    with live.curves(Tracking(tracking_uri, "digits", "night-1"), run.model, run.model, IDENTITY) as (tell,):
+    with live.curves(Tracking(tracking_uri, "digits", "night-1"), run.model / "saved", run.model, IDENTITY) as (tell,):
         tell("validation", 1, 11, {"elbo": -40.0})
         wait_for(lambda: bool(recorded(tracking_uri)) and bool(the_one(tracking_uri).data.metrics), 300)
     trained = the_one(tracking_uri)
@@ -159,9 +159,9 @@ def test_where_the_runs_name_is_known_it_is_the_runs_from_the_first_point_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("identity", "anew"), [({"dataset": "another"}, False), (IDENTITY, True)])
+@pytest.mark.parametrize(("identity", "anew"), [("of another", False), (IDENTITY, True)])
 def test_another_training_in_the_same_folder_is_another_run(
-    tracking_uri: str, tmp_path: Path, identity: dict[str, Any], anew: bool
+    tracking_uri: str, tmp_path: Path, identity: str, anew: bool
 ):
     place = Tracking(tracking_uri, "digits"), tmp_path / "saved", tmp_path / "model"
     broken_off(KeyboardInterrupt(), *place)
@@ -178,7 +178,7 @@ def test_a_run_that_somebody_deletes_meanwhile_is_given_up_with_one_warning(
 ):
     with (
         caplog.at_level(logging.WARNING, "elboflow.training"),
-        live.curves(Tracking(tracking_uri, "digits"), tmp_path, tmp_path, IDENTITY) as (tell,),
+        live.curves(Tracking(tracking_uri, "digits"), tmp_path / "saved", tmp_path, IDENTITY) as (tell,),
     ):
         tell("train", 1, 11, {"elbo": -40.0})
         wait_for(lambda: bool(recorded(tracking_uri)) and bool(the_one(tracking_uri).data.metrics), 300)

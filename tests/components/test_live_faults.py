@@ -15,7 +15,7 @@ from tests.servers.wire import free_port, wait_for
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-IDENTITY = {"dataset": "d", "seed": 0}
+IDENTITY = "of this training"
 LOG_BATCH, CREATE = r"/api/2.0/mlflow/runs/log-batch", r"/api/2.0/mlflow/runs/create"
 
 
@@ -71,7 +71,7 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_arrive_once
     proxy.faults.reset("POST", CREATE)  # the run is made, and the answer is lost
     with (
         caplog.at_level(logging.INFO, "elboflow.training"),
-        live.curves(Tracking(proxy.url, "faults"), tmp_path, tmp_path, IDENTITY) as (tell,),
+        live.curves(Tracking(proxy.url, "faults"), tmp_path / "saved", tmp_path, IDENTITY) as (tell,),
     ):
         training = Training(tell)
         training.epochs(3)
@@ -119,7 +119,7 @@ def test_an_mlflow_that_stays_away_costs_a_few_seconds_and_one_warning(
         address = nobody.url if how == "never answers" else f"http://127.0.0.1:{free_port()}"
         with (
             caplog.at_level(logging.INFO, "elboflow.training"),
-            live.curves(Tracking(address, "digits"), tmp_path, tmp_path, IDENTITY) as (tell,),
+            live.curves(Tracking(address, "digits"), tmp_path / "saved", tmp_path, IDENTITY) as (tell,),
         ):
             training = Training(tell)
             training.epochs(5000)

@@ -220,21 +220,6 @@ def test_the_identity_of_a_training_is_all_that_changes_its_result():
     ]
 
 
-def test_checkpoints_may_be_in_one_folder_for_all_trainings(tmp_path):
-    from vae.training.identity import identity, place
-
-    settings = Checkpoints(folder=str(tmp_path / "all"))
-    first, second = (
-        place(tmp_path / "model", identity("digest", SMALL, TrainingConfig(), s), settings) for s in (0, 1)
-    )
-    assert first.parent == second.parent == tmp_path / "all"
-    assert first != second
-    with pytest.raises(
-        RequestError, match=r"training\.checkpoints\.folder is s3://bucket/x, which this machine does not"
-    ):
-        place(tmp_path / "model", {}, Checkpoints(folder="s3://bucket/x"))
-
-
 def test_the_second_of_two_trainings_in_one_folder_is_refused(keeper, state, train, tmp_path):
     with keeper() as keeping:
         with pytest.raises(WorkError, match=r"another training is at work in .*kept"):

@@ -3,11 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from settings import RequestError
-from vae.config import Checkpoints, ModelConfig, TrainingConfig
+from vae.config import ModelConfig, TrainingConfig
 
 _WITHOUT_INFLUENCE = {
     "device",  # a machine that went away may be replaced by one of another kind: rounding changes (and PyTorch's noise)
@@ -15,7 +13,7 @@ _WITHOUT_INFLUENCE = {
     "parallel",  # global batches, their order and their noise do not depend on the number of devices
     "checkpoints",  # what is written when; what is computed does not depend on it
     "tensorboard",  # another copy of the curves
-    "max_minutes",  # ends a training and changes none of its steps: one that ran out of time may be given more
+    "max_minutes",  # changes no step: what ran out of time keeps its checkpoints, and goes on when given more
 }
 """Settings of the training that may change between a checkpoint and its resumption.
 
@@ -23,9 +21,6 @@ All others change the result, or the meaning of what a checkpoint holds: `epochs
 `micro_batches` and `precision` round otherwise at every step, a `backend` draws other noise, and `memory_megabytes` may
 decide which examples meet in a batch.
 """
-
-FOLDER = "checkpoints"
-_BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
 
 
 def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
@@ -45,24 +40,9 @@ def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: i
     }
 
 
-def place(output: Path, identity: dict[str, Any], settings: Checkpoints) -> Path:
-    """Returns the folder of a training's checkpoints: in its model folder, or in the folder of all trainings.
-
-    Raises:
-        RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
-    """
-    if settings.folder is None:
-        return output / FOLDER
-    folder = Path(settings.folder)
-    if "://" in settings.folder:
-        if not (settings.folder.startswith(_BUCKETS) and _MOUNTED.is_dir()):
-            raise RequestError(
-                f"training.checkpoints.folder is {settings.folder}, which this machine does not see as a folder; "
-                "mount the bucket or the volume, and give the path where it is mounted"
-            )
-        folder = _MOUNTED / settings.folder.removeprefix(_BUCKETS)
-    canonical = json.dumps(identity, sort_keys=True)
-    return folder / hashlib.sha256(canonical.encode()).hexdigest()[:32]
+def digest(identity: dict[str, Any]) -> str:
+    """Returns the SHA-256 of an identity, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
