@@ -9,7 +9,8 @@
 | `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE`, `RANK` | torchrun; Kubeflow's PyTorchJob; Vertex AI, too |
 | `PET_MASTER_ADDR`, `PET_MASTER_PORT`, `PET_NNODES`, `PET_NODE_RANK` | the PyTorch runtime of Kubeflow Trainer |
 
-Any of them will do for any backend that finds in it what it needs (`vae/backends/abilities.py`).
+Any of them will do for any backend that finds in it what it needs (`vae/abilities.py`): TensorFlow needs the addresses
+of all machines, which `CLUSTER_SPEC` and `TF_CONFIG` name.
 """
 
 import json

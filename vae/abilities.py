@@ -22,11 +22,19 @@ TPU = frozenset({"jax"})
 ADDRESSES = frozenset({"tensorflow"})
 """Backends whose machines must know the addresses of all others, and not the coordinator's alone."""
 
-LANES = 64
-"""Each process reads whole lanes of a split, of which there are the greatest common divisor of this and the batch."""
-
 PROCESS_PER_DEVICE = frozenset({"torch"})
 """Backends that have a process for each device, where the others have one for each machine."""
+
+
+_MOST_LANES = 64
+
+
+def lanes(batch_size: int) -> int:
+    """Returns into how many lanes a split is cut (`vae.training.order`).
+
+    Each process reads whole lanes: as many processes, or a divisor of it, can share a batch of that size.
+    """
+    return math.gcd(batch_size, _MOST_LANES)
 
 
 def impossible(training: TrainingConfig) -> str | None:
@@ -65,8 +73,7 @@ def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
         able = ", ".join(backend for backend in PARALLEL if backend not in ADDRESSES)
         raise RequestError(
             f"training.backend is {training.backend}, which needs the addresses of all {cluster.processes} machines, "
-            f"as TF_CONFIG or CLUSTER_SPEC name them; only that of the coordinator is known, {cluster.coordinator}, "
-            f"which is enough for: {able}"
+            f"and only that of the coordinator is known, {cluster.coordinator}, which is enough for: {able}"
         )
     if reason := indivisible(training, cluster.processes):
         raise RequestError(reason)
@@ -74,11 +81,11 @@ def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
 
 def indivisible(training: TrainingConfig, machines: int, devices: int = 1) -> str | None:
     """Returns why batches cannot be divided among machines, and the devices of each, or None where they can be."""
-    lanes = math.gcd(training.batch_size, LANES)
+    there = lanes(training.batch_size)
     each = training.backend in PROCESS_PER_DEVICE and machines * devices > machines
     processes, called = (machines * devices, "devices") if each else (machines, "machines")
-    if lanes % processes:
-        fitting = [number for number in range(2, LANES + 1) if lanes % number == 0]
+    if there % processes:
+        fitting = [number for number in range(2, there + 1) if there % number == 0]
         allowed = f"{', '.join(map(str, fitting))} {called}" if fitting else f"one {called.removesuffix('s')}"
         return (
             f"training.batch_size: {training.batch_size} cannot be divided among {processes} {called}; such a batch "

@@ -1,8 +1,8 @@
 """From a split to what the devices hold, and the rows of it that make each batch.
 
 A split that fits into memory is held there as a whole. A larger one is streamed: while the device computes on a chunk,
-a thread reads, verifies, decodes and hands over the next one, in the following epoch, too. With the chunk in use, the
-next one and what is being read, a quarter of the memory each, there is never more of it.
+a thread reads, verifies, decodes and hands over the next one, in the following epoch, too. The chunk in use, the next
+one, the one being read, and what a shard holds beyond it share the memory, a quarter each.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from vae.abilities import lanes
 from vae.data import Examples, ImageSpec, Source
 from vae.training import chunks, order
 from vae.training.chunks import Piece
@@ -67,7 +68,7 @@ class Feed:
         self._seed, self._machine = seed, index
         self.examples = sum(source.counts)
         self.steps = self.examples // batch_size
-        each = order.lanes(batch_size) // processes
+        each = lanes(batch_size) // processes
         self._lanes = range(index * each, (index + 1) * each)
         bounds = order.bounds(self.examples, batch_size)
         self._first, last = int(bounds[self._lanes.start]), int(bounds[self._lanes.stop])
@@ -97,7 +98,7 @@ class Feed:
     @property
     def batch(self) -> int:
         """Examples of a step, of this machine's part."""
-        return len(self._lanes) * (self._batch_size // order.lanes(self._batch_size))
+        return len(self._lanes) * (self._batch_size // lanes(self._batch_size))
 
     def epoch(self, number: int, skip: int, hold: Hold) -> Iterator[Portion]:
         """Yields the portions of an epoch, from its step `skip` on.

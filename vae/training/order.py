@@ -5,16 +5,9 @@ lane's own. A machine that owns some of the lanes thus has its part of every bat
 examples of a dataset in the order of a hash, as they are, this is stratified sampling without replacement.
 """
 
-import math
-
 import numpy as np
 
-_MOST_LANES = 64
-
-
-def lanes(batch_size: int) -> int:
-    """Returns the number of lanes: as many machines, or a divisor of it, can share a batch of that size."""
-    return math.gcd(batch_size, _MOST_LANES)
+from vae.abilities import lanes
 
 
 def bounds(examples: int, batch_size: int) -> np.ndarray:
