@@ -1,9 +1,5 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.pipelines.remote import Platform
-from tests.servers.wire import free_port, wait_for
+from tests.servers.tracking_server import serving
 
 if TYPE_CHECKING:
     from tests.servers.google_identity import GoogleIdentity
@@ -31,33 +27,8 @@ def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
     """The address of a real MLflow on SQLite."""
-    folder, port = mlflow_folder, free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    quick = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # which takes half a dozen processes
-    with (folder / "log.txt").open("wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=quick)
-    address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "log.txt").read_text()
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    try:
-        wait_for(answers, 120)
+    with serving(mlflow_folder) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")
