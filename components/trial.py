@@ -3,7 +3,7 @@
 A trial's folder:
 
     trial.json     the outcome; written last
-    model/         the model folder, or the checkpoint of a training that ended early
+    model/         the model folder, or the checkpoints of a training that ended early
 
 A trial that fails is an outcome like any other. The training has a process of its own, so that its death (memory that
 runs out, a crash of a framework) is an outcome, too.

@@ -24,10 +24,9 @@ COMPUTING = ("train", "evaluate", "register")
 def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Experiment:
     """Returns an experiment as it runs on a target: over all chips that its training is given, on TPUs with JAX.
 
-    There is no current build of TensorFlow for TPUs, and the same weights give the same bound on each framework. A
-    model's folder names its framework, so that the later steps follow by themselves. Who asks for several chips, or
-    several machines, wants them used: unless the experiment says how, each computes a part of every batch. What of the
-    machines will not be used nevertheless is said.
+    The same weights give the same bound on each framework. A model's folder names its framework, so that the later
+    steps follow by themselves. Who asks for several chips, or several machines, wants them used: unless the experiment
+    says how, each computes a part of every batch. What of the machines will not be used nevertheless is said.
 
     Raises:
         RequestError: The training cannot be divided among its chips and machines, or not on its framework.
@@ -35,7 +34,7 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     step = f"targets.{target}.train"
     train, training = getattr(experiment.targets, target).train, experiment.training
     accelerator = train.accelerator
-    if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend != "jax":
+    if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend not in abilities.TPU:
         kind = accelerator.kind
         logger.info("training.backend is jax instead of %s: %s is on a TPU, %s", training.backend, step, kind)
         training = training.model_copy(update={"backend": "jax"})
