@@ -14,7 +14,9 @@ class GPU(Settings):
     """How much of which GPUs a process takes."""
 
     memory_growth: bool = Field(True, description="take memory as it is needed, not all of it at the start")
-    memory_limit_megabytes: PositiveInt | None = Field(None, description="the most that is taken of each GPU")
+    memory_limit_megabytes: PositiveInt | None = Field(
+        None, description="the most that is taken of each GPU, in units of 2^20 bytes, as nvidia-smi counts"
+    )
     visible_devices: list[NonNegativeInt] | None = Field(
         None, min_length=1, description="the numbers of the GPUs that may be used; null: all"
     )

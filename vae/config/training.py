@@ -7,15 +7,17 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 from settings import Settings, by_name
 from settings.explain import ConflictsError, Problem
 from vae.config.devices import GPU, Device, Parallel, Precision
-from vae.config.optimisation import Adam, Cosine, LearningRate, Optimizer
-
-Decay = Annotated[float, Field(ge=0, lt=1)]
+from vae.config.optimisation import Adam, Cosine, Fraction, LearningRate, Optimizer
 
 
 class EMA(Settings):
-    """An exponential moving average of the weights, which is what is validated, evaluated and saved as the model."""
+    """An exponential moving average of the weights, which is what is validated, evaluated and saved as the model.
 
-    decay: Decay = 0.999
+    Keras's average begins at the weights after the first step, without bias correction, so that it lags behind in
+    trainings that are shorter than a few 1 / (1 - decay) steps.
+    """
+
+    decay: Fraction = 0.999
 
 
 class EarlyStopping(Settings):
@@ -80,7 +82,7 @@ class TrainingConfig(Settings):
         1, description="parts in which a batch is computed, their gradients summed: less memory, the same result"
     )
     memory_megabytes: PositiveInt = Field(
-        1024, description="examples that a device holds at a time; a larger split is streamed through in chunks"
+        1024, description="10^6 bytes of examples that a device holds at a time; a larger split is streamed in chunks"
     )
     optimizer: Optimizer = Adam()
     learning_rate: LearningRate = Cosine(initial=1e-3, warmup_steps=200)
