@@ -49,37 +49,31 @@ def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
     Raises:
         RequestError: The dataset has no such feature, or its values cannot be weights.
     """
-    if training.weights is None and training.balance is None:
-        return None
-    mean = 1.0 if training.weights is None else _mean(manifest, training.weights)
+    number = None if training.weights is None else _number(manifest, training.weights)
     if training.balance is None:
-        return Weighting(training.weights, None, {}, mean)
+        return None if number is None else Weighting(training.weights, None, {}, number.statistics["train"].mean)
     category = training.balance.feature
     counts = _counts(manifest, training.balance)
     total = sum(counts.values())
     factors = {name: (total / (len(counts) * n)) ** training.balance.strength for name, n in counts.items()}
     by_class = dict.fromkeys(counts, 1.0)
-    if training.weights is not None:
-        by_class = _number(manifest, training.weights).class_means[category]
+    if number is not None:
+        by_class = number.class_means[category]
     mean = sum(n * factors[name] * by_class[name] for name, n in counts.items()) / total
     return Weighting(training.weights, category, factors, mean)
 
 
-def _mean(manifest: Manifest, name: str) -> float:
-    """Returns the mean of a number over the train split, where it can weigh examples."""
-    found = _number(manifest, name).statistics["train"]
+def _number(manifest: Manifest, name: str) -> Number:
+    """Returns a number of the dataset that can weigh examples."""
+    feature = manifest.features.get(name)
+    if not isinstance(feature, Number):
+        raise _absent("training.weights", name, "number", manifest)
+    found = feature.statistics["train"]
     if found.min < 0 or found.max == 0:
         raise RequestError(
             f"training.weights is {name!r}, whose values in the train split run from {found.min:g} to {found.max:g}; "
             "a weight is 0 or more, and not all of them are 0"
         )
-    return found.mean
-
-
-def _number(manifest: Manifest, name: str) -> Number:
-    feature = manifest.features.get(name)
-    if not isinstance(feature, Number):
-        raise _absent("training.weights", name, "number", manifest)
     return feature
 
 

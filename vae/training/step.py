@@ -1,7 +1,6 @@
 """One training step, up to what each backend must do for itself (`vae.backends`)."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +13,7 @@ from vae.distributions import Tensor
 from vae.model import VAE
 from vae.networks.precision import computing_in
 from vae.training.optimizers import clipped_by_value
+from vae.training.schedule import Rate
 
 SAMPLES = 1  # of z, for each example
 MEASURES = ("loss", "reconstruction", "kl", "gradient_norm", "skipped")
@@ -51,7 +51,7 @@ class TrainingStep:
     model: VAE
     objective: objectives.Loss
     optimizer: keras.optimizers.Optimizer
-    rate: Callable[[Tensor, Tensor], Tensor]
+    rate: Rate
     batch_size: int
     micro_batches: int = 1
     clip_value: float | None = None
