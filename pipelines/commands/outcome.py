@@ -74,7 +74,7 @@ def resumable(restart: bool) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         same = "the same command without --restart" if restart else "the same command"
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        raise KeyboardInterrupt(number, f"{same} goes on from the last checkpoint") from None
+        raise KeyboardInterrupt(number, f"{same} goes on from the last checkpoint, if there is one") from None
 
 
 def tell(text: str) -> None:

@@ -82,13 +82,13 @@ def test_a_training_that_is_ended_says_how_to_go_on_and_one_of_other_settings_sa
     terminated = train(*LONG)
     terminated.until("epoch 1/")
     assert terminated.ended(signal.SIGTERM) == 143
-    assert terminated.said[-1] == "ended by SIGTERM; the same command goes on from the last checkpoint"
+    assert terminated.said[-1] == "ended by SIGTERM; the same command goes on from the last checkpoint, if there is one"
 
     interrupted = train(*LONG)
     interrupted.until("going on after step")
     interrupted.until("epoch")
     assert interrupted.ended(signal.SIGINT) == 130
-    assert interrupted.said[-1] == "interrupted; the same command goes on from the last checkpoint"
+    assert interrupted.said[-1] == "interrupted; the same command goes on from the last checkpoint, if there is one"
 
     other = train(*LONG, "--set", "training.optimizer=lion")
     assert other.ended() == 2
@@ -98,7 +98,10 @@ def test_a_training_that_is_ended_says_how_to_go_on_and_one_of_other_settings_sa
     anew = train(*LONG, "--set", "training.optimizer=lion", "--restart")
     anew.until("epoch 1/")
     assert anew.ended(signal.SIGTERM) == 143
-    assert anew.said[-1] == "ended by SIGTERM; the same command without --restart goes on from the last checkpoint"
+    assert (
+        anew.said[-1]
+        == "ended by SIGTERM; the same command without --restart goes on from the last checkpoint, if there is one"
+    )
     assert list((tmp_path / "model").glob("checkpoints.before-*"))
 
 
