@@ -8,7 +8,7 @@ import pytest
 from components.train import train
 from settings import RequestError, WorkError
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL
-from vae.config import DataParallel, TrainingConfig
+from vae.config import GPU, DataParallel, TrainingConfig
 
 TWO_MACHINES = json.dumps(
     {
@@ -64,3 +64,14 @@ def test_machines_that_cannot_train_together_are_told_why_and_leave_the_folder_a
     with pytest.raises(RequestError, match=told):
         train(digits, tmp_path / "model", SMALL_MODEL, training, 0)
     assert (tmp_path / "model" / "model.json").read_text() == "another's"
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.usefixtures("tensorflow_backend")
+def test_a_device_that_is_not_there_is_refused_and_the_finished_model_stays(digits: Path, tmp_path: Path):
+    train(digits, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0)
+    before = (tmp_path / "model" / "model.json").read_bytes()
+    elsewhere = SHORT_TRAINING.model_copy(update={"gpu": GPU(visible_devices=[97])})
+    with pytest.raises(RequestError, match=r"training\.gpu\.visible_devices: there is no GPU 97"):
+        train(digits, tmp_path / "model", SMALL_MODEL, elsewhere, 0, restart=True)
+    assert (tmp_path / "model" / "model.json").read_bytes() == before

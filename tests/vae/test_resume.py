@@ -128,6 +128,18 @@ class TestInThisProcess:
         assert result.curves.validation["step"] == [1]
         assert result.epochs == result.best_epoch == 1
 
+    def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(self, train, monkeypatch, tmp_path):
+        from vae.training import calls
+
+        whole = train("whole")
+        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        late = train("late", max_minutes=1e-6)
+        assert (late.out_of_time, late.curves.validation["step"]) == (True, [1])
+        assert [folder.name for folder in (tmp_path / "late").glob("step-*")] == ["step-000000001"]
+        resumed = train("late")
+        assert resumed.curves.validation["step"] == [8, 16, 24, 32]
+        self.assert_same(resumed, whole)
+
     def test_the_last_step_of_all_may_be_within_an_epoch(self, train):
         result = train("short", max_steps=10)
         assert result.curves.validation["step"] == result.curves.train["step"] == [8, 10]
