@@ -1,12 +1,7 @@
 """What must differ between TensorFlow, JAX and PyTorch: compiling, and drawing noise on the device.
 
-Each backend is a file `on_NAME.py` with the same functions, with what it needs in files `NAME_….py` beside it:
-
-* `compiled(model, function)` makes a function of arrays fast;
-* `training(step, seed)` returns `Steps`, which runs many training steps in one call;
-* `together`, `scope`, `agreed` and `values` are about the devices and processes that train together;
-* `memory` and `profiled`, about the device and where the time goes;
-* `start(training, cluster)`, in `NAME_devices.py`, chooses the devices before Keras is imported.
+Each backend is a file `on_NAME.py`, which is a `Backend`, with what it needs in files `NAME_….py` beside it. One of
+these, `NAME_devices.py`, has `start(training, cluster)`, which chooses the devices before Keras is imported.
 
 The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
 """
@@ -18,9 +13,10 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -30,6 +26,13 @@ from vae.backends import devices
 from vae.backends.cluster import Cluster
 from vae.config import TrainingConfig
 from vae.data import Examples
+
+if TYPE_CHECKING:  # all of these import Keras
+    import keras
+
+    from vae.backends import on_jax, on_tensorflow, on_torch
+    from vae.training.job import Job
+    from vae.training.step import TrainingStep
 
 logger = logging.getLogger("elboflow.training")
 
@@ -62,6 +65,66 @@ class Steps(Protocol):
             count: Number of steps.
             factor: What the schedule's learning rate is multiplied by.
         """
+
+
+class Backend(Protocol):
+    """What a file `on_NAME.py` has: all that differs between backends once Keras is imported."""
+
+    def compiled(self, model: "keras.Model", function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles a function of arrays that uses the model; its weights are read at each call.
+
+        Args:
+            model: The model whose weights the function uses.
+            function: Takes tensors and returns a tensor or a tuple of tensors.
+
+        Returns:
+            A function that takes NumPy arrays and returns NumPy arrays in the same structure.
+        """
+
+    def training(self, step: "TrainingStep", seed: int) -> Steps:
+        """Returns what runs training steps on the devices that were chosen.
+
+        Args:
+            step: What a step computes. Its optimizer is built here.
+            seed: Fixes all noise, with the step's number.
+        """
+
+    def together(self, job: "Job", cluster: Cluster | None) -> AbstractContextManager[Cluster | None]:
+        """Surrounds a training with the processes that do it, and yields them; None where this one is alone.
+
+        Args:
+            job: The training, for processes that are started here, one for each further device of this machine.
+            cluster: The machines that train together, if they are several, with one process each.
+
+        Raises:
+            WorkError: The others did not come, or one of them is gone.
+        """
+
+    def scope(self) -> AbstractContextManager[None]:
+        """Surrounds the making of all that computes a training, and its work, so that it lies on its devices."""
+
+    def agreed(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns the largest of each number over all processes, which all call this at the same point.
+
+        Args:
+            numbers: Those of this process, float64, of any shape.
+
+        Raises:
+            WorkError: One of the processes is gone.
+        """
+
+    def values(self, variables: "Sequence[keras.Variable]") -> list[np.ndarray]:
+        """Copies variables to the host; those that are divided over devices, whole."""
+
+    def memory(self) -> int | None:
+        """Returns the bytes in use on the first device of this process; None where it does not tell."""
+
+    def profiled(self, folder: Path) -> AbstractContextManager[None]:
+        """Writes a profile of what runs meanwhile into a folder."""
+
+
+if TYPE_CHECKING:
+    _each: tuple[Backend, ...] = (on_jax, on_tensorflow, on_torch)  # mypy looks whether they are
 
 
 def filled(examples: Examples, capacity: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,19 +229,11 @@ def current() -> str:
     return keras.backend.backend()
 
 
-def implementation() -> ModuleType:
-    """Returns the file of the backend that Keras runs on."""
-    return importlib.import_module(f"vae.backends.on_{current()}")
+def implementation() -> Backend:
+    """Returns the backend that Keras runs on."""
+    return cast(Backend, importlib.import_module(f"vae.backends.on_{current()}"))
 
 
 def compiled(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of arrays that uses the model; its weights are read at each call.
-
-    Args:
-        model: The Keras model whose weights the function uses.
-        function: Takes tensors and returns a tensor or a tuple of tensors.
-
-    Returns:
-        A function that takes NumPy arrays and returns NumPy arrays in the same structure.
-    """
+    """Compiles a function of arrays on the backend that Keras runs on; see `Backend.compiled`."""
     return implementation().compiled(model, function)

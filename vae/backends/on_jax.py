@@ -62,7 +62,6 @@ def training(step: TrainingStep, seed: int) -> Steps:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Lets the models and optimizers that are made meanwhile lie on the devices of the training."""
     distribution = _distribution()
     with distribution.scope() if distribution else nullcontext():
         yield
@@ -80,7 +79,6 @@ def _distribution() -> keras.distribution.DataParallel | Divided | None:
 
 
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Copies variables to the host."""
     arrays = [variable.value for variable in variables]
     for array in arrays:
         array.copy_to_host_async()
@@ -98,13 +96,11 @@ def _whole(array: jax.Array) -> np.ndarray:
 
 
 def memory() -> int | None:
-    """Returns the bytes in use on the first device; None where it does not tell, as processors do not."""
     statistics = jax.local_devices()[0].memory_stats()
     return statistics["bytes_in_use"] if statistics else None
 
 
 def agreed(numbers: np.ndarray) -> np.ndarray:
-    """Returns the largest of each number over all processes, float64."""
     if jax.process_count() == 1:
         return numbers
     words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
@@ -114,13 +110,11 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def together(job: Job, cluster: Cluster | None) -> Iterator[Cluster | None]:
-    """Yields the processes that train: one on each machine, which are started already."""
-    yield cluster
+    yield cluster  # one process computes on all devices of its machine
 
 
 @contextmanager
 def profiled(folder: Path) -> Iterator[None]:
-    """Writes a profile of what runs meanwhile."""
     with jax.profiler.trace(str(folder)):
         yield
 

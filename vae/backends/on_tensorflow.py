@@ -39,14 +39,12 @@ def training(step: TrainingStep, seed: int) -> Steps:
 
 
 def memory() -> int | None:
-    """Returns the bytes in use on the first GPU; None where there is none."""
     if not tf.config.list_logical_devices("GPU"):
         return None
     return tf.config.experimental.get_memory_info("GPU:0")["current"]
 
 
 def agreed(numbers: np.ndarray) -> np.ndarray:
-    """Returns the largest of each number over all processes."""
     where = placement()
     if where.cluster is None or where.strategy is None:
         return numbers
@@ -57,35 +55,21 @@ def agreed(numbers: np.ndarray) -> np.ndarray:
 
 
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Copies variables to the host."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 @contextmanager
 def together(job: Job, cluster: Cluster | None) -> Iterator[Cluster | None]:
-    """Yields the processes that train together, those that it starts itself for the devices of this machine among them.
-
-    TensorFlow starts none: one process computes on all devices of its machine.
-
-    Args:
-        job: The training, for such processes.
-        cluster: The machines that train together, if they are several.
-    """
-    yield cluster
+    yield cluster  # one process computes on all devices of its machine
 
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Surrounds the making of all that computes a training, and its work.
-
-    Nothing needs to: weights are plain variables, whose values each call hands to the devices.
-    """
-    yield
+    yield  # weights are plain variables, whose values each call hands to the devices
 
 
 @contextmanager
 def profiled(folder: Path) -> Iterator[None]:
-    """Writes a profile of what runs meanwhile."""
     with tf.profiler.experimental.Profile(str(folder)):
         yield
 

@@ -40,25 +40,21 @@ def training(step: TrainingStep, seed: int) -> Steps:
 
 
 def memory() -> int | None:
-    """Returns the bytes in use on the GPU; None where there is none."""
     device = placement().device
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else None
 
 
 def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Copies variables to the host."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Surrounds the making of all that computes a training, and its work."""
-    yield
+    yield  # Keras makes everything on the device of this process
 
 
 @contextmanager
 def profiled(folder: Path) -> Iterator[None]:
-    """Writes a profile of what runs meanwhile."""
     with torch.profiler.profile() as profile:
         yield
     folder.mkdir(parents=True, exist_ok=True)
