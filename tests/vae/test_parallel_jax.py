@@ -42,6 +42,7 @@ def found(tmp_path_factory):
         **{name: jax({**TWO, "layout": layout}) for name, layout in LAYOUTS.items() if name != "divides"},
         "does not divide": jax({"kind": "model", "data": 1, "model": 3, "layout": LAYOUTS["does not divide"]}),
         "16 devices": jax({"kind": "data", "devices": 16}),
+        "three": jax({"kind": "data", "devices": 3}),
     }
     return alone(tmp_path_factory.mktemp("devices"), trainings)
 
@@ -78,6 +79,12 @@ def test_a_layout_that_cannot_be_is_refused_with_the_path_of_the_weight(found, l
 def test_more_devices_than_there_are_are_refused_with_those_that_are(found):
     there = ", ".join(f"cpu:{number}" for number in range(8))
     assert found["16 devices"]["refused"].endswith(f"the devices that JAX finds here are: {there}")
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(found):
+    assert found["three"]["refused"] == (
+        "training.batch_size: 64 cannot be divided among 3 devices and 2 training.micro_batches; choose a multiple of 6"
+    )
 
 
 @pytest.fixture(scope="module")

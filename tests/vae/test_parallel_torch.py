@@ -23,12 +23,20 @@ def installed():
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return alone(tmp_path_factory.mktemp("devices"), {"one": torch(None), "two": torch(TWO)})
+    trainings = {"one": torch(None), "two": torch(TWO), "three": torch({"kind": "data", "devices": 3})}
+    return alone(tmp_path_factory.mktemp("devices"), trainings)
 
 
 def test_two_devices_give_the_loss_of_one_after_fifty_steps(found):
     assert found["one"]["train"]["step"][-1] == 50
     assert_equal(found["two"], found["one"], 1e-4)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(found):
+    assert found["three"]["refused"] == (
+        "training.batch_size: 64 cannot be divided among 3 devices; such a batch can be divided among 2, 4, 8, 16, 32, "
+        "64 devices"
+    )
 
 
 @pytest.fixture(scope="module")
