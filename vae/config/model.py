@@ -124,7 +124,8 @@ class ModelConfig(Settings):
     likelihood: Likelihood = Bernoulli()
     objective: Objective = ELBO()
     output_bias: Literal["zeros", "mean"] = Field(
-        "mean",
+        "zeros",
         description="initial bias of the decoder's outputs; mean: such that it starts at the mean of (up to 10,000) "
-        "training examples. On MNIST its validation ELBO is 9 nats higher after an epoch, and 1.2 after ten",
+        "training examples: sooner good (on MNIST 9 nats after an epoch, 1.2 after ten), with fewer active units in "
+        "the end (on digits 4 instead of 9 to 12, at the same ELBO)",
     )
