@@ -48,17 +48,22 @@ def points(server: str, experiment: str) -> list[tuple[int, float]]:
 
 
 class Training:
-    """Tells epochs, as many as are asked for, and how long the longest of them took to tell."""
+    """Tells epochs, as many as are asked for, and how long each of them took to tell."""
 
     def __init__(self, tell: Any) -> None:
-        self._tell, self.told, self.slowest = tell, 0, 0.0
+        self._tell, self.told, self._seconds = tell, 0, list[float]()
 
     def epochs(self, count: int) -> None:
         for _ in range(count):
             self.told += 1
             started = time.perf_counter()
             self._tell("train", self.told, 10 * self.told, {"elbo": -100.0 / self.told})
-            self.slowest = max(self.slowest, time.perf_counter() - started)
+            self._seconds.append(time.perf_counter() - started)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether one in a hundred took as long as a request does: on a busy machine, a single one says nothing."""
+        return sorted(self._seconds)[len(self._seconds) * 99 // 100] > 0.05
 
     @property
     def expected(self) -> list[tuple[int, float]]:
@@ -97,7 +102,7 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_arrive_once
         assert hanging.met == 3
         training.epochs(1)
     assert points(server, "faults") == training.expected
-    assert training.slowest < 0.1
+    assert not training.is_held_up
     batches = [request.json()["metrics"] for request in proxy.asked("POST", LOG_BATCH) if b"metrics" in request.body]
     assert max(len(batch) for batch in batches) == 1000
     client = tracking.connect(server)
@@ -128,7 +133,7 @@ def test_an_mlflow_that_stays_away_costs_a_few_seconds_and_one_warning(
             time.sleep(1)
             ended = time.monotonic()
         assert time.monotonic() - ended < 6
-    assert training.slowest < 0.1
+    assert not training.is_held_up
     away, left = caplog.messages
     assert away.startswith(f"the MLflow at {address} does not take the training's curves now")
     assert left.startswith("MLflow did not take all curves within 3 s of the training's end")

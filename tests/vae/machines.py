@@ -14,6 +14,7 @@ import numpy as np
 
 _ROOT = Path(__file__).parents[2]
 _SECONDS = 300
+_A_MINUTE = 60  # the most that the machine which is left may take to end
 
 
 def alone(folder: Path, trainings: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,14 @@ def together(
         }
         for index in range(2)
     ]
-    return ends([started(request) for request in requests])
+    processes = [started(request) for request in requests]
+    for index in killed or {}:
+        try:
+            processes[index].wait(_SECONDS)
+            processes[1 - index].wait(_A_MINUTE)  # it finds out that it is alone, or this raises
+        finally:
+            kill(processes)
+    return ends(processes)
 
 
 def addresses(count: int) -> list[str]:
@@ -68,9 +76,13 @@ def ends(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     try:
         return [(process.wait(), said) for process in processes for said in [process.communicate(timeout=_SECONDS)[1]]]
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        kill(processes)
+
+
+def kill(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def curves(folder: Path, name: str) -> Any:

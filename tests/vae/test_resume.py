@@ -28,7 +28,8 @@ def test_a_training_that_is_killed_three_times_ends_like_one_that_never_was(tmp_
 def test_a_training_that_is_killed_at_twenty_random_moments_ends_like_one_that_never_was(tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    chance = random.Random(f"{backend} {time.time()}")
+    chance = random.Random(chosen := f"{backend} {time.time()}")
+    print(f"the moments are those of random.Random({chosen!r})")  # shown where it fails
     # Many steps in one call, and few: that makes no difference either.
     whole = Process(tmp_path / "whole", backend, epochs=500, seconds_per_call=0.5).finish()
     moments = [in_start_up(chance) if chance.random() < 0.25 else at_work(chance) for _ in range(20)]
