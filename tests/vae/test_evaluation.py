@@ -163,7 +163,7 @@ def test_colour_images_are_evaluated_with_every_likelihood(tmp_path, likelihood)
     network = Convolutional(channels=[4], dense=8)
     config = ModelConfig(latent=1, encoder=network, decoder=network, likelihood=likelihood)
     trained = model_folder(tmp_path / "model", config, (6, 5, 3))
-    one = Examples(*(part[:1] for part in vars(held_out(shape=(6, 5, 3))).values()))
+    one = held_out(shape=(6, 5, 3)).head(1)
     unlabelled = Examples(one.images, one.keys)
     metrics = evaluate(trained, tmp_path / "evaluation", unlabelled)
     assert metrics.elbo.value <= metrics.log_likelihood.value

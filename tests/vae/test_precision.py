@@ -77,7 +77,9 @@ def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digi
     assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
-def test_trainings_in_any_precision_agree_on_the_bound_within_half_a_percent(digits, digits_spec, tmp_path):
+def test_trainings_in_any_precision_agree_on_the_bound_within_half_a_percent_or_one_where_steps_were_skipped(
+    digits, digits_spec, tmp_path
+):
     from vae.model import load
     from vae.training import train
 
@@ -100,5 +102,5 @@ def test_trainings_in_any_precision_agree_on_the_bound_within_half_a_percent(dig
         served = load(tmp_path / f"{precision}.keras")
         assert set(policies(served.encoder) + policies(served.decoder)) == {"float32"}
     assert bounds["float32"] > -170
-    for precision in ("bfloat16", "float16"):
-        assert bounds[precision] == pytest.approx(bounds["float32"], rel=0.005)
+    assert bounds["bfloat16"] == pytest.approx(bounds["float32"], rel=0.005)
+    assert bounds["float16"] == pytest.approx(bounds["float32"], rel=0.01)  # it has learned from fewer steps
