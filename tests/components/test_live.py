@@ -125,6 +125,7 @@ def test_a_training_killed_and_resumed_is_one_run_without_a_point_twice(tracking
     assert [step for step, _ in machine] == [step for step, _ in points]
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_on_a_platform_is_the_run_that_failed(tracking_uri: str, tmp_path: Path):
     output = tmp_path / "root/4711/digits-20261121-abc/train_1/model"
     broken_off(ValueError("broken"), Tracking(tracking_uri, "digits"), output / "checkpoints", output)

@@ -52,6 +52,7 @@ def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable
     return folder.load(output).model.get_weights
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_corrupted_in_the_middle_is_named_and_its_repair_is_all_it_takes(dataset, tmp_path, caplog):
     shards = open_dataset(dataset).shards("train")
     assert len(shards) == 8

@@ -17,6 +17,7 @@ from vae import folder
 pytestmark = pytest.mark.xdist_group("tensorflow")
 
 
+@pytest.mark.slow
 def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_its_steps_in_a_profile(
     trained: Run,
     tracking_uri: str,

@@ -87,6 +87,7 @@ def test_an_interrupt_ends_the_container_at_work(engine: DockerEngine, tmp_path:
             container.process.wait(timeout=10)
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_there_is_said(engine: DockerEngine, tmp_path: Path):
     engine.images = ()
     run = begin(engine, tmp_path / "workspace")

@@ -6,6 +6,8 @@ import pytest
 
 from tests.vae.machines import alone, assert_equal, curves, together
 
+pytestmark = pytest.mark.xdist_group("parallel_jax")  # its fixtures are dear
+
 EIGHT = {"kind": "data", "devices": 8}
 FOUR_BY_TWO = {"kind": "model", "data": 4, "model": 2}
 TWO = {"kind": "model", "data": 1, "model": 2}

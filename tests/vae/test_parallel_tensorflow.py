@@ -4,6 +4,8 @@ import pytest
 
 from tests.vae.machines import alone, assert_equal, curves, together
 
+pytestmark = pytest.mark.xdist_group("parallel_tensorflow")  # its fixtures are dear
+
 EIGHT, TWO = {"kind": "data", "devices": 8}, {"kind": "data", "devices": 2}
 SKIPPING = {"non_finite": "skip", "broken_examples": [17], "optimizer": "adam", "micro_batches": 1}
 

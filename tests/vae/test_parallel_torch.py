@@ -6,6 +6,8 @@ import pytest
 
 from tests.vae.machines import alone, assert_equal, curves, together
 
+pytestmark = pytest.mark.xdist_group("parallel_torch")  # its fixtures are dear
+
 TWO = {"kind": "data", "devices": 2}
 
 

@@ -77,9 +77,7 @@ def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digi
     assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
-def test_trainings_in_any_precision_agree_on_the_bound(
-    digits, digits_spec, tmp_path
-):
+def test_trainings_in_any_precision_agree_on_the_bound(digits, digits_spec, tmp_path):
     from vae.model import load
     from vae.training import train
 

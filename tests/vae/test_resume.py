@@ -78,16 +78,19 @@ class TestInThisProcess:
         "settings",
         [
             {"checkpoints": Checkpoints(every_minutes=None)},
-            {
-                "checkpoints": Checkpoints(every_steps=3),
-                "precision": "float16",
-                "ema": {"decay": 0.9},
-                "learning_rate": Plateau(initial=3e-2, patience=1, warmup_steps=5),
-                "early_stopping": None,
-                "max_steps": 30,
-                "micro_batches": 2,
-                "non_finite": Skip(),
-            },
+            pytest.param(
+                {
+                    "checkpoints": Checkpoints(every_steps=3),
+                    "precision": "float16",
+                    "ema": {"decay": 0.9},
+                    "learning_rate": Plateau(initial=3e-2, patience=1, warmup_steps=5),
+                    "early_stopping": None,
+                    "max_steps": 30,
+                    "micro_batches": 2,
+                    "non_finite": Skip(),
+                },
+                marks=pytest.mark.slow,
+            ),
         ],
         ids=["plainly", "with all that has a state"],
     )

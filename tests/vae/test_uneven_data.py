@@ -59,6 +59,7 @@ def test_the_reported_bounds_are_plain_means_whatever_the_weights(uneven, digits
     assert abs(other.train["loss"][0] + other.train["elbo"][0]) > 0.1
 
 
+@pytest.mark.slow
 def test_a_weight_of_zero_is_as_if_the_example_were_not_there(uneven, digits_spec, tmp_path):
     def poisoned(value):
         images = uneven.images.copy()
