@@ -281,7 +281,7 @@ def test_chips_that_a_step_does_not_use_are_said(target: str, said: list[str]):
     assert said == [f"targets.{target}.train.accelerator: training.parallel uses 2 chips of 4"]
 
 
-VOLUME = "targets.kubeflow.volumes=[{claim: work, mount: /work}]"
+VOLUME = "targets.kubeflow.volumes=[{claim: work, mount: /volume}]"
 RETRIED = "targets.kubeflow.train.retry.attempts=3"
 
 
@@ -289,16 +289,16 @@ RETRIED = "targets.kubeflow.train.retry.attempts=3"
     ("settings", "told"),
     [
         ([], None),
-        ([RETRIED, VOLUME, "training.checkpoints.folder=/work/checkpoints"], None),
+        ([RETRIED, VOLUME, "training.checkpoints.folder=/volume/checkpoints"], None),
         (["targets.kubeflow.train.retry.attempts=0"], None),
         ([RETRIED], "targets.kubeflow.train: another try starts over: .*there are none"),
         (
             [VOLUME, "targets.kubeflow.train.node_selector={cloud.google.com/gke-spot: 'true'}"],
-            "targets.kubeflow.train: another try starts over: .* is not set, .*(/work)",
+            "targets.kubeflow.train: another try starts over: .* is not set, .*(/volume)",
         ),
         (
-            [VOLUME, "training.checkpoints.folder=/workplace"],
-            "training.checkpoints.folder: /workplace ends with its pod; .*(/work)",
+            [VOLUME, "training.checkpoints.folder=/volumeplace"],
+            "training.checkpoints.folder: /volumeplace ends with its pod; .*(/volume)",
         ),
     ],
 )
