@@ -172,6 +172,8 @@ class _Steps:
             return weights, slots, measures.at[i].set(measured)
 
         measures = jnp.zeros((rows.shape[0], len(MEASURES)))
+        if rows.shape[0] == 1:  # one step is no loop, which convolutions are slow in
+            return body(0, (*state, measures))
         return jax.lax.fori_loop(0, count, body, (*state, measures))
 
     def _one(

@@ -105,6 +105,9 @@ class _Steps:
             return i + 1, state, tf.tensor_scatter_nd_update(measures, [[i]], [measured])
 
         begin = tf.constant(0), self._step.read(), tf.zeros((rows.shape[0], len(MEASURES)))
-        _, state, measures = tf.while_loop(lambda i, *_: i < count, body, begin)
+        if rows.shape[0] == 1:  # one step is no loop, which convolutions are slow in
+            _, state, measures = body(*begin)
+        else:
+            _, state, measures = tf.while_loop(lambda i, *_: i < count, body, begin)
         self._step.write(state)
         return measures

@@ -8,7 +8,7 @@ from keras import ops
 
 from vae import objectives
 from vae.backends import implementation
-from vae.config import Skip, TrainingConfig
+from vae.config import Convolutional, Skip, TrainingConfig
 from vae.model import VAE
 from vae.training import schedule
 from vae.training.calls import Calls
@@ -48,7 +48,7 @@ class Engine:
             precision=training.precision,
         )
         self._steps = implementation().training(step, seed)
-        self._calls = Calls(self._steps, feed.batch, feed.steps, profiler)
+        self._calls = Calls(self._steps, feed.batch, 1 if _loops_are_slow(model) else feed.steps, profiler)
 
     def values(self) -> list[np.ndarray]:
         """Returns copies of the model's and the optimizer's variables: all that a step changes."""
@@ -100,3 +100,13 @@ class Engine:
         """Gives the model the moving average of its weights for good, where `training.ema` asks for one."""
         if self._training.ema is not None:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
+
+
+def _loops_are_slow(model: VAE) -> bool:
+    """Whether many steps in one program take longer than one after the other.
+
+    On processors, XLA computes convolutions within a loop without its fast kernels: a gradient takes 13 times as long.
+    Processors are the devices that do not tell their memory.
+    """
+    convolves = any(isinstance(half, Convolutional) for half in (model.config.encoder, model.config.decoder))
+    return convolves and implementation().memory() is None
