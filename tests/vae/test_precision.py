@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae.config import MLP, Constant, Convolutional, Cosine, Gaussian, ModelConfig, TrainingConfig
-from vae.data import Examples, ImageSpec, InMemory
+from vae.data import ImageSpec, InMemory
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -77,28 +77,40 @@ def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digi
     assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
 
 
-def test_trainings_in_any_precision_agree_on_the_bound(digits, digits_spec, tmp_path):
-    from vae.model import load
+def trained(precision, digits, spec, folder, seed=0):
     from vae.training import train
 
-    split = digits.head(1400), Examples(digits.images[1400:], digits.keys[1400:])
-    bounds = {}
-    for precision in ("float32", "bfloat16", "float16"):
-        training = TrainingConfig(
-            precision=precision,
-            learning_rate=Cosine(initial=2e-3),
-            epochs=8,
-            batch_size=32,
-            early_stopping=None,
-        )
-        trained = train(InMemory(split[0]), split[1], digits_spec, SMALL, training, 0, tmp_path / precision, {})
-        bounds[precision] = trained.curves.validation["elbo"][-1]
-        skipped = trained.curves.train["skipped_steps"]
-        assert (sum(skipped) > 0) == (precision == "float16")  # the first scale is too large for this likelihood
+    training = TrainingConfig(
+        precision=precision, learning_rate=Cosine(initial=2e-3), epochs=8, batch_size=32, early_stopping=None
+    )
+    examples, validation = InMemory(digits.head(1400)), digits[1400:]
+    return train(examples, validation, spec, SMALL, training, seed, folder / f"{precision} {seed}", {})
+
+
+def bound(training):
+    return training.curves.validation["elbo"][-1]
+
+
+def test_trainings_in_bfloat16_and_float32_agree_on_the_bound_within_half_a_percent(digits, digits_spec, tmp_path):
+    from vae.model import load
+
+    single, half = (trained(precision, digits, digits_spec, tmp_path) for precision in ("float32", "bfloat16"))
+    assert bound(single) > -170
+    assert bound(half) == pytest.approx(bound(single), rel=0.005)
+    half.model.save(tmp_path / "half.keras")
+    served = load(tmp_path / "half.keras")
+    assert set(policies(served.encoder) + policies(served.decoder)) == {"float32"}
+
+
+@pytest.mark.slow
+def test_trainings_in_float16_and_float32_agree_on_the_bound_within_half_a_percent(digits, digits_spec, tmp_path):
+    """On the mean of four seeds: one that skips steps is another training, and seeds lie 3 % apart."""
+    single, half = (
+        [trained(precision, digits, digits_spec, tmp_path, seed) for seed in range(4)]
+        for precision in ("float32", "float16")
+    )
+    assert np.mean([*map(bound, half)]) == pytest.approx(np.mean([*map(bound, single)]), rel=0.005)
+    for training in half:
+        skipped = training.curves.train["skipped_steps"]
+        assert sum(skipped) > 0  # the first scale is too large for this likelihood
         assert skipped[-1] == 0
-        trained.model.save(tmp_path / f"{precision}.keras")
-        served = load(tmp_path / f"{precision}.keras")
-        assert set(policies(served.encoder) + policies(served.decoder)) == {"float32"}
-    assert bounds["float32"] > -170
-    assert bounds["bfloat16"] == pytest.approx(bounds["float32"], rel=0.005)
-    assert bounds["float16"] == pytest.approx(bounds["float32"], rel=0.01)  # it has learned from fewer steps
