@@ -37,7 +37,7 @@ def load(folder: Path, name: str) -> dict[str, Any]:
     """
     path = Path(folder) / f"{name}.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WorkError(f"{folder} is not a finished {name} folder: it holds no {path.name}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -57,7 +57,7 @@ def _run(workspace: Path, *options: str, **environment: str) -> tuple[float, dic
     """Runs the main job; returns its wall time, seen from outside, and its result."""
     command = [sys.executable, "-m", "pipelines", "run", "digits", "--workspace", str(workspace), "--json", *options]
     started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **environment})
     wall = time.monotonic() - started
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -68,7 +68,7 @@ def _split(workspace: Path, wall: float, result: dict[str, Any]) -> list[Figure]
     figures = []
     steps = {step: seconds for step, seconds in result["seconds"].items() if step != "total"}
     for step, seconds in steps.items():
-        importing, inside = _inside((workspace / "runs" / result["run"] / step / "log.txt").read_text())
+        importing, inside = _inside((workspace / "runs" / result["run"] / step / "log.txt").read_text(encoding="utf-8"))
         figures += [
             Figure(f"{step}: import", importing, "s"),
             Figure(f"{step}: work", inside - importing, "s"),

@@ -123,7 +123,7 @@ def _elboflow(*words: str | Path) -> list[str]:
 
 def _seconds(command: list[str], environment: dict[str, str] | None = None) -> float:
     started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **(environment or {})})
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
     return time.monotonic() - started

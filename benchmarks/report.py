@@ -64,7 +64,7 @@ def publish(figures: Sequence[Figure], json_path: Path | None) -> None:
             {"name": f.name, "value": f.value, "unit": f.unit, "target": f.target, "met": f.met} for f in figures
         ]
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(entries, indent=2) + "\n")
+        json_path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def _number(value: float) -> str:

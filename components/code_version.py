@@ -24,6 +24,6 @@ def code_version() -> str:
 def _git(*arguments: str) -> str | None:
     command = ["git", "-C", str(_PROJECT), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

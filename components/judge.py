@@ -67,7 +67,7 @@ def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size:
         # The child's standard input ends when this process does, however it ends; and so then does the child.
         reading, writing = os.pipe()
         try:
-            done = subprocess.run(command, stdin=reading, capture_output=True, text=True)
+            done = subprocess.run(command, stdin=reading, capture_output=True, encoding="utf-8")
         finally:
             os.close(reading)
             os.close(writing)

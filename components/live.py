@@ -197,7 +197,7 @@ class _Curves:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, "PYTHONSAFEPATH": "1"},
             process_group=0,  # what interrupts the training does not interrupt the sending of its last points
         )

@@ -235,7 +235,7 @@ def main() -> None:
     os.environ.update({name: value for name, value in _LIMITS.items() if name not in os.environ})
     request = json.loads(sys.stdin.readline())
     inbox = Inbox(sys.stdin)
-    with open(request["lock"]) as lock:
+    with open(request["lock"], encoding="utf-8") as lock:
         # The process of a training that was killed may still be sending what this one would then take for lacking.
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -46,7 +46,7 @@ class Note:
 def note(folder: Path) -> Note | None:
     """Returns the note in a folder; None where there is none that can be read."""
     try:
-        return Note(**json.loads((folder / FILE).read_text()))
+        return Note(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

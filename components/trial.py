@@ -141,7 +141,7 @@ def read(output: Path) -> Outcome:
         WorkError: There is none, or it is damaged.
     """
     try:
-        facts = json.loads((output / OUTCOME).read_text())
+        facts = json.loads((output / OUTCOME).read_text(encoding="utf-8"))
         return Outcome(**{**facts, "elbo": tuple(facts["elbo"])})
     except FileNotFoundError:
         raise WorkError(f"{output} is not a finished trial: it holds no {OUTCOME}") from None

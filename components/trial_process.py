@@ -63,11 +63,11 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
         [sys.executable, "-m", "components.trial_process", str(writing)],
         stdin=subprocess.PIPE,
         pass_fds=[writing],
-        text=True,
+        encoding="utf-8",
     )
     os.close(writing)
     try:
-        with os.fdopen(reading) as told, process:
+        with os.fdopen(reading, encoding="utf-8") as told, process:
             assert process.stdin is not None
             try:
                 return _followed(process, process.stdin, told, request, watch)
@@ -130,7 +130,7 @@ def main(pipe: int) -> None:
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("elboflow").setLevel(logging.INFO)
     request = json.loads(sys.stdin.readline())
-    with os.fdopen(pipe, "w") as tell:
+    with os.fdopen(pipe, "w", encoding="utf-8") as tell:
 
         def watch(epoch: int, elbo: float) -> bool:
             _say(tell, {"epoch": epoch, "elbo": elbo})

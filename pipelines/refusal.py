@@ -47,12 +47,12 @@ class _InFile:
         self._path = path
 
     def read(self) -> str | None:
-        return self._path.read_text() if self._path.is_file() else None
+        return self._path.read_text(encoding="utf-8") if self._path.is_file() else None
 
     def leave(self, reason: str) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(reason)
+            self._path.write_text(reason, encoding="utf-8")
         except OSError as error:
             logger.warning("could not write %s: %s", self._path, error.strerror)
 

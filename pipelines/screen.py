@@ -132,7 +132,7 @@ class Log:
         self.path = path
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", buffering=1)
+            self._file = path.open("w", encoding="utf-8", buffering=1)
             self._file.writelines(f"{line}\n" for line in self.last)
 
     def keep(self, line: str) -> None:

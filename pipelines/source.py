@@ -47,7 +47,11 @@ class Source:
 def ready_made() -> dict[str, str]:
     """Returns the experiments that come with the project: their texts by name."""
     files = resources.files("pipelines").joinpath("experiments").iterdir()
-    texts = {file.name.removesuffix(".yaml"): file.read_text() for file in files if file.name.endswith(".yaml")}
+    texts = {
+        file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8")
+        for file in files
+        if file.name.endswith(".yaml")
+    }
     return dict(sorted(texts.items()))
 
 
@@ -60,7 +64,7 @@ def find(experiment: str) -> Source:
     path = Path(experiment)
     if path.is_file():
         try:
-            return parse(experiment, path.read_text())
+            return parse(experiment, path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"{experiment}: cannot be read: {error}") from None
     texts = ready_made()

@@ -233,4 +233,4 @@ def compiled(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(graph, str(path), pipeline_parameters=values)
-        return path.read_text()
+        return path.read_text(encoding="utf-8")

@@ -81,7 +81,7 @@ class ModelFolder:
     @cached_property
     def curves(self) -> dict[str, Any]:
         """The training curves (`vae.training.curves.Curves`), as JSON values."""
-        return json.loads((self.path / CURVES).read_text())
+        return json.loads((self.path / CURVES).read_text(encoding="utf-8"))
 
 
 def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:

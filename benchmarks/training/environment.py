@@ -16,11 +16,11 @@ def python() -> str:
         RuntimeError: pip cannot install it.
     """
     interpreter, made = FOLDER / "bin" / "python", FOLDER / ".installed"
-    if not made.exists() or made.read_text() != _content():
+    if not made.exists() or made.read_text(encoding="utf-8") != _content():
         print(f"installing {' and '.join(PINS)} into {FOLDER.relative_to(ROOT)}", flush=True)
         _run(sys.executable, "-m", "venv", "--clear", str(FOLDER))
         _run(str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINS)
-        made.write_text(_content())
+        made.write_text(_content(), encoding="utf-8")
     return str(interpreter)
 
 
@@ -29,6 +29,6 @@ def _content() -> str:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

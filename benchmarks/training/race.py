@@ -93,7 +93,13 @@ def _running(side: Side) -> Iterator[_Running]:
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
         ) as process,
     ):
         try:

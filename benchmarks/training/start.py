@@ -21,7 +21,9 @@ def seconds(kind: str, backend: str, *folders: Path) -> float:
     """Starts a process of a kind and returns the seconds until it was there; then it is ended."""
     command = [sys.executable, "-m", "benchmarks.training.start", kind, backend, *map(str, folders)]
     started = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
         assert process.stdout
         line = process.stdout.readline()
         process.kill()

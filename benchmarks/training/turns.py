@@ -16,7 +16,7 @@ class Turns:
     """The turns of this process, told through its standard output and its standard input."""
 
     def __init__(self) -> None:
-        self._reports = os.fdopen(os.dup(1), "w")
+        self._reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # what a library prints is no report
         self._started = time.perf_counter()
 

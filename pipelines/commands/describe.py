@@ -45,7 +45,7 @@ def init(
         raise RequestError(f"{template}: has no line `name: …` to put the new name in")
     path = output or Path(f"{name}.yaml")
     try:
-        with path.open("x") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise RequestError(f"{path} exists already; choose another file with --output") from None

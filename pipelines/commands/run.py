@@ -190,5 +190,7 @@ def _summarise(done: "Run", workspace: Path) -> None:
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    metrics: dict[str, dict[str, float]] = json.loads((Path(done.evaluation) / "metrics.json").read_text())
+    metrics: dict[str, dict[str, float]] = json.loads(
+        (Path(done.evaluation) / "metrics.json").read_text(encoding="utf-8")
+    )
     return metrics

@@ -44,7 +44,7 @@ def devices(backend: str, root: Path = Path("/dev")) -> Finding:
 def _gpus(root: Path) -> list[str]:
     try:
         command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE)
         if listed.returncode == 0:
             return [line.strip().replace(",", "") for line in listed.stdout.splitlines() if line.strip()]
     except (OSError, subprocess.TimeoutExpired):
@@ -55,7 +55,7 @@ def _gpus(root: Path) -> list[str]:
 def _seen(backend: str) -> int | None:
     try:
         command = [sys.executable, "-c", _SEEN[backend]]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=FRAMEWORK_PATIENCE)
+        asked = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=FRAMEWORK_PATIENCE)
         return int(asked.stdout.split()[-1])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
         return None

@@ -41,7 +41,7 @@ def tested(constraints: Path) -> dict[str, str]:
     """Returns the versions that a file of pins names; none where there is no such file, as beside a wheel."""
     if not constraints.is_file():
         return {}
-    lines = [line.partition("#")[0].strip() for line in constraints.read_text().splitlines()]
+    lines = [line.partition("#")[0].strip() for line in constraints.read_text(encoding="utf-8").splitlines()]
     return {name.lower(): version for name, equals, version in (line.partition("==") for line in lines) if equals}
 
 

@@ -98,5 +98,5 @@ class PipelineVersions:
 def _file(specification: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
         path = Path(folder) / "pipeline.yaml"
-        path.write_text(specification)
+        path.write_text(specification, encoding="utf-8")
         yield str(path)

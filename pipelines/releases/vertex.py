@@ -64,7 +64,7 @@ class Repository:
         with _explained(self._address, f"the version {version} of {pipeline}"):
             with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
                 path = Path(folder) / "pipeline.yaml"
-                path.write_text(specification)
+                path.write_text(specification, encoding="utf-8")
                 package, uploaded = self._client.upload_pipeline(str(path))
             try:
                 self._client.create_tag(package, uploaded, version)

@@ -34,7 +34,7 @@ def ending(folder: Path, exit_code: int | None) -> tuple[State, str | None]:
 def _result(folder: Path) -> dict[str, Any]:
     """Returns the JSON object that ends a run's standard output."""
     try:
-        read = json.loads((folder / RESULT).read_text().splitlines()[-1])
+        read = json.loads((folder / RESULT).read_text(encoding="utf-8").splitlines()[-1])
     except (OSError, ValueError, IndexError):
         return {}
     return read if isinstance(read, dict) else {}

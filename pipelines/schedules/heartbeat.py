@@ -36,7 +36,7 @@ def sign(lock: int) -> None:
 def holder(workspace: Path) -> str | None:
     """Returns the process that is the workspace's scheduler; None where there is none."""
     lock = workspace / LOCK
-    return (lock.read_text() or "a process that just started") if is_held(lock) else None
+    return (lock.read_text(encoding="utf-8") or "a process that just started") if is_held(lock) else None
 
 
 def last_beat(workspace: Path) -> datetime | None:

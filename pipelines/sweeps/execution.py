@@ -95,8 +95,8 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
     evaluation, comparison = Path(outputs["evaluation"].path), Path(outputs["comparison"].path)
-    trials = json.loads((comparison / sweep.TRIALS).read_text())
-    metrics = json.loads((evaluation / "metrics.json").read_text())
+    trials = json.loads((comparison / sweep.TRIALS).read_text(encoding="utf-8"))
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     registered = outputs["registration"].metadata
     return Swept(
         run=name,
@@ -125,7 +125,7 @@ def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, A
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second process from the same sweep. A kill releases the lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "w") as lock:
+    with open(folder / LOCK, "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -136,7 +136,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _begun(folder: Path, plan: Plan) -> str:
     """Returns the name of the run: that of the one that did not come to its end, or a new one."""
     state = folder / STATE
-    before = json.loads(state.read_text()) if state.exists() else {"status": "succeeded"}
+    before = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {"status": "succeeded"}
     if before["status"] != "succeeded":
         return str(before["run"])
     name = f"{plan.experiment.name}-sweep-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"

@@ -220,4 +220,4 @@ def _compiled(plan: Plan, graph: GraphComponent, given: dict[str, Any]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(graph, str(path), pipeline_parameters=given)
-        return path.read_text()
+        return path.read_text(encoding="utf-8")

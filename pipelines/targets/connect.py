@@ -80,7 +80,7 @@ def _connection(target: str, kind: Any, section: Any, experiment: Experiment | N
 
 def _memory(workspace: Workspace) -> dict[str, Any]:
     try:
-        memory = json.loads((workspace.folder / MEMORY).read_text())
+        memory = json.loads((workspace.folder / MEMORY).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return memory if isinstance(memory, dict) else {}

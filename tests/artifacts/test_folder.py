@@ -24,7 +24,7 @@ def test_what_killed_writes_left_goes_before_a_folder_is_written_anew_and_nothin
         assert killed.returncode == -signal.SIGKILL
     others = {tmp_path / ".config", tmp_path / ".notes.txt.a1b2c3d4", tmp_path / "figures/curves.png"}
     for other in others:
-        other.write_text("somebody's")
+        other.write_text("somebody's", encoding="utf-8")
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(others) + 2
     artifacts.withdraw(tmp_path, "evaluation")
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == others

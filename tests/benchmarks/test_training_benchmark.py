@@ -95,7 +95,7 @@ while True:
 
 def test_sides_take_turns_and_what_libraries_print_is_no_report(tmp_path, monkeypatch):
     interpreter = tmp_path / "python"
-    interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{SIDE}'\n")
+    interpreter.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{SIDE}'\n", encoding="utf-8")
     interpreter.chmod(0o755)
     one, other = (Side(name, "nothing", python=str(interpreter)) for name in ("one", "other"))
     results = race([one, other], rounds=3)
@@ -121,7 +121,7 @@ print(json.dumps(Training(images).epoch(rows).tolist()))
 """
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that spin while others work make a busy machine crawl
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, encoding="utf-8", check=True)
     measures = np.array(json.loads(done.stdout.splitlines()[-1]))
     loss, reconstruction, kl, norm = measures.T
     assert loss[0] == pytest.approx(544, abs=40)  # 784 fair coins: 784 log 2

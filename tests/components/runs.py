@@ -46,7 +46,7 @@ def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
     run.model.mkdir(parents=True)
     columns = {"epoch": [1, 2], "step": [11, 22], "elbo": [-40.0, -30.0]}
     (run.model / "model.keras").write_bytes(network)
-    (run.model / "curves.json").write_text(json.dumps({"train": columns, "validation": columns}))
+    (run.model / "curves.json").write_text(json.dumps({"train": columns, "validation": columns}), encoding="utf-8")
     provenance = {
         "seed": 0,
         "training": TrainingConfig().model_dump(mode="json"),
@@ -73,8 +73,8 @@ def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
     np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
     estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
     names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")
-    (run.evaluation / "metrics.json").write_text(json.dumps(dict.fromkeys(names, estimate)))
-    (run.evaluation / "report.html").write_text("<!doctype html><title>a report</title>")
+    (run.evaluation / "metrics.json").write_text(json.dumps(dict.fromkeys(names, estimate)), encoding="utf-8")
+    (run.evaluation / "report.html").write_text("<!doctype html><title>a report</title>", encoding="utf-8")
     facts: dict[str, Any] = {
         "format": 1,
         "seed": seed,

@@ -147,7 +147,7 @@ def told(tmp_path: Path) -> tuple[Command, Path]:
 def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Command, Path]):
     notification, file = told
     failed(tracking_uri, notification=notification)
-    assert json.loads(file.read_text()) == {
+    assert json.loads(file.read_text(encoding="utf-8")) == {
         "run": "night-1",
         "experiment": "digits",
         "status": "failed",
@@ -162,7 +162,7 @@ def test_it_tells_also_when_mlflow_is_gone(tmp_path: Path, told: tuple[Command, 
     notification, file = told
     with pytest.raises(WorkError, match="cannot use the MLflow at"):
         failed(f"sqlite:///{tmp_path}/mlflow.db", notification=notification)
-    assert json.loads(file.read_text())["status"] == "failed"
+    assert json.loads(file.read_text(encoding="utf-8"))["status"] == "failed"
 
 
 def test_a_notification_that_fails_changes_nothing(tracking_uri: str):

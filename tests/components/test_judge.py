@@ -32,7 +32,7 @@ def test_the_process_that_judges_ends_with_the_one_that_was_killed(tmp_path: Pat
     os.mkfifo(tmp_path / "model.json")  # whoever reads it waits for ever
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."})
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    child = wait_for(lambda: children.read_text().strip())
+    child = wait_for(lambda: children.read_text(encoding="utf-8").strip())
     wait_for(lambda: b"components.judge" in Path(f"/proc/{child}/cmdline").read_bytes())
     parent.kill()
     parent.wait()

@@ -174,7 +174,7 @@ def test_a_command_is_given_the_object_on_its_standard_input(
 ):
     program = f"import sys; open({str(tmp_path / 'told')!r}, 'w').write(sys.stdin.read()); print('chatter')"
     notify(FAILED, Command(command=(sys.executable, "-c", program)))
-    assert json.loads((tmp_path / "told").read_text())["step"] == "train"
+    assert json.loads((tmp_path / "told").read_text(encoding="utf-8"))["step"] == "train"
     assert caplog.messages == []
     assert capfd.readouterr().out == ""  # standard output is for results
 

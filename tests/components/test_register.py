@@ -42,7 +42,7 @@ print(registered.version, sorted(frameworks))
 def alone(run: Run, tracking_uri: str, killed_before: str = "") -> "subprocess.Popen[str]":
     folders = [str(run.dataset), str(run.model), str(run.evaluation)]
     command = [sys.executable, "-c", ALONE, *folders, run.name, tracking_uri, killed_before]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
 
 def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarray, tracking_uri: str) -> None:
@@ -115,7 +115,7 @@ def test_what_else_lies_in_a_folder_stays_out_of_mlflow(
     run = written("night-1", values)
     for folder in (run.model, run.evaluation):
         (folder / leftover).parent.mkdir(exist_ok=True)
-        (folder / leftover).write_text("not part of it")
+        (folder / leftover).write_text("not part of it", encoding="utf-8")
     run.register(tracking_uri)
     kept = [path for path in (tmp_path / "workspace/mlartifacts").rglob("*") if path.is_file()]
     assert "not part of it" not in [path.read_text(errors="replace") for path in kept]
@@ -132,7 +132,9 @@ def test_the_model_requires_the_tensorflow_that_is_installed(
 
     def requirement(name: str, values: np.ndarray) -> list[str]:
         registered = written(name, values).register(tracking_uri)
-        lines = Path(mlflow.pyfunc.get_model_dependencies(f"models:/digits-vae/{registered.version}")).read_text()
+        lines = Path(mlflow.pyfunc.get_model_dependencies(f"models:/digits-vae/{registered.version}")).read_text(
+            encoding="utf-8"
+        )
         return [line for line in lines.split() if line.startswith("tensorflow")]
 
     (before,) = requirement("night-1", values)
@@ -141,8 +143,8 @@ def test_the_model_requires_the_tensorflow_that_is_installed(
 
     installed = tmp_path / "gpu/tensorflow-2.99.dist-info"  # as on macOS and on machines with a GPU
     installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.99\n")
-    (installed / "top_level.txt").write_text("tensorflow\n")
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.99\n", encoding="utf-8")
+    (installed / "top_level.txt").write_text("tensorflow\n", encoding="utf-8")
     monkeypatch.syspath_prepend(installed.parent)
     assert requirement("night-2", values) == ["tensorflow==2.99"]
 
@@ -266,7 +268,7 @@ def test_a_damaged_database_is_named(written: Written, values: np.ndarray, tmp_p
 
 
 def test_a_database_that_cannot_be_written_is_named(written: Written, values: np.ndarray, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RequestError, match=f"cannot write MLflow's database to {tmp_path}/file/mlflow.db"):
         written("night-1", values).register(f"sqlite:///{tmp_path}/file/mlflow.db")
 

@@ -38,12 +38,14 @@ def started(log: Path, program: str, *arguments: str | Path) -> "subprocess.Pope
 
 def ended_at(process: "subprocess.Popen[bytes]", log: Path) -> int:
     """Tells a process to end as soon as it has trained for a while; returns the step after which it did."""
-    while "epoch " not in log.read_text() and process.poll() is None:
+    while "epoch " not in log.read_text(encoding="utf-8") and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 128 + signal.SIGTERM, log.read_text()
-    found = re.search(r"interrupted after step (\d+) of \d+; its last checkpoint is .*step-0*\1\b", log.read_text())
-    assert found, log.read_text()
+    assert process.wait() == 128 + signal.SIGTERM, log.read_text(encoding="utf-8")
+    found = re.search(
+        r"interrupted after step (\d+) of \d+; its last checkpoint is .*step-0*\1\b", log.read_text(encoding="utf-8")
+    )
+    assert found, log.read_text(encoding="utf-8")
     return int(found[1])
 
 
@@ -59,13 +61,13 @@ def test_sigterm_saves_a_training_by_hand_and_in_a_pipeline_and_the_next_try_goe
     first = ended_at(started(tmp_path / "1.txt", BY_HAND, *by_hand), tmp_path / "1.txt")
     assert first > 0
     second = ended_at(started(tmp_path / "2.txt", IN_A_PIPELINE, dataset, output, *SETTINGS), tmp_path / "2.txt")
-    told = (tmp_path / "2.txt").read_text()
+    told = (tmp_path / "2.txt").read_text(encoding="utf-8")
     assert f"[elboflow] going on after step {first} of" in told
     assert "[elboflow] error: ended by SIGTERM" in told
     assert second > first
 
     last = started(tmp_path / "3.txt", BY_HAND, *by_hand, "--set", "training.max_minutes=0.0001")
-    assert last.wait() == 0, (tmp_path / "3.txt").read_text()
-    assert f"going on after step {second} of" in (tmp_path / "3.txt").read_text()
+    assert last.wait() == 0, (tmp_path / "3.txt").read_text(encoding="utf-8")
+    assert f"going on after step {second} of" in (tmp_path / "3.txt").read_text(encoding="utf-8")
     assert (output / "model.json").exists()
     assert not (output / "checkpoints").exists(), "a finished model needs none"

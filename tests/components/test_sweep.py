@@ -75,7 +75,7 @@ def test_the_best_finished_trial_is_chosen_with_its_model(trials, tracked: Sweep
     assert best.values == {"model.latent": 4}, "a pruned trial is no candidate, however good it looked"
     assert best.bound == -28.0
     assert folder.load(tmp_path / "model").weights == folder.load(folders[4] / "model").weights
-    listed = json.loads((tmp_path / "comparison/trials.json").read_text())
+    listed = json.loads((tmp_path / "comparison/trials.json").read_text(encoding="utf-8"))
     assert [tried["values"]["model.latent"] for tried in listed] == [4, 8, 2, 16, 32]
     assert [tried["best"] for tried in listed] == [True, False, False, False, False]
 
@@ -125,7 +125,7 @@ def test_a_sweep_without_a_finished_trial_fails_with_the_first_reason(
         chosen(tracked, [tmp_path / "trial"], tmp_path)
     assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FAILED"
     assert not (tmp_path / "model").exists()
-    assert "No trial finished" in (tmp_path / "comparison/report.html").read_text()
+    assert "No trial finished" in (tmp_path / "comparison/report.html").read_text(encoding="utf-8")
 
 
 def test_recording_twice_has_the_effect_of_once(tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path):

@@ -60,10 +60,10 @@ def test_machines_that_cannot_train_together_are_told_why_and_leave_the_folder_a
     if chief:
         monkeypatch.setenv("CLUSTER_SPEC", TWO_MACHINES.replace('"type": "workerpool1"', '"type": "workerpool0"'))
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text("another's")
+    (tmp_path / "model" / "model.json").write_text("another's", encoding="utf-8")
     with pytest.raises(RequestError, match=told):
         train(digits, tmp_path / "model", SMALL_MODEL, training, 0)
-    assert (tmp_path / "model" / "model.json").read_text() == "another's"
+    assert (tmp_path / "model" / "model.json").read_text(encoding="utf-8") == "another's"
 
 
 @pytest.mark.xdist_group("tensorflow")

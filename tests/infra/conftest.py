@@ -27,10 +27,10 @@ def checker() -> Callable[..., subprocess.CompletedProcess[str]]:
         if not Path(uv).exists():
             pytest.skip("uv is not installed")
         # Its environment's Python, not itself: checkov alone takes seconds to say its version.
-        there = subprocess.run([*command[:-1], "python", "-c", ""], capture_output=True, text=True)
+        there = subprocess.run([*command[:-1], "python", "-c", ""], capture_output=True, encoding="utf-8")
         if there.returncode:
             pytest.skip(f"{name} {VERSIONS[name]} cannot be installed here: {there.stderr.strip()[-300:]}")
-        return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+        return subprocess.run([*command, *map(str, arguments)], capture_output=True, encoding="utf-8", cwd=ROOT)
 
     return run
 
@@ -51,6 +51,6 @@ def terraform(program: Callable[[str], str]) -> Callable[..., subprocess.Complet
 
     def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [program("terraform"), f"-chdir={folder}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120)
 
     return run

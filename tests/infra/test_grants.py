@@ -68,10 +68,10 @@ def written(text: str) -> str:
 @pytest.fixture(scope="module")
 def grants(root: Path, tmp_path_factory: pytest.TempPathFactory, terraform: Terraform) -> set[Grant]:
     folder, source = tmp_path_factory.mktemp("grants"), root / "infra/terraform"
-    files = [path.read_text() for path in sorted(source.glob("*.tf")) if path.name != "variables.tf"]
-    (folder / "grants.tf").write_text(written("\n".join(files)))
-    (folder / "variables.tf").write_text((source / "variables.tf").read_text())
-    (folder / "given.auto.tfvars.json").write_text(json.dumps(GIVEN))
+    files = [path.read_text(encoding="utf-8") for path in sorted(source.glob("*.tf")) if path.name != "variables.tf"]
+    (folder / "grants.tf").write_text(written("\n".join(files)), encoding="utf-8")
+    (folder / "variables.tf").write_text((source / "variables.tf").read_text(encoding="utf-8"))
+    (folder / "given.auto.tfvars.json").write_text(json.dumps(GIVEN), encoding="utf-8")
     for verb in (["init", "-backend=false"], ["apply", "-auto-approve"]):
         done = terraform(folder, *verb)
         assert done.returncode == 0, done.stderr
@@ -123,12 +123,12 @@ def test_images_are_pushed_by_one_account_that_can_do_nothing_else(grants: set[G
 
 
 def test_github_signs_in_from_the_main_branch_of_that_repository_only(root: Path) -> None:
-    text = (root / "infra/terraform/ci.tf").read_text()
+    text = (root / "infra/terraform/ci.tf").read_text(encoding="utf-8")
     conditions = re.findall(r'(?m)^\s*attribute_condition\s*= "(.*)"$', text)
     assert conditions == ["assertion.sub == 'repo:${var.github_repository}:ref:refs/heads/main'"]
 
 
 def test_no_services_account_is_spelled_out_that_enabling_its_api_does_not_make(root: Path) -> None:
-    text = "".join(path.read_text() for path in (root / "infra/terraform").glob("*.tf"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "infra/terraform").glob("*.tf"))
     spelled = re.findall(r"service-\$\{[\w.]+\}@([\w-]+)\.iam", text)
     assert spelled == ["compute-system"]

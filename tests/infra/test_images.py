@@ -18,7 +18,7 @@ IMAGES = ("cpu", "cuda", "tpu", "mlflow")
 
 def instructions(root: Path, image: str) -> list[tuple[str, str]]:
     """A Containerfile as (instruction, rest), continuation lines joined and comments dropped."""
-    text = (root / f"infra/images/{image}.Containerfile").read_text()
+    text = (root / f"infra/images/{image}.Containerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
@@ -32,14 +32,16 @@ def final_stage(root: Path, image: str) -> dict[str, str]:
 
 
 def pins(path: Path) -> dict[str, str]:
-    lines = [line for line in path.read_text().splitlines() if "==" in line and not line.startswith("#")]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if "==" in line and not line.startswith("#")
+    ]
     return {name: version for name, _, version in (line.split(";")[0].strip().partition("==") for line in lines)}
 
 
 def test_hadolint_finds_nothing(root: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     files = [root / f"infra/images/{image}.Containerfile" for image in IMAGES]
-    checked = subprocess.run([hadolint, *files], capture_output=True, text=True)
+    checked = subprocess.run([hadolint, *files], capture_output=True, encoding="utf-8")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
@@ -73,12 +75,14 @@ def test_options_start_beams_worker_and_a_command_is_run(
     root: Path, tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     boot = tmp_path / "boot"
-    boot.write_text('#!/bin/sh\necho "boot $*" | sed "s/ $//"\n')
+    boot.write_text('#!/bin/sh\necho "boot $*" | sed "s/ $//"\n', encoding="utf-8")
     boot.chmod(0o755)
     entrypoint = tmp_path / "entrypoint"
-    entrypoint.write_text((root / "infra/images/entrypoint.sh").read_text().replace("/opt/apache/beam/boot", str(boot)))
+    entrypoint.write_text(
+        (root / "infra/images/entrypoint.sh").read_text(encoding="utf-8").replace("/opt/apache/beam/boot", str(boot))
+    )
     entrypoint.chmod(0o755)
-    assert subprocess.run([entrypoint, *arguments], capture_output=True, text=True).stdout.strip() == says
+    assert subprocess.run([entrypoint, *arguments], capture_output=True, encoding="utf-8").stdout.strip() == says
 
 
 def test_all_bases_are_the_same_python_by_its_full_version(root: Path) -> None:
@@ -95,13 +99,13 @@ def test_only_the_server_says_whether_it_is_healthy(root: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["cuda", "tpu"])
 def test_accelerator_builds_are_of_the_versions_that_the_project_is_tested_with(root: Path, kind: str) -> None:
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     bounds = {Requirement(line).name: Requirement(line).specifier for line in project["dependencies"]}
     bounds["jax"] = Requirement(project["optional-dependencies"]["jax"][0]).specifier
     bounds["tensorflow"] = bounds["tensorflow-cpu"]
     tested, pinned = pins(root / "constraints.txt"), pins(root / f"infra/images/{kind}.txt")
     assert not tested.keys() & pinned.keys(), "what constraints.txt pins must have no second pin"
-    for line in (root / f"infra/images/{kind}.in").read_text().splitlines():
+    for line in (root / f"infra/images/{kind}.in").read_text(encoding="utf-8").splitlines():
         wanted = Requirement(line)
         assert wanted.specifier == bounds[wanted.name]
         assert wanted.extras
@@ -117,20 +121,22 @@ def test_accelerator_builds_are_of_the_versions_that_the_project_is_tested_with(
 def test_a_wrong_request_builds_nothing_and_lists_what_is_allowed(root: Path, arguments: list[str]) -> None:
     environment = {**os.environ, "ENGINE": "false"}
     command = [root / "infra/images/build.sh", *arguments]
-    asked = subprocess.run(command, capture_output=True, text=True, env=environment)
+    asked = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     assert asked.returncode == 2
     assert "build IMAGE" in asked.stderr
 
 
 def test_build_gives_the_engine_the_commit_and_worker_is_cpu_run_by_root(root: Path, tmp_path: Path) -> None:
     engine = tmp_path / "engine"
-    engine.write_text('#!/bin/sh\nfor last; do :; done\nprintf "%s\\n" "$@" >"$RECORD"\nls "$last" >>"$RECORD"\n')
+    engine.write_text(
+        '#!/bin/sh\nfor last; do :; done\nprintf "%s\\n" "$@" >"$RECORD"\nls "$last" >>"$RECORD"\n', encoding="utf-8"
+    )
     engine.chmod(0o755)
     environment = {**os.environ, "ENGINE": str(engine), "RECORD": str(tmp_path / "record"), "REGISTRY": "r", "TAG": "t"}
     command = [root / "infra/images/build.sh", "build", "worker"]
-    built = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    built = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=True)
     assert built.stdout == "r/elboflow-worker:t\n"
-    given = (tmp_path / "record").read_text().splitlines()
+    given = (tmp_path / "record").read_text(encoding="utf-8").splitlines()
     assert given[2].endswith("/infra/images/cpu.Containerfile")
     assert "USER=0" in given
     assert {"pyproject.toml", "constraints.txt", "pipelines"} <= set(given)
@@ -156,21 +162,21 @@ esac
 def engine(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
     """Runs build.sh with a recorded engine; returns the exit code, what it printed and what the engine was asked."""
     for name in (request.param, "skopeo"):
-        (tmp_path / name).write_text(ENGINE)
+        (tmp_path / name).write_text(ENGINE, encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     asked = tmp_path / "asked"
 
     def run(*arguments: str, **variables: str) -> tuple[int, str, list[str]]:
-        asked.write_text("")
+        asked.write_text("", encoding="utf-8")
         given = {"ENGINE": f"{tmp_path / request.param} --quiet" if request.param == "buildah" else request.param}
         given |= {"RECORD": str(tmp_path), "REGISTRY": "r/p", "TAG": "t", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         ran = subprocess.run(
             [root / "infra/images/build.sh", *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, **given, **variables},
         )
-        return ran.returncode, ran.stdout, asked.read_text().splitlines()
+        return ran.returncode, ran.stdout, asked.read_text(encoding="utf-8").splitlines()
 
     return run
 
@@ -206,7 +212,7 @@ def test_push_says_what_it_lacks_before_it_pushes(root: Path, tmp_path: Path) ->
     (tmp_path / "podman").symlink_to(shutil.which("false") or "")
     environment = {"PATH": str(tmp_path), "ENGINE": "podman", "TAG": "t"}
     command = [root / "infra/images/build.sh", "push", "cpu"]
-    asked = subprocess.run(command, capture_output=True, text=True, env=environment)
+    asked = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     assert asked.returncode == 2
     assert "by skopeo: install it" in asked.stderr
 
@@ -220,7 +226,7 @@ def test_the_cpu_image_is_built_of_debians_packages_and_the_main_job_runs_in_it(
         pytest.skip("debootstrap needs root")
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [root / "infra/images/try.sh"]
-    tried = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3000)
+    tried = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=3000)
     assert tried.returncode == 0, tried.stderr[-3000:]
     done = json.loads(tried.stdout.splitlines()[-1])
     assert done["status"] == "succeeded"

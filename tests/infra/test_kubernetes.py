@@ -24,7 +24,7 @@ BUILDS = ("base", "overlays/example")
 @pytest.fixture(scope="module", params=BUILDS)
 def resources(request: pytest.FixtureRequest, root: Path, program: Callable[[str], str]) -> list[dict[str, Any]]:
     folder = root / "infra/kubernetes" / request.param
-    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=True)
+    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, encoding="utf-8", check=True)
     return list(yaml.safe_load_all(built.stdout))
 
 
@@ -134,7 +134,7 @@ def test_a_scheduler_that_is_told_to_stop_has_an_hour_for_its_runs(resources: li
     pod = pods(resources)["scheduler"]["spec"]
     assert pod["containers"][0]["args"] == ["scheduler", "--drain"]
     assert pod["terminationGracePeriodSeconds"] == 3600
-    compose = yaml.safe_load((root / "infra/compose.yaml").read_text())["services"]["scheduler"]
+    compose = yaml.safe_load((root / "infra/compose.yaml").read_text(encoding="utf-8"))["services"]["scheduler"]
     assert compose["command"] == ["scheduler", "--drain"]
     assert compose["stop_grace_period"] == "1h"
 
@@ -148,9 +148,9 @@ def test_services_lead_to_pods(resources: list[dict[str, Any]]) -> None:
 
 
 def test_the_same_commands_run_here_and_under_compose(root: Path) -> None:
-    services = yaml.safe_load((root / "infra/compose.yaml").read_text())["services"]
+    services = yaml.safe_load((root / "infra/compose.yaml").read_text(encoding="utf-8"))["services"]
     manifests = {
-        name: next(yaml.safe_load_all((root / f"infra/kubernetes/base/{name}.yaml").read_text()))
+        name: next(yaml.safe_load_all((root / f"infra/kubernetes/base/{name}.yaml").read_text(encoding="utf-8")))
         for name in ("mlflow", "scheduler", "postgres")
     }
     containers = {name: pods([manifest])[name]["spec"]["containers"][0] for name, manifest in manifests.items()}
@@ -167,13 +167,13 @@ def test_the_same_commands_run_here_and_under_compose(root: Path) -> None:
     assert scheduler["livenessProbe"]["exec"]["command"] == services["scheduler"]["healthcheck"]["test"][1:]
     given = {variable["name"]: variable.get("value") for variable in scheduler["env"]}
     assert services["scheduler"]["environment"].items() <= given.items()
-    images = yaml.safe_load((root / "infra/kubernetes/base/kustomization.yaml").read_text())["images"]
+    images = yaml.safe_load((root / "infra/kubernetes/base/kustomization.yaml").read_text(encoding="utf-8"))["images"]
     assert services["postgres"]["image"] == f"{images[0]['newName']}:{images[0]['newTag']}"
 
 
 def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[[str], str]) -> None:
     folder = root / "infra/kubernetes/overlays/example"
-    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, text=True, check=True)
+    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, encoding="utf-8", check=True)
     resources = list(yaml.safe_load_all(built.stdout))
     arguments = pods(resources)["mlflow"]["spec"]["containers"][0]["args"]
     assert "--artifacts-destination=gs://my-bucket/mlflow" in arguments
@@ -185,7 +185,7 @@ def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[
 
 def in_readme(root: Path, words: str) -> str:
     """The YAML of infra/README.md that has these words in it."""
-    written: list[str] = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text())
+    written: list[str] = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text(encoding="utf-8"))
     (found,) = (each for each in written if words in each)
     return found
 
@@ -194,7 +194,7 @@ def test_the_checkpoints_of_the_readme_outlive_their_pod(root: Path, tmp_path: P
     given = yaml.safe_load(in_readme(root, "checkpoints"))
     given["targets"]["kubeflow"] |= {"image": "image", "tracking_uri": "http://mlflow"}
     path = tmp_path / "faces.yaml"
-    path.write_text(yaml.safe_dump({"name": "faces", "data": {"source": "sklearn"}, **given}))
+    path.write_text(yaml.safe_dump({"name": "faces", "data": {"source": "sklearn"}, **given}), encoding="utf-8")
     experiment = load(str(path))
     assert checkpoints_lost(experiment) is None
     assert checkpoints_lost(load(str(path), ["training.checkpoints.folder=null"])) is not None
@@ -225,4 +225,6 @@ def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them
     assert beam
     assert beam.origin
     program = Path(beam.origin).parent / f"{module.replace('.', '/')}.py"
-    assert f"'{workers['args'][0]}'" in program.read_text(), "test_runners.py runs it; here it costs seconds to import"
+    assert f"'{workers['args'][0]}'" in program.read_text(encoding="utf-8"), (
+        "test_runners.py runs it; here it costs seconds to import"
+    )

@@ -73,7 +73,7 @@ class Machine:
     def until_healthy(self, service: str, test: list[str], patience: float = 300) -> None:
         deadline = time.monotonic() + patience
         while self.check(service, test):
-            log = (self.folder / f"{service}.log").read_text()[-3000:]
+            log = (self.folder / f"{service}.log").read_text(encoding="utf-8")[-3000:]
             assert self.processes[service].poll() is None, f"{service} ended:\n{log}"
             assert time.monotonic() < deadline, f"{service} never became healthy:\n{log}"
             time.sleep(0.5)
@@ -97,7 +97,7 @@ def free_port() -> int:
 
 def instruction(root: Path, word: str) -> list[str]:
     """A JSON-form instruction of the MLflow server's Containerfile."""
-    text = (root / "infra/images/mlflow.Containerfile").read_text()
+    text = (root / "infra/images/mlflow.Containerfile").read_text(encoding="utf-8")
     found = re.findall(rf"(?m)^\s*{word} (\[.*\])$", text)
     words: list[str] = json.loads(found[-1])
     return words
@@ -105,21 +105,21 @@ def instruction(root: Path, word: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def services(root: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((root / "infra/compose.yaml").read_text())["services"]
+    loaded: dict[str, Any] = yaml.safe_load((root / "infra/compose.yaml").read_text(encoding="utf-8"))["services"]
     return loaded
 
 
 @pytest.fixture(scope="module")
 def driver(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The driver of PostgreSQL, of the version that MLflow's image has, in a folder of its own."""
-    folder, pinned = tmp_path_factory.mktemp("driver"), (root / "infra/images/mlflow.txt").read_text()
+    folder, pinned = tmp_path_factory.mktemp("driver"), (root / "infra/images/mlflow.txt").read_text(encoding="utf-8")
     wanted = next(line for line in pinned.splitlines() if line.startswith("psycopg2"))
     uv = Path(sys.executable).with_name("uv")
     pip = (
         [uv, "pip", "install", "--python", sys.executable] if uv.exists() else [sys.executable, "-m", "pip", "install"]
     )
     command = [*pip, "--quiet", "--no-deps", "--target", folder, wanted]
-    installed = subprocess.run(command, capture_output=True, text=True)
+    installed = subprocess.run(command, capture_output=True, encoding="utf-8")
     if installed.returncode:
         pytest.skip(f"{wanted} cannot be installed here: {installed.stderr.strip()[-300:]}")
     return folder
@@ -136,7 +136,7 @@ def postgres(machine: Machine) -> Iterator[None]:
     data = Path(tempfile.mkdtemp(prefix="elboflow-postgres-"))
     try:
         password = data / "password"
-        password.write_text(given["POSTGRES_PASSWORD"])
+        password.write_text(given["POSTGRES_PASSWORD"], encoding="utf-8")
         if user:
             for path in (data, password):
                 os.chown(path, pwd.getpwnam(user).pw_uid, -1)
@@ -159,7 +159,7 @@ def query(machine: Machine, statement: str, database: str = "mlflow") -> str:
     given = {**machine.environment("postgres"), "PGPASSWORD": PASSWORD}
     command = ["psql", "--host=127.0.0.1", "--username=mlflow", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
     asked = subprocess.run(
-        [*command, f"--dbname={database}", f"--command={statement}"], env=given, capture_output=True, text=True
+        [*command, f"--dbname={database}", f"--command={statement}"], env=given, capture_output=True, encoding="utf-8"
     )
     assert asked.returncode == 0, asked.stderr
     return asked.stdout.strip()
@@ -174,7 +174,7 @@ def machine(
         (folder / volume).mkdir()
     scripts = Path(sys.executable).parent
     surroundings = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(driver)}
-    containerfile = (root / "infra/images/mlflow.Containerfile").read_text()
+    containerfile = (root / "infra/images/mlflow.Containerfile").read_text(encoding="utf-8")
     surroundings.update(re.findall(r"(?m)\b(MLFLOW_\w+)=(\w+)", containerfile))
     working = Machine(services, folder, {"postgres": free_port(), "mlflow": free_port()}, surroundings)
     with ExitStack() as stack:
@@ -207,7 +207,7 @@ def test_the_main_job_registers_with_mlflow_on_postgresql(machine: Machine) -> N
         command,
         env=machine.environment("scheduler"),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=machine.folder / "experiments",
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -247,8 +247,8 @@ def test_every_service_is_checked_limited_and_knows_its_secrets_by_variables(ser
 
 
 def test_the_example_of_the_variables_names_all_of_them(root: Path) -> None:
-    used = set(re.findall(r"\$\{(\w+)", (root / "infra/compose.yaml").read_text()))
-    assert used == set(re.findall(r"(?m)^(\w+)=", (root / "infra/.env.example").read_text()))
+    used = set(re.findall(r"\$\{(\w+)", (root / "infra/compose.yaml").read_text(encoding="utf-8")))
+    assert used == set(re.findall(r"(?m)^(\w+)=", (root / "infra/.env.example").read_text(encoding="utf-8")))
 
 
 @pytest.mark.xdist_group("checkers")

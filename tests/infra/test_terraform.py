@@ -34,7 +34,7 @@ STUBS = {
 @pytest.fixture(scope="module")
 def parsed(root: Path) -> dict[str, dict[str, Any]]:
     files = sorted((root / "infra/terraform").glob("*.tf"))
-    return {file.name: hcl2.loads(file.read_text()) for file in files}
+    return {file.name: hcl2.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def blocks(parsed: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def blocks(parsed: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
 def alone(root: Path, tmp_path_factory: pytest.TempPathFactory, terraform: Terraform) -> Path:
     """Variables, names of images and outputs without the resources, whose answers stand in STUBS: needs no provider."""
     folder, source = tmp_path_factory.mktemp("terraform"), root / "infra/terraform"
-    named = re.search(r"(?s)^locals \{.*?^\}$", (source / "registry.tf").read_text(), re.M)
+    named = re.search(r"(?s)^locals \{.*?^\}$", (source / "registry.tf").read_text(encoding="utf-8"), re.M)
     assert named
-    text = f"{(source / 'outputs.tf').read_text()}\n{named[0]}\n"
+    text = f"{(source / 'outputs.tf').read_text(encoding='utf-8')}\n{named[0]}\n"
     for reference, answer in STUBS.items():
         assert reference in text, f"{reference} is asked for no longer"
         text = text.replace(reference, json.dumps(answer))
-    (folder / "outputs.tf").write_text(text)
-    (folder / "variables.tf").write_text((source / "variables.tf").read_text())
+    (folder / "outputs.tf").write_text(text, encoding="utf-8")
+    (folder / "variables.tf").write_text((source / "variables.tf").read_text(encoding="utf-8"))
     ready = terraform(folder, "init", "-backend=false")
     assert ready.returncode == 0, ready.stderr
     return folder
@@ -87,12 +87,16 @@ def test_the_rooms_are_there_and_parse(parsed: dict[str, dict[str, Any]]) -> Non
 def test_every_variable_is_documented_and_used(root: Path, parsed: dict[str, dict[str, Any]]) -> None:
     variables = blocks(parsed, "variable")
     assert all(variable["description"].strip('"') for variable in variables.values())
-    text = "".join(path.read_text() for path in (root / "infra/terraform").glob("*.tf") if path.name != "variables.tf")
+    text = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (root / "infra/terraform").glob("*.tf")
+        if path.name != "variables.tf"
+    )
     assert set(re.findall(r"\bvar\.(\w+)", text)) == variables.keys()
 
 
 def test_no_account_has_a_role_that_reaches_beyond_its_work(root: Path) -> None:
-    text = "".join(path.read_text() for path in (root / "infra/terraform").glob("*.tf"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "infra/terraform").glob("*.tf"))
     roles = set(re.findall(r'"(roles/[\w.]+)"', text))
     assert "roles/dataflow.worker" in roles
     assert not [role for role in roles if role in ("roles/owner", "roles/editor", "roles/viewer") or "dmin" in role]
@@ -134,13 +138,13 @@ def test_the_outputs_are_the_section_of_an_experiment_and_the_variables_of_the_w
     applied = terraform(alone, "apply", "-auto-approve", *given, "-var=github_repository=example/elboflow")
     assert applied.returncode == 0, applied.stderr
     variables = json.loads(terraform(alone, "output", "-json", "github_variables").stdout)
-    workflow = (root / ".github/workflows/images.yaml").read_text()
+    workflow = (root / ".github/workflows/images.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"\bvars\.(\w+)", workflow)) == variables.keys()
     assert variables["REGISTRY"] == "europe-west4-docker.pkg.dev/my-project/elboflow"
 
 
 def test_the_readme_asks_for_outputs_and_variables_that_exist(root: Path, parsed: dict[str, dict[str, Any]]) -> None:
-    readme = (root / "infra/README.md").read_text()
+    readme = (root / "infra/README.md").read_text(encoding="utf-8")
     asked = set(re.findall(r"terraform output -\w+ (\w+)", readme))
     assert asked == blocks(parsed, "output").keys() - {"webhook"}
     (given,) = re.findall(r"(?s)my\.auto\.tfvars <<EOF\n(.*?)\nEOF", readme)

@@ -14,7 +14,9 @@ NAMES = ("test", "images", "compile", "nightly")
 
 @pytest.fixture(scope="module", params=NAMES)
 def workflow(request: pytest.FixtureRequest, root: Path) -> dict[Any, Any]:
-    loaded: dict[Any, Any] = yaml.safe_load((root / f".github/workflows/{request.param}.yaml").read_text())
+    loaded: dict[Any, Any] = yaml.safe_load(
+        (root / f".github/workflows/{request.param}.yaml").read_text(encoding="utf-8")
+    )
     return loaded
 
 
@@ -23,7 +25,7 @@ def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_make_target_that_is_called_exists(workflow: dict[Any, Any], root: Path) -> None:
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (root / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (root / "Makefile").read_text(encoding="utf-8"), re.M))
     called = {word for step in steps(workflow) for word in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
     assert called
     assert called <= targets, f"the Makefile has no {sorted(called - targets)}"
@@ -48,8 +50,8 @@ def test_every_action_has_a_version(workflow: dict[Any, Any]) -> None:
 
 
 def test_each_image_has_a_machine_of_its_own_and_none_is_left_out(root: Path) -> None:
-    (job,) = yaml.safe_load((root / ".github/workflows/images.yaml").read_text())["jobs"].values()
-    images = re.search(r"(?m)^IMAGES\s*\?= (.*)$", (root / "Makefile").read_text())
+    (job,) = yaml.safe_load((root / ".github/workflows/images.yaml").read_text(encoding="utf-8"))["jobs"].values()
+    images = re.search(r"(?m)^IMAGES\s*\?= (.*)$", (root / "Makefile").read_text(encoding="utf-8"))
     assert images, "an environment's IMAGES must win over the Makefile's"
     assert job["strategy"]["matrix"]["image"] == images[1].split()
     assert job["env"]["IMAGES"] == "${{ matrix.image }}"
@@ -58,7 +60,7 @@ def test_each_image_has_a_machine_of_its_own_and_none_is_left_out(root: Path) ->
 
 
 def test_the_tests_have_the_terraform_that_they_would_be_skipped_without(root: Path) -> None:
-    (job,) = yaml.safe_load((root / ".github/workflows/test.yaml").read_text())["jobs"].values()
+    (job,) = yaml.safe_load((root / ".github/workflows/test.yaml").read_text(encoding="utf-8"))["jobs"].values()
     installed = {step["uses"].split("@")[0]: step.get("with", {}) for step in job["steps"] if "uses" in step}
     assert installed["hashicorp/setup-terraform"]["terraform_wrapper"] is False
 

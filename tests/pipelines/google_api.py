@@ -80,7 +80,7 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, answers: Mapping[str,
             "client_email": "steps@p.iam.gserviceaccount.com",
             "token_uri": f"https://{server.endpoint}/token",
         }
-        (folder / "account.json").write_text(json.dumps(account))
+        (folder / "account.json").write_text(json.dumps(account), encoding="utf-8")
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "account.json"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "authority.pem"))
         server.socket = context.wrap_socket(server.socket, server_side=True)

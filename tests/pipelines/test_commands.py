@@ -25,7 +25,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy():
     command = [sys.executable, "-X", "importtime", "-m", "pipelines.cli", "--help"]
     command[3:5] = ["-c", "import sys; sys.argv[0] = 'elboflow'; from pipelines.cli import main; main()"]
     started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert time.monotonic() - started < 2
     assert done.returncode == 0
     assert "reconstruct" in done.stdout
@@ -43,22 +43,22 @@ def test_experiments_are_listed_with_what_they_are():
 def test_init_then_edit_then_config(tmp_path: Path):
     path = tmp_path / "nightly.yaml"
     assert elboflow("init", "nightly", "--from", "digits", "--output", path).stdout.strip() == str(path)
-    path.write_text(path.read_text().replace("latent: 16", "latent: 3"))
+    path.write_text(path.read_text(encoding="utf-8").replace("latent: 16", "latent: 3"))
     resolved = yaml.safe_load(elboflow("config", path, "--set", "training.epochs=2").stdout)
     assert resolved["name"] == "nightly"
     assert resolved["registry"]["model"] == "nightly-vae"
     assert resolved["model"]["latent"] == 3
     assert resolved["training"]["epochs"] == 2
     again = tmp_path / "resolved.yaml"
-    again.write_text(elboflow("config", path).stdout)
+    again.write_text(elboflow("config", path).stdout, encoding="utf-8")
     assert elboflow("config", again).stdout == elboflow("config", path).stdout
 
 
 def test_init_never_overwrites(tmp_path: Path):
     path = tmp_path / "mine.yaml"
-    path.write_text("precious")
+    path.write_text("precious", encoding="utf-8")
     done = elboflow("init", "mine", "--output", path)
-    assert (done.exit_code, path.read_text()) == (2, "precious")
+    assert (done.exit_code, path.read_text(encoding="utf-8")) == (2, "precious")
     assert f"{path} exists already" in done.stderr
     assert elboflow("init", "Mine!").exit_code == 2
     assert elboflow("init", "mine", "--output", tmp_path / "absent" / "mine.yaml").exit_code == 2
@@ -139,7 +139,9 @@ def test_what_is_told_to_be_called_next_can_be_pasted_here(tmp_path: Path):
         words = [program, *(["-m", "pipelines"] if program == sys.executable else [])]
         words += ["init", "mine", "--output", f"my plans/{number}.yaml"]
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path.cwd())}
-        told = subprocess.run(["env", *words], cwd=tmp_path, capture_output=True, text=True, env=environment).stderr
+        told = subprocess.run(
+            ["env", *words], cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment
+        ).stderr
         assert told == f"edit it, then: {expected} run 'my plans/{number}.yaml'\n"
 
 
@@ -151,7 +153,7 @@ def test_an_unknown_option_is_exit_code_2():
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/elboflow"])
 def test_a_workspace_that_cannot_be_written_to_is_refused_before_anything_runs(place: str, tmp_path: Path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     done = elboflow("run", "digits", "--workspace", tmp_path / place)
     assert done.exit_code == 2
     assert "cannot be written to: " in done.stderr
@@ -185,9 +187,11 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_step_by_hand_writes_its_folder_and_prints_it(tmp_path: Path):
     dataset = tmp_path / "dataset"
     command = [sys.executable, "-m", "pipelines", "step", "preprocess", "digits", "--output", str(dataset)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     assert (done.returncode, done.stdout.strip()) == (0, str(dataset))
-    assert json.loads((dataset / "dataset.json").read_text())["counts"]["train"] > 1000
+    assert json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))["counts"]["train"] > 1000
     assert "wrote 1,797 examples" in done.stderr
 
 
@@ -209,7 +213,7 @@ def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pipelines", "ui", "--workspace", str(tmp_path), "--port", str(port)]
-    ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     assert ui.stdout is not None
     assert ui.stdout.readline() == f"http://127.0.0.1:{port}\n"
     deadline = time.monotonic() + 30

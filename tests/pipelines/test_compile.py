@@ -37,18 +37,18 @@ def test_the_command_writes_what_the_target_takes_and_says_where(target: str, tm
         "compile", "digits", "--target", target, "--output", str(output), "--set", f"targets.{target}={TARGETS[target]}"
     )
     assert (done.exit_code, done.stdout.strip()) == (0, str(output)), done.stderr
-    assert Compiled(output.read_text()).spec.pipeline_info.name == "digits"
+    assert Compiled(output.read_text(encoding="utf-8")).spec.pipeline_info.name == "digits"
 
 
 def test_an_environment_s_file_is_merged_before_it_is_compiled(target: str, tmp_path: Path):
     (tmp_path / "mine.yaml").write_text(
         f"name: mine\ndata: {{source: sklearn}}\ntargets: {{{target}: {TARGETS[target]}}}\n"
     )
-    (tmp_path / "mine.prod.yaml").write_text("training: {epochs: 321}\n")
+    (tmp_path / "mine.prod.yaml").write_text("training: {epochs: 321}\n", encoding="utf-8")
     output = tmp_path / "pipeline.yaml"
     done = run("compile", str(tmp_path / "mine.yaml"), "--env", "prod", "--target", target, "--output", str(output))
     assert done.exit_code == 0, done.stderr
-    assert Compiled(output.read_text()).default("training")["epochs"] == 321
+    assert Compiled(output.read_text(encoding="utf-8")).default("training")["epochs"] == 321
 
 
 def test_a_target_that_the_experiment_does_not_describe_is_refused(target: str, tmp_path: Path):

@@ -38,7 +38,7 @@ def begin(engine: DockerEngine, workspace: Path, *settings: str) -> "subprocess.
         [*command, "--workspace", str(workspace)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, "DOCKER_HOST": engine.host},
     )
 

@@ -95,7 +95,7 @@ def run(
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), raise_on_error=False)
     nightly(**{**values, **changes})
     said = "".join(capfd.readouterr())
-    return json.loads((folder / "told.json").read_text()), said
+    return json.loads((folder / "told.json").read_text(encoding="utf-8")), said
 
 
 @pytest.mark.xdist_group("mlflow")
@@ -143,7 +143,7 @@ def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(tmp_path: Path, ca
         notify=telling(tmp_path),
         tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
     )
-    told = json.loads((tmp_path / "told.json").read_text())
+    told = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
     assert (told["status"], told["step"]) == ("failed", "train")
     said = "".join(capfd.readouterr())
     assert said.count("[elboflow] how the run ended is not in MLflow: cannot use the MLflow at") == 1

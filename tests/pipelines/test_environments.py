@@ -39,8 +39,8 @@ def overlaid(tmp_path: Path):
     """Writes an experiment and its overlay `prod`, and returns the experiment's path."""
 
     def written(overlay: str, base: str = BASE) -> str:
-        (tmp_path / "faces.yaml").write_text(base)
-        (tmp_path / "faces.prod.yaml").write_text(overlay)
+        (tmp_path / "faces.yaml").write_text(base, encoding="utf-8")
+        (tmp_path / "faces.prod.yaml").write_text(overlay, encoding="utf-8")
         return str(tmp_path / "faces.yaml")
 
     return written
@@ -165,9 +165,9 @@ def test_an_assignment_is_blamed_before_both_files(overlaid):
 
 def test_an_absent_overlay_is_refused_with_those_that_exist(overlaid, tmp_path: Path):
     path = overlaid("")
-    (tmp_path / "faces.dev.yaml").write_text("")
-    (tmp_path / "faces.yaml.bak").write_text("")
-    (tmp_path / "other.test.yaml").write_text("")
+    (tmp_path / "faces.dev.yaml").write_text("", encoding="utf-8")
+    (tmp_path / "faces.yaml.bak").write_text("", encoding="utf-8")
+    (tmp_path / "other.test.yaml").write_text("", encoding="utf-8")
     assert environments.existing(path) == ["dev", "prod"]
     assert refusal(path, env="stage") == (
         f"--env stage: there is no {tmp_path}/faces.stage.yaml, which would say what is different in stage; "
@@ -182,12 +182,12 @@ def test_an_overlay_of_a_ready_made_experiment_is_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    Path("digits.prod.yaml").write_text("training: {epochs: 200, batch_sise: 1}\n")
+    Path("digits.prod.yaml").write_text("training: {epochs: 200, batch_sise: 1}\n", encoding="utf-8")
     assert environments.existing("digits") == ["prod"]
     told = refusal("digits", env="prod")
     assert told.startswith("digits.prod.yaml:1: training.batch_sise: unknown key")
     assert len(told.splitlines()) == 1
-    Path("digits.prod.yaml").write_text("training: {epochs: 200}\n")
+    Path("digits.prod.yaml").write_text("training: {epochs: 200}\n", encoding="utf-8")
     assert load("digits", env="prod").training.epochs == 200
 
 

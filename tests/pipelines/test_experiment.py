@@ -20,7 +20,7 @@ VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'
 def write(tmp_path: Path):
     def written(text: str) -> str:
         path = tmp_path / "mine.yaml"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return str(path)
 
     return written

@@ -86,7 +86,7 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
             "version": "1", "model": "digits-vae", "promoted": True, "reason": "the first",
         }  # fmt: skip
 
-    (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}')
+    (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}', encoding="utf-8")
     kinds = ("dataset", "model", "evaluation", "registration")
     monkeypatch.setattr(execution, "_execute", lambda *_: dict.fromkeys(kinds, Output))
     code, said = asked(tmp_path / "workspace")

@@ -55,7 +55,7 @@ def test_what_a_record_says_is_read_back_as_it_was_written(tmp_path: Path):
     written = record("digits-1", Process.current()).over("failed", "a NaN")
     written.write(tmp_path)
     assert read(tmp_path / "digits-1") == written
-    (tmp_path / "digits-1" / "run.json").write_text('{"run": "digits-1"}')
+    (tmp_path / "digits-1" / "run.json").write_text('{"run": "digits-1"}', encoding="utf-8")
     assert read(tmp_path / "digits-1") is None
     assert read(tmp_path / "absent") is None
 
@@ -131,7 +131,7 @@ def test_logs_are_those_of_all_steps_or_of_one(tmp_path: Path):
     for step, line in (("preprocess", "wrote 5 examples"), ("train", "epoch 1")):
         folder = tmp_path / "runs" / "digits-1" / step
         folder.mkdir()
-        (folder / "log.txt").write_text(f"noise\n[elboflow] {line}\n")
+        (folder / "log.txt").write_text(f"noise\n[elboflow] {line}\n", encoding="utf-8")
     assert elboflow(tmp_path, "logs", "digits-1").stdout.splitlines() == [
         "preprocess: noise",
         "preprocess: wrote 5 examples",
@@ -156,7 +156,7 @@ def test_ctrl_c_while_following_asks_nothing_of_the_run_and_says_how_to_follow_i
 ):
     record("digits-1", process_of(sleeper.pid)).write(tmp_path / "runs")
     command = [sys.executable, "-m", "pipelines", "runs", "attach", "digits-1", "--workspace", str(tmp_path)]
-    following = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    following = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     assert following.stderr is not None
     assert following.stderr.readline().strip() == str(tmp_path / "runs" / "digits-1")
     time.sleep(0.5)
@@ -176,7 +176,7 @@ def test_the_threads_of_an_experiment_are_those_that_its_steps_may_use(monkeypat
         read_by_numpy = (
             "import threadpoolctl, numpy; print({p['num_threads'] for p in threadpoolctl.threadpool_info()})"
         )
-        told = subprocess.run([sys.executable, "-c", read_by_numpy], capture_output=True, text=True)
+        told = subprocess.run([sys.executable, "-c", read_by_numpy], capture_output=True, encoding="utf-8")
         assert told.stdout.strip() == "{3}" or (os.cpu_count() or 1) < 3
     assert dict(os.environ) == before
 
@@ -197,7 +197,7 @@ def test_a_detached_run_goes_on_without_the_command_and_can_be_cancelled_from_an
         assert shown["status"] == "running"
     ended = json.loads(elboflow(tmp_path, "cancel", begun["run"], "--json").stdout)
     assert (ended["status"], ended["reason"]) == ("cancelled", "ended by SIGTERM")
-    assert "ended by SIGTERM" in (tmp_path / "runs" / begun["run"] / "output.log").read_text()
+    assert "ended by SIGTERM" in (tmp_path / "runs" / begun["run"] / "output.log").read_text(encoding="utf-8")
 
 
 def test_a_detached_run_that_cannot_begin_is_the_command_s_own_failure_and_leaves_nothing(

@@ -175,7 +175,7 @@ def test_the_bounds_of_the_result_are_in_their_order(main_job: MainJob):
 def test_every_folder_of_the_result_is_a_finished_artifact(main_job: MainJob):
     for name in ("dataset", "model", "evaluation"):
         assert (Path(main_job.result[name]) / f"{name}.json").is_file()
-    assert "<html" in Path(main_job.result["report"]).read_text()
+    assert "<html" in Path(main_job.result["report"]).read_text(encoding="utf-8")
     assert Path(main_job.result["model"]).is_relative_to(main_job.workspace / "runs" / main_job.result["run"])
 
 
@@ -195,7 +195,7 @@ def test_the_screen_shows_steps_metrics_report_and_the_way_to_mlflow_and_no_chat
 
 def test_everything_that_a_step_printed_is_kept_in_its_log(main_job: MainJob):
     log = main_job.workspace / "runs" / main_job.result["run"] / "train" / "log.txt"
-    assert "KFP Executor" in log.read_text()
+    assert "KFP Executor" in log.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +248,12 @@ def test_a_champion_makes_images_and_reconstructs_a_dataset(main_job: MainJob, t
     champion = "models:/digits-vae@champion"
     made, pairs = tmp_path / "made.npz", tmp_path / "pairs.png"
     generate = command("generate", champion, "--n", "5", "--output", made, "--workspace", main_job.workspace)
-    assert subprocess.run(generate, capture_output=True, text=True).stdout.strip() == str(made)
+    assert subprocess.run(generate, capture_output=True, encoding="utf-8").stdout.strip() == str(made)
     with np.load(made) as images:
         assert images["code"].shape == (5, 8, 8, 1)
     reconstruct = command("reconstruct", main_job.result["run"], "--n", "3", "--output", pairs)
     reconstruct += ["--dataset", main_job.result["dataset"], "--workspace", str(main_job.workspace)]
-    assert subprocess.run(reconstruct, capture_output=True, text=True).returncode == 0
+    assert subprocess.run(reconstruct, capture_output=True, encoding="utf-8").returncode == 0
     assert pairs.read_bytes().startswith(b"\x89PNG")
 
 

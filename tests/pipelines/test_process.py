@@ -31,7 +31,7 @@ def start(body: str, folder: Path, environment: dict[str, str] | None = None) ->
         [sys.executable, "-c", STEP.replace("BODY", body), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, **(environment or {})},
     )
 
@@ -43,7 +43,7 @@ def run(body: str, folder: Path, environment: dict[str, str] | None = None) -> t
 
 
 def tries(folder: Path) -> int:
-    return len((folder / "tries").read_text())
+    return len((folder / "tries").read_text(encoding="utf-8"))
 
 
 def test_a_step_that_does_its_work_leaves_its_output_alone(tmp_path: Path):
@@ -104,9 +104,9 @@ def test_the_machine_is_taken_away_in_order_and_the_next_try_begins(tmp_path: Pa
 
 
 def test_an_output_folder_that_cannot_be_written_is_no_second_error(tmp_path: Path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     program = STEP.replace("BODY", "raise RequestError('no')").replace('folder / "model"', 'folder / "file/x/model"')
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 2
     assert done.stdout.endswith("[elboflow] error: no\n")
 
@@ -120,7 +120,7 @@ def in_pod(body: str, folder: Path, storage: str) -> tuple[int, str]:
         [sys.executable, "-c", POD.replace("BODY", body), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         env={**os.environ, "KFP_POD_NAME": "train-1", "STORAGE_EMULATOR_HOST": storage},
     )
@@ -134,7 +134,9 @@ def test_the_pod_of_the_next_try_finds_in_the_bucket_that_the_request_was_wrong(
         assert in_pod(body, tmp_path, storage.url) == said
         assert in_pod(body, tmp_path, storage.url) == said
     assert tries(tmp_path) == 1
-    assert (tmp_path / "buckets/bucket/runs/1/refused.txt").read_text() == "training.backend: jax is not installed"
+    assert (tmp_path / "buckets/bucket/runs/1/refused.txt").read_text(
+        encoding="utf-8"
+    ) == "training.backend: jax is not installed"
     assert not Path("/gcs/bucket").exists()
 
 

@@ -90,6 +90,6 @@ def test_kubeflow_is_asked_with_the_projected_token_of_a_pod(guarded: Platform, 
     guarded.environment["KF_PIPELINES_SA_TOKEN_PATH"] = str(tmp_path / "token")
     absent = guarded.run("--no-wait")
     assert (absent.code, str(tmp_path / "token") in absent.said) == (2, True), absent.err
-    (tmp_path / "token").write_text("of-the-pod")
+    (tmp_path / "token").write_text("of-the-pod", encoding="utf-8")
     done = guarded.run("--no-wait")
     assert done.code == 0, done.err

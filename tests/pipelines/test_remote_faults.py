@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_attach_again(platform: Plat
     assert {step["name"]: step["status"] for step in status["steps"]}["preprocess"] == "running"
 
     attached = subprocess.Popen(
-        again, shell=True, env={**os.environ, **platform.environment}, stderr=subprocess.PIPE, text=True
+        again, shell=True, env={**os.environ, **platform.environment}, stderr=subprocess.PIPE, encoding="utf-8"
     )
     cancelled = platform.ask("cancel", id)
     assert cancelled.code == 0

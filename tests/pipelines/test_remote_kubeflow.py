@@ -21,7 +21,11 @@ def test_a_run_on_kubeflow_ends_with_a_registered_model_and_exit_code_0(kubeflow
     done = kubeflow.do_apart(kubeflow.run_words("--json"), 600)
     assert kubeflow.server.runs, done.err
     run = list(kubeflow.server.runs.values())[-1]
-    logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}
+    logs = {
+        step.name: step.log.read_text(encoding="utf-8")[-3000:]
+        for step in run.execution.steps.values()
+        if step.log.exists()
+    }
     assert done.code == 0, (done.err, logs)
     result = done.result
     assert (result["run"], result["status"], result["target"]) == (run.id, "succeeded", "kubeflow")

@@ -52,7 +52,7 @@ def test_after_a_wrong_request_the_next_tries_end_at_once_with_its_words(vertex:
     done = vertex.run()
     assert done.code == 1, done.err
     step = steps(vertex, done.result["run"])["preprocess"]
-    said = step.log.read_text()
+    said = step.log.read_text(encoding="utf-8")
     errors = [line for line in said.splitlines() if line.startswith("[elboflow] error: ")]
     assert len(errors) == step.attempts == 3, said
     assert len(set(errors)) == 1
@@ -60,4 +60,4 @@ def test_after_a_wrong_request_the_next_tries_end_at_once_with_its_words(vertex:
     assert "Traceback" not in said
     beginnings = [line for line in said.splitlines() if line.startswith("[elboflow] begin ")]
     (output,) = {line.split(" ", 3)[3] for line in beginnings}
-    assert Path(output).with_name(REFUSAL).read_text() == errors[0].removeprefix("[elboflow] error: ")
+    assert Path(output).with_name(REFUSAL).read_text(encoding="utf-8") == errors[0].removeprefix("[elboflow] error: ")

@@ -21,7 +21,11 @@ def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model
     done = vertex.do_apart(vertex.run_words("--json"), 600)
     assert vertex.server.runs, done.err
     run = list(vertex.server.runs.values())[-1]
-    logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}
+    logs = {
+        step.name: step.log.read_text(encoding="utf-8")[-3000:]
+        for step in run.execution.steps.values()
+        if step.log.exists()
+    }
     assert done.code == 0, (done.err, logs)
     result = done.result
     assert (result["run"], result["status"], result["target"]) == (run.id, "succeeded", "vertex")
@@ -48,11 +52,14 @@ def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model
 def test_machines_that_train_together_on_vertex_make_one_model(vertex: Platform, mlflow_server: str):
     vertex.target = f"{vertex.target[:-1]}, train: {{accelerator: {{kind: l4, count: 2}}, workers: 2}}}}"
     done = vertex.do_apart(vertex.run_words("--json"), 900)
-    assert done.code == 0, (done.err, [job.log.read_text() for job in vertex.server.custom_jobs.values()])
+    assert done.code == 0, (
+        done.err,
+        [job.log.read_text(encoding="utf-8") for job in vertex.server.custom_jobs.values()],
+    )
     assert "training.parallel is data: targets.vertex.train has 2 machines with 1 chip each" in done.err
     trained = list(vertex.server.custom_jobs.values())[-1]
     assert [pool.replica_count for pool in trained.message.job_spec.worker_pool_specs] == [1, 1]
-    log = trained.log.read_text()
+    log = trained.log.read_text(encoding="utf-8")
     assert log.count("1 × cpu of each of 2 machines") == 2
     assert log.count("; best validation ELBO") == 2
     assert done.result["status"] == "succeeded"

@@ -47,7 +47,7 @@ def careless(body: str, folder: Path, secret: str, environment: dict[str, str]) 
         [sys.executable, "-c", CARELESS.replace("BODY", body), str(folder), str(len(secret))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         env={**os.environ, **environment},
     )
@@ -147,7 +147,7 @@ def test_a_revealed_secret_is_in_no_line_of_the_step(serve: Serve, tmp_path: Pat
     assert "S3CR3T" not in said
     left = [path for path in tmp_path.iterdir() if path.name not in ("authority.pem", "account.json")]
     assert [path.name for path in left] == (["refused.txt"] if code == 2 else [])
-    assert not any("S3CR3T" in path.read_text() for path in left)
+    assert not any("S3CR3T" in path.read_text(encoding="utf-8") for path in left)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[in
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
                 break
             except OSError:
-                assert process.poll() is None, (folder / "server.log").read_text()
+                assert process.poll() is None, (folder / "server.log").read_text(encoding="utf-8")
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
         yield port, folder
@@ -257,7 +257,7 @@ def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], 
     settings += ["notify={kind: webhook, when: end}"]
     command = [sys.executable, "-m", "pipelines", "run", "digits", "--workspace", str(tmp_path / "workspace"), "--json"]
     command += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=planted(port))
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=planted(port))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mlflow"]["tracking_uri"] == f"http://127.0.0.1:{port}"
     assert "the webhook in ELBOFLOW_WEBHOOK cannot be reached: Connection refused" in done.stderr
@@ -272,7 +272,7 @@ def test_a_run_that_fails_tells_no_secret(mlflow_server: tuple[int, Path]):
     port, folder = mlflow_server
     environment = planted(port)
     command = [sys.executable, "-c", FAIL, environment["ELBOFLOW_TRACKING_URI"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, env=environment)
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert said.count("the webhook in ELBOFLOW_WEBHOOK cannot be reached: Connection refused") == 2

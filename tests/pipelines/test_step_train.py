@@ -32,7 +32,7 @@ class Command:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines", "step", "train", "digits", *words],
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, **environment},
         )
         self.said: list[str] = []

@@ -26,7 +26,9 @@ def test_an_amount_without_a_unit_is_refused():
 
 def test_what_linux_says_is_available_counts_and_elsewhere_what_the_machine_has(tmp_path: Path):
     meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:       16384000 kB\nMemFree:          204800 kB\nMemAvailable:    8192000 kB\n")
+    meminfo.write_text(
+        "MemTotal:       16384000 kB\nMemFree:          204800 kB\nMemAvailable:    8192000 kB\n", encoding="utf-8"
+    )
     assert available_memory(meminfo) == 8192000 * 1024
     everything = available_memory(tmp_path / "absent")
     assert everything is not None

@@ -236,7 +236,9 @@ def test_a_trial_of_a_tuning_job_takes_the_values_and_reports_its_bounds(
         "training.learning_rate.initial": 0.001,
         "model.objective": {"kind": "beta"},
     }
-    lines = [json.loads(line) for line in (tmp_path / "metrics/output.metrics").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "metrics/output.metrics").read_text(encoding="utf-8").splitlines()
+    ]
     assert [(line["trial"], line["elbo"], line["global_step"]) for line in lines] == [
         ("7", "-30.0", "1"),
         ("7", "-29.5", "2"),

@@ -30,7 +30,11 @@ def swept(platform: Platform) -> Done:
 def check(platform: Platform, mlflow: str) -> None:
     done = swept(platform)
     run = list(platform.server.runs.values())[-1]
-    logs = {step.name: step.log.read_text()[-3000:] for step in run.execution.steps.values() if step.log.exists()}
+    logs = {
+        step.name: step.log.read_text(encoding="utf-8")[-3000:]
+        for step in run.execution.steps.values()
+        if step.log.exists()
+    }
     assert done.code == 0, (done.err, logs)
     assert done.result["status"] == "succeeded"
     version = ask(mlflow, "registered-models/alias?name=digits-vae&alias=champion")["model_version"]

@@ -29,7 +29,7 @@ class Started:
             [sys.executable, "-m", "pipelines", "sweep", "digits", "--workspace", str(workspace), "--json", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
         )
         self.lines: list[str] = []
@@ -96,7 +96,7 @@ def test_a_sweep_is_interrupted_and_killed_and_goes_on_to_the_best_of_what_did_n
     killed.end()
     assert killed.left_behind() == []
     (state,) = tmp_path.glob("sweeps/*/sweep.json")
-    name = json.loads(state.read_text())["run"]
+    name = json.loads(state.read_text(encoding="utf-8"))["run"]
 
     code, out, said = start(over).end()
     assert code == 0, said
@@ -106,9 +106,9 @@ def test_a_sweep_is_interrupted_and_killed_and_goes_on_to_the_best_of_what_did_n
     assert done["status"] == "succeeded"
     statuses = {tried["values"]["training.batch_size"]: tried["status"] for tried in done["trials"]}
     assert statuses == {32: "finished", TOO_LARGE: "failed"}
-    assert json.loads(first.read_text())["values"] == {"training.batch_size": TOO_LARGE}
+    assert json.loads(first.read_text(encoding="utf-8"))["values"] == {"training.batch_size": TOO_LARGE}
     assert "a batch can be no larger" in said
-    assert Path(done["comparison"]).read_text().count("<polyline") == 2
+    assert Path(done["comparison"]).read_text(encoding="utf-8").count("<polyline") == 2
     assert Path(done["report"]).exists()
     assert "[1/2]" in said
     check_mlflow(done, tmp_path)

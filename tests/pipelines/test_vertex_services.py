@@ -21,5 +21,5 @@ assert aiplatform.PipelineJob
 
 
 def test_only_the_services_that_are_used_are_imported_and_whoever_wants_all_gets_them():
-    done = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr

@@ -80,7 +80,11 @@ class DataflowServer(WireServer):
             return self.show(request, project, region, id)
         staged = self.jobs[id]["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
         done = subprocess.run(
-            [sys.executable, "-c", RUN, staged], env=self._environment, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", RUN, staged],
+            env=self._environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
         )
         self.logs[id] = done.stderr
         self._states[id] = "JOB_STATE_FAILED" if done.returncode else "JOB_STATE_DONE"
@@ -130,5 +134,5 @@ def service_account(folder: Path, token_uri: str) -> Path:
         "token_uri": token_uri,
     }
     path = folder / "account.json"
-    path.write_text(json.dumps(account))
+    path.write_text(json.dumps(account), encoding="utf-8")
     return path

@@ -248,7 +248,7 @@ def test_an_array_that_the_npz_has_not_is_named_with_those_it_has(tmp_path):
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     folder = mnist_folder(tmp_path / "raw", *examples(20))
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(RequestError, match=r"cannot write the dataset to .*file"):
         preprocess(config({"kind": "idx", "path": str(folder)}), tmp_path / "file")
 

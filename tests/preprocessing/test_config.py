@@ -75,4 +75,4 @@ def test_config_and_reader_import_nothing_heavy():
         "import sys, preprocessing.config, preprocessing.reader, preprocessing.sources;"
         "print([m for m in ('apache_beam', 'tensorflow', 'sklearn', 'keras') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8").stdout.strip() == "[]"

@@ -214,7 +214,7 @@ def test_a_damaged_dataset_is_rewritten(raw, tmp_path, damage):
     if damage == "missing":
         shard.unlink()
     elif damage == "manifest":
-        (tmp_path / "out" / "dataset.json").write_text("{}")
+        (tmp_path / "out" / "dataset.json").write_text("{}", encoding="utf-8")
     else:
         content = shard.read_bytes()
         shard.write_bytes(content[:-1] if damage == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
@@ -250,7 +250,7 @@ def started(settings, output, limit=None):
         "preprocess(DataConfig.model_validate_json(sys.argv[1]), sys.argv[2])"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json(), str(output)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."})
+    return subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PYTHONPATH": "."})
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -285,6 +285,6 @@ def test_a_disk_without_room_is_an_error_that_names_the_file(raw, tmp_path):
 
 def test_the_manifest_names_no_place_and_no_time(raw, tmp_path):
     preprocess(raw[0], tmp_path / "out")
-    manifest = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
     assert str(tmp_path) not in json.dumps(manifest)
     assert manifest["source"]["description"] == "train-images-idx3-ubyte, train-labels-idx1-ubyte"

@@ -95,7 +95,7 @@ def test_a_folder_without_a_manifest_is_not_a_dataset(tmp_path):
 
 
 def test_a_damaged_manifest_is_named(copy):
-    (copy / "dataset.json").write_text('{"format": 99}')
+    (copy / "dataset.json").write_text('{"format": 99}', encoding="utf-8")
     with pytest.raises(WorkError, match=r"dataset.json is damaged or of another format version"):
         open_dataset(copy)
 

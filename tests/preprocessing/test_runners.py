@@ -45,14 +45,14 @@ def served(log: Path, module: str, port: int, *arguments: str) -> Iterator[str]:
     """Runs one of Beam's servers in a process of its own, in a folder of its own."""
     log.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", f"{BEAM}.{module}", *arguments]
         server = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=log.parent)
     try:
         deadline = time.monotonic() + 60
         while not _listening(port):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+            assert server.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
             time.sleep(0.05)
         yield f"localhost:{port}"
     finally:
@@ -81,7 +81,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkRunner]:
         served(folder / "pool/log", "worker.worker_pool_main", pool, f"--service_port={pool}") as workers,
     ):
         yield FlinkRunner(job_server=job_server, pool=workers)
-        assert "Starting worker with command" in (folder / "pool/log").read_text()  # the workers were elsewhere
+        assert "Starting worker with command" in (folder / "pool/log").read_text(
+            encoding="utf-8"
+        )  # the workers were elsewhere
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ class Cloud:
             " runner=DataflowRunner.model_validate_json(sys.argv[3]))"
         )
         command = [sys.executable, "-c", code, settings.model_dump_json(), output, runner.model_dump_json()]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=180)
+        return subprocess.run(command, env=self.environment, capture_output=True, encoding="utf-8", timeout=180)
 
 
 @pytest.fixture

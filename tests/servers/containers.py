@@ -97,10 +97,12 @@ class Containers:
     def _rehearse(self, task: Task) -> int:
         _say(task, f"[elboflow] rehearsing {task.name}")
         time.sleep(self._run.step_seconds)
-        Path(task.output_file).write_text(json.dumps({"artifacts": task.artifacts}))
+        Path(task.output_file).write_text(json.dumps({"artifacts": task.artifacts}), encoding="utf-8")
         for kind, file in task.parameters.values():
             Path(file).parent.mkdir(parents=True, exist_ok=True)
-            Path(file).write_text(_OF_A_REHEARSAL.get(kind) or self._run.answers.get(task.name, "rehearsed"))
+            Path(file).write_text(
+                _OF_A_REHEARSAL.get(kind) or self._run.answers.get(task.name, "rehearsed"), encoding="utf-8"
+            )
         return 0
 
     def _launch(self, task: Task, command: list[str]) -> int:
@@ -114,7 +116,7 @@ class Containers:
             job = self._ask(f"{self._run.api}/v1/{parent}/customJobs", payload)
             resource = {"resourceType": "CustomJob", "resourceUri": f"{self._run.api}/v1/{job['name']}"}
             Path(given["--gcp_resources"]).parent.mkdir(parents=True, exist_ok=True)
-            Path(given["--gcp_resources"]).write_text(json.dumps({"resources": [resource]}))
+            Path(given["--gcp_resources"]).write_text(json.dumps({"resources": [resource]}), encoding="utf-8")
             _say(task, f"CustomJob created. Resource name: {job['name']}")
             while job["state"] in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING"):
                 time.sleep(0.2)

@@ -184,7 +184,7 @@ def _plain(value: Any) -> Any:
 
 def main() -> None:
     """Executes the run that the command line names."""
-    run = SubmittedRun(**json.loads(Path(sys.argv[1]).read_text()))
+    run = SubmittedRun(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     events = os.fdopen(os.dup(1), "w", buffering=1)
     with open(Path(run.folder) / "engine.log", "wb") as log:
         os.dup2(log.fileno(), 1)

@@ -72,7 +72,7 @@ class Execution:
         self._lock = threading.Lock()
         job = Path(run.folder) / "job.json"
         job.parent.mkdir(parents=True)
-        job.write_text(json.dumps(asdict(run)))
+        job.write_text(json.dumps(asdict(run)), encoding="utf-8")
         with (job.parent / "errors.log").open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.servers.engine", str(job)],
@@ -81,7 +81,7 @@ class Execution:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
+                encoding="utf-8",
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, daemon=True).start()

@@ -41,7 +41,9 @@ class GoogleIdentity(WireServer):
         self.may_act_as: set[str] = set()
         self.file = folder / "account.json"
         account = {"type": "service_account", "project_id": "project", "private_key_id": "1", "client_email": ACCOUNT}
-        self.file.write_text(json.dumps({**account, "private_key": private.decode(), "token_uri": f"{self.url}/token"}))
+        self.file.write_text(
+            json.dumps({**account, "private_key": private.decode(), "token_uri": f"{self.url}/token"}), encoding="utf-8"
+        )
 
     def who(self, bearer: str) -> str | None:
         """Returns whose a token is; None for nobody's. An account may also sign its tokens itself."""

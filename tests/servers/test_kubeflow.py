@@ -38,7 +38,7 @@ def package(tmp_path: Path) -> str:
     from tests.servers import trivial
 
     path = tmp_path / "pipeline.yaml"
-    path.write_text(trivial.compiled())
+    path.write_text(trivial.compiled(), encoding="utf-8")
     return str(path)
 
 

@@ -95,7 +95,7 @@ def test_a_submitted_job_executes_its_steps_with_artifacts_in_the_bucket(server:
     assert artifact.uri == "gs://bucket/vae/123456789012/one/write/greeting"
     assert dict(artifact.metadata) == {"length": 3.0}
     stored = server.mounts["gs://"] + artifact.uri.removeprefix("gs://")
-    assert Path(stored).read_text() == "hello you"
+    assert Path(stored).read_text(encoding="utf-8") == "hello you"
     assert "hello you from one" in log(server, job, "read")
 
 
@@ -140,14 +140,16 @@ def test_a_job_is_cancelled_with_its_processes_and_its_id_is_taken(server: "Vert
 
     server.faults.break_step(1, "hangs")
     submit(client, "three")
-    wait_for(lambda: "sleep 3600" in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
+    wait_for(
+        lambda: "sleep 3600" in subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8").stdout
+    )
     with pytest.raises(Conflict):
         submit(client, "three")
     client.cancel_pipeline_job(name=f"{PARENT}/pipelineJobs/three")
     job = ended(client, server, "three")
     assert job.state.name == "PIPELINE_STATE_CANCELLED"
     server.runs["three"].execution.close()
-    assert "sleep 3600" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "sleep 3600" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, encoding="utf-8").stdout
     with pytest.raises(BadRequest):
         client.cancel_pipeline_job(name=f"{PARENT}/pipelineJobs/three")
     with pytest.raises(NotFound):
@@ -242,7 +244,7 @@ def test_the_registry_takes_lists_tags_and_returns_pipelines_and_jobs_are_made_o
     from tests.servers import trivial
 
     server.faults.rehearsed = True
-    (tmp_path / "pipeline.yaml").write_text(trivial.compiled())
+    (tmp_path / "pipeline.yaml").write_text(trivial.compiled(), encoding="utf-8")
     registry = RegistryClient(host=server.repository())
     package, version = registry.upload_pipeline(str(tmp_path / "pipeline.yaml"), tags=["v1", "latest"])
     assert package == "greeting"
@@ -251,7 +253,7 @@ def test_the_registry_takes_lists_tags_and_returns_pipelines_and_jobs_are_made_o
     assert registry.get_tag(package, "v1")["version"] == f"packages/greeting/versions/{version}"
     assert registry.get_version(package, version)["relatedTags"]
     downloaded = registry.download_pipeline(package, tag="v1", file_name=str(tmp_path / "downloaded.yaml"))
-    assert Path(downloaded).read_text() == trivial.compiled()
+    assert Path(downloaded).read_text(encoding="utf-8") == trivial.compiled()
     with pytest.raises(requests.HTTPError, match="404"):
         registry.get_tag(package, "v2")
     config = {"gcs_output_directory": "gs://bucket/vae"}

@@ -29,7 +29,7 @@ def serving(folder: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
-        assert server.poll() is None, (folder / "log.txt").read_text()
+        assert server.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")
         try:
             urllib.request.urlopen(f"{address}/health", timeout=5).close()
         except OSError:

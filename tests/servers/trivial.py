@@ -12,7 +12,7 @@ from kfp.dsl import Artifact, Input, Output
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def write(who: str, greeting: Output[Artifact]) -> str:
     """Writes an artifact."""
-    with open(greeting.path, "w") as file:
+    with open(greeting.path, "w", encoding="utf-8") as file:
         file.write(f"hello {who}")
     greeting.metadata["length"] = len(who)
     return who
@@ -21,7 +21,7 @@ def write(who: str, greeting: Output[Artifact]) -> str:
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def read(greeting: Input[Artifact], job: str, who: str) -> None:
     """Reads it."""
-    with open(greeting.path) as file:
+    with open(greeting.path, encoding="utf-8") as file:
         print(file.read(), "from", job)
     if who == "nobody":
         raise SystemExit(1)
@@ -47,7 +47,7 @@ def compiled(pipeline: Any = greeting) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
 
 
 def specification(pipeline: Any = greeting) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def log(runs: Iterable["Run"], custom_jobs: dict[str, CustomJob], id: str) -> li
 def _id(run: "Run", step: Step) -> str:
     """Returns the id of the custom job that a step is, or has launched."""
     if _launches(run, step.name) and step.log.exists():
-        created = re.findall(r"Resource name: \S+/customJobs/(\d+)", step.log.read_text())
+        created = re.findall(r"Resource name: \S+/customJobs/(\d+)", step.log.read_text(encoding="utf-8"))
         if created:
             return str(created[-1])
     return str(abs(hash((run.id, step.number))) % 10**15 + 10**15)
@@ -119,4 +119,4 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat().replace("+00:00", "Z")
-    return [(time, line) for line in path.read_text(errors="replace").splitlines()]
+    return [(time, line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]

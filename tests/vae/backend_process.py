@@ -31,7 +31,7 @@ def main(backend: str, folder: Path) -> None:
         "micro_batches": {parts: everything(split, parts) for parts in (1, 4)},
         "float16": overflow(split),
     }
-    (folder / f"{backend}.json").write_text(json.dumps(result))
+    (folder / f"{backend}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def terms(model: Any, given: Any) -> list[Any]:

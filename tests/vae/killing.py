@@ -46,7 +46,7 @@ class Process:
         request = {"folder": str(folder), "seconds_per_call": seconds_per_call, "training": training}
         folder.mkdir(exist_ok=True)
         self.log = folder / "log.txt"
-        with open(self.log, "a") as log:
+        with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("training_process.py")), json.dumps(request)],
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -71,7 +71,7 @@ class Process:
     def finish(self) -> "End":
         """Waits for the training to end, and returns how it did."""
         code = self.process.wait()
-        assert code == 0, f"exit code {code}:\n{self.log.read_text()}"
+        assert code == 0, f"exit code {code}:\n{self.log.read_text(encoding='utf-8')}"
         return End(self.folder)
 
 
@@ -79,7 +79,7 @@ class End:
     """The end of a training: all variables of model and optimizer, and what early stopping kept; and the curves."""
 
     def __init__(self, folder: Path) -> None:
-        curves = json.loads((folder / "curves.json").read_text())
+        curves = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
         self.curves = {"train": curves["train"], "validation": curves["validation"]}
         newest = max((folder / "checkpoints").glob("step-*"))
         assert int(newest.name.removeprefix("step-")) == curves["train"]["step"][-1]
@@ -125,5 +125,5 @@ def finished_in_spite_of(moments: list[Moment], start: Callable[[], Process]) ->
     for moment in moments:
         process = start()
         moment(process)
-        assert process.kill(), f"it ended before it was to be killed:\n{process.log.read_text()}"
+        assert process.kill(), f"it ended before it was to be killed:\n{process.log.read_text(encoding='utf-8')}"
     return start().finish()

@@ -67,7 +67,7 @@ def started(request: dict[str, Any]) -> subprocess.Popen[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -86,7 +86,7 @@ def kill(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def curves(folder: Path, name: str) -> Any:
-    return json.loads((folder / f"{name}.json").read_text())
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def assert_equal(found: Any, expected: Any, tolerance: float) -> None:

@@ -46,7 +46,7 @@ def main(request: dict[str, Any]) -> None:
         )
         curves = train(Path(request["folder"]), name, network, training, broken, cluster, request.get("killed_after"))
         if cluster is None or cluster.chief:
-            (Path(request["folder"]) / f"{name}.json").write_text(json.dumps(curves))
+            (Path(request["folder"]) / f"{name}.json").write_text(json.dumps(curves), encoding="utf-8")
 
 
 def train(

@@ -43,7 +43,7 @@ def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
     for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         subprocess.run([sys.executable, str(PROGRAM), backend, str(folder)], check=True, env=environment)
-        found[backend] = json.loads((folder / f"{backend}.json").read_text())
+        found[backend] = json.loads((folder / f"{backend}.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -116,7 +116,7 @@ def test_metrics_survive_being_written_and_read(tmp_path):
 
     estimate = Estimate(-1.5, -2.0, -1.0)
     written = metrics.Metrics(**dict.fromkeys(metrics.Metrics.__dataclass_fields__, estimate))
-    (tmp_path / "metrics.json").write_text(json.dumps(written.as_json()))
+    (tmp_path / "metrics.json").write_text(json.dumps(written.as_json()), encoding="utf-8")
     assert metrics.read(tmp_path / "metrics.json") == written
     assert written.values()["elbo"] == -1.5
 
@@ -125,7 +125,7 @@ def test_metrics_survive_being_written_and_read(tmp_path):
 def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
     path = tmp_path / "metrics.json"
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     with pytest.raises(WorkError, match=r"metrics\.json"):
         metrics.read(path)
 
@@ -135,4 +135,6 @@ def test_comparing_two_evaluated_models_loads_no_framework():
         "import sys, vae.evaluation.bootstrap, vae.evaluation.metrics;"
         "print([name for name in ('keras', 'tensorflow', 'jax', 'torch', 'matplotlib') if name in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout == "[]\n"
+    )

@@ -35,7 +35,7 @@ def has_gpu():
 def driver(tmp_path, monkeypatch):
     """A driver's tool that says that there are two GPUs."""
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'NVIDIA A100-SXM4-40GB, 40960'\necho 'NVIDIA L4, 23034'\n")
+    tool.write_text("#!/bin/sh\necho 'NVIDIA A100-SXM4-40GB, 40960'\necho 'NVIDIA L4, 23034'\n", encoding="utf-8")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv(devices.VISIBLE, raising=False)
@@ -44,7 +44,7 @@ def driver(tmp_path, monkeypatch):
 
 def test_the_gpus_of_a_machine_are_those_that_its_driver_names(driver):
     assert devices.gpus() == [devices.GPU("NVIDIA A100-SXM4-40GB", 40960), devices.GPU("NVIDIA L4", 23034)]
-    driver.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    driver.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n", encoding="utf-8")
     assert devices.gpus() == []
 
 
@@ -70,7 +70,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(driver):
         RequestError, match=r"visible_devices: there is no GPU 2, 5; .* 0 \(NVIDIA A100-SXM4-40GB\), 1 \(NVIDIA L4\)$"
     ):
         devices.see([0, 2, 5])
-    driver.write_text("#!/bin/sh\nexit 9\n")
+    driver.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"there is no GPU 0; the GPUs of this machine are: none"):
         devices.see([0])
 
@@ -82,7 +82,9 @@ def test_a_gpu_where_there_is_none_is_refused_with_the_devices_that_are_there(ba
     if has_gpu():
         pytest.skip("this machine has a GPU")
     command = [sys.executable, "-c", ASKING, backend, "gpu"]
-    said = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, encoding="utf-8", check=True
+    ).stdout
     named = {"tensorflow": "CPU:0; this TensorFlow is built for processors only", "jax": "cpu:0", "torch": "cpu"}
     assert said.startswith("training.device is gpu; the devices that ")
     assert said.strip().endswith(f" finds here are: {named[backend]}")

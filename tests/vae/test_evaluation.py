@@ -69,7 +69,7 @@ def test_an_evaluation_holds_metrics_values_figures_and_a_report(evaluation):
 
 
 def test_metrics_are_the_means_of_the_values_of_the_examples_within_their_intervals(evaluation):
-    metrics = json.loads((evaluation / "metrics.json").read_text())
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     with np.load(evaluation / "examples.npz") as values:
         for name in ("elbo", "reconstruction", "kl", "log_likelihood"):
             assert metrics[name]["value"] == pytest.approx(values[name].mean())
@@ -126,7 +126,7 @@ class Page(HTMLParser):
 
 
 def test_the_report_fetches_nothing_and_runs_nothing(evaluation):
-    text = (evaluation / "report.html").read_text()
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert len(page.sources) == len(FIGURES)
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -137,8 +137,8 @@ def test_the_report_fetches_nothing_and_runs_nothing(evaluation):
 def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation):
     from vae.evaluation.report import number
 
-    text = (evaluation / "report.html").read_text()
-    metrics = json.loads((evaluation / "metrics.json").read_text())
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     assert number(metrics["log_likelihood"]["value"], 2) in text
     assert number(metrics["elbo"]["low"], 2) in text
     assert "a" * 64 in text
@@ -148,12 +148,12 @@ def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation)
 
 def test_the_report_warns_of_a_model_that_was_trained_on_another_dataset(trained, tmp_path):
     evaluate(trained, tmp_path, dataset="b" * 64)
-    assert "trained on another dataset" in (tmp_path / "report.html").read_text()
+    assert "trained on another dataset" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_settings_hold_is_text_in_the_report(tmp_path):
     evaluate(model_folder(tmp_path / "model", ModelConfig(latent=2, input=EVIL)), tmp_path / "evaluation")
-    text = (tmp_path / "evaluation" / "report.html").read_text()
+    text = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert EVIL not in text
     assert "&lt;script&gt;" in text
 

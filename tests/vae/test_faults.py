@@ -117,12 +117,12 @@ def with_a_bit_flipped(checkpoint: Path) -> None:
 
 def with_facts_of_another(checkpoint: Path) -> None:
     facts = checkpoint / "state.json"
-    facts.write_text(facts.read_text().replace('"step": 24', '"step": 23'))
+    facts.write_text(facts.read_text(encoding="utf-8").replace('"step": 24', '"step": 23'))
 
 
 def with_a_damaged_manifest(checkpoint: Path) -> None:
     manifest = checkpoint / "checkpoint.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 3'))
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"format": 1', '"format": 3'))
 
 
 def with_half_a_manifest(checkpoint: Path) -> None:
@@ -247,7 +247,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", folder], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", folder], capture_output=True, encoding="utf-8"
     )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")

@@ -63,7 +63,7 @@ def test_a_training_that_starts_over_leaves_nothing_of_the_one_before(tmp_path: 
 def test_where_nothing_can_be_written_training_goes_on_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    (tmp_path / "tensorboard").write_text("a file in the way")
+    (tmp_path / "tensorboard").write_text("a file in the way", encoding="utf-8")
     with caplog.at_level(logging.WARNING, "elboflow.training"):
         told(tmp_path / "tensorboard", range(1, 4))
     (message,) = caplog.messages
@@ -77,5 +77,5 @@ def test_writing_them_takes_no_framework(tmp_path: Path):
         "print(sorted({'tensorflow', 'tensorboard', 'jax', 'torch', 'keras'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+    assert subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout == "[]\n"
     assert read(tmp_path) == {"train/elbo": [(10, -1)]}

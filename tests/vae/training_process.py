@@ -39,7 +39,7 @@ def main(request: dict[str, Any]) -> None:
         checkpoints=folder / "checkpoints",
         identity={"seed": 0},
     )
-    (folder / "curves.json").write_text(json.dumps(trained.curves.as_json()))
+    (folder / "curves.json").write_text(json.dumps(trained.curves.as_json()), encoding="utf-8")
 
 
 if __name__ == "__main__":

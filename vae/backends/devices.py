@@ -23,7 +23,7 @@ def gpus() -> list[GPU]:
     """Returns the GPUs of this machine that NVIDIA's driver knows; none where there is no driver."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
+        said = subprocess.run(query, capture_output=True, encoding="utf-8", check=True, timeout=60).stdout
         described = [line.rsplit(",", 1) for line in said.splitlines() if line.strip()]
         return [GPU(name.strip(), int(megabytes)) for name, megabytes in described]
     except (OSError, ValueError, subprocess.SubprocessError):

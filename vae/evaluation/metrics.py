@@ -44,7 +44,9 @@ def read(path: Path) -> Metrics:
         WorkError: It is missing, or not what `Metrics.as_json` makes.
     """
     try:
-        return Metrics(**{name: Estimate(**estimate) for name, estimate in json.loads(path.read_text()).items()})
+        return Metrics(
+            **{name: Estimate(**estimate) for name, estimate in json.loads(path.read_text(encoding="utf-8")).items()}
+        )
     except FileNotFoundError:
         raise WorkError(f"there are no metrics at {path}") from None
     except (ValueError, TypeError, AttributeError) as error:

@@ -87,7 +87,7 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
             raise DamagedError(f"its manifest lists {', '.join(manifest['files']) or 'no file'}")
         if damage := artifacts.damage(path, manifest):
             raise DamagedError(damage)
-        facts = json.loads((path / _FACTS).read_text())
+        facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
         with np.load(path / _ARRAYS, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return facts["identity"], State.of(facts, arrays)

@@ -136,7 +136,7 @@ class API:
             return
         with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
             package = Path(folder) / "pipeline.yaml"
-            package.write_text(job.specification or "")
+            package.write_text(job.specification or "", encoding="utf-8")
             yield {"pipeline_package_path": str(package)}
 
 

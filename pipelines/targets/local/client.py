@@ -185,6 +185,6 @@ def _ended_early(code: int, folder: Path, experiment: str) -> RunState:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with open(path, errors="replace") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
             yield line.rstrip("\n").removeprefix(MARK)

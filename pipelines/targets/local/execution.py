@@ -83,7 +83,7 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
     with recorded(name, experiment, workspace) as moved, surroundings(experiment, name), Screen(moved) as screen:
         outputs = _execute(name, experiment, workspace, screen, image)
     evaluation = Path(outputs["evaluation"].path)
-    metrics = json.loads((evaluation / "metrics.json").read_text())
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     registered = outputs["registration"].metadata
     return Run(
         run=name,

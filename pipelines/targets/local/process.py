@@ -47,12 +47,12 @@ def _started(process: int) -> str | None:
     """Returns when a process started; None where there is none, or nothing but its exit code is left of it."""
     stat = Path(f"/proc/{process}/stat")
     if not Path("/proc/self/stat").exists():  # as on macOS
-        told = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(process)], capture_output=True, text=True)
+        told = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(process)], capture_output=True, encoding="utf-8")
         state, _, started = told.stdout.strip().partition(" ")
         return None if not state or state.startswith("Z") else started.strip()
     try:
         # The name of the program, in parentheses, may hold spaces: what counts stands after it.
-        fields = stat.read_text().rpartition(")")[2].split()
+        fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] == "Z" else fields[19]

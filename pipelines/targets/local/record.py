@@ -84,7 +84,7 @@ class Record:
 def read(folder: Path) -> Record | None:
     """Returns the record of a run's folder; None where there is none, or nothing that can be read."""
     try:
-        values = json.loads((folder / FILE).read_text())
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return Record(
             run=values["run"],
             experiment=values["experiment"],

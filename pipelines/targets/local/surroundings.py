@@ -49,7 +49,9 @@ def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
     macOS does not tell: there it is all that the machine has. None where nobody tells.
     """
     try:
-        if meminfo.exists() and (found := re.search(r"(?m)^MemAvailable:\s+(\d+) kB$", meminfo.read_text())):
+        if meminfo.exists() and (
+            found := re.search(r"(?m)^MemAvailable:\s+(\d+) kB$", meminfo.read_text(encoding="utf-8"))
+        ):
             return 1024 * int(found[1])
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):

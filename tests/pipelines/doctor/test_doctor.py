@@ -66,7 +66,7 @@ def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path):
             [*command, "--set", f"targets.vertex={target}"],
             env={**os.environ, **variables},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         assert time.monotonic() - started < 15
     assert done.returncode == 1

@@ -51,13 +51,13 @@ def kubeconfig(server: str, token: str) -> str:
 
 def test_kubeflow_is_asked_through_a_kubeconfig(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     words = ["--set", f"targets.kubeflow={{image: '{cloud.address}/vae/cpu:1', tracking_uri: '{cloud.url}/mlflow'}}"]
-    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-kubeflow"))
+    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-kubeflow"), encoding="utf-8")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     # Its client reads the variable when it is imported, which another test may have done.
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
     code, found = examined("kubeflow", *words)
     assert (code, found["Kubeflow"].found) == (0, "answers; runs in kubeflow can be listed")
-    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-nobody"))
+    (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-nobody"), encoding="utf-8")
     code, found = examined("kubeflow", *words)
     assert (code, found["Kubeflow"].state) == (1, "ill")
     assert found["Kubeflow"].mend == "choose targets.kubeflow.credentials: token, cookie, iap or in_cluster"
@@ -71,7 +71,7 @@ def test_kubeflow_is_asked_with_the_token_of_the_pod(cloud: Cloud, tmp_path: Pat
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
     _, found = examined("kubeflow", *in_cluster())
     assert (found["credentials"].state, found[what].state) == ("ill", "unknown")
-    (tmp_path / "token").write_text("of-kubeflow")
+    (tmp_path / "token").write_text("of-kubeflow", encoding="utf-8")
     code, found = examined("kubeflow", *in_cluster())
     assert (code, found[what].state) == (0, "well")
     code, found = examined("kubeflow", *in_cluster(", namespace: others"))

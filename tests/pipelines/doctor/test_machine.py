@@ -23,13 +23,13 @@ def test_mlflow_behind_a_password_is_asked_with_it(cloud: Cloud, monkeypatch: py
 
 
 def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     told = workspaces.workspace(tmp_path / "file" / "below")
     assert (told.state, "cannot be written to" in told.found) == ("ill", True)
     monkeypatch.setattr(workspaces, "ROOM", 1e18)
     told = workspaces.workspace(tmp_path)
     assert (told.state, told.mend) == ("ill", "make room for at least 1e+09 GB, or choose another --workspace")
-    (tmp_path / "mlflow.db").write_text("no database, but longer than the header of one" * 10)
+    (tmp_path / "mlflow.db").write_text("no database, but longer than the header of one" * 10, encoding="utf-8")
     assert tracking.local(tmp_path).state == "ill"
     (tmp_path / "mlflow.db").unlink()
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -52,7 +52,7 @@ def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeyp
 
 def test_versions_that_were_not_tested_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pins = tmp_path / "constraints.txt"
-    pins.write_text("# pins\nnumpy==0.1  # old\nNothing==1\n")
+    pins.write_text("# pins\nnumpy==0.1  # old\nNothing==1\n", encoding="utf-8")
     assert installed.tested(pins) == {"numpy": "0.1", "nothing": "1"}
     assert installed.tested(tmp_path / "absent") == {}
     monkeypatch.setattr(installed, "tested", lambda path: {"numpy": "0.1"})
@@ -65,7 +65,7 @@ def gpu_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose nvidia-smi tells of a GPU."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA L4, 23034 MiB'\n")
+    program.write_text("#!/bin/sh\necho 'NVIDIA L4, 23034 MiB'\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     return tmp_path
@@ -86,7 +86,7 @@ def test_a_tpu_is_known_by_its_device_files(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(devices._SEEN, "jax", "print(4)")
     for number in range(4):
-        (tmp_path / f"accel{number}").write_text("")
+        (tmp_path / f"accel{number}").write_text("", encoding="utf-8")
     assert devices.devices("jax", tmp_path).found.endswith("4 TPU chips; jax sees 4")
 
 
@@ -94,4 +94,4 @@ def test_the_real_framework_tells_how_many_it_sees():
     pytest.importorskip("jax")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", devices._SEEN["jax"]]
-    assert subprocess.run(command, capture_output=True, text=True, env=environment).stdout == "0\n"
+    assert subprocess.run(command, capture_output=True, encoding="utf-8", env=environment).stdout == "0\n"

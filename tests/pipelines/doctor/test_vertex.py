@@ -108,7 +108,7 @@ def test_a_person_without_access_is_named_as_one(
 ):
     cloud.allowed = {"storage.objects.get"}
     own = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r", "account": account}
-    (tmp_path / "own.json").write_text(json.dumps(own))
+    (tmp_path / "own.json").write_text(json.dumps(own), encoding="utf-8")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "own.json"))
     monkeypatch.setattr("google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{cloud.url}/token")
     _, found = examined("vertex", *vertex(cloud, ", service_account: steps@p"))

@@ -88,7 +88,7 @@ def test_cron_and_timezone_come_from_the_experiment_unless_they_are_given(person
 
 
 def test_a_schedule_keeps_the_experiment_and_the_folder_of_its_making(person: Person):
-    Path("mine.prod.yaml").write_text("seed: 7\n")
+    Path("mine.prod.yaml").write_text("seed: 7\n", encoding="utf-8")
     assert CliRunner().invoke(app, ["init", "mine", "--from", "digits"]).exit_code == 0
     person.gets("create", "mine.yaml", *NIGHTLY, "--env", "prod", "--set", "training.epochs=3")
     Path("mine.yaml").unlink()
@@ -231,7 +231,9 @@ def test_in_80_columns_ids_and_times_are_whole_and_only_the_reason_folds(
 
 def test_a_database_that_is_none_is_told_in_a_line(person: Person):
     person.workspace.mkdir()
-    (person.workspace / "schedules.db").write_text("precious, but no database, and long enough to be looked at" * 20)
+    (person.workspace / "schedules.db").write_text(
+        "precious, but no database, and long enough to be looked at" * 20, encoding="utf-8"
+    )
     done = person.does("list")
     assert done.exit_code == 1
     assert "schedules.db cannot be used: file is not a database" in done.stderr
@@ -241,7 +243,8 @@ def test_a_run_by_hand_needs_no_scheduler_and_has_its_record(person: Person):
     data = {"kind": "npz", "path": "images.npz"}
     Path("absent.yaml").write_text(
         f"name: absent\ndata: {{source: {json.dumps(data)}, features: "
-        "{image: {kind: image, shape: [8, 8, 1], range: [0, 16]}, label: category}}\n"
+        "{image: {kind: image, shape: [8, 8, 1], range: [0, 16]}, label: category}}\n",
+        encoding="utf-8",
     )
     Path("images.npz").touch()
     person.gets("create", "absent.yaml", *NIGHTLY)
@@ -255,19 +258,21 @@ def test_a_run_by_hand_needs_no_scheduler_and_has_its_record(person: Person):
         time.sleep(0.1)
     assert (run["run"], run["origin"], run["record"]) == (started.stdout.strip(), "hand", "failed")
     assert (run["exit_code"], run["reason"]) == (2, "data.source: there is no file images.npz")
-    assert "there is no file images.npz" in Path(run["log"]).read_text()
+    assert "there is no file images.npz" in Path(run["log"]).read_text(encoding="utf-8")
     assert "by hand; exit code 2; data.source: there is no file" in person.does("history", "absent-1").stdout
 
 
 def test_one_table_shows_all_targets_and_one_that_cannot_be_reached_is_a_line_of_it(person: Person):
     person.gets("create", "digits", *NIGHTLY)
     cluster = {"host": "http://127.0.0.1:9", "namespace": "kubeflow"}
-    (person.workspace / "targets.json").write_text(json.dumps({"kubeflow": cluster, "vertex": {"damaged": True}}))
+    (person.workspace / "targets.json").write_text(
+        json.dumps({"kubeflow": cluster, "vertex": {"damaged": True}}), encoding="utf-8"
+    )
     found = person.gets("list", "--all-targets")
     assert [schedule["schedule"] for schedule in found["schedules"]] == ["digits-1"]
     assert [target["target"] for target in found["unreachable"]] == ["kubeflow", "vertex"]
     assert "what it remembers of vertex is damaged" in found["unreachable"][1]["reason"]
-    (person.workspace / "targets.json").write_text(json.dumps({"vertex": {"damaged": True}}))
+    (person.workspace / "targets.json").write_text(json.dumps({"vertex": {"damaged": True}}), encoding="utf-8")
     table = person.does("list", "--all-targets").stdout.splitlines()
     assert table[1].split()[:2] == ["digits-1", "local"]
     assert table[2].split()[:2] == ["vertex", "unreachable"]
@@ -283,7 +288,7 @@ def test_the_list_of_all_targets_imports_nothing_heavy_and_takes_less_than_two_s
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) < 2
-    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, encoding="utf-8")
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "sqlite3" in imported
     assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam", "numpy", "apscheduler"}
@@ -326,10 +331,12 @@ def test_a_scheduled_run_survives_its_scheduler_and_the_next_night_is_skipped_be
     first.wait()
     second = scheduler(tick + timedelta(minutes=1))
     run = latest("succeeded", "failed")
-    assert (run["record"], run["exit_code"], run["origin"]) == ("succeeded", 0, "tick"), Path(run["log"]).read_text()
+    assert (run["record"], run["exit_code"], run["origin"]) == ("succeeded", 0, "tick"), Path(run["log"]).read_text(
+        encoding="utf-8"
+    )
     assert datetime.fromisoformat(run["tick"]) == tick
     assert (person.workspace / "runs" / run["run"]).is_dir()
-    assert "registered digits-vae version 1" in Path(run["log"]).read_text()
+    assert "registered digits-vae version 1" in Path(run["log"]).read_text(encoding="utf-8")
     second.send_signal(signal.SIGTERM)
     assert second.wait(30) == 0
 

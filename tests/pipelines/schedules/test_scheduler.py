@@ -38,7 +38,7 @@ FAILS_AT_ONCE = {
 
 def elboflow(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "pipelines", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=120)
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -54,7 +54,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         lines += [f"time_machine.travel(datetime.fromisoformat('{clock.isoformat()}')).start()"] if clock else []
         command = [sys.executable, "-P", "-c", "\n".join([*lines, "main()"]), "scheduler", *options]
         command += ["--workspace", str(tmp_path)]
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8"))
         assert started[-1].stderr is not None
         assert "is at work on" in started[-1].stderr.readline()
         return started[-1]
@@ -162,7 +162,7 @@ def test_schedulers_killed_again_and_again_run_every_tick_once_in_processes_that
     runs = Counter(tick.run for tick in records)
     assert set(runs.values()) == {1}
     for tick in records:
-        log = (tmp_path / "schedules" / schedule.id / tick.key.folder / "log.txt").read_text()
+        log = (tmp_path / "schedules" / schedule.id / tick.key.folder / "log.txt").read_text(encoding="utf-8")
         assert log.count("error: ") == 1, log
         assert tick.reason is not None
         assert "absent.npz" in tick.reason
