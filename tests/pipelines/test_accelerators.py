@@ -162,7 +162,8 @@ def test_the_place_in_the_file_is_told(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text(
         "name: mine\ndata: {source: sklearn}\ntargets:\n  kubeflow:\n    image: a\n    tracking_uri: https://m\n"
-        "    train:\n      accelerator:\n        kind: v5e\n        count: 3\n"
+        "    train:\n      accelerator:\n        kind: v5e\n        count: 3\n",
+        encoding="utf-8",
     )
     with pytest.raises(RequestError) as caught:
         load(str(path))

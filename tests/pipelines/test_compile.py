@@ -42,7 +42,8 @@ def test_the_command_writes_what_the_target_takes_and_says_where(target: str, tm
 
 def test_an_environment_s_file_is_merged_before_it_is_compiled(target: str, tmp_path: Path):
     (tmp_path / "mine.yaml").write_text(
-        f"name: mine\ndata: {{source: sklearn}}\ntargets: {{{target}: {TARGETS[target]}}}\n"
+        f"name: mine\ndata: {{source: sklearn}}\ntargets: {{{target}: {TARGETS[target]}}}\n",
+        encoding="utf-8",
     )
     (tmp_path / "mine.prod.yaml").write_text("training: {epochs: 321}\n", encoding="utf-8")
     output = tmp_path / "pipeline.yaml"
