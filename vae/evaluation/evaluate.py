@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import artifacts
+from settings.text import counted
 from vae.config import EvaluationConfig
 from vae.data import Examples
 from vae.evaluation import bootstrap, diagnostics, figures, samples
@@ -67,9 +68,11 @@ def evaluate(
     }
     for name, content in files.items():
         artifacts.write_atomically(output / name, content)
+    distinct = len(np.unique(examples.keys))
     facts = {
         "format": 1,
         "examples": len(examples),
+        "distinct": distinct,
         "seed": seed,
         "evaluation": config.model_dump(mode="json"),
         "data": asdict(data),
@@ -78,8 +81,9 @@ def evaluate(
     }
     artifacts.commit(output, "evaluation", facts, files)
     logger.info(
-        "evaluated %s examples with %s samples each in %.1f s: ELBO %.2f, log-likelihood at least %.2f nats",
-        f"{len(examples):,}", f"{config.bound_samples:,}", time.monotonic() - started, metrics.elbo.value,
+        "evaluated %s%s with %s each in %.1f s: ELBO %.2f, log-likelihood at least %.2f nats",
+        counted(len(examples), "example"), f" ({distinct:,} distinct)" if distinct < len(examples) else "",
+        counted(config.bound_samples, "sample"), time.monotonic() - started, metrics.elbo.value,
         metrics.log_likelihood.value,
     )  # fmt: skip
     return metrics
@@ -88,14 +92,18 @@ def evaluate(
 def measured(per_example: Bounds, dimensions: int, resamples: int, seed: int) -> Metrics:
     """Returns the means over the examples, and the number of active units, with their intervals."""
     columns = (per_example.elbo, per_example.reconstruction, per_example.kl, per_example.log_likelihood)
-    elbo, reconstruction, kl, log_likelihood = bootstrap.intervals(np.stack(columns, axis=1), resamples, seed)
+    elbo, reconstruction, kl, log_likelihood = bootstrap.intervals(
+        np.stack(columns, axis=1), per_example.keys, resamples, seed
+    )
     return Metrics(
         elbo=elbo,
         reconstruction=reconstruction,
         kl=kl,
         log_likelihood=log_likelihood,
         bits_per_dim=diagnostics.bits_per_dim(log_likelihood, dimensions),
-        active_units=bootstrap.active_units(per_example.posterior_mean, diagnostics.ACTIVE_ABOVE, resamples, seed),
+        active_units=bootstrap.active_units(
+            per_example.posterior_mean, per_example.keys, diagnostics.ACTIVE_ABOVE, resamples, seed
+        ),
     )
 
 
