@@ -3,7 +3,8 @@
 import typer
 
 from pipelines.commands import describe, doctor, publish, run, runs, schedule, scheduler, step, sweep, ui, use
-from pipelines.commands.outcome import Commands
+from pipelines.commands.outcome import Commands, traceback_told
+from pipelines.streams import never_fail
 
 app = typer.Typer(
     name="elboflow",
@@ -36,4 +37,6 @@ app.command()(ui.ui)
 
 def main() -> None:
     """Runs the command that the process was started with."""
-    app()
+    never_fail()
+    with traceback_told():
+        app()

@@ -39,10 +39,11 @@ def differences(experiment: str, changed: Experiment) -> list[Difference]:
 
 def show(found: list[Difference]) -> None:
     """Prints differences, one line each; in colours where standard output is a terminal."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    from pipelines.console import make_console
+
+    console = make_console()
     for difference in found:
         before, after = Text(_written(difference.before), "red"), Text(_written(difference.after), "green")
         console.print(Text.assemble((f"{difference.key}: ", "bold"), before, " → ", after))

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from rich.console import Console
 from rich.status import Status as Spinner
+from rich.text import Text
 
+from pipelines.console import make_console
 from pipelines.targets import ENDED, RunState, StepState, Target
 from settings import RequestError, WorkError
+from settings.terminal import one_line
 
 FIRST, LONGEST, GROWTH = 1.0, 15.0, 1.3
 """Seconds between two looks: at first, at most, and by what factor they grow while nothing happens."""
@@ -68,7 +70,7 @@ class _Steps:
     """What has been shown of a run's steps on standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = make_console(stderr=True)
         self._open = ExitStack()
         self._spinner: Spinner | None = None
         self._shown: dict[str, str] = {}
@@ -83,17 +85,17 @@ class _Steps:
 
     def wait(self, why: str) -> None:
         if self._spinner is not None:
-            self._spinner.update(why)
+            self._spinner.update(Text(one_line(why)))
 
     def show(self, state: RunState) -> None:
         """Prints what is new. Steps may run side by side: an ending says whose it is where another has begun since."""
         for step in state.steps:
             if step.name not in self._shown and step.status != "pending":
-                self._console.print(f"[bold]{step.name}[/bold]")
+                self._console.print(one_line(step.name), style="bold")
                 self._shown[step.name] = "running"
             if step.status in ENDED and self._shown.get(step.name) == "running":
                 last = next(reversed(self._shown)) == step.name
-                self._console.print(f"  {'' if last else f'{step.name}: '}{_ending(step)}", markup=False, style="dim")
+                self._console.print(f"  {'' if last else f'{step.name}: '}{_ending(step)}", style="dim")
                 self._shown[step.name] = step.status
         at_work = [step.name for step in state.steps if step.status == "running"]
         self.wait(", ".join(at_work) or state.status)

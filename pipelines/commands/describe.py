@@ -13,12 +13,13 @@ from pipelines.commands.outcome import pasteable, show_log, tell
 def experiments() -> None:
     """List the ready-made experiments."""
     from pipelines import source
+    from settings.terminal import printable
 
     texts = source.ready_made()
     width = max(map(len, texts))
     for name, text in texts.items():
         introduction = source.parse(name, text).introduction
-        print(f"{name:{width}}  {introduction[0] if introduction else ''}")
+        print(f"{name:{width}}  {printable(introduction[0] if introduction else '')}")
 
 
 def init(

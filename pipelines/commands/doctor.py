@@ -36,8 +36,7 @@ def doctor(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-
+    from pipelines.console import make_console
     from pipelines.doctor import examine
     from pipelines.experiment import load
     from settings import RequestError
@@ -47,7 +46,7 @@ def doctor(
     os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # else Google's library looks for a machine of theirs for 9 s
     wanted = load(experiment, assignments or (), env) if experiment is not None else None
     found = []
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     for finding in examine(target, wanted, workspace):
         found.append(finding)
         if not as_json:

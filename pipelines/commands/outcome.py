@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,9 +78,23 @@ def resumable(restart: bool) -> Iterator[None]:
         raise KeyboardInterrupt(number, f"{same} goes on from the last checkpoint, if there is one") from None
 
 
+@contextmanager
+def traceback_told() -> Iterator[None]:
+    """Ends the process with code 1 after an error that was not foreseen, and its traceback."""
+    try:
+        yield
+    except Exception:
+        from components.masking import masked
+
+        tell(masked(traceback.format_exc()).rstrip())
+        sys.exit(1)
+
+
 def tell(text: str) -> None:
-    """Prints a line for the person at the terminal, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a line, or a few, for the person at the terminal, to standard error; what is in them steers nothing."""
+    from settings.terminal import printable
+
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def pasteable(*arguments: str | Path) -> str:

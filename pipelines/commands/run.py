@@ -171,10 +171,11 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
 
 
 def _summarise(done: "Run", workspace: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    from pipelines.console import make_console
+
+    console = make_console(stderr=True)
     table = Table(
         "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
     )
@@ -185,8 +186,8 @@ def _summarise(done: "Run", workspace: Path) -> None:
     console.print(table)
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
-    console.print(f"report: {done.report}", markup=False)
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}", markup=False)
+    console.print(f"report: {done.report}")
+    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:

@@ -41,7 +41,7 @@ def status(
     from rich.table import Table
 
     console = _console()
-    console.print(f"{state.id}: {_said(state)}", markup=False)
+    console.print(f"{state.id}: {_said(state)}")
     table = Table("step", "status", "seconds", "reason", box=None)
     for step in state.steps:
         ended = step.ended or (datetime.now(step.started.tzinfo) if step.started else None)
@@ -50,7 +50,7 @@ def status(
     if state.steps:
         console.print(table)
     if state.link:
-        console.print(state.link, markup=False)
+        console.print(state.link)
 
 
 def logs(
@@ -64,13 +64,14 @@ def logs(
 ) -> None:
     """Print what a run's steps have printed so far."""
     from components.masking import masked
+    from settings.terminal import printable
 
     lines = map(masked, reach(target, experiment, env, workspace).logs(run, step))
     if as_json:
         print(json.dumps({"run": run, "step": step, "lines": list(lines)}))
         return
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 def cancel(
@@ -126,12 +127,14 @@ def listed(
         return
     from rich.table import Table
 
+    from settings.terminal import one_line
+
     table = Table(box=None)
     for name in ("run", "experiment", "status", "begun", "link"):
         table.add_column(name, overflow="fold")
     for run in found:
         begun = f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
-        table.add_row(run.id, run.experiment, run.status, begun, run.link or "")
+        table.add_row(one_line(run.id), one_line(run.experiment), run.status, begun, one_line(run.link or ""))
     _console().print(table)
 
 
@@ -209,9 +212,9 @@ def _said(state: "RunState") -> str:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from pipelines.console import make_console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     if not console.is_terminal:
         console.width = 10_000  # whoever reads lines wants a run in one
     return console

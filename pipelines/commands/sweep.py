@@ -148,12 +148,12 @@ def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: 
 
 
 def _summarise(done: "Swept", workspace: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from components.trial import written
+    from pipelines.console import make_console
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = make_console(stderr=True)
     keys = list(done.best)
     table = Table(*keys, "validation ELBO", "", box=None, title=done.run, title_justify="left")
     for tried in done.trials:
@@ -166,5 +166,5 @@ def _summarise(done: "Swept", workspace: Path) -> None:
     console.print(f"\nthe best on the test split: {elbo}")
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
-    console.print(f"comparison: {done.comparison}\nreport: {done.report}", markup=False)
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}", markup=False)
+    console.print(f"comparison: {done.comparison}\nreport: {done.report}")
+    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")

@@ -10,6 +10,7 @@ from pipelines.commands.outcome import tell
 from pipelines.commands.runs import values as run_values
 from pipelines.schedules.states import TickState
 from settings import RequestError
+from settings.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +78,7 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     }
     for name, value in lines.items():
         if value:
-            print(f"{name:10}  {value}")
+            print(f"{name:10}  {printable(value)}")
 
 
 def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
@@ -140,14 +141,16 @@ def _seconds(run: "RunState") -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table, of which only the last column folds: an id or a time in two lines cannot be read or copied."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from pipelines.console import make_console
+
+    console = make_console(soft_wrap=False)
     if not console.is_terminal:
         console.width = _WIDE
+    rows = [(*map(one_line, row[:-1]), printable(row[-1])) for row in rows]
     *first, last = zip(columns, *rows, strict=True)
     needed = sum(max(map(len, column)) + 2 for column in first)
     beside = needed + min(max(map(len, last)), _ROOM) <= console.width
