@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from components import history, tracking
+from components import databases, history, tracking
 from preprocessing.config import DataConfig
 from settings.explain import shown
 
@@ -56,7 +56,7 @@ def changed(data: DataConfig, experiment: dict[str, Any], tracking_uri: str) -> 
 
 
 def _last_success(name: str, tracking_uri: str) -> "Run | None":
-    database = tracking.database_file(tracking_uri)
+    database = databases.file_of(tracking_uri)
     if database is not None and not database.exists():
         return None
     client = tracking.connect(tracking_uri)

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from components import history, live_run, tracking
+from components import databases, history, live_run, tracking
 from components.masking import masked
 from settings import RequestError, WorkError
 
@@ -175,7 +175,7 @@ class Sender:
 
     @contextmanager
     def _warning_when_slow(self) -> Iterator[None]:
-        if tracking.database_file(self._uri):  # what is slow there is this machine
+        if databases.file_of(self._uri):  # what is slow there is this machine
             yield
             return
         slow = threading.Timer(SECONDS_TO_WARNING, self._warn, ["it does not answer"])

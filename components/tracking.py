@@ -7,21 +7,22 @@ A workspace holds the second kind:
 """
 
 import contextlib
-import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from artifacts import lock
+from components import databases, relocation
 from components.masking import masked
 from settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SQLITE = "sqlite:///"
 # What the UI shows of an experiment first: training runs and their curves, rather than traces of a language model.
 _TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -30,7 +31,8 @@ def connect(tracking_uri: str) -> "MlflowClient":
     """Returns a client of an MLflow, which becomes the one of this process.
 
     A SQLite file that does not exist yet is made. That takes about two seconds, for MLflow's whole history of
-    migrations; a caller with something else to wait for can call this earlier, in a process of its own.
+    migrations; a caller with something else to wait for can call this earlier, in a process of its own. One whose
+    folder was moved or copied is mended first (`components.relocation`).
 
     Raises:
         RequestError: The folder of a SQLite file cannot be written to.
@@ -44,10 +46,13 @@ def connect(tracking_uri: str) -> "MlflowClient":
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    database = database_file(tracking_uri)
+    database = databases.file_of(tracking_uri)
     with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
-        if database and not database.exists():
-            _make(database)
+        if database is not None:
+            if not database.exists():
+                _make(database)
+            relocation.mend(database)
+            tracking_uri = databases.normal(tracking_uri)
         # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
@@ -63,14 +68,26 @@ def exclusive(tracking_uri: str) -> Iterator[None]:
     Two runs that end together would otherwise both beat the same champion, and the alias would go to the slower one
     instead of the better one. A kill releases the lock. A server of several machines has no such lock.
     """
-    database = database_file(tracking_uri)
+    database = databases.file_of(tracking_uri)
     with _locked(database, "registration") if database else contextlib.nullcontext():
         yield
 
 
-def database_file(tracking_uri: str) -> Path | None:
-    """Returns the file of a SQLite tracking URI; None for a server."""
-    return Path(tracking_uri.removeprefix(_SQLITE)).absolute() if tracking_uri.startswith(_SQLITE) else None
+def mended(tracking_uri: str) -> relocation.Mended | None:
+    """Lets the locations in a workspace's MLflow follow it, without importing MLflow; see `components.relocation`.
+
+    Raises:
+        RequestError: The folder of the SQLite file cannot be written to.
+        WorkError: The database cannot be used.
+    """
+    database = databases.file_of(tracking_uri)
+    if database is None or not database.is_file():
+        return None
+    with _locked(database, "database"):
+        try:
+            return relocation.mend(database)
+        except sqlite3.Error as error:
+            raise WorkError(f"MLflow's database {database} cannot be used: {error}") from None
 
 
 def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
@@ -83,8 +100,8 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        database = database_file(tracking_uri)
-        location = (database.parent / "mlartifacts" / quote(name, safe="")).as_uri() if database else None
+        database = databases.file_of(tracking_uri)
+        location = (database.parent / relocation.ARTIFACTS / quote(name, safe="")).as_uri() if database else None
         try:
             return client.create_experiment(name, location, tags=_TRAINS_MODELS)
         except MlflowException:  # another process may have been quicker
@@ -115,23 +132,20 @@ def _make(database: Path) -> None:
     draft = database.with_name(f".{database.name}.new")
     for left_by_a_kill in (draft, draft.with_name(f"{draft.name}-journal")):
         left_by_a_kill.unlink(missing_ok=True)
-    mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{draft}").search_experiments(max_results=1)
+    mlflow.MlflowClient(tracking_uri=databases.uri_of(draft)).search_experiments(max_results=1)
     draft.replace(database)
 
 
 @contextlib.contextmanager
 def _locked(database: Path, purpose: str) -> Iterator[None]:
-    lock = database.with_name(f".{database.name}.{purpose}.lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RequestError(f"cannot write MLflow's database to {database}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    path = database.with_name(f".{database.name}.{purpose}.lock")
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.locked(path))
+        except OSError as error:
+            raise RequestError(f"cannot write MLflow's database to {database}: {error.strerror}") from None
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -142,6 +156,6 @@ def explained(tracking_uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {first_line}")) from error

@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from components import databases
 from settings import RequestError
 
 
@@ -36,7 +37,7 @@ class Workspace:
     @property
     def tracking_uri(self) -> str:
         """The workspace's own MLflow."""
-        return f"sqlite:///{self.database}"
+        return databases.uri_of(self.database)
 
 
 def open_to_write(folder: Path) -> Workspace:

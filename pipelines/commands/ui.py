@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
-from pipelines.commands.outcome import tell
+from pipelines.commands.outcome import show_log, tell
 
 HOST = "127.0.0.1"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -23,6 +23,7 @@ def ui(
     """Open the MLflow UI on the workspace, until Ctrl-C."""
     import socket
 
+    from components import tracking
     from pipelines.workspace import Workspace
     from settings import RequestError, WorkError
 
@@ -37,6 +38,8 @@ def ui(
             raise RequestError(
                 f"port {port} cannot be listened on: {error.strerror}; choose another with --port"
             ) from None
+    show_log()
+    tracking.mended(place.tracking_uri)  # the server reads locations as they are
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", place.tracking_uri, "--artifacts-destination", str(place.model_files)]
     tell(f"MLflow on {place.folder}, until Ctrl-C:")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import sweep
+from components import databases, sweep
 from components.code_version import code_version
 from components.datasets import open_images
 from components.sweep_history import Sweep
@@ -152,7 +152,8 @@ def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Stu
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{settings.study}", engine_kwargs={"connect_args": {"timeout": 60}})
+    place = databases.uri_of(Path(settings.study))
+    storage = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
     # A study that goes on draws other numbers than those that it began with.
     seed = experiment.seed + len(study.trials)

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
+from components import databases
 from pipelines.experiment import Experiment
 from pipelines.targets.local.record import Record
 from pipelines.targets.local.surroundings import tracking_uri
@@ -22,13 +22,12 @@ MOMENT = 2.0
 LONGEST = 60
 """Seconds that the process has: an MLflow that does not answer is given up."""
 
-_FILE = "sqlite:///"
-
 
 def record(run: Record, experiment: Experiment, workspace: Workspace) -> None:
     """Has the end of a run written into MLflow, unless that is a file which no run has made yet."""
     place = tracking_uri(experiment, workspace)
-    if place.startswith(_FILE) and not Path(place.removeprefix(_FILE)).is_file():
+    database = databases.file_of(place)
+    if database is not None and not database.is_file():
         return
     ending = {
         "experiment": experiment.recorded(),
