@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from settings import RequestError
+from settings.locations import scheme
 from vae.config import Checkpoints
 
 FOLDER = "checkpoints"
@@ -20,14 +21,23 @@ def place(output: Path, identity: str, settings: Checkpoints) -> Path:
     Raises:
         RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
     """
+    shared = folder(settings)
+    return output / FOLDER if shared is None else shared / identity[:32]
+
+
+def folder(settings: Checkpoints) -> Path | None:
+    """Returns the folder of all trainings, as this machine sees it; None where each saves in its model folder.
+
+    Raises:
+        RequestError: It is a bucket's URI where no buckets are mounted.
+    """
     if settings.folder is None:
-        return output / FOLDER
-    folder = Path(settings.folder)
-    if "://" in settings.folder:
-        if not (settings.folder.startswith(_BUCKETS) and _MOUNTED.is_dir()):
-            raise RequestError(
-                f"training.checkpoints.folder is {settings.folder}, which this machine does not see as a folder; "
-                "mount the bucket or the volume, and give the path where it is mounted"
-            )
-        folder = _MOUNTED / settings.folder.removeprefix(_BUCKETS)
-    return folder / identity[:32]
+        return None
+    if scheme(settings.folder) is None:
+        return Path(settings.folder)
+    if not _MOUNTED.is_dir():
+        raise RequestError(
+            f"training.checkpoints.folder is {settings.folder}, which this machine does not see as a folder; "
+            "mount the bucket or the volume, and give the path where it is mounted"
+        )
+    return _MOUNTED / settings.folder.removeprefix(_BUCKETS)

@@ -72,7 +72,7 @@ def register(
         RequestError: The folders do not belong together, or the run is registered with another model.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
-    finished = _opened(Path(dataset), Path(model), Path(evaluation))
+    finished = _opened(dataset, Path(model), Path(evaluation))
     name = registry.model or f"{experiment['name']}-vae"
     tags = {
         history.EXPERIMENT: experiment["name"],
@@ -103,7 +103,7 @@ def register(
     )
 
 
-def _opened(dataset: Path, model: Path, evaluation: Path) -> history.Finished:
+def _opened(dataset: Path | str, model: Path, evaluation: Path) -> history.Finished:
     trained = folder.load(model)
     images = open_images(dataset, trained.config.input)
     check_fits(trained.spec, model, images)

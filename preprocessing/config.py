@@ -14,13 +14,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from preprocessing.files import SCHEMES
 from settings import Settings, by_name
+from settings.locations import allowing
 
 KEY = "key"
 HELD_OUT = "source"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Size = Annotated[int, Field(ge=1)]
+Location = Annotated[str, allowing(*SCHEMES)]
 
 
 def _levels(validated: dict[str, Any]) -> int:
@@ -100,11 +103,11 @@ class IdxSource(Settings):
     """
 
     kind: Literal["idx"] = "idx"
-    path: str | None = None
-    images: str | None = None
-    labels: str | None = None
-    test_images: str | None = None
-    test_labels: str | None = None
+    path: Location | None = None
+    images: Location | None = None
+    labels: Location | None = None
+    test_images: Location | None = None
+    test_labels: Location | None = None
 
     @model_validator(mode="after")
     def _folder_or_files(self) -> "IdxSource":
@@ -134,7 +137,7 @@ class NpzSource(Settings):
     """
 
     kind: Literal["npz"] = "npz"
-    path: str
+    path: Location
     arrays: dict[Name, str] = Field(default={})
     held_out: dict[Name, str] = Field(default={})
 

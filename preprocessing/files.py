@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import cast
 
 from settings import RequestError
+from settings.locations import scheme
+
+SCHEMES = ("gs",)
+"""Of the URIs that can be read and written. What else Beam has file systems for needs packages that are not here."""
 
 
 def is_uri(path: str) -> bool:
     """Whether a path is a URI, such as gs://bucket/file, rather than a place on this machine."""
-    return "://" in path
+    return scheme(path) is not None
 
 
 def open_to_read(path: str) -> BufferedReader:

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from preprocessing.files import SCHEMES
 from settings import Settings, by_name
 from settings.explain import written
+from settings.locations import allowing
 
 Address = Annotated[str, written(r"[^\s:/]+:\d{1,5}", "be HOST:PORT")]
 BucketFolder = Annotated[str, written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER")]
@@ -38,7 +40,7 @@ class FlinkRunner(Settings):
     image: str | None = None
     pool: Address = "localhost:50000"
     parallelism: Annotated[int, Field(ge=1)] | None = None
-    temporary: str | None = None
+    temporary: Annotated[str, allowing(*SCHEMES)] | None = None
 
 
 class DataflowRunner(Settings):

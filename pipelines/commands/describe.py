@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption
+from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption, local, named
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 
@@ -24,9 +24,12 @@ def experiments() -> None:
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new experiment's name.")],
-    template: Annotated[str, typer.Option("--from", metavar="EXPERIMENT", help="What to start from.")] = "digits",
+    template: Annotated[
+        str, typer.Option("--from", metavar="EXPERIMENT", help="What to start from.", callback=named)
+    ] = "digits",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file to write; by default NAME.yaml.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write; by default NAME.yaml.", parser=str, callback=local),
     ] = None,
 ) -> None:
     """Write an experiment's YAML to edit, from a ready-made one or another file."""
@@ -82,7 +85,9 @@ def config(
 def compile(
     experiment: ExperimentArgument,
     target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The YAML file to write.")] = Path("pipeline.yaml"),
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="The YAML file to write.", parser=str, callback=local)
+    ] = Path("pipeline.yaml"),
     assignments: SetOption = None,
     env: EnvOption = None,
 ) -> None:

@@ -12,6 +12,7 @@ from pipelines.commands.options import (
     SetOption,
     TargetOption,
     WorkspaceOption,
+    named,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "ye
 def doctor(
     target: TargetOption = "local",
     experiment: Annotated[
-        str | None, typer.Option(metavar="EXPERIMENT", help="What is to run; needed for kubeflow and vertex.")
+        str | None,
+        typer.Option(
+            metavar="EXPERIMENT",
+            help="What is to run; needed for kubeflow and vertex.",
+            callback=named,
+        ),
     ] = None,
     assignments: SetOption = None,
     env: EnvOption = None,

@@ -5,13 +5,60 @@ from typing import Annotated
 
 import typer
 
+
+def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
+    """The callback of an argument or option that is a path of this machine; its parser is `str`.
+
+    As an annotation alone, `Path` would take a URI for a path.
+    """
+    return None if value is None else Path(_location(parameter, value))
+
+
+def named(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """The callback of what is named by a word, or by a path of this machine: an experiment."""
+    return None if value is None else _location(parameter, value)
+
+
+def stored(parameter: typer.CallbackParam, value: str) -> str:
+    """The callback of a dataset folder: a path of this machine, or a URI."""
+    from preprocessing.files import SCHEMES
+
+    return _location(parameter, value, *SCHEMES)
+
+
+def model(parameter: typer.CallbackParam, value: str) -> str:
+    """The callback of a model: a path of this machine, a run's name, or a URI of MLflow's."""
+    from settings.locations import scheme
+
+    return value if scheme(value) in ("models", "runs") else _location(parameter, value)
+
+
+def _location(parameter: typer.CallbackParam, value: str, *schemes: str) -> str:
+    from settings import RequestError
+    from settings.locations import normalised
+
+    name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
+    variable = f" (or ${parameter.envvar})" if parameter.envvar else ""
+    try:
+        return normalised(value, *schemes)
+    except ValueError as error:
+        raise RequestError(f"{name}{variable}: {error}") from None
+
+
 ExperimentArgument = Annotated[
-    str, typer.Argument(metavar="EXPERIMENT", help="A YAML file, or the name of a ready-made experiment.")
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="A YAML file, or the name of a ready-made experiment.",
+        callback=named,
+    ),
 ]
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model folder, a run, or an MLflow URI such as models:/digits-vae@champion."
+        metavar="MODEL",
+        help="A model folder, a run, or an MLflow URI such as models:/digits-vae@champion.",
+        callback=model,
     ),
 ]
 SetOption = Annotated[
@@ -24,7 +71,16 @@ EnvOption = Annotated[
 ]
 WorkspaceOption = Annotated[
     Path,
-    typer.Option(metavar="DIR", envvar="ELBOFLOW_WORKSPACE", help="The folder that holds everything local runs make."),
+    typer.Option(
+        metavar="DIR",
+        envvar="ELBOFLOW_WORKSPACE",
+        help="The folder that holds everything local runs make.",
+        parser=str,
+        callback=local,
+    ),
+]
+DatasetOption = Annotated[
+    str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
 TargetOption = Annotated[str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `elboflow runs` lists it.")]
@@ -34,6 +90,7 @@ OfExperimentOption = Annotated[
         "--experiment",
         metavar="EXPERIMENT",
         help="Whose `targets` says how to reach it; by default as the workspace was last used with it.",
+        callback=named,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")]
@@ -42,14 +99,15 @@ PLATFORMS = ("kubeflow", "vertex")
 """The targets that take a compiled pipeline."""
 
 
-def must_be_folders(*folders: Path) -> None:
+def must_be_folders(*folders: Path | str) -> None:
     """Looks, before anything is started, whether the folders that a command is to read are there.
 
     Raises:
-        RequestError: One is not.
+        RequestError: One is not. (A bucket has no folders: a dataset there is looked for when it is opened.)
     """
     from settings import RequestError
+    from settings.locations import scheme
 
     for folder in folders:
-        if not folder.is_dir():
+        if scheme(str(folder)) is None and not Path(folder).is_dir():
             raise RequestError(f"{folder}: there is no such folder to read")

@@ -89,12 +89,13 @@ def _submit(
     as_json: bool,
 ) -> None:
     from pipelines.commands.runs import accompany, values
+    from pipelines.prerequisites import check_here
     from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
     from pipelines.workspace import Workspace, open_to_write
 
     if target == "local":
-        _check(wanted)
+        check_here(wanted)
     platform = connect(target, wanted, Workspace(workspace.resolve()))
     submitted = job(wanted, target, if_changed, release)
     if target == "local":
@@ -110,12 +111,13 @@ def _submit(
 
 
 def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path, as_json: bool) -> None:
+    from pipelines.prerequisites import check_here
     from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import execution as local
     from pipelines.workspace import open_to_write
 
-    _check(wanted)
+    check_here(wanted)
     image = containers.image(wanted) if docker else None
     place = open_to_write(workspace)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
@@ -143,14 +145,6 @@ def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, A
         return values(LocalClient(place).run(run))
     except RequestError:  # a full disk keeps no record
         return values(RunState(run, wanted.name, "local", "failed"))
-
-
-def _check(wanted: "Experiment") -> None:
-    from preprocessing import sources
-    from vae import backends
-
-    sources.check(wanted.data)
-    backends.check(wanted.training.backend)
 
 
 def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:

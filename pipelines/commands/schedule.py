@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from pipelines.commands.options import (
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.run import check_settings
 from pipelines.commands.runs import reach
-
-if TYPE_CHECKING:
-    from pipelines.experiment import Experiment
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
 
@@ -68,6 +65,7 @@ def create(
     """Make a schedule of an experiment as it is now. Its id goes to standard output."""
     from pipelines.commands.timetable import at, values
     from pipelines.experiment import load
+    from pipelines.prerequisites import check_here
     from pipelines.schedules.calendar import check, made_up_for, moment
     from pipelines.schedules.cron import portable
     from pipelines.schedules.local import twin
@@ -97,7 +95,7 @@ def create(
         timing = replace(timing, cron=portable(timing.cron))
     show_log()
     if target == "local":
-        _check_here(wanted)
+        check_here(wanted)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
     wanted_job = job(wanted, target, if_changed, release)
@@ -250,14 +248,6 @@ def _catch_up(wanted: str) -> Literal["none", "last", "all"]:
 
 
 _CATCH_UP: tuple[Literal["none", "last", "all"], ...] = ("none", "last", "all")
-
-
-def _check_here(wanted: "Experiment") -> None:
-    from preprocessing import sources
-    from vae import backends
-
-    sources.check(wanted.data)
-    backends.check(wanted.training.backend)
 
 
 def _tell_if_nobody_runs_it(workspace: Path) -> None:

@@ -7,25 +7,35 @@ import typer
 
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
+    DatasetOption,
     EnvOption,
     ExperimentArgument,
     SetOption,
     WorkspaceOption,
+    local,
     must_be_folders,
+    stored,
 )
 from pipelines.commands.outcome import resumable, show_log, tell
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
-OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
-DatasetOption = Annotated[Path, typer.Option(metavar="DIR", help="A dataset folder.")]
-ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.")]
-EvaluationOption = Annotated[Path, typer.Option(metavar="DIR", help="An evaluation folder.")]
+OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=local)]
+ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=local)]
+EvaluationOption = Annotated[
+    Path, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=local)
+]
 
 
 @app.command()
 def preprocess(
-    experiment: ExperimentArgument, output: OutputOption, assignments: SetOption = None, env: EnvOption = None
+    experiment: ExperimentArgument,
+    output: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="The folder to write, here or at gs://….", callback=stored),
+    ],
+    assignments: SetOption = None,
+    env: EnvOption = None,
 ) -> None:
     """Raw data → a dataset folder."""
     from components.preprocess import preprocess

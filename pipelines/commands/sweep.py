@@ -109,15 +109,12 @@ def _planned(
 
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
+    from pipelines.prerequisites import check_here
     from pipelines.sweeps import execution
     from pipelines.targets.local.execution import StepError
     from pipelines.workspace import open_to_write
-    from preprocessing import sources
-    from vae import backends
 
-    sources.check(plan.experiment.data)
-    for backend in plan.backends:
-        backends.check(backend)
+    check_here(plan.experiment, plan.backends)
     place = open_to_write(workspace)
     try:
         done = execution.run(plan, place)

@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import DEFAULT_WORKSPACE, ModelArgument, WorkspaceOption, must_be_folders
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    DatasetOption,
+    ModelArgument,
+    WorkspaceOption,
+    local,
+    must_be_folders,
+)
 from pipelines.commands.outcome import show_log
 
-ImagesOption = Annotated[Path, typer.Option(metavar="FILE", help="A .png, a grid; or a .npz, the values.")]
+ImagesOption = Annotated[
+    Path, typer.Option(metavar="FILE", help="A .png, a grid; or a .npz, the values.", parser=str, callback=local)
+]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the images.")]
 
 
@@ -29,7 +38,7 @@ def generate(
 
 def reconstruct(
     model: ModelArgument,
-    dataset: Annotated[Path, typer.Option(metavar="DIR", help="A dataset folder.")],
+    dataset: DatasetOption,
     output: ImagesOption,
     split: Annotated[str, typer.Option(help="The split to take examples from.")] = "test",
     n: Annotated[int, typer.Option("--n", help="Number of examples, at most all.")] = 32,

@@ -15,6 +15,6 @@ def test_checkpoints_may_be_in_one_folder_for_all_trainings(tmp_path: Path):
     assert first.parent == second.parent == tmp_path / "all"
     assert first != second
     with pytest.raises(
-        RequestError, match=r"training\.checkpoints\.folder is s3://bucket/x, which this machine does not"
+        RequestError, match=r"training\.checkpoints\.folder is gs://bucket/x, which this machine does not"
     ):
-        place(tmp_path / "model", "a", Checkpoints(folder="s3://bucket/x"))
+        place(tmp_path / "model", "a", Checkpoints(folder="gs://bucket/x"))

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 
 from settings import Settings, by_name
 from settings.explain import ConflictsError, Problem
+from settings.locations import allowing
 from vae.config.devices import GPU, Device, Parallel, Precision
 from vae.config.optimisation import Adam, Cosine, Fraction, LearningRate, Optimizer
 
@@ -59,7 +60,7 @@ class Checkpoints(Settings):
     every_minutes: PositiveFloat | None = Field(1.0, description="null: only every `every_steps`")
     every_steps: PositiveInt | None = None
     keep: PositiveInt = Field(2, description="the last good checkpoints that stay")
-    folder: str | None = Field(
+    folder: Annotated[str, allowing("gs")] | None = Field(
         None, description="a folder that outlives the machine, for all trainings; null: beside the model"
     )
 

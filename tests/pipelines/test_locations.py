@@ -1,0 +1,114 @@
+"""What a person names on the command line or in an experiment is a path or a URI: never the one taken for the other."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from pipelines.cli import app
+from settings import RequestError
+
+PLACES = {"DIR", "FILE", "EXPERIMENT", "MODEL"}
+SOURCE = ["--set", 'data.features={"image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}}']
+
+
+def elboflow(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def named_places(command: Any, path: str = "elboflow") -> Iterator[tuple[str, Any]]:
+    """Yields every argument and option of every command that names a file, a folder, an experiment or a model."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from named_places(inner, f"{path} {name}")
+    for parameter in command.params:
+        if parameter.metavar in PLACES:
+            yield f"{path} {parameter.opts[0]}", parameter
+
+
+CONTEXT = typer.Context(typer.main.get_command(app))
+NAMED = dict(named_places(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_no_argument_or_option_takes_a_uri_for_a_path(name: str):
+    for uri in ("s3://bucket/x", "s3:/bucket/x", "https://host/x", "file://host/x"):
+        with pytest.raises(RequestError, match=uri):
+            NAMED[name].process_value(CONTEXT, uri)
+    assert str(NAMED[name].process_value(CONTEXT, "file:///data/My%20x")) == "/data/My x"
+
+
+def test_every_kind_of_place_is_among_them():
+    assert len(NAMED) > 40
+    for name in (
+        "step preprocess --output",
+        "compile --output",
+        "generate --output",
+        "init --output",
+        "run --workspace",
+    ):
+        assert f"elboflow {name}" in NAMED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["step", "preprocess", "digits", "--output", "s3://bucket/ds"],
+        ["step", "train", "digits", "--dataset", "s3://bucket/ds", "--output", "model"],
+        ["step", "train", "digits", "--dataset", ".", "--output", "gs://bucket/model"],
+        ["step", "evaluate", "digits", "--dataset", ".", "--model", "gs://bucket/m", "--output", "evaluation"],
+        ["compile", "digits", "--target", "vertex", "--output", "gs://bucket/pipeline.yaml"],
+        ["init", "mine", "--output", "gs://bucket/mine.yaml"],
+        ["generate", "gs://bucket/model", "--output", "x.png"],
+        ["run", "digits", "--workspace", "gs://bucket/workspace"],
+        ["run", "gs://bucket/digits.yaml"],
+        ["run", "digits", "--set", "training.checkpoints.folder=s3://bucket/x"],
+        ["run", "digits", "--set", "training.checkpoints.folder=gs://bucket/x"],  # nothing mounts it here
+    ],
+    ids=" ".join,
+)
+def test_a_uri_that_cannot_be_used_is_exit_code_2_and_leaves_nothing(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = elboflow(*arguments)
+    assert done.exit_code == 2, done.output
+    assert "://bucket/" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_in_the_environment_is_no_uri_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELBOFLOW_WORKSPACE", "s3://bucket/workspace")
+    done = elboflow("runs", "list")
+    assert done.exit_code == 2
+    assert "--workspace (or $ELBOFLOW_WORKSPACE): s3://bucket/workspace is a URI" in done.stderr
+
+
+@pytest.mark.parametrize("uri", ["https://host/f.npz", "s3://bucket/f.npz", "hdfs://host/f.npz", "gs:/bucket/f.npz"])
+@pytest.mark.parametrize("command", ["run", "config", "compile"])
+def test_a_source_that_cannot_be_opened_is_refused_with_the_schemes_that_work(command, uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target = ["--target", "vertex"] if command == "compile" else []
+    done = elboflow(
+        command, "digits", *target, "--set", f"data.source={json.dumps({'kind': 'npz', 'path': uri})}", *SOURCE
+    )
+    assert done.exit_code == 2, done.output
+    assert f"data.source.path: {uri} " in done.stderr
+    assert "gs://BUCKET/NAME" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_and_a_source_may_be_file_uris(tmp_path, monkeypatch):
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    raw, out = tmp_path / "My Data.npz", tmp_path / "out"
+    np.savez(raw, image=np.arange(100 * 64).reshape(100, 8, 8) % 17)
+    source = json.dumps({"kind": "npz", "path": raw.as_uri()})
+    done = elboflow("step", "preprocess", "digits", "--output", out.as_uri(), "--set", f"data.source={source}", *SOURCE)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{out}\n"
+    assert (out / "dataset.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["My Data.npz", "out"]
