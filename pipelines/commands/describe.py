@@ -66,13 +66,12 @@ def config(
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
 ) -> None:
     """Print the full, resolved experiment: every key with its value."""
-    import yaml
-
     from pipelines.experiment import load
+    from settings import yaml_text
 
     changed = load(experiment, assignments or (), env)
     if not diff:
-        print(yaml.safe_dump(changed.model_dump(mode="json"), sort_keys=False), end="")
+        print(yaml_text.write(changed.model_dump(mode="json")), end="")
         return
     from pipelines.differences import differences, show
     from settings import RequestError
