@@ -58,7 +58,7 @@ def find(experiment: str) -> Source:
     Raises:
         RequestError: There is neither, or the file cannot be read as YAML (`settings/yaml_text.py`).
     """
-    text = _read(experiment)
+    text = None if "\0" in experiment else _read(experiment)
     if text is not None:
         return parse(experiment, text)
     texts = ready_made()
@@ -101,23 +101,24 @@ def _read(experiment: str) -> str | None:
     path = Path(experiment)
     try:
         mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            if experiment in ready_made():
-                return None
-            raise RequestError(f"{experiment}: is a folder; an experiment is a YAML file")
-        if not stat.S_ISREG(mode):  # it might never end
-            raise RequestError(f"{experiment}: is a device or a pipe; an experiment is a YAML file")
-        with path.open("rb") as file:
-            content = file.read(yaml_text.MOST_BYTES + 1)
-        if len(content) > yaml_text.MOST_BYTES:
-            raise RequestError(f"{experiment}: larger than {yaml_text.MOST_BYTES:,} bytes")
-        return content.decode("utf-8-sig")
+        if stat.S_ISDIR(mode) and experiment in ready_made():
+            return None
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                return _text(experiment, file.read(yaml_text.MOST_BYTES + 1))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RequestError(f"{experiment}:{line}: not text in UTF-8: the byte 0x{content[error.start]:02x}") from None
     except OSError as error:
         raise RequestError(f"{experiment}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a NUL byte
-        raise RequestError(f"{experiment}: cannot be a path: {error}") from None
+    what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"  # which might never end
+    raise RequestError(f"{experiment}: is {what}; an experiment is a YAML file")
+
+
+def _text(name: str, content: bytes) -> str:
+    if len(content) > yaml_text.MOST_BYTES:
+        raise RequestError(f"{name}: larger than {yaml_text.MOST_BYTES:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RequestError(f"{name}:{line}: not text in UTF-8: the byte 0x{content[error.start]:02x}") from None

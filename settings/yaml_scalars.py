@@ -32,7 +32,12 @@ _TWO_READINGS = [
         (r"[-+]?0o[0-7_]+", "text", "an octal number", "write a decimal number"),
         (r"[-+]?0b[01_]+|[-+]0x[0-9a-fA-F_]+", "a number", "text", "write a decimal number"),
         (r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?", "a number to the base of 60", "text", "write a number"),
-        (r"[-+]?(?=.*_)\.?[0-9]((0x)?[0-9a-fA-F_]|[.eE+-])*", "a number", "text", "write it without underscores"),
+        (
+            r"(?=.*_)[-+]?(0x[0-9a-fA-F_]+|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?)",
+            "a number",
+            "text",
+            "write it without underscores",
+        ),
         (r"\d{4}-\d\d?-\d\d?(([Tt]|[ \t]+)\d\d?:\d\d:\d\d.*)?", "a date", "text", None),
     )
 ]

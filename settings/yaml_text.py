@@ -16,7 +16,7 @@ from settings.explain import Path, dotted
 from settings.yaml_scalars import TAGS, ScalarError, plain, short, tagged, written_tag
 
 MOST_BYTES = 1_000_000
-MOST_VALUES = 20_000
+MOST_VALUES = 10_000
 MOST_LEVELS = 50
 LONGEST_KEY = 200
 LONGEST_TEXT = 10_000
@@ -88,7 +88,7 @@ class _Node:
         levels: How many sections and lists are inside each other, itself included.
     """
 
-    value: "Any | list[_Node] | dict[str, tuple[int, _Node]]"
+    value: "bool | int | float | str | list[_Node] | dict[str, tuple[int, _Node]] | None"
     line: int
     size: int = 1
     levels: int = 0
@@ -203,9 +203,12 @@ def _key(event: Any) -> str:
 def _merged(line: int, node: _Node) -> dict[str, tuple[int, _Node]]:
     """Returns the entries of the section, or sections, under `<<`: where several have a key, the first one wins."""
     sections = node.value if isinstance(node.value, list) else [node]
-    if not all(isinstance(section.value, dict) for section in sections):
-        raise YAMLTextError("<< takes a section or a list of sections: <<: *NAME", line)
-    return {key: entry for section in reversed(sections) for key, entry in section.value.items()}
+    entries: dict[str, tuple[int, _Node]] = {}
+    for section in reversed(sections):
+        if not isinstance(section.value, dict):
+            raise YAMLTextError("<< takes a section or a list of sections: <<: *NAME", line)
+        entries.update(section.value)
+    return entries
 
 
 def _invalid(error: yaml.MarkedYAMLError, text: str) -> YAMLTextError:

@@ -37,14 +37,16 @@ def init(
 
     from pipelines import source
     from pipelines.experiment import Name
-    from settings import RequestError
+    from settings import RequestError, yaml_text
 
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].removeprefix("Input should ")
         raise RequestError(f"{name}: a name must {rule}") from None
-    text, replaced = re.subn(r"(?m)^name:.*$", f"name: {name}", source.find(template).text, count=1)
+    text, replaced = re.subn(
+        r"(?m)^name:.*$", yaml_text.write({"name": name}).rstrip(), source.find(template).text, count=1
+    )
     if not replaced:
         raise RequestError(f"{template}: has no line `name: …` to put the new name in")
     path = output or Path(f"{name}.yaml")
