@@ -25,11 +25,19 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Size = Annotated[int, Field(ge=1)]
 Location = Annotated[str, allowing(*SCHEMES)]
 
+_LARGEST = 1e300
+
+
+# Ranges of whole numbers that usually hold what lies between them, too.
+_NORMALISED = ((0, 1), (-1, 1))
+
 
 def _levels(validated: dict[str, Any]) -> int:
+    if not {"range", "quantise"} <= validated.keys():
+        return 256  # one of them is wrong, which is told
     low, high = validated["range"]
-    whole = float(low).is_integer() and float(high).is_integer()
-    return int(high - low) + 1 if whole and 1 < high - low <= 255 else 256
+    whole = float(low).is_integer() and float(high).is_integer() and (low, high) not in _NORMALISED
+    return int(high - low) + 1 if whole and 1 < high - low <= 255 and not validated["quantise"] else 256
 
 
 class ImageFeature(Settings):
@@ -37,25 +45,32 @@ class ImageFeature(Settings):
 
     A raw value x in `range` = [low, high] becomes the code round((x - low) / (high - low) · (levels - 1)). `levels`
     defaults to high - low + 1 for whole-numbered ranges of at most 256 values, so that nothing is lost, and otherwise
-    to 256.
+    to 256. For [0, 1] and [-1, 1], which usually hold fractions, it is 256, too; and for any range with `quantise`.
+
+    Where there is one level for each whole number, a value between two of them is an error, unless `quantise` says that
+    values are to be rounded to the nearest level.
     """
 
     kind: Literal["image"] = "image"
     shape: tuple[Size, Size, Size]
     range: tuple[int | float, int | float]
+    quantise: bool = Field(default=False, exclude_if=lambda value: not value)  # so that addresses stay what they were
     levels: int = Field(default_factory=_levels, ge=2, le=256)
 
     @field_validator("range")
     @classmethod
     def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not value[0] < value[1]:
-            raise ValueError(f"range is [low, high] with low < high, not [{value[0]}, {value[1]}]")
+        low, high = value
+        if not low < high:
+            raise ValueError(f"range is [low, high] with low < high, not [{low}, {high}]")
+        if max(abs(low), abs(high)) > _LARGEST:
+            raise ValueError(f"range is within [-{_LARGEST:g}, {_LARGEST:g}], where float64 can tell its values apart")
         return value
 
     @property
     def is_exact(self) -> bool:
         """Whether each code stands for one whole raw value: then a raw value between two codes is an error."""
-        return self.levels == self.range[1] - self.range[0] + 1
+        return not self.quantise and self.levels == self.range[1] - self.range[0] + 1
 
     @property
     def size(self) -> int:
@@ -64,7 +79,10 @@ class ImageFeature(Settings):
 
 
 class CategoryFeature(Settings):
-    """A whole number that names a class. With `classes` given, it must lie in 0 … classes - 1."""
+    """A class: a whole number, or the class's name as text, which is stored as its place among the sorted names.
+
+    With `classes` given, a number must lie in 0 … classes - 1, and there must be no more names.
+    """
 
     kind: Literal["category"] = "category"
     classes: Annotated[int, Field(ge=1)] | None = None

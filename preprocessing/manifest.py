@@ -16,6 +16,7 @@ from preprocessing import files
 from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, NumberFeature
 from preprocessing.records import Schema
 from preprocessing.summary import Summary
+from preprocessing.vocabulary import Names
 from settings import Settings, WorkError
 
 FORMAT: Literal[1] = 1
@@ -33,11 +34,17 @@ class Image(Settings):
 
 
 class Category(Settings):
-    """A category as stored, and the classes that occur in the dataset."""
+    """A category as stored.
+
+    Attributes:
+        classes: The classes that occur in the dataset.
+        names: The name of class 0, of class 1, and so on, where the source gives names; None where it gives numbers.
+    """
 
     kind: Literal["category"] = "category"
     dtype: Literal["int64"] = "int64"
     classes: list[int]
+    names: list[str] | None = None
 
 
 class NumberStatistics(Settings):
@@ -63,13 +70,23 @@ class Number(Settings):
 
 
 class Statistics(Settings):
-    """The codes of an image feature over the train split; `mean_image` is flat, in the order of the codes."""
+    """The codes of an image feature over the train split.
+
+    Attributes:
+        mean: Over all positions, as the others.
+        std: Their standard deviation.
+        min: The smallest code.
+        max: The largest.
+        mean_image: The mean of each position, flat, in the order of the codes.
+        raw: The smallest and the largest raw value; None in a manifest of before they were kept.
+    """
 
     mean: float
     std: float
     min: int
     max: int
     mean_image: list[float]
+    raw: tuple[float, float] | None = None
 
 
 class Shard(Settings):
@@ -97,6 +114,8 @@ class Manifest(Settings):
         digest: The content address: a function of the source's content and of the settings that decide what is written.
         features: What an example holds, besides its key.
         counts: Examples by split.
+        distinct: Examples by split, without those whose images are another example's; None in a manifest of before
+            they were counted.
         categories: For each category feature, examples by split and class.
         statistics: For each image feature, its codes over the train split.
         shards: The files of each split.
@@ -110,6 +129,7 @@ class Manifest(Settings):
     digest: str
     features: dict[str, Annotated[Image | Category | Number, Field(discriminator="kind")]]
     counts: dict[str, int]
+    distinct: dict[str, int] | None = None
     categories: dict[str, dict[str, dict[int, int]]]
     statistics: dict[str, Statistics]
     shards: dict[str, list[Shard]]
@@ -142,7 +162,9 @@ def digest(config: DataConfig, fingerprint: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def describe(config: DataConfig, source: SourceRecord, summary: Summary, shards: dict[str, list[Shard]]) -> Manifest:
+def describe(
+    config: DataConfig, source: SourceRecord, summary: Summary, shards: dict[str, list[Shard]], names: Names
+) -> Manifest:
     """Returns the manifest of a dataset that has just been written."""
     features: dict[str, Image | Category | Number] = {}
     for name, feature in sorted(config.features.items()):
@@ -150,13 +172,15 @@ def describe(config: DataConfig, source: SourceRecord, summary: Summary, shards:
             features[name] = Image(shape=feature.shape, range=feature.range, levels=feature.levels)
         elif isinstance(feature, CategoryFeature):
             found = {value for counts in summary.classes(name).values() for value in counts}
-            features[name] = Category(classes=sorted(found))
+            named = names.get(name)
+            features[name] = Category(classes=sorted(found), names=None if named is None else list(named))
         elif isinstance(feature, NumberFeature):
             features[name] = _number(summary, name, config)
     return Manifest(
         digest=digest(config, source.fingerprint),
         features=features,
         counts={split: sum(shard.examples for shard in shards[split]) for split in sorted(config.splits)},
+        distinct={split: sum(shard.distinct for shard in summary.of(split)) for split in sorted(config.splits)},
         categories={name: summary.classes(name) for name in config.categories},
         statistics={name: _statistics(summary, name) for name in config.images},
         shards=shards,
@@ -194,6 +218,7 @@ def _statistics(summary: Summary, name: str) -> Statistics:
         min=moments.min,
         max=moments.max,
         mean_image=(np.array(moments.sums) / moments.count).round(6).tolist(),
+        raw=(summary.trained[name].low, summary.trained[name].high),
     )
 
 

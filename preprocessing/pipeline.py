@@ -18,14 +18,17 @@ from pathlib import Path
 import apache_beam as beam
 from pydantic import ValidationError
 
-from preprocessing import engines, files, folder, manifest
+from preprocessing import engines, files, folder, manifest, vocabulary
 from preprocessing.config import HELD_OUT, DataConfig
+from preprocessing.extent import LEAST_USE, advice
 from preprocessing.manifest import Manifest, Shard, SourceRecord
+from preprocessing.remarks import remarks
 from preprocessing.runners import DirectRunner, Runner
 from preprocessing.sources import Unit, check, open_source
 from preprocessing.summary import Summary, total
-from preprocessing.work import PROBLEMS, Plan, ReadAndEncode, WriteShard, write
+from preprocessing.work import REMARKS, Plan, ReadAndEncode, WriteShard, write
 from settings import WorkError
+from settings.text import counted
 
 LOG = logging.getLogger("elboflow.preprocessing")
 SUMMARY = "summary.json"
@@ -83,20 +86,23 @@ def preprocess(
         temporary = attempts.enter_context(folder.attempt(output))
         if found := folder.withdraw(output, found_digest):
             LOG.info("reused %s: %s", output, _contents(found))
+            _warn(found)
             return Preprocessed(found, reused=True)
         if shared != output:
             temporary = attempts.enter_context(folder.attempt(shared))
         units = raw.units()
-        plan = Plan(config, raw, temporary, _shards(config, units, source.description))
+        names = vocabulary.find(config)
+        plan = Plan(config, raw, temporary, _shards(config, units, source.description), names)
         summary = _run(plan, units, runner, found_digest)
         _check_splits(config, summary)
         shards, places = _named(config, summary)
-        made = manifest.describe(config, source, summary, shards)
+        made = manifest.describe(config, source, summary, shards, names)
         try:
             folder.commit(output, made, places)
         except OSError as error:
             raise WorkError(f"could not write the dataset to {output}: {error}") from None
     LOG.info("wrote %s in %.1f s to %s", _contents(made), time.monotonic() - started, output)
+    _warn(made)
     return Preprocessed(made, reused=False)
 
 
@@ -112,11 +118,11 @@ def graph(pipeline: beam.Pipeline, plan: Plan, units: list[Unit], spread: bool) 
     read = (
         pipeline
         | "work units" >> beam.Create(units, reshuffle=len(units) > 1 and spread)
-        | "read and encode" >> beam.ParDo(ReadAndEncode(plan)).with_outputs(PROBLEMS, main="records")
+        | "read and encode" >> beam.ParDo(ReadAndEncode(plan)).with_outputs(REMARKS, main="records")
     )
     written = read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
     (
-        [written, read[PROBLEMS]]
+        [written, read[REMARKS]]
         | "what was done" >> beam.Flatten()
         | "summary" >> beam.CombineGlobally(total).without_defaults()
         | "write the summary" >> beam.Map(_leave, files.join(plan.folder, SUMMARY))
@@ -144,10 +150,21 @@ def _run(plan: Plan, units: list[Unit], runner: Runner, digest: str) -> Summary:
             f"the workers have done their work, but {plan.folder}/{SUMMARY} is not there: they need a place to write "
             "to that this process can read, too; give it as the runner's `temporary`"
         ) from None
-    if summary.problems:
-        first, *more = sorted(set(summary.problems))
-        raise WorkError(first + (f" (and {len(more):,} more such problems)" if more else ""))
+    if problems := _problems(plan.config, summary):
+        first, *more = problems
+        raise WorkError(first + (f" (and {counted(len(more), 'more such problem')})" if more else ""))
     return summary
+
+
+def _problems(config: DataConfig, summary: Summary) -> list[str]:
+    """Returns what went wrong, in sentences; what does not fit comes with where all values lie, and what to write."""
+    found = sorted(set(summary.problems))
+    for name, sentences in sorted(summary.unfit.items()):
+        extent = summary.seen[name]
+        found += [
+            f"{sentence}; {extent}: {advice(name, config.images[name], extent)}" for sentence in sorted(sentences)
+        ]
+    return found
 
 
 def _shards(config: DataConfig, units: list[Unit], source: str) -> dict[str, int]:
@@ -163,15 +180,24 @@ def _shards(config: DataConfig, units: list[Unit], source: str) -> dict[str, int
 
 
 def _check_splits(config: DataConfig, summary: Summary) -> None:
-    counts = dict.fromkeys(config.splits, 0)
-    for shard in summary.shards:
-        counts[shard.split] += shard.examples
+    counts = {split: sum(shard.examples for shard in summary.of(split)) for split in config.splits}
+    examples, distinct = sum(counts.values()), sum(shard.distinct for shard in summary.shards)
+    copies = ""
+    if distinct < examples:
+        copies = f", which are {distinct:,} distinct: examples with the same image are always in one split"
     for split, count in counts.items():
         if not count:
             raise WorkError(
                 f"the split {split!r} came out empty: data.splits gives it {config.splits[split]} of "
-                f"{sum(counts.values()):,} examples; the splits hold {counts}"
+                f"{counted(examples, 'example')}{copies}; the splits hold {counts}{_unused(config, summary)}"
             )
+
+
+def _unused(config: DataConfig, summary: Summary) -> str:
+    """Returns, for a person whose examples came out alike, where their values lie in a range that is far too wide."""
+    found = [(name, image, summary.seen[name]) for name, image in config.images.items()]
+    wide = [f"{e}: {advice(name, image, e)}" for name, image, e in found if e.use_of(image) < LEAST_USE]
+    return "".join(f"; {sentence}" for sentence in wide)
 
 
 def _named(config: DataConfig, summary: Summary) -> tuple[dict[str, list[Shard]], dict[str, str]]:
@@ -192,6 +218,19 @@ def _contents(made: Manifest) -> str:
     size = sum(shard.bytes for shard in made.all_shards) / 1e6
     rejected = sum(made.rejected.values())
     return (
-        f"{sum(made.counts.values()):,} examples ({splits}) in {len(made.all_shards)} shards, {size:,.1f} MB, "
-        f"{rejected:,} rejected"
+        f"{counted(sum(made.counts.values()), 'example')} ({splits}) in {counted(len(made.all_shards), 'shard')}, "
+        f"{size:,.1f} MB, {rejected:,} rejected{_duplicates(made)}"
     )
+
+
+def _duplicates(made: Manifest) -> str:
+    if made.distinct is None or made.distinct == made.counts:
+        return ""
+    by_split = {split: count - made.distinct[split] for split, count in made.counts.items()}
+    splits = ", ".join(f"{split} {count:,}" for split, count in by_split.items() if count)
+    return f", {counted(sum(by_split.values()), 'duplicate')} ({splits})"
+
+
+def _warn(made: Manifest) -> None:
+    for remark in remarks(made):
+        LOG.warning("%s", remark)

@@ -8,10 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
 
+from preprocessing.extent import Extent
 from settings import Settings
 
 # Rows that are summed at a time. Float32 is fast, and exact below 2²⁴ > 256 · 255²; float64 takes the sums of blocks.
@@ -53,6 +55,9 @@ class Moments(Settings):
         )
 
 
+Addend = TypeVar("Addend", Moments, Extent, list[str])
+
+
 class Numbers(Settings):
     """A number feature within a shard: its range, its sum, and its sum over each class of each category."""
 
@@ -80,12 +85,25 @@ def _sums(values: np.ndarray, classes: np.ndarray) -> dict[int, float]:
 
 
 class WrittenShard(Settings):
-    """A shard under its temporary name, with the number of examples of each class of each category."""
+    """A shard under its temporary name.
+
+    Attributes:
+        split: The split that it is a part of.
+        number: Which part.
+        name: The temporary name.
+        examples: How many it holds.
+        distinct: How many different keys they have. Examples with one key are in one shard.
+        bytes: Its size.
+        sha256: Its checksum.
+        classes: For each category, examples by class.
+        numbers: For each number, its sums.
+    """
 
     split: str
     number: int
     name: str
     examples: int
+    distinct: int
     bytes: int
     sha256: str
     classes: dict[str, dict[int, int]]
@@ -93,19 +111,35 @@ class WrittenShard(Settings):
 
 
 class Summary(Settings):
-    """Some of the work, or all of it: the shards, moments of the train split, and what was left out or went wrong."""
+    """Some of the work, or all of it.
+
+    Attributes:
+        shards: What was written.
+        moments: For each image feature, its codes over the train split.
+        seen: For each image feature, where its raw values lie in all examples that were read.
+        trained: The same in the train split.
+        rejected: Examples left out, by reason.
+        problems: What went wrong.
+        unfit: For each image feature, values that do not fit its range or its levels.
+    """
 
     shards: list[WrittenShard] = Field(default=[])
     moments: dict[str, Moments] = Field(default={})
+    seen: dict[str, Extent] = Field(default={})
+    trained: dict[str, Extent] = Field(default={})
     rejected: dict[str, int] = Field(default={})
     problems: list[str] = Field(default=[])
+    unfit: dict[str, list[str]] = Field(default={})
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(
             shards=[*self.shards, *other.shards],
             moments=add(self.moments, other.moments),
+            seen=add(self.seen, other.seen),
+            trained=add(self.trained, other.trained),
             rejected=dict(Counter(self.rejected) + Counter(other.rejected)),
             problems=[*self.problems, *other.problems],
+            unfit=add(self.unfit, other.unfit),
         )
 
     def classes(self, feature: str) -> dict[str, dict[int, int]]:
@@ -120,8 +154,8 @@ class Summary(Settings):
         return [shard for shard in self.shards if shard.split == split]
 
 
-def add(left: Mapping[str, Moments], right: Mapping[str, Moments]) -> dict[str, Moments]:
-    """Adds moments up, feature by feature."""
+def add(left: Mapping[str, Addend], right: Mapping[str, Addend]) -> dict[str, Addend]:
+    """Adds values up, feature by feature."""
     both = left.keys() & right.keys()
     return {**left, **right, **{name: left[name] + right[name] for name in both}}
 

@@ -19,16 +19,18 @@ from apache_beam.pvalue import TaggedOutput
 
 from preprocessing import files, records, splits
 from preprocessing.config import HELD_OUT, KEY, DataConfig
-from preprocessing.quantise import quantise
+from preprocessing.extent import Extent
+from preprocessing.quantise import RawImages, UnfitError, quantise, raw_images
 from preprocessing.sources import Batch, Raw, Unit
-from preprocessing.summary import Moments, Numbers, Summary, WrittenShard
+from preprocessing.summary import Moments, Numbers, Summary, WrittenShard, add
+from preprocessing.vocabulary import Names
 from settings import WorkError
 
 LEAKED = "the same image is in the held-out part"
-PROBLEMS = "problems"
+REMARKS = "remarks"
 
 Encoded = tuple[bytes, bytes, str, int]  # keys and lengths as int64; a file, and where in it the records begin
-Output: TypeAlias = tuple[int, Encoded] | TaggedOutput[Literal["problems"], bytes]
+Output: TypeAlias = tuple[int, Encoded] | TaggedOutput[Literal["remarks"], bytes]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Plan:
         raw: The raw data.
         folder: Where the shards go, under temporary names.
         shards: How many shards each split is spread over.
+        names: The classes' names of each category that is text.
     """
 
     config: DataConfig
     raw: Raw
     folder: str
     shards: dict[str, int]
+    names: Names
 
     @property
     def schema(self) -> records.Schema:
@@ -70,7 +74,7 @@ class Plan:
 
 
 class ReadAndEncode(beam.DoFn):
-    """A work unit → (destination, encoded records), a few for each of its batches; PROBLEMS are another output.
+    """A work unit → (destination, encoded records), a few for each of its batches; REMARKS are another output.
 
     An example that the source holds out must not be trained on. So its key goes, without a record, to the destination
     that the example would have had otherwise: there, whatever has the same key is left out.
@@ -80,24 +84,46 @@ class ReadAndEncode(beam.DoFn):
         self.plan = plan
 
     def process(self, unit: Unit) -> Iterator[Output]:
-        """Yields the records of a unit."""
+        """Yields the records of a unit, and a summary of its raw values or its problems, in JSON."""
+        found: list[tuple[int, Encoded]] = []
+        seen: dict[str, Extent] = {}
+        trained: dict[str, Extent] = {}
+        unfit: dict[str, list[str]] = {}
+        problems = []
         try:
             with _Writer() as writer:
-                found = [
-                    element for batch in _ahead(self.plan.raw.read(unit)) for element in self._of(batch, unit, writer)
-                ]
-            yield from found  # not before their files are there
+                for batch in _ahead(self.plan.raw.read(unit)):
+                    images = raw_images(batch, self.plan.config)
+                    seen = add(seen, _extents(images))
+                    if unfit:
+                        continue  # all that is wanted of the rest is where its values lie
+                    try:
+                        elements, is_trained = self._of(batch, images, unit, writer)
+                    except UnfitError as error:
+                        unfit[error.feature] = [str(error)]
+                    else:
+                        found.extend(elements)
+                        trained = add(trained, _extents(images, is_trained))
+            if not unfit:
+                yield from found  # not before their files are there
         except WorkError as error:
-            yield TaggedOutput(PROBLEMS, _json(Summary(problems=[str(error)])))
+            problems.append(str(error))
+        summary = Summary(seen=seen, trained=trained, problems=problems, unfit=unfit)
+        yield TaggedOutput(REMARKS, _json(summary))
 
-    def _of(self, batch: Batch, unit: Unit, writer: "_Writer") -> Iterator[tuple[int, Encoded]]:
-        columns = quantise(batch, self.plan.config)
+    def _of(
+        self, batch: Batch, images: dict[str, RawImages], unit: Unit, writer: "_Writer"
+    ) -> tuple[list[tuple[int, Encoded]], np.ndarray]:
+        """Returns the encoded records of a batch, and which of its examples are of the train split."""
+        columns = quantise(batch, images, self.plan.config, self.plan.names)
         keys = columns[KEY] = splits.keys([columns[name] for name in self.plan.config.images])
-        if unit.held_out and self.plan.own_split:
-            yield from self._encode(columns, self._spread(keys, {self.plan.own_split: 1.0}), writer)
-            yield from self._refuse(keys, self._spread(keys, self.plan.fractions))
-        else:
-            yield from self._encode(columns, self._spread(keys, self.plan.fractions), writer)
+        own = {self.plan.own_split: 1.0} if unit.held_out and self.plan.own_split else None
+        destinations = self._spread(keys, own or self.plan.fractions)
+        elements = [*self._encode(columns, destinations, writer)]
+        if own:
+            elements += self._refuse(keys, self._spread(keys, self.plan.fractions))
+        is_train = np.array([split == "train" for split, _ in self.plan.destinations])
+        return elements, is_train[destinations]
 
     def _encode(
         self, columns: dict[str, np.ndarray], destinations: np.ndarray, writer: "_Writer"
@@ -152,6 +178,7 @@ class WriteShard(beam.DoFn):
                     number=number,
                     name=path,
                     examples=len(columns[KEY]),
+                    distinct=1 + int((columns[KEY][1:] != columns[KEY][:-1]).sum()),  # they are in order
                     bytes=len(content),
                     sha256=hashlib.sha256(content.data).hexdigest(),
                     classes={name: _count(columns[name]) for name in self.plan.config.categories},
@@ -165,6 +192,11 @@ class WriteShard(beam.DoFn):
             yield _json(Summary(shards=[written], moments=moments, rejected=rejected))
         except WorkError as error:
             yield _json(Summary(problems=[str(error)]))
+
+
+def _extents(images: dict[str, RawImages], chosen: np.ndarray | slice = slice(None)) -> dict[str, Extent]:
+    found = {name: image.extent(chosen) for name, image in images.items()}
+    return {name: extent for name, extent in found.items() if extent is not None}
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -28,12 +28,12 @@ class Batch:
 
     Attributes:
         arrays: The raw values of each feature, [examples, ...].
-        place: The file, or the like, that an error should name.
-        first: The number of the first example in that place, from 0.
+        places: For each feature the array, file, or the like, that an error should name.
+        first: The number of the first example in these places, from 0.
     """
 
     arrays: dict[str, np.ndarray]
-    place: str
+    places: dict[str, str]
     first: int
 
 
@@ -100,13 +100,13 @@ class Column:
 
 def batches(columns: dict[str, Column], unit: Unit) -> Iterator[Batch]:
     """Yields a work unit's batches from the open arrays of its features."""
-    place = next(iter(columns.values())).place
+    places = {feature: column.place for feature, column in columns.items()}
     row_bytes = sum(column.dtype.itemsize * prod(column.row) for column in columns.values())
     size = max(1, BATCH_BYTES // max(1, row_bytes))
     for start in range(0, unit.count, size):
         count = min(size, unit.count - start)
         arrays = {feature: column.take(count) for feature, column in columns.items()}
-        yield Batch(arrays, place, unit.first + start)
+        yield Batch(arrays, places, unit.first + start)
 
 
 def same_count(counts: dict[str, int]) -> int:

@@ -42,10 +42,11 @@ class Embedded:
         return []
 
     def units(self) -> list[Unit]:
-        return [Unit(held_out=False, first=0, count=len(self._arrays()["image"]))]
+        return [Unit(held_out=False, first=0, count=len(_digits()["image"]))]
 
     def read(self, unit: Unit) -> Iterator[Batch]:
-        yield Batch(self._arrays(), self.describe(), unit.first)
+        arrays = self._arrays()
+        yield Batch(arrays, dict.fromkeys(arrays, self.describe()), unit.first)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {feature: array for feature, array in _digits().items() if feature in self.features}

@@ -157,7 +157,7 @@ def test_a_split_that_comes_out_empty_is_refused(tmp_path):
         (-np.inf, "example 7 has the value -inf"),
         (255.5, "range allows 0 to 255"),
         (-1, "range allows 0 to 255"),
-        (0.5, "whole numbers are expected; set levels: 256"),
+        (0.5, "whole numbers are expected; the values lie .*: write quantise: true at data.features.image"),
     ],
 )
 def test_an_unfit_value_is_named(tmp_path, value, match):

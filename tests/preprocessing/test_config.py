@@ -25,7 +25,8 @@ def test_the_data_section_of_the_design_is_read_as_it_stands():
 
 
 @pytest.mark.parametrize(
-    ("value_range", "levels"), [([0, 16], 17), ([0, 255], 256), ([0, 1], 256), ([-1.0, 1.0], 3), ([0, 0.5], 256)]
+    ("value_range", "levels"),
+    [([0, 16], 17), ([0, 255], 256), ([0, 1], 256), ([-1.0, 1.0], 256), ([-1, 1], 256), ([-2, 2], 5), ([0, 0.5], 256)],
 )
 def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
     assert ImageFeature.model_validate({**IMAGE, "range": value_range}).levels == levels

@@ -1,0 +1,50 @@
+"""Examples with one image are counted, kept together, and told."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from preprocessing.manifest import Manifest
+from preprocessing.pipeline import preprocess
+from preprocessing.reader import open_dataset
+from settings import WorkError
+from tests.preprocessing.raw_files import config, examples
+
+
+def repeated(folder, distinct, copies):
+    """Writes an npz of images, each of them several times with different labels; returns the config of it."""
+    images, _ = examples(distinct)
+    order = np.random.default_rng(5).permutation(np.repeat(np.arange(distinct), copies))
+    np.savez(folder / "raw.npz", image=images[order], label=np.arange(len(order)) % 3)
+    return config({"kind": "npz", "path": str(folder / "raw.npz")}, shards={"megabytes": 0.005})
+
+
+def test_distinct_examples_are_counted_by_split_and_duplicates_are_told(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "elboflow.preprocessing"):
+        made = preprocess(repeated(tmp_path, 60, 3), tmp_path / "out").manifest
+    dataset = open_dataset(tmp_path / "out")
+    keys = {split: dataset.read(split)["key"] for split in made.counts}
+    assert made.distinct == {split: len(np.unique(found)) for split, found in keys.items()}
+    assert made.distinct == {split: count // 3 for split, count in made.counts.items()}
+    by_split = ", ".join(f"{split} {count * 2 // 3}" for split, count in made.counts.items())
+    assert f", 0 rejected, 120 duplicates ({by_split}) in" in caplog.messages[-1]
+
+
+def test_nothing_is_told_of_duplicates_where_there_are_none(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "elboflow.preprocessing"):
+        made = preprocess(repeated(tmp_path, 60, 1), tmp_path / "out").manifest
+    assert made.distinct == made.counts
+    assert "duplicate" not in caplog.text
+
+
+def test_a_manifest_of_before_they_were_counted_is_read_and_says_that_it_does_not_know(tmp_path):
+    made = preprocess(repeated(tmp_path, 60, 2), tmp_path / "out").manifest
+    older = made.model_dump(mode="json")
+    del older["distinct"], older["features"]["label"]["names"], older["statistics"]["image"]["raw"]
+    assert Manifest.model_validate(older).distinct is None
+
+
+def test_a_split_that_is_empty_because_all_examples_are_copies_says_so(tmp_path):
+    with pytest.raises(WorkError, match="300 examples, which are 1 distinct: examples with the same image are always"):
+        preprocess(repeated(tmp_path, 1, 300), tmp_path / "out")

@@ -1,0 +1,97 @@
+"""Labels that are text are classes with names."""
+
+import numpy as np
+import pytest
+
+from preprocessing.config import DataConfig
+from preprocessing.manifest import Category, Manifest
+from preprocessing.pipeline import preprocess
+from preprocessing.reader import open_dataset
+from settings import WorkError
+
+NAMES = np.array(["fox", "ape", "Zebra", "år"])
+
+
+def written(folder, label, feature="category", **more):
+    """Writes random images with these labels to an npz; returns the config of it."""
+    image = np.random.default_rng(0).integers(0, 256, (len(label), 4, 4))
+    np.savez(folder / "raw.npz", image=image, label=label, **more)
+    source = {"kind": "npz", "path": str(folder / "raw.npz")}
+    if more:
+        source["held_out"] = {"image": "held_out_image", "label": "held_out_label"}
+    features = {"image": {"kind": "image", "shape": [4, 4, 1], "range": [0, 255]}, "label": feature}
+    return DataConfig.model_validate({"source": source, "features": features})
+
+
+def chosen(count=200):
+    return NAMES[np.random.default_rng(1).integers(0, len(NAMES), count)]
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        np.asarray,
+        lambda text: np.char.encode(text, "utf-8"),
+        lambda text: text.astype(">U9"),
+        lambda text: text[:, None],
+    ],
+    ids=["text", "bytes", "text of another byte order", "a column"],
+)
+def test_each_name_becomes_its_place_among_the_sorted_names(tmp_path, encode):
+    labels = chosen()
+    made = preprocess(written(tmp_path, encode(labels)), tmp_path / "out").manifest
+    assert made.features["label"] == Category(classes=[0, 1, 2, 3], names=["Zebra", "ape", "fox", "år"])
+    assert Manifest.model_validate_json(made.model_dump_json()) == made
+    dataset = open_dataset(tmp_path / "out")
+    images = np.load(tmp_path / "raw.npz")["image"].astype(np.uint8)
+    name_of = {image.tobytes(): name for image, name in zip(images, labels, strict=True)}
+    for split in made.counts:
+        arrays = dataset.read(split)
+        for image, label in zip(arrays["image"], arrays["label"], strict=True):
+            assert made.features["label"].names[label] == name_of[image.tobytes()]
+
+
+def test_names_are_those_of_all_parts_of_the_source(tmp_path):
+    image = np.random.default_rng(2).integers(0, 256, (3, 4, 4))
+    settings = written(tmp_path, chosen(), held_out_image=image, held_out_label=np.array(["bee", "ape", "bee"]))
+    made = preprocess(settings, tmp_path / "out").manifest
+    assert made.features["label"].names == ["Zebra", "ape", "bee", "fox", "år"]
+    assert sum(counts.get(2, 0) for counts in made.categories["label"].values()) == 2
+
+
+def test_numbers_have_no_names(tmp_path):
+    made = preprocess(written(tmp_path, np.arange(200) % 3), tmp_path / "out").manifest
+    assert made.features["label"] == Category(classes=[0, 1, 2], names=None)
+
+
+def test_true_and_false_are_classes(tmp_path):
+    made = preprocess(written(tmp_path, np.arange(200) % 3 == 0), tmp_path / "out").manifest
+    assert made.features["label"].classes == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "feature", "expected"),
+    [
+        (chosen(), {"kind": "category", "classes": 3}, "'label' names 4 classes; data.features.label.classes allows 3"),
+        (chosen(), "number", "raw.npz[label]: the feature 'label' is text (<U5); a number is one per example"),
+        (
+            np.array([b"\xff", b"a"] * 50),
+            "category",
+            "raw.npz[label]: the feature 'label' holds bytes that are no UTF-8",
+        ),
+        (np.eye(100), "category", "raw.npz[label]: the feature 'label' is float64 of shape [100]; a category is one"),
+        (np.arange(100).astype("M8[D]"), "category", "raw.npz[label]: the feature 'label' is dates (datetime64[D])"),
+        (np.arange(100) * 1j, "category", "raw.npz[label]: the feature 'label' is complex numbers (complex128)"),
+    ],
+    ids=["more names than classes", "text for a number", "bytes that are no text", "one-hot", "dates", "complex"],
+)
+def test_labels_of_a_wrong_type_are_told_with_their_array_and_what_is_expected(tmp_path, label, feature, expected):
+    with pytest.raises(WorkError) as caught:
+        preprocess(written(tmp_path, label, feature), tmp_path / "out")
+    assert expected in str(caught.value)
+
+
+def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path):
+    image = np.random.default_rng(2).integers(0, 256, (3, 4, 4))
+    with pytest.raises(WorkError, match=r"raw.npz\[held_out_label\]: the feature 'label' is int64, and text elsewhere"):
+        preprocess(written(tmp_path, chosen(), held_out_image=image, held_out_label=np.arange(3)), tmp_path / "out")
