@@ -38,6 +38,9 @@ SECONDS_AFTER_THE_END = 60.0
 
 SECONDS_TO_WARNING = 15.0
 
+_answers = 1
+"""The file descriptor of the messages, which nothing else is printed to."""
+
 # MLflow's own client tries again, too, and waits as long as the server's Retry-After wants; by default, for minutes,
 # and for each answer as long. What a person set is theirs.
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
@@ -226,11 +229,14 @@ def _say(**what: Any) -> None:
     if "message" in what:
         what["message"] = masked(what["message"])
     with suppress(OSError):  # the training has gone
-        print(json.dumps(what), flush=True)
+        os.write(_answers, json.dumps(what).encode() + b"\n")
 
 
 def main() -> None:
     """Does all of it, and ends at once: what the interpreter tidies up takes a second, for which the training waits."""
+    global _answers
+    _answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no message
     os.nice(5)  # the training first; with 10, importing MLflow takes minutes on a busy machine
     os.environ.update({name: value for name, value in _LIMITS.items() if name not in os.environ})
     request = json.loads(sys.stdin.readline())

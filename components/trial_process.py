@@ -129,6 +129,7 @@ def main(pipe: int) -> None:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("elboflow").setLevel(logging.INFO)
+    os.set_inheritable(pipe, False)
     request = json.loads(sys.stdin.readline())
     with os.fdopen(pipe, "w", encoding="utf-8") as tell:
 

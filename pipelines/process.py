@@ -1,8 +1,8 @@
 """What surrounds a step in its own process: its lines in the log, its errors, and its end when the run is gone.
 
-Whatever runs a pipeline mixes a step's output with that of the executor and of every library. The lines meant for a
-person carry a mark, so that the local target can pick them out and a reader of a cluster's log can see them. No secret
-that the process knows of is printed.
+Whatever runs a pipeline mixes a step's output with that of the executor and of every library. What is meant for a
+person are messages (`pipelines.messages`), which a local run knows from text, and a reader of a cluster's log sees. No
+secret that the process knows of is printed.
 """
 
 import errno
@@ -19,13 +19,12 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from typing import TextIO
 
 from components.masking import masked
+from pipelines.messages import Told
 from pipelines.refusal import REFUSAL as REFUSAL
 from pipelines.refusal import beside
+from pipelines.streams import never_fail
 from settings import RequestError, WorkError
 
-MARK = "[elboflow] "
-BEGIN = "begin "
-ERROR = "error: "
 RUN = "ELBOFLOW_RUN"
 """The environment variable that names the run to its steps, where the target can say so."""
 RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
@@ -55,7 +54,7 @@ class _Terminated(BaseException):
 def step(output_file: str = "") -> Iterator[None]:
     """Surrounds the body of a step.
 
-    An error that a person can understand becomes one marked line, without a traceback; any other error keeps its
+    An error that a person can understand becomes one message, without a traceback; any other error keeps its
     traceback. The process ends with code 2 where the request was wrong, 1 where the work failed, and 143 after a
     SIGTERM. A platform tries a failed step again whatever its code was; after a wrong request the next try ends at
     once, with the same words, wherever `pipelines.refusal` has a place that outlives a try.
@@ -63,26 +62,27 @@ def step(output_file: str = "") -> Iterator[None]:
     Args:
         output_file: A path in the folder of the step, for whoever runs it to know where that is.
     """
+    never_fail()
+    told = Told(sys.stdout)
     logger = logging.getLogger("elboflow")
     with ExitStack() as surroundings:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
             stream_without_secrets = _Masked(stream)
             surroundings.enter_context(redirect(stream_without_secrets))
             surroundings.callback(stream_without_secrets.flush)
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(_Marked())
+        handler = _Messages(told)
         logger.addHandler(handler)
         surroundings.callback(logger.removeHandler, handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
         if RUN_PROCESS in os.environ:
             threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
-        print(f"{MARK}{BEGIN}{os.getpid()} {output_file}", flush=True)
+        told.begin(output_file)
         refusal = beside(output_file) if output_file else None
         try:
             with _terminable():
-                if refusal is not None and (reason := refusal.read()) is not None:
-                    raise RequestError(reason)
+                if refusal is not None and (earlier := refusal.read()) is not None:
+                    raise RequestError(earlier)
                 from pipelines.secrets import reveal
 
                 reveal()
@@ -90,17 +90,17 @@ def step(output_file: str = "") -> Iterator[None]:
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except _Terminated:
-            logger.error("%sended by SIGTERM, as when the machine is taken away", ERROR)
+            told.error("ended by SIGTERM, as when the machine is taken away")
             sys.exit(128 + signal.SIGTERM)
         except Exception as error:
-            told = understood(error)
-            if told is None:
+            reason = understood(error)
+            if reason is None:
                 traceback.print_exc()
                 sys.exit(1)
-            if isinstance(told, RequestError) and refusal is not None:
-                refusal.leave(masked(str(told)))
-            logger.error("%s%s", ERROR, told)
-            sys.exit(told.exit_code)
+            if isinstance(reason, RequestError) and refusal is not None:
+                refusal.leave(masked(str(reason)))
+            told.error(str(reason))
+            sys.exit(reason.exit_code)
 
 
 @contextmanager
@@ -122,9 +122,18 @@ def _terminable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-class _Marked(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(MARK + line for line in super().format(record).splitlines())
+class _Messages(logging.Handler):
+    """What the house logs, as messages."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._told.line(self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 class _Masked(io.TextIOBase):

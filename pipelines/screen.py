@@ -1,7 +1,8 @@
 """How a local run shows itself: one header per step, the step's own lines, and nothing of KFP's or the libraries'.
 
 KFP prints what its processes print, and logs what it does itself, to standard output. `Screen` stands in both places.
-Marked lines of a step go to standard error; all of them go to the step's log file, for the day when they are needed.
+Messages of a step (`pipelines.messages`) go to standard error; these and all lines go to the step's log file, for the
+day when they are needed. No line moves the screen, whatever it says.
 """
 
 import io
@@ -17,17 +18,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from components.masking import masked
-from pipelines.process import BEGIN, ERROR, MARK
+from pipelines import messages
+from pipelines.console import make_console
 from pipelines.targets import StepState
+from pipelines.targets.local.process import Process
+from settings.terminal import printable
 
 LOG = "log.txt"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_EXECUTING = re.compile(r"Executing task '(.+)'")
-_FINISHED = re.compile(r"Task '(.+)' finished with status")
+_EXECUTING = re.compile(r"Executing task '([\w-]+)'")
+_FINISHED = re.compile(r"Task '([\w-]+)' finished with status SUCCESS")
+
+
+def begins(record: logging.LogRecord) -> str | None:
+    """Returns the step that KFP's own log says has begun, if that is what a record says."""
+    return _told(record, _EXECUTING)
+
+
+def succeeded(record: logging.LogRecord) -> str | None:
+    """Returns the step that KFP's own log says has succeeded, if that is what a record says."""
+    return _told(record, _FINISHED)
+
+
+def _told(record: logging.LogRecord, pattern: re.Pattern[str]) -> str | None:
+    # KFP has one place that logs this, to the root logger. Messages of others, or with more in them, are only text.
+    if record.name != "root" or record.module != "task_dispatcher":
+        return None
+    found = pattern.fullmatch(_COLOUR.sub("", record.getMessage()))
+    return found[1] if found else None
 
 
 class Screen:
@@ -35,24 +57,26 @@ class Screen:
 
     Args:
         moved: Called with the states of the steps whenever one begins or ends.
+        key: The key of the steps' messages.
+        folder: The run's folder, below which its steps have theirs.
 
     Attributes:
         step: The step at work, or the one that failed.
-        process: The process id of that step, while it is at work.
+        process: The process of that step, while it is at work.
         log: Everything that this step printed.
         errors: What that step said of its failure.
         seconds: Wall time of each finished step.
     """
 
-    def __init__(self, moved: Callable[[Sequence[StepState]], None]) -> None:
+    def __init__(self, moved: Callable[[Sequence[StepState]], None], key: str, folder: Path) -> None:
         self.step: str | None = None
-        self.process: int | None = None
+        self.process: Process | None = None
         self.log = Log()
         self.errors: list[str] = []
         self.seconds: dict[str, float] = {}
-        self._moved = moved
+        self._moved, self._key, self._folder = moved, key, folder
         self._steps: list[StepState] = []
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = make_console(stderr=True)
         self._status: Status | None = None
         self._open = ExitStack()
         self._started = 0.0
@@ -75,39 +99,33 @@ class Screen:
         self.log.close()
 
     def _take(self, line: str) -> None:
-        line = masked(line)
-        if not line.startswith(MARK):
-            self.log.keep(line)
-            return
-        line = line.removeprefix(MARK)
-        if line.startswith(BEGIN):
-            _, process, output = line.split(" ", 2)
-            self._begin(int(process), Path(output).parent)
-            return
-        self.log.keep(line)
-        if line.startswith(ERROR) or self.errors:
-            self.errors.append(line.removeprefix(ERROR))
+        message = messages.read(line, self._key)
+        if message is None:
+            self.log.keep(masked(line))
+        elif message.kind == "begin":
+            self.process = Process.beside(message.process)  # none where the step is in a container
+            self.log.begin(message.text, self._folder)
         else:
-            self._console.print(f"  {line}", markup=False)
-
-    def _begin(self, process: int, folder: Path) -> None:
-        self.process = process
-        self.log.open(folder / LOG)
+            text = printable(masked(message.text))
+            self.log.keep(text)
+            if message.kind == "error":
+                self.errors.append(text)
+            else:
+                self._console.print("  " + text.replace("\n", "\n  "))
 
     def _note(self, record: logging.LogRecord) -> bool:
         """Learns from KFP's own log which task runs, and keeps that log from being printed."""
-        message = _COLOUR.sub("", record.getMessage())
-        if found := _EXECUTING.match(message):
-            self.step, self._started = found[1], time.monotonic()
+        if (step := begins(record)) is not None:
+            self.step, self._started = step, time.monotonic()
             self.log, self.errors, self.process = Log(), [], None
-            self._console.print(f"[bold]{self.step}[/bold]")
-            self._steps.append(StepState(self.step, "running", started=datetime.now(UTC)))
+            self._console.print(step, style="bold")
+            self._steps.append(StepState(step, "running", started=datetime.now(UTC)))
             self._moved(self._steps)
             if self._status is not None:
-                self._status.update(self.step)
-        elif _FINISHED.match(message) and "SUCCESS" in message and self.step is not None:
-            self.seconds[self.step] = round(time.monotonic() - self._started, 1)
-            self._console.print(f"  [dim]{self.seconds[self.step]} s[/dim]")
+                self._status.update(Text(step))
+        elif (step := succeeded(record)) is not None and step == self.step:
+            self.seconds[step] = round(time.monotonic() - self._started, 1)
+            self._console.print(f"  {self.seconds[step]} s", style="dim")
             self.process = None
             self.log.close()
             self._steps[-1] = replace(self._steps[-1], status="succeeded", ended=datetime.now(UTC))
@@ -128,8 +146,12 @@ class Log:
         self.last: deque[str] = deque(maxlen=200)
         self._file: TextIO | None = None
 
-    def open(self, path: Path) -> None:
-        self.path = path
+    def begin(self, output: str, *roots: Path) -> None:
+        """Opens the file beside a step's output, which lies below one of the folders; any other place is refused."""
+        folder = Path(output).parent.resolve()
+        if not any(folder.is_relative_to(root.resolve()) for root in roots):
+            return
+        self.path = path = folder / LOG
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8", buffering=1)

@@ -89,8 +89,8 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         started = time.monotonic()
         with (
             recorded(name, plan.experiment, workspace, SEARCH if plan.search else GRID) as moved,
-            surroundings(plan.experiment),
-            Screen(folder / "trials", count, moved) as screen,
+            surroundings(plan.experiment) as key,
+            Screen(folder / "trials", count, moved, key, workspace.runs / name) as screen,
         ):
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")

@@ -7,28 +7,25 @@ KFP prints what its processes print in the thread that waits for each, so that a
 import builtins
 import io
 import logging
-import os
-import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout, suppress
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-
 from components.masking import masked
-from pipelines.process import BEGIN, ERROR, MARK
-from pipelines.screen import LOG, Log
+from pipelines import messages
+from pipelines.console import make_console
+from pipelines.screen import Log, begins
 from pipelines.targets import StepState
+from pipelines.targets.local.process import Process
+from settings.terminal import printable
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_EXECUTING = re.compile(r"Executing task '(.+)'")
 _PATIENCE = 5.0
 """Seconds between asking a process to end and ending it."""
 
@@ -40,14 +37,14 @@ class Task:
     Attributes:
         name: The step's name.
         trial: Whether it is a trial.
-        process: Its process id, once it has begun.
+        process: Its process, once it has begun.
         log: Everything that it printed.
         errors: What it said of its failure.
     """
 
     name: str
     trial: bool = False
-    process: int | None = None
+    process: Process | None = None
     log: Log = field(default_factory=Log)
     errors: list[str] = field(default_factory=list)
 
@@ -63,19 +60,23 @@ class Screen:
         trials: The folder of the trials.
         count: How many there are to be.
         moved: Called with the stages that have begun, whenever one begins or has succeeded.
+        key: The key of the steps' messages.
+        folder: The run's folder, below which its other steps have theirs.
     """
 
-    def __init__(self, trials: Path, count: int, moved: Callable[[Sequence[StepState]], None]) -> None:
+    def __init__(
+        self, trials: Path, count: int, moved: Callable[[Sequence[StepState]], None], key: str, folder: Path
+    ) -> None:
         self.seconds: dict[str, float] = {}
         self.last: Task | None = None
         self._trials, self._count, self._ended = trials, count, 0
         self._tasks: dict[int, Task] = {}
         self._lock = threading.RLock()
         self._stage, self._since = "", 0.0
-        self._moved = moved
+        self._moved, self._key, self._folder = moved, key, folder
         self._stages: list[StepState] = []
         self._stopping = False
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = make_console(stderr=True)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -110,65 +111,61 @@ class Screen:
             self._stopping = True
             processes = [task.process for task in self._tasks.values() if task.process is not None]
         for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+            process.signal(signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
         for process in processes:
-            with suppress(ProcessLookupError):
-                while time.monotonic() < deadline:
-                    os.kill(process, 0)
-                    time.sleep(0.05)
-                os.kill(process, signal.SIGKILL)
+            while process.alive() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.signal(signal.SIGKILL)
 
     def _take(self, line: str) -> None:
-        line = masked(line)  # KFP prints what a step is given, such as addresses, before any of our code runs
+        message = messages.read(line, self._key)
         with self._lock:
             task = self._tasks.get(threading.get_ident())
-            if line.startswith(MARK + BEGIN):
-                self._begin(*line.removeprefix(MARK + BEGIN).split(" ", 1))
-            elif task is None:
-                return
-            elif not line.startswith(MARK):
-                task.log.keep(line)
-            else:
-                self._show(task, line.removeprefix(MARK))
+            if message is not None and message.kind == "begin":
+                self._begin(message)
+            elif message is not None and task is not None:
+                self._show(task, message)
+            elif task is not None:  # KFP prints what a step is given, such as addresses, before any of our code runs
+                task.log.keep(masked(line))
 
-    def _show(self, task: Task, line: str) -> None:
-        task.log.keep(line)
-        if line.startswith(ERROR) or task.errors:
-            task.errors.append(line.removeprefix(ERROR))
+    def _show(self, task: Task, message: messages.Message) -> None:
+        text = printable(masked(message.text))
+        task.log.keep(text)
+        shown = text.replace("\n", "\n  ")
+        if message.kind == "error":
+            task.errors.append(text)
             self.last = task
         elif task.trial:
             self._ended += 1
-            self._console.print(f"  [{self._ended}/{self._count}] {line}", markup=False)
+            self._console.print(f"  [{self._ended}/{self._count}] {shown}")
         else:
-            self._console.print(f"  {line}", markup=False)
+            self._console.print(f"  {shown}")
 
-    def _begin(self, process: str, output: str) -> None:
-        folder = Path(output).parent if output else None
-        trial = folder is not None and folder.parent == self._trials
+    def _begin(self, message: messages.Message) -> None:
+        output = message.text
+        trial = bool(output) and Path(output).parent.parent == self._trials
         task = Task("train", trial=True) if trial else self._tasks.get(threading.get_ident(), Task("step"))
         if trial:
             self._begin_stage("trials")
-        task.process = int(process)
+        task.process = Process.beside(message.process)
         self._tasks[threading.get_ident()] = self.last = task
-        if folder is not None:
-            task.log.open(folder / LOG)
-        if self._stopping:
-            with suppress(ProcessLookupError):
-                os.kill(task.process, signal.SIGKILL)
+        if output:
+            task.log.begin(output, self._folder, self._trials)
+        if self._stopping and task.process is not None:
+            task.process.signal(signal.SIGKILL)
 
     def _note(self, record: logging.LogRecord) -> bool:
         """Learns from KFP's own log which task runs, and keeps that log from being printed."""
-        if found := _EXECUTING.match(_COLOUR.sub("", record.getMessage())):
+        if (step := begins(record)) is not None:
             with self._lock:
                 before = self._tasks.get(threading.get_ident())
                 if before is not None:
                     before.log.close()
-                self._tasks[threading.get_ident()] = self.last = Task(found[1])
+                self._tasks[threading.get_ident()] = self.last = Task(step)
                 # Only a loop has threads of its own.
                 in_loop = threading.current_thread() is not threading.main_thread()
-                self._begin_stage("trials" if in_loop else found[1])
+                self._begin_stage("trials" if in_loop else step)
         return record.levelno >= logging.WARNING and record.name != "root"
 
     def _begin_stage(self, name: str) -> None:
@@ -176,14 +173,14 @@ class Screen:
             return
         self._end_stage()
         self._stage, self._since = name, time.monotonic()
-        self._console.print(f"[bold]{name}[/bold]")
+        self._console.print(name, style="bold")
         self._stages.append(StepState(name, "running", started=datetime.now(UTC)))
         self._moved(self._stages)
 
     def _end_stage(self) -> None:
         if self._stage:
             self.seconds[self._stage] = round(time.monotonic() - self._since, 1)
-            self._console.print(f"  [dim]{self.seconds[self._stage]} s[/dim]")
+            self._console.print(f"  {self.seconds[self._stage]} s", style="dim")
             self._stages[-1] = replace(self._stages[-1], status="succeeded", ended=datetime.now(UTC))
             self._moved(self._stages)
         self._stage = ""
@@ -200,7 +197,6 @@ class _Lines(io.TextIOBase):
         thread = threading.get_ident()
         *lines, self._rest[thread] = (self._rest.get(thread, "") + text).split("\n")
         for line in lines:
-            # Each thread that prints adds an indentation of its own to the one `print` that all share.
-            marked = line.lstrip(" ")
-            self._pass_on(marked if marked.startswith(MARK) else line.removeprefix("    "))
+            # Each thread that prints adds an indentation to the one `print` that all share; a message stands behind it.
+            self._pass_on(line.removeprefix("    "))
         return len(text)

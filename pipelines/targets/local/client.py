@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import write_atomically
-from pipelines.process import MARK
+from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
 from pipelines.targets.local.surroundings import threads
@@ -48,7 +49,12 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
         mounts=[Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
         working_dir=here,
         user=f"{os.getuid()}:{os.getgid()}",
-        environment={"HOME": "/tmp", RUN: run, **threads(experiment)},
+        environment={
+            "HOME": "/tmp",
+            RUN: run,
+            messages.KEY: os.environ[messages.KEY],
+            **threads(experiment),
+        },
         init=True,
         labels={LABEL: run},
     )

@@ -80,7 +80,11 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
     """
     started = time.monotonic()
     name = os.environ.pop(NAME, None) or new_name(experiment.name)
-    with recorded(name, experiment, workspace) as moved, surroundings(experiment, name), Screen(moved) as screen:
+    with (
+        recorded(name, experiment, workspace) as moved,
+        surroundings(experiment, name) as key,
+        Screen(moved, key, workspace.runs / name) as screen,
+    ):
         outputs = _execute(name, experiment, workspace, screen, image)
     evaluation = Path(outputs["evaluation"].path)
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
@@ -218,20 +222,10 @@ def reason(errors: list[str], log: Log) -> str:
     return f"its process ended without a word, as when it is killed or memory runs out; its log is {log.path}"
 
 
-def _stop(process: int | None, patience: float = 10.0) -> None:
+def _stop(process: Process | None, patience: float = 10.0) -> None:
     """Ends the step at work and waits until it has gone: an interrupt may have reached this process alone.
 
     It is asked once, and a training then saves where it is; whoever asks twice wants the end at once.
     """
-    if process is None:
-        return
-    for way in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + patience
-        asked: int = way
-        while time.monotonic() < deadline:
-            try:
-                os.kill(process, asked)
-            except ProcessLookupError:
-                return
-            asked = 0  # only looks whether it is there
-            time.sleep(0.05)
+    if process is not None and not process.end(patience):
+        process.signal(signal.SIGKILL)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN, RUN_PROCESS, quieten
 from pipelines.workspace import Workspace
@@ -69,7 +70,7 @@ def _say_what_memory_is_short(experiment: Experiment) -> None:
 
 
 @contextmanager
-def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[None]:
+def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[str]:
     """Sets the environment that steps inherit, and says so where memory is short.
 
     KFP leaves temporary files behind: they get a folder that goes with the run.
@@ -77,11 +78,15 @@ def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[Non
     Args:
         experiment: The experiment.
         run: The run's name, under which a training shows its curves in MLflow; None for trainings that show none.
+
+    Yields:
+        The key with which the steps sign their messages to the run.
     """
     _say_what_memory_is_short(experiment)
     before = dict(os.environ)
     quieten()
     limit_threads(experiment)
+    os.environ[messages.KEY] = key = messages.new_key()
     os.environ[RUN_PROCESS] = str(os.getpid())
     if run is not None:
         os.environ[RUN] = run
@@ -89,7 +94,7 @@ def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[Non
     with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
         os.environ["TMPDIR"] = temporary
         try:
-            yield
+            yield key
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -1,0 +1,101 @@
+"""What a step tells its run: that it has begun, a line for a person, why it failed.
+
+A message stands in the step's output, among all that libraries print there: one line of JSON under a signature
+(HMAC-SHA256). The run makes the key and gives it to the processes of its steps alone, which take it out of their
+environment before they read data or start other processes. So no text that data can write is a message.
+
+Without a key, as in a pod, there are lines for a person to read, and nobody acts on them.
+"""
+
+import hmac
+import json
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Literal, TextIO
+
+from components.masking import masked
+from settings.terminal import printable
+
+KEY = "ELBOFLOW_MESSAGE_SECRET"
+"""The environment variable with the key. Its name says that its value is never to be shown (`components.masking`)."""
+
+MARK = "[elboflow] "
+"""What a line for a person begins with where the reader of a log has to find it among others."""
+
+_SIGNED = re.compile(r"\[elboflow ([0-9a-f]{64})\] (\{.*\})\s*")
+_MOST = 10_000
+"""Characters of a text: Docker cuts lines of 16 KiB in two."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of a step.
+
+    Attributes:
+        kind: What it tells.
+        text: The line, or lines; of a beginning, the path of an output in the step's folder, where it has any.
+        process: The id of the process that tells it, as that process knows it.
+    """
+
+    kind: Literal["begin", "line", "error"]
+    text: str
+    process: int
+
+
+def new_key() -> str:
+    """Returns a key for the messages of one run."""
+    return secrets.token_hex(32)
+
+
+class Told:
+    """What tells the messages of this process.
+
+    Args:
+        stream: Where they go: the process's own output, not what stands in for it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._key = os.environ.pop(KEY, None)
+
+    def begin(self, output: str) -> None:
+        """Tells that the step has begun, and the path of an output in its folder."""
+        self._tell("begin", output, f"{MARK}begin {os.getpid()} {output}")
+
+    def line(self, text: str) -> None:
+        """Tells what a person may want to read, in a line or a few."""
+        self._tell("line", text, MARK + text.replace("\n", f"\n{MARK}"))
+
+    def error(self, text: str) -> None:
+        """Tells why the step failed."""
+        self._tell("error", text, f"{MARK}error: " + text.replace("\n", f"\n{MARK}"))
+
+    def _tell(self, kind: Literal["begin", "line", "error"], text: str, readable: str) -> None:
+        if self._key is None:
+            line = printable(masked(readable))
+        else:
+            line = signed(Message(kind, masked(text)[:_MOST], os.getpid()), self._key)
+        with suppress(OSError):  # a log that cannot be written is no reason to stop the work
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+def signed(message: Message, key: str) -> str:
+    """Returns a message as a line."""
+    said = json.dumps(asdict(message))
+    return f"[elboflow {_signature(said, key)}] {said}"
+
+
+def read(line: str, key: str) -> Message | None:
+    """Returns the message that a line of a step's output is; None where it is only text."""
+    found = _SIGNED.search(line)
+    if found is None or not hmac.compare_digest(found[1], _signature(found[2], key)):
+        return None
+    return Message(**json.loads(found[2]))
+
+
+def _signature(said: str, key: str) -> str:
+    return hmac.digest(bytes.fromhex(key), said.encode(), "sha256").hex()
