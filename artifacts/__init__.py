@@ -2,8 +2,27 @@
 
 Everything between two pipeline steps is such a folder: data files, and a manifest `NAME.json` that lists each file
 with its size and SHA-256. The manifest is written last, by rename, so that a folder without one is not an artifact.
+
+A folder is not trusted: what its manifest says is checked (`artifacts.manifest`), and so are the names that it lists
+(`artifacts.names`).
 """
 
-from artifacts.folder import commit, copy, damage, load, sha256, withdraw, write_atomically
+from artifacts.folder import commit, copy, damage, load, read, sha256, withdraw, write_atomically
+from artifacts.manifest import Described, Files, Format, checksum_added
+from artifacts.names import open_listed
 
-__all__ = ["commit", "copy", "damage", "load", "sha256", "withdraw", "write_atomically"]
+__all__ = [
+    "Described",
+    "Files",
+    "Format",
+    "checksum_added",
+    "commit",
+    "copy",
+    "damage",
+    "load",
+    "open_listed",
+    "read",
+    "sha256",
+    "withdraw",
+    "write_atomically",
+]

@@ -1,67 +1,98 @@
 """Writing, reading and checking a self-describing folder."""
 
+import contextlib
 import hashlib
-import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from artifacts import manifest as manifests
+from artifacts import names
+from artifacts.manifest import Described, Files, Format, Listed
 from settings import WorkError
 
-_UNFINISHED = ".unfinished"  # ends the name of a file that `write_atomically` has not renamed yet
+_UNFINISHED = ".unfinished"  # ends the name of a file that is not renamed yet
+_FILES = TypeAdapter(Files)
+_BLOCK = 1 << 20
+
+T = TypeVar("T", bound=Described)
 
 
-def commit(folder: Path, name: str, manifest: dict[str, Any], files: Iterable[str]) -> None:
+def commit(folder: Path, name: str, manifest: Mapping[str, Any], files: Iterable[str]) -> None:
     """Makes a folder an artifact: writes `NAME.json` with the size and SHA-256 of each file, last and atomically.
 
     Args:
         folder: The folder, which already holds the files.
         name: What the folder is: `model`, `evaluation`.
-        manifest: What the folder says of itself, as JSON values.
+        manifest: What the folder says of itself, as JSON values, with the number of its format.
         files: The files that belong to it, relative to the folder.
     """
-    listed = {
-        file: {"bytes": (folder / file).stat().st_size, "sha256": sha256(folder / file)} for file in sorted(files)
-    }
-    write_atomically(folder / f"{name}.json", json.dumps({**manifest, "files": listed}, indent=2) + "\n")
+    files = sorted(files)
+    names.check(files, f"{name}.json")
+    listed = {file: _described(folder, file).model_dump() for file in files}
+    write_atomically(folder / f"{name}.json", manifests.sealed({**manifest, "files": listed}))
 
 
 def load(folder: Path, name: str) -> dict[str, Any]:
-    """Reads the manifest of an artifact.
+    """Reads the manifest of an artifact of any format, as JSON values; the files that it lists have allowed names.
 
     Raises:
-        WorkError: The folder holds no such manifest (never written, or not finished), or an unreadable one.
+        WorkError: The folder holds no such manifest (never written, or not finished), or a damaged one.
     """
     path = Path(folder) / f"{name}.json"
+    facts = manifests.unsealed(_content(Path(folder), path.name, name), path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WorkError(f"{folder} is not a finished {name} folder: it holds no {path.name}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WorkError(f"{path} is damaged: {error}") from None
+        _FILES.validate_python(facts.get("files"))
+    except (ValidationError, RecursionError):
+        raise WorkError(f"{path} is damaged: it does not list files with their sizes and SHA-256") from None
+    _check_names(facts["files"], path)
+    return facts
 
 
-def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
-    """Compares a folder with its manifest and returns what is wrong with the first damaged file, or None."""
-    for file, expected in manifest["files"].items():
-        path = Path(folder) / file
-        if not path.is_file():
-            return f"{path} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{path} holds {path.stat().st_size:,} bytes; its manifest says {expected['bytes']:,}"
-        if sha256(path) != expected["sha256"]:
-            return f"{path} is corrupted: its SHA-256 differs from its manifest's"
+def read(folder: Path, format: Format[T]) -> T:
+    """Reads the manifest of an artifact, whose files are not read yet.
+
+    Raises:
+        WorkError: The folder holds no such manifest (never written, or not finished), a damaged one, or one that this
+            version cannot read.
+    """
+    path = Path(folder) / f"{format.kind}.json"
+    facts = format.read(_content(Path(folder), path.name, format.kind), path)
+    _check_names(facts.files, path)
+    if missing := format.holds - facts.files.keys():
+        raise WorkError(f"{path} is damaged: it does not list {', '.join(sorted(missing))}")
+    return facts
+
+
+def damage(folder: Path, files: Files) -> str | None:
+    """Compares a folder with what its manifest lists; returns what is wrong with the first damaged file, or None."""
+    for file, expected in files.items():
+        try:
+            with names.open_listed(Path(folder), file) as opened:
+                _copied(opened, None, expected, Path(folder) / file)
+        except (WorkError, OSError) as error:
+            return _said(error, Path(folder) / file)
     return None
 
 
 def copy(folder: Path, name: str, to: Path) -> None:
-    """Copies an artifact into a new folder: its manifest and the files that it lists, whatever else lies there."""
-    for file in [*load(folder, name)["files"], f"{name}.json"]:
-        (to / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / file, to / file)
+    """Copies an artifact into a folder: its manifest, last, and the files that it lists, whatever else lies there.
+
+    Raises:
+        WorkError: The folder is not such an artifact, or is damaged.
+    """
+    manifest = _content(Path(folder), f"{name}.json", name)
+    for file, expected in load(folder, name)["files"].items():
+        try:
+            with names.open_listed(Path(folder), file) as source, _replaced(_place(to, file)) as target:
+                _copied(source, target, Listed.model_validate(expected), Path(folder) / file)
+        except OSError as error:
+            raise WorkError(f"{folder} cannot be copied to {to}: {_said(error, Path(file))}") from None
+    write_atomically(to / f"{name}.json", manifest)
 
 
 def withdraw(folder: Path, name: str) -> None:
@@ -78,11 +109,24 @@ def withdraw(folder: Path, name: str) -> None:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file beside its place and renames it there: a reader sees the old content, or the new one, whole."""
+    with _replaced(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file for writing that takes the place of `path` when all is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -92,7 +136,58 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _place(folder: Path, name: str) -> Path:
+    """Returns where a listed file is written, which is in this folder and not behind a link."""
+    path = folder
+    for parent in name.split("/")[:-1]:
+        path /= parent
+        if path.is_symlink():
+            raise WorkError(f"{path} is a link; nothing is written through it")
+    return folder / name
+
+
+def _content(folder: Path, file: str, name: str) -> bytes:
+    """Returns the text of a manifest."""
+    try:
+        with names.open_listed(folder, file) as opened:
+            text = opened.read(manifests.LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise WorkError(f"{folder} is not a finished {name} folder: it holds no {file}") from None
+    except OSError as error:
+        raise WorkError(f"{folder / file} cannot be read: {error.strerror}") from None
+    if len(text) > manifests.LARGEST:
+        raise WorkError(f"{folder / file} is damaged: it is larger than {manifests.LARGEST:,} bytes")
+    return text
+
+
+def _check_names(files: Iterable[object], path: Path) -> None:
+    try:
+        names.check(files, path.name)
+    except WorkError as error:
+        raise WorkError(f"{path} is not believed: {error}") from None
+
+
+def _described(folder: Path, file: str) -> Listed:
+    with names.open_listed(folder, file) as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return Listed(bytes=os.fstat(opened.fileno()).st_size, sha256=digest)
+
+
+def _copied(source: IO[bytes], target: IO[bytes] | None, expected: Listed, path: Path) -> None:
+    """Reads a file to its end, and writes it to another, if any, while it is what its manifest says."""
+    size = os.fstat(source.fileno()).st_size
+    if size != expected.bytes:
+        raise WorkError(f"{path} holds {size:,} bytes; its manifest says {expected.bytes:,}")
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        digest.update(block)
+        if target is not None:
+            target.write(block)
+    if digest.hexdigest() != expected.sha256:
+        raise WorkError(f"{path} is corrupted: its SHA-256 differs from its manifest's")
+
+
+def _said(error: Exception, path: Path) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path} is missing"
+    return f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -20,7 +20,7 @@ from components.packaging import package
 from components.tracking import quoted
 from preprocessing.manifest import Image
 from settings import RequestError
-from vae.evaluation.metrics import Metrics
+from vae.evaluation.folder import EvaluationFolder
 from vae.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ class Finished:
     Attributes:
         images: The dataset.
         trained: The model folder.
-        evaluation: The evaluation folder.
-        metrics: Its numbers.
+        evaluated: The evaluation folder.
     """
 
     images: ImageDataset
     trained: ModelFolder
-    evaluation: Path
-    metrics: Metrics
+    evaluated: EvaluationFolder
 
 
 def run_of(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str, str]) -> "Run":
@@ -121,7 +119,7 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     datasets = _datasets(finished.images, experiment["name"])
     client.log_inputs(run_id, datasets)
     with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-        artifacts.copy(finished.evaluation, "evaluation", Path(temporary))
+        artifacts.copy(finished.evaluated.path, "evaluation", Path(temporary))
         client.log_artifacts(run_id, temporary, EVALUATION)
     client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
     client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
@@ -249,8 +247,9 @@ def points(curves: Mapping[str, Any], time: int) -> Iterator["Metric"]:
 def _results(run: "Run", finished: Finished, model_id: str, test: "DatasetInput") -> Iterator["Metric"]:
     from mlflow.entities import Metric
 
-    for field in fields(finished.metrics):
-        estimate = getattr(finished.metrics, field.name)
+    metrics = finished.evaluated.metrics
+    for field in fields(metrics):
+        estimate = getattr(metrics, field.name)
         for suffix, value in {"": estimate.value, "_low": estimate.low, "_high": estimate.high}.items():
             yield Metric(
                 f"test/{field.name}{suffix}",

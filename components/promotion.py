@@ -10,18 +10,18 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import artifacts
 from components import history, judge, registered
 from components.comparable import things
 from components.judge import Judged
 from settings import RequestError, WorkError
 from vae import folder
-from vae.config import EvaluationConfig
 from vae.evaluation import bootstrap
+from vae.evaluation import folder as evaluations
+from vae.evaluation.folder import EXAMPLES, EvaluationFolder
 from vae.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _compared(
     ):
         if ours != theirs:
             raise NotComparableError(f"it models {what} {ours}, the champion {what} {theirs}")
-    newcomer = judge.read(finished.evaluation / "examples.npz")
+    newcomer = judge.read(finished.evaluated.path / EXAMPLES)
     values = _champions_before(client, champion, finished, newcomer, temporary)
     if values is None:
         logger.info("judging version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
@@ -128,31 +128,26 @@ def _champions_before(
     client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, newcomer: Judged, temporary: Path
 ) -> Judged | None:
     """Returns what the champion's own run recorded, if it is of the newcomer's examples and conditions."""
-    ours = artifacts.load(finished.evaluation, "evaluation")
     try:
-        evaluation = registered.evaluation_folder(client, champion, temporary)
-        theirs = artifacts.load(evaluation, "evaluation")
-        if damage := artifacts.damage(evaluation, theirs):
-            raise WorkError(f"the evaluation of version {champion.version} is not used: {damage}")
-        values = judge.read(evaluation / "examples.npz")
+        evaluated = evaluations.load(registered.evaluation_folder(client, champion, temporary))
+        values = judge.read(evaluated.path / EXAMPLES)
     except WorkError as error:
-        logger.warning("%s", error)
+        logger.warning("the evaluation of version %s, the %s, is not used: %s", champion.version, CHAMPION, error)
         return None
     same_examples = np.array_equal(np.sort(values.keys), np.sort(newcomer.keys))
-    return values if same_examples and _conditions(theirs) == _conditions(ours) else None
+    return values if same_examples and _conditions(evaluated) == _conditions(finished.evaluated) else None
 
 
 def _champions_now(rival: ModelFolder, finished: history.Finished) -> Judged:
     """Returns the champion's values on the newcomer's examples, under the newcomer's conditions."""
-    ours = artifacts.load(finished.evaluation, "evaluation")
-    config = EvaluationConfig.model_validate(ours["evaluation"])
+    facts = finished.evaluated.facts
     dataset = finished.images.dataset.folder
     try:
-        return judge.judge(dataset, rival.path, config.bound_samples, ours["seed"], config.batch_size)
+        return judge.judge(dataset, rival.path, facts.evaluation.bound_samples, facts.seed, facts.evaluation.batch_size)
     except WorkError as error:
         raise NotComparableError(str(error)) from error
 
 
-def _conditions(facts: dict[str, Any]) -> tuple[int, int]:
+def _conditions(evaluated: EvaluationFolder) -> tuple[int, int]:
     """Returns what else than model and example decides an example's value: the seed and the number of samples."""
-    return facts["seed"], facts["evaluation"]["bound_samples"]
+    return evaluated.facts.seed, evaluated.facts.evaluation.bound_samples

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import artifacts
 from components import history, live_run, promotion, tracking
 from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
 from components.masking import without_userinfo
-from settings import RequestError, WorkError
+from settings import RequestError
 from vae import folder
-from vae.evaluation import metrics
+from vae.evaluation import folder as evaluations
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,18 +106,16 @@ def _opened(dataset: Path | str, model: Path, evaluation: Path) -> history.Finis
     trained = folder.load(model)
     images = open_images(dataset, trained.config.input)
     check_fits(trained.spec, model, images)
-    facts = artifacts.load(evaluation, "evaluation")
-    if damage := artifacts.damage(evaluation, facts):
-        raise WorkError(f"the evaluation folder cannot be used: {damage}")
+    evaluated = evaluations.load(evaluation)
     if trained.provenance.dataset != images.manifest.digest:
         raise RequestError(
             f"the model {model} was trained on another dataset than {dataset}; a version has one dataset"
         )
-    if facts["data"]["dataset"] != images.manifest.digest:
+    if evaluated.facts.data.dataset != images.manifest.digest:
         raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
-    if facts["weights"] != trained.weights:
+    if evaluated.facts.weights != trained.weights:
         raise RequestError(f"{evaluation} is not an evaluation of the model {model}, but of another one")
-    return history.Finished(images, trained, evaluation, metrics.read(evaluation / "metrics.json"))
+    return history.Finished(images, trained, evaluated)
 
 
 def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts import names
 from components import history
 from settings import RequestError, WorkError
 
@@ -32,9 +33,14 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
         path = Path(download_artifacts(uri, dst_path=None if copy_to is None else str(copy_to)))
         flavor = Model.load(str(path)).flavors.get("python_function", {})
     try:
-        return path / flavor["artifacts"]["model"]["path"]
-    except KeyError:
+        place = flavor["artifacts"]["model"]["path"]
+    except (KeyError, TypeError):
         raise RequestError(f"{uri} is not a model of ELBOflow's: it holds no model folder") from None
+    try:
+        names.check([place], "MLmodel")
+    except WorkError as error:
+        raise WorkError(f"{path / 'MLmodel'} is not believed: {error}") from None
+    return path / place
 
 
 def evaluation_folder(client: "MlflowClient", version: "ModelVersion", copy_to: Path) -> Path:

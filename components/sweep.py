@@ -81,7 +81,7 @@ def choose(
     artifacts.write_atomically(comparison / TRIALS, json.dumps(rows, indent=1) + "\n")
     page = report(str(experiment["name"]), tracked.run, axes, ordered, chosen)
     artifacts.write_atomically(comparison / REPORT, page)
-    artifacts.commit(comparison, "comparison", {"format": 1, "run": tracked.run}, [TRIALS, REPORT])
+    artifacts.commit(comparison, "comparison", {"format": 2, "run": tracked.run}, [TRIALS, REPORT])
     if best is None or chosen is None:
         reason = f"none of {len(outcomes)} trials finished" + _first_reason(list(outcomes.values()))
         tracked.fail(reason, comparison)

@@ -8,6 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+import artifacts
 from settings import RequestError
 from settings.locations import scheme
 
@@ -28,6 +29,23 @@ def open_to_read(path: str) -> BufferedReader:
     from apache_beam.io.filesystems import FileSystems
 
     return cast(BufferedReader, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def open_within(folder: str, name: str) -> BufferedReader:
+    """Opens a file of a dataset for reading, by a name that its manifest may list.
+
+    Links in the folder are not followed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        WorkError: It is a link, or lies behind one.
+    """
+    if not is_uri(folder):
+        return artifacts.open_listed(Path(folder).expanduser(), name)
+    path = join(folder, name)
+    if not exists(path):
+        raise FileNotFoundError(path)
+    return open_to_read(path)
 
 
 def exists(path: str) -> bool:

@@ -1,6 +1,8 @@
 """What a dataset folder says of itself: `dataset.json`, written last.
 
 It holds no time and no path of a machine, so that the same data and config give the same manifest, byte for byte.
+
+A new field needs a default, or a new format and an upgrade of the older ones (`FORMAT`).
 """
 
 import hashlib
@@ -10,8 +12,9 @@ from importlib.metadata import version
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from artifacts import Format, checksum_added, names
 from preprocessing import files
 from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, NumberFeature
 from preprocessing.records import Schema
@@ -19,7 +22,8 @@ from preprocessing.summary import Summary
 from preprocessing.vocabulary import Names
 from settings import Settings, WorkError
 
-FORMAT: Literal[1] = 1
+RECORDS = 1
+"""The version of what is written for a source and settings. It is part of a digest; the manifest's format is not."""
 NAME = "dataset.json"
 
 
@@ -28,9 +32,9 @@ class Image(Settings):
 
     kind: Literal["image"] = "image"
     dtype: Literal["uint8"] = "uint8"
-    shape: tuple[int, int, int]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     range: tuple[int | float, int | float]
-    levels: int
+    levels: Annotated[int, Field(ge=2, le=256)]
 
 
 class Category(Settings):
@@ -93,9 +97,9 @@ class Shard(Settings):
     """A TFRecord file of the dataset."""
 
     name: str
-    examples: int
-    bytes: int
-    sha256: str
+    examples: NonNegativeInt
+    bytes: NonNegativeInt
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class SourceRecord(Settings):
@@ -110,7 +114,6 @@ class Manifest(Settings):
     """A finished dataset.
 
     Attributes:
-        format: The version of the format of records and manifest.
         digest: The content address: a function of the source's content and of the settings that decide what is written.
         features: What an example holds, besides its key.
         counts: Examples by split.
@@ -125,8 +128,7 @@ class Manifest(Settings):
     """
 
     kind: Literal["dataset"] = "dataset"
-    format: Literal[1] = FORMAT
-    digest: str
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     features: dict[str, Annotated[Image | Category | Number, Field(discriminator="kind")]]
     counts: dict[str, int]
     distinct: dict[str, int] | None = None
@@ -137,9 +139,17 @@ class Manifest(Settings):
     source: SourceRecord
     code: str
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Manifest":
+        names.check((shard.name for shard in self.all_shards), NAME)
+        counts = {split: sum(shard.examples for shard in shards) for split, shards in self.shards.items()}
+        if counts != self.counts:
+            raise ValueError(f"`counts` is {self.counts}, and the shards hold {counts}")
+        return self
+
     def to_json(self) -> str:
         """Returns the text of `dataset.json`."""
-        return self.model_dump_json(indent=1) + "\n"
+        return FORMAT.write(self, indent=1)
 
     @property
     def record_schema(self) -> Schema:
@@ -155,10 +165,13 @@ class Manifest(Settings):
         return [shard for shards in self.shards.values() for shard in shards]
 
 
+FORMAT = Format("dataset", Manifest, upgrades=(checksum_added,))
+
+
 def digest(config: DataConfig, fingerprint: str) -> str:
     """Returns the content address of the dataset that a config and a source of this fingerprint make."""
     decides = config.model_dump(mode="json", include={"features", "splits", "shards"})
-    content = {"format": FORMAT, "kind": config.source.kind, "fingerprint": fingerprint, **decides}
+    content = {"format": RECORDS, "kind": config.source.kind, "fingerprint": fingerprint, **decides}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -226,16 +239,11 @@ def load(folder: str) -> Manifest:
     """Reads the manifest of a dataset folder.
 
     Raises:
-        WorkError: The folder holds no finished dataset, or its manifest is damaged.
+        WorkError: The folder holds no finished dataset, its manifest is damaged, or this version cannot read it.
     """
     path = files.join(folder, NAME)
-    if not files.exists(path):
-        raise WorkError(f"{folder} is not a finished dataset: it holds no {NAME}")
-    with files.open_to_read(path) as file:
-        content = file.read()
     try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise WorkError(f"{path} is damaged or of another format version: {at}: {first['msg']}") from None
+        with files.open_within(folder, NAME) as file:
+            return FORMAT.read(file.read(), path)
+    except FileNotFoundError:
+        raise WorkError(f"{folder} is not a finished dataset: it holds no {NAME}") from None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import google_crc32c
 import numpy as np
@@ -23,6 +24,8 @@ from preprocessing.manifest import Image, Manifest, Shard
 from settings import RequestError, WorkError
 
 Arrays = dict[str, np.ndarray]
+
+_BLOCK = 16 << 20
 
 
 def open_dataset(path: Path | str) -> "Dataset":
@@ -132,12 +135,25 @@ def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:
         WorkError: The shard is missing, or is not what the manifest says.
     """
     path = files.join(folder, shard.name)
-    if not files.exists(path):
-        raise WorkError(f"the shard {path} is missing; {manifests.NAME} lists it with {shard.examples:,} examples")
-    with files.open_to_read(path) as file:
-        content = file.read()
+    try:
+        with files.open_within(folder, shard.name) as file:
+            content = _at_most(file, shard.bytes + 1)
+    except FileNotFoundError:
+        raise WorkError(
+            f"the shard {path} is missing; {manifests.NAME} lists it with {shard.examples:,} examples"
+        ) from None
     if len(content) != shard.bytes:
-        raise WorkError(f"the shard {path} holds {len(content):,} bytes; {manifests.NAME} says {shard.bytes:,}")
+        holds = f"more than {shard.bytes:,}" if len(content) > shard.bytes else f"{len(content):,}"
+        raise WorkError(f"the shard {path} holds {holds} bytes; {manifests.NAME} says {shard.bytes:,}")
     if verify and (found := hashlib.sha256(content).hexdigest()) != shard.sha256:
         raise WorkError(f"the shard {path} is corrupted: its SHA-256 is {found}; {manifests.NAME} says {shard.sha256}")
     return content
+
+
+def _at_most(file: IO[bytes], most: int) -> bytes:
+    """Returns the first bytes of a file; a manifest may say any number, and a file is as long as it is."""
+    blocks: list[bytes] = []
+    while most > 0 and (block := file.read(min(most, _BLOCK))):
+        blocks.append(block)
+        most -= len(block)
+    return b"".join(blocks)

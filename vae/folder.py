@@ -8,10 +8,12 @@ import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 import artifacts
-from settings import WorkError
+from settings import Settings, WorkError
 from vae import backends
 from vae.config import ModelConfig, TrainingConfig
 from vae.data import ImageSpec
@@ -22,7 +24,39 @@ if TYPE_CHECKING:
 
 MODEL, CURVES = "model.keras", "curves.json"
 TENSORBOARD, PROFILE = "tensorboard", "profile"
+FILES = frozenset({MODEL, CURVES})
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
+
+
+class ImageFacts(Settings):
+    """The images that a model models, as `model.json` describes them."""
+
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    levels: Annotated[int, Field(ge=2, le=256)]
+
+
+class ProvenanceFacts(Settings):
+    """Where a model comes from, as `model.json` says it; see `Provenance`."""
+
+    seed: int
+    training: TrainingConfig
+    range: tuple[int | float, int | float]
+    dataset: str
+    code: str
+
+
+class Facts(artifacts.Described):
+    """What `model.json` says; a new field needs a default, or a new format and an upgrade of the older ones."""
+
+    model: ModelConfig
+    image: ImageFacts
+    provenance: ProvenanceFacts
+    parameters: NonNegativeInt
+    best_epoch: NonNegativeInt
+    epochs: NonNegativeInt
+
+
+FORMAT = artifacts.Format("model", Facts, upgrades=(artifacts.checksum_added,), holds=FILES)
 
 
 @dataclass(frozen=True)
@@ -91,7 +125,7 @@ def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
     artifacts.write_atomically(folder / MODEL, _keras_file(model))
     artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
     facts = {
-        "format": 1,
+        "format": FORMAT.newest,
         "model": model.config.model_dump(mode="json"),
         "image": {"shape": list(model.spec.shape), "levels": model.spec.levels},
         "provenance": {**asdict(provenance), "training": provenance.training.model_dump(mode="json")},
@@ -106,29 +140,23 @@ def load(folder: Path) -> ModelFolder:
     """Opens a model folder.
 
     Raises:
-        WorkError: It is not finished, or a file of it is missing or damaged.
+        WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
     """
-    facts = artifacts.load(folder, "model")
-    if damage := artifacts.damage(folder, facts):
+    facts = artifacts.read(folder, FORMAT)
+    if damage := artifacts.damage(folder, facts.files):
         raise WorkError(f"the model folder cannot be used: {damage}")
-    provenance, image = facts["provenance"], facts["image"]
-    low, high = provenance["range"]
-    height, width, channels = image["shape"]
+    provenance = facts.provenance
     return ModelFolder(
         path=Path(folder),
-        config=ModelConfig.model_validate(facts["model"]),
-        spec=ImageSpec((height, width, channels), image["levels"]),
+        config=facts.model,
+        spec=ImageSpec(facts.image.shape, facts.image.levels),
         provenance=Provenance(
-            seed=provenance["seed"],
-            training=TrainingConfig.model_validate(provenance["training"]),
-            range=(low, high),
-            dataset=provenance["dataset"],
-            code=provenance["code"],
+            provenance.seed, provenance.training, provenance.range, provenance.dataset, provenance.code
         ),
-        weights=facts["files"][MODEL]["sha256"],
-        parameters=facts["parameters"],
-        best_epoch=facts["best_epoch"],
-        epochs=facts["epochs"],
+        weights=facts.files[MODEL].sha256,
+        parameters=facts.parameters,
+        best_epoch=facts.best_epoch,
+        epochs=facts.epochs,
     )
 
 

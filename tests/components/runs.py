@@ -13,6 +13,8 @@ from components.datasets import open_images
 from components.register import Registration, register
 from preprocessing.reader import open_dataset
 from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from vae.evaluation.folder import FORMAT as EVALUATION_FORMAT
+from vae.folder import FORMAT as MODEL_FORMAT
 
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
@@ -55,7 +57,7 @@ def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
         "code": "0" * 40,
     }
     facts = {
-        "format": 1,
+        "format": MODEL_FORMAT.newest,
         "model": model.model_dump(mode="json"),
         "image": {"shape": [8, 8, 1], "levels": 17},
         "provenance": provenance,
@@ -76,10 +78,12 @@ def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
     (run.evaluation / "metrics.json").write_text(json.dumps(dict.fromkeys(names, estimate)), encoding="utf-8")
     (run.evaluation / "report.html").write_text("<!doctype html><title>a report</title>", encoding="utf-8")
     facts: dict[str, Any] = {
-        "format": 1,
+        "format": EVALUATION_FORMAT.newest,
+        "examples": len(keys),
         "seed": seed,
         "evaluation": QUICK_EVALUATION.model_dump(mode="json"),
-        "data": {"dataset": _digest(run)},
+        "data": {"dataset": _digest(run), "counts": {"test": len(keys)}},
+        "metrics": dict.fromkeys(names, -30.0),
         "weights": artifacts.sha256(run.model / "model.keras"),
     }
     artifacts.commit(run.evaluation, "evaluation", facts, ["examples.npz", "metrics.json", "report.html"])

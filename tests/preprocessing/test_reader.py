@@ -96,7 +96,7 @@ def test_a_folder_without_a_manifest_is_not_a_dataset(tmp_path):
 
 def test_a_damaged_manifest_is_named(copy):
     (copy / "dataset.json").write_text('{"format": 99}', encoding="utf-8")
-    with pytest.raises(WorkError, match=r"dataset.json is damaged or of another format version"):
+    with pytest.raises(WorkError, match=r"dataset.json was written by a newer ELBOflow: its format is 99; this"):
         open_dataset(copy)
 
 

@@ -10,6 +10,7 @@ import artifacts
 from settings import WorkError
 from vae.config import Convolutional, EvaluationConfig, ModelConfig, TrainingConfig
 from vae.data import Examples, ImageSpec
+from vae.evaluation import folder
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -19,7 +20,7 @@ EVIL = "<script>alert('&')</script>"
 
 
 def model_folder(path, config=None, shape=(8, 8, 1)):
-    from vae import folder
+    from vae import folder as models
     from vae.model import VAE
     from vae.training import Trained
     from vae.training.curves import Curves
@@ -29,9 +30,9 @@ def model_folder(path, config=None, shape=(8, 8, 1)):
         curves.add("train", epoch=epoch, elbo=-30 + epoch, reconstruction=-25 + epoch, kl=5.0)
         curves.add("validation", epoch=epoch, elbo=-31 + epoch, reconstruction=-26 + epoch, kl=5.0)
     model = VAE(config or ModelConfig(latent=4), ImageSpec(shape, 17), seed=1)
-    provenance = folder.Provenance(1, TrainingConfig(), (0.0, 16.0), "a" * 64, "1.2.3")
-    folder.save(path, Trained(model, curves, best_epoch=3, epochs=3), provenance)
-    return folder.load(path)
+    provenance = models.Provenance(1, TrainingConfig(), (0.0, 16.0), "a" * 64, "1.2.3")
+    models.save(path, Trained(model, curves, best_epoch=3, epochs=3), provenance)
+    return models.load(path)
 
 
 def held_out(count=40, shape=(8, 8, 1), seed=0):
@@ -64,7 +65,7 @@ def test_an_evaluation_holds_metrics_values_figures_and_a_report(evaluation):
     manifest = artifacts.load(evaluation, "evaluation")
     figures = {f"figures/{name}.png" for name in FIGURES}
     assert set(manifest["files"]) == {"metrics.json", "examples.npz", "report.html", *figures}
-    assert artifacts.damage(evaluation, manifest) is None
+    assert folder.load(evaluation).facts.weights == manifest["weights"]
     assert manifest["data"]["dataset"] == "a" * 64
 
 

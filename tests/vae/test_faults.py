@@ -120,9 +120,9 @@ def with_facts_of_another(checkpoint: Path) -> None:
     facts.write_text(facts.read_text(encoding="utf-8").replace('"step": 24', '"step": 23'))
 
 
-def with_a_damaged_manifest(checkpoint: Path) -> None:
+def of_a_newer_version(checkpoint: Path) -> None:
     manifest = checkpoint / "checkpoint.json"
-    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"format": 1', '"format": 3'))
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"format": 2', '"format": 3'))
 
 
 def with_half_a_manifest(checkpoint: Path) -> None:
@@ -133,7 +133,7 @@ DAMAGES = {
     cut_off: r"state\.npz holds 1,000 bytes; its manifest says",
     with_a_bit_flipped: r"state\.npz is corrupted: its SHA-256 differs",
     with_facts_of_another: r"state\.json is corrupted: its SHA-256 differs",
-    with_a_damaged_manifest: "its manifest says format 3 and step 24",
+    of_a_newer_version: "written by a newer ELBOflow: its format is 3; this version reads 1 and 2",
     with_half_a_manifest: r"checkpoint\.json is damaged",
 }
 
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(keeper, state,
         assert found.facts() == state(16).facts()
         np.testing.assert_array_equal(found.variables[0], state(16).variables[0])
         assert re.search(
-            rf"checkpoint .*step-000000024 is damaged: .*{told}.*going on from step-000000016", caplog.text
+            rf"checkpoint .*step-000000024 cannot be used: .*{told}.*going on from step-000000016", caplog.text
         )
         keeping.keep(state(20))
         keeping.flush()
@@ -175,7 +175,7 @@ def test_where_all_checkpoints_are_damaged_starting_over_is_a_persons_choice(kee
     cut_off(tmp_path / "kept/step-000000008")
     with (
         keeper() as keeping,
-        pytest.raises(WorkError, match=r"all checkpoints in .*kept are damaged \(step-000000008: .*--restart"),
+        pytest.raises(WorkError, match=r"no checkpoint in .*kept can be used \(step-000000008: .*--restart"),
     ):
         keeping.latest()
     assert steps(tmp_path / "kept") == [8], "nothing is thrown away"

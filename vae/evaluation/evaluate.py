@@ -16,6 +16,7 @@ from vae.data import Examples
 from vae.evaluation import bootstrap, diagnostics, figures, samples
 from vae.evaluation.bounds import Bounds, bounds
 from vae.evaluation.diagnostics import Units
+from vae.evaluation.folder import EXAMPLES, FORMAT, METRICS, REPORT
 from vae.evaluation.metrics import Metrics
 from vae.evaluation.report import TestData, report
 from vae.folder import ModelFolder
@@ -24,7 +25,7 @@ from vae.training.curves import Curves
 
 logger = logging.getLogger("elboflow.evaluation")
 
-METRICS, EXAMPLES, REPORT, FIGURES = "metrics.json", "examples.npz", "report.html", "figures"
+FIGURES = "figures"
 _SAMPLES_SHOWN = 64
 _RECONSTRUCTIONS_SHOWN = 20
 _UNITS_TRAVERSED = 8
@@ -70,7 +71,7 @@ def evaluate(
         artifacts.write_atomically(output / name, content)
     distinct = len(np.unique(examples.keys))
     facts = {
-        "format": 1,
+        "format": FORMAT.newest,
         "examples": len(examples),
         "distinct": distinct,
         "seed": seed,

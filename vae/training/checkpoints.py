@@ -89,7 +89,7 @@ class Keeper:
 
         Raises:
             RequestError: It is the checkpoint of other settings or data.
-            WorkError: All checkpoints are damaged.
+            WorkError: No checkpoint that is there can be used.
         """
         damaged: dict[Path, str] = {}
         for path in stored.found(self._folder):
@@ -104,12 +104,12 @@ class Keeper:
                     f"{'; '.join(differing)}. {_REMEDY}"
                 )
             for other, damage in damaged.items():
-                logger.warning("the checkpoint %s is damaged: %s; going on from %s", other, damage, path.name)
+                logger.warning("the checkpoint %s cannot be used: %s; going on from %s", other, damage, path.name)
             self._step, self._time, self._written = state.step, time.monotonic(), path
             return state
         if damaged:
             told = "; ".join(f"{path.name}: {damage}" for path, damage in damaged.items())
-            raise WorkError(f"all checkpoints in {self._folder} are damaged ({told}). {_REMEDY}")
+            raise WorkError(f"no checkpoint in {self._folder} can be used ({told}). {_REMEDY}")
         return None
 
     def due(self, step: int) -> bool:

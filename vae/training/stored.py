@@ -23,18 +23,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 import artifacts
 from settings import WorkError
 from vae.training.state import State
 
 MANIFEST, _ARRAYS, _FACTS = "checkpoint", "state.npz", "state.json"
-_FORMAT = 1
 _NAME = re.compile(r"step-(\d{9,})")
 
 
+class Facts(artifacts.Described):
+    """What `checkpoint.json` says; what `state.json` says belongs to the same format."""
+
+    step: NonNegativeInt
+
+
+FORMAT = artifacts.Format(MANIFEST, Facts, upgrades=(artifacts.checksum_added,), holds=frozenset({_ARRAYS, _FACTS}))
+
+
 class DamagedError(Exception):
-    """A checkpoint is not what was written; the message says why."""
+    """A checkpoint is not what was written, or a newer version wrote it; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ def write(folder: Path, contents: Contents) -> Path:
             os.fsync(file.fileno())
         artifacts.write_atomically(path / _FACTS, json.dumps(contents.facts) + "\n")
         _sync(path)
-        artifacts.commit(path, MANIFEST, {"format": _FORMAT, "step": contents.step}, [_ARRAYS, _FACTS])
+        artifacts.commit(path, MANIFEST, {"format": FORMAT.newest, "step": contents.step}, [_ARRAYS, _FACTS])
         _sync(path)
         _sync(folder)
     except BaseException:
@@ -80,12 +89,10 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
         DamagedError: It is not what was written.
     """
     try:
-        manifest = artifacts.load(path, MANIFEST)
-        if (manifest["format"], path.name) != (_FORMAT, _name(manifest["step"])):
-            raise DamagedError(f"its manifest says format {manifest['format']} and step {manifest['step']}")
-        if sorted(manifest["files"]) != sorted([_ARRAYS, _FACTS]):
-            raise DamagedError(f"its manifest lists {', '.join(manifest['files']) or 'no file'}")
-        if damage := artifacts.damage(path, manifest):
+        manifest = artifacts.read(path, FORMAT)
+        if path.name != _name(manifest.step):
+            raise DamagedError(f"its manifest says step {manifest.step}")
+        if damage := artifacts.damage(path, manifest.files):
             raise DamagedError(damage)
         facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
         with np.load(path / _ARRAYS, allow_pickle=False) as archive:
