@@ -20,11 +20,11 @@ def open_source(config: DataConfig) -> Raw:
     if isinstance(source, IdxSource):
         from preprocessing.sources.idx import Idx
 
-        return Idx.find(source, tuple(config.features))
+        return Idx.find(source, config.features)
     if isinstance(source, NpzSource):
         from preprocessing.sources.npz import Npz
 
-        return Npz.find(source, tuple(config.features))
+        return Npz.find(source, config.features)
     from preprocessing.sources.sklearn import Embedded
 
     return Embedded(source.dataset, tuple(config.features))

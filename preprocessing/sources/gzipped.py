@@ -9,6 +9,7 @@ from typing import BinaryIO
 from settings import WorkError
 
 CHUNK = 256 << 10  # compressed bytes per call of zlib
+_MOST = 4 << 20  # bytes that one call may make of them
 _GZIP = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header and to check its CRC
 
 
@@ -38,9 +39,9 @@ class Gunzip:
         return b"".join(pieces)
 
     def _inflate(self) -> bytes:
-        """Returns some more of the content, or nothing at its end."""
+        """Returns some more of the content, of bounded size, or nothing at its end."""
         while True:
-            compressed = self._member.unused_data or self._file.read(CHUNK)
+            compressed = self._member.unconsumed_tail or self._member.unused_data or self._file.read(CHUNK)
             if self._member.eof:
                 if not compressed:
                     return b""
@@ -48,10 +49,17 @@ class Gunzip:
             elif not compressed:
                 raise WorkError(f"{self._place} is truncated: it ends before its gzip stream does")
             try:
-                if inflated := self._member.decompress(compressed):
+                if inflated := self._member.decompress(compressed, _MOST):
                     return inflated
             except zlib.error as error:
                 raise WorkError(f"{self._place} is corrupted: {error}") from None
+
+    def size(self) -> int:
+        """Returns the bytes of the compressed file."""
+        here = self._file.tell()
+        size = self._file.seek(0, 2)
+        self._file.seek(here)
+        return size
 
     def close(self) -> None:
         """Closes the file."""

@@ -4,18 +4,18 @@ A file is a header, 0 0 TYPE DIMENSIONS and then each dimension as a big-endian 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from math import prod
 from pathlib import PurePath
 from typing import BinaryIO
 
 import numpy as np
 
 from preprocessing import files
-from preprocessing.config import IdxSource
+from preprocessing.config import AnyFeature, IdxSource
 from preprocessing.sources.gzipped import Gunzip
+from preprocessing.sources.headers import Header
 from preprocessing.sources.raw import Batch, Column, Stream, Unit, batches, same_count
 from settings import RequestError, WorkError
 
@@ -30,9 +30,10 @@ class Idx:
 
     main: dict[str, str]
     held_out: dict[str, str]
+    features: dict[str, AnyFeature]
 
     @classmethod
-    def find(cls, source: IdxSource, features: tuple[str, ...]) -> "Idx":
+    def find(cls, source: IdxSource, features: dict[str, AnyFeature]) -> "Idx":
         """Finds the files that a config names."""
         if source.path is None:
             main = {"image": source.images, "label": source.labels}
@@ -47,8 +48,9 @@ class Idx:
                     f"data.source: {source.path} is not a folder in MNIST's layout: it holds neither "
                     f"train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
                 )
-        found = cls(_wanted(main, features, source.path), _wanted(held_out, features, source.path) if held_out else {})
-        for path in [*found.main.values(), *found.held_out.values()]:
+        rest = _wanted(held_out, features, source.path) if held_out else {}
+        found = cls(_wanted(main, features, source.path), rest, features)
+        for path in found.paths():
             files.require(path, "data.source")
         return found
 
@@ -78,10 +80,11 @@ class Idx:
             columns = {}
             for feature, path in self._part(unit.held_out).items():
                 stream = stack.enter_context(closing(_open(path)))
-                dtype, shape = _header(stream, path)
-                columns[feature] = Column(path, stream, dtype, shape[1:])
+                header = _header(stream, path)
+                header.require(feature, self.features[feature])
+                columns[feature] = Column(path, stream, header.dtype, header.row)
                 if not isinstance(stream, Gunzip):
-                    stream.seek(unit.first * dtype.itemsize * prod(shape[1:]), 1)
+                    stream.seek(unit.first * header.row_bytes, 1)
             yield from batches(columns, unit)
             for column in columns.values():
                 if isinstance(column.stream, Gunzip) and column.stream.read(1):
@@ -95,15 +98,17 @@ class Idx:
         if not part:
             return []
         counts, row_bytes, is_plain = {}, 0, True
-        for path in part.values():
+        for feature, path in part.items():
             with closing(_open(path)) as stream:
-                dtype, shape = _header(stream, path)
+                header = _header(stream, path)
+                header.require(feature, self.features[feature])
                 if isinstance(stream, Gunzip):
                     is_plain = False
+                    header.require_room(stream.size())
                 else:
-                    _check_size(stream, path, dtype, shape)
-            counts[path] = shape[0]
-            row_bytes = max(row_bytes, dtype.itemsize * prod(shape[1:]))
+                    _check_size(stream, header)
+            counts[path] = header.shape[0]
+            row_bytes = max(row_bytes, header.row_bytes)
         count = same_count(counts)
         # A gzipped file can be read only from its start: it is one unit.
         step = max(1, UNIT_BYTES // max(1, row_bytes)) if is_plain else count
@@ -115,7 +120,7 @@ def _in_folder(folder: str, part: str, feature: str) -> str | None:
     return next((path for path in (plain, plain + ".gz") if files.exists(path)), None)
 
 
-def _wanted(paths: dict[str, str | None], features: tuple[str, ...], folder: str | None) -> dict[str, str]:
+def _wanted(paths: dict[str, str | None], features: Iterable[str], folder: str | None) -> dict[str, str]:
     wanted = {}
     for feature in features:
         path = paths[feature]
@@ -133,7 +138,7 @@ def _open(path: str) -> BinaryIO | Gunzip:
     return Gunzip(stream, path) if start == b"\x1f\x8b" else stream
 
 
-def _header(stream: Stream, path: str) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(stream: Stream, path: str) -> Header:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
         raise WorkError(
@@ -143,12 +148,12 @@ def _header(stream: Stream, path: str) -> tuple[np.dtype, tuple[int, ...]]:
     dimensions = stream.read(4 * magic[3])
     if len(dimensions) < 4 * magic[3]:
         raise WorkError(f"{path} is truncated: it ends within its header")
-    return np.dtype(TYPES[magic[2]]), tuple(int(size) for size in np.frombuffer(dimensions, ">u4"))
+    return Header(path, np.dtype(TYPES[magic[2]]), tuple(np.frombuffer(dimensions, ">u4").tolist()))
 
 
-def _check_size(stream: BinaryIO, path: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    expected = 4 + 4 * len(shape) + prod(shape) * dtype.itemsize
+def _check_size(stream: BinaryIO, header: Header) -> None:
+    expected = 4 + 4 * len(header.shape) + header.bytes
     found = stream.seek(0, 2)
     if found != expected:
         wrong = "is truncated" if found < expected else "is too long"
-        raise WorkError(f"{path} {wrong}: its header ({shape} of {dtype}) makes {expected:,} bytes; it holds {found:,}")
+        raise WorkError(f"{header.place} {wrong}: its header ({header}) makes {expected:,} bytes; it holds {found:,}")

@@ -1,4 +1,8 @@
-"""Arrays in NumPy's .npz format, read as a stream and never unpickled."""
+"""Arrays in NumPy's .npz format, read as a stream and never unpickled.
+
+What numpy.savez writes is read, and nothing else that a zip can be: one member for each array, stored or deflated,
+whose sizes agree with each other and with the file.
+"""
 
 import hashlib
 import lzma
@@ -8,15 +12,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import PurePath
 from typing import IO
 
-import numpy as np
 from numpy.lib import format as npy
 
 from preprocessing import files
-from preprocessing.config import NpzSource
+from preprocessing.config import AnyFeature, NpzSource
+from preprocessing.sources.headers import RATIO, Header
 from preprocessing.sources.raw import Batch, Column, Unit, batches, same_count
 from settings import RequestError, WorkError
 
@@ -31,6 +36,10 @@ _DAMAGE = (
     RuntimeError,  # with NotImplementedError, a kind of it
     OSError,
 )
+_MAGIC = b"\x93NUMPY"
+_LONGEST_HEADER = 10_000  # bytes: what NumPy itself parses of a file that it does not trust
+_ENCRYPTED = 0x1  # a flag of a zip's member
+_MOST_NAMES = 20  # in an error
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,15 @@ class Npz:
     path: str
     main: dict[str, str]
     held_out: dict[str, str]
+    features: dict[str, AnyFeature]
 
     @classmethod
-    def find(cls, source: NpzSource, features: tuple[str, ...]) -> "Npz":
+    def find(cls, source: NpzSource, features: dict[str, AnyFeature]) -> "Npz":
         """Finds the file that a config names."""
         files.require(source.path, "data.source")
         main = {feature: source.arrays.get(feature, feature) for feature in features}
         held_out = {feature: source.held_out.get(feature, feature) for feature in features} if source.held_out else {}
-        return cls(source.path, main, held_out)
+        return cls(source.path, main, held_out, features)
 
     def require_held_out(self) -> None:
         if not self.held_out:
@@ -72,9 +82,8 @@ class Npz:
         with self._open() as archive, ExitStack() as stack:
             columns = {}
             for feature, array in self._part(unit.held_out).items():
-                stream = stack.enter_context(self._member(archive, array))
-                dtype, shape = self._header(stream, array)
-                columns[feature] = Column(f"{self.path}[{array}]", stream, dtype, shape[1:])
+                stream, header = stack.enter_context(self._array(archive, array, feature))
+                columns[feature] = Column(header.place, stream, header.dtype, header.row)
             yield from batches(columns, unit)
             for column in columns.values():
                 if column.stream.read(1):  # reading to the very end also makes zipfile check the CRC
@@ -86,14 +95,17 @@ class Npz:
     def _unit(self, held_out: bool) -> Unit:
         counts = {}
         with self._open() as archive:
-            for array in self._part(held_out).values():
-                with self._member(archive, array) as stream:
-                    counts[f"{self.path}[{array}]"] = self._header(stream, array)[1][0]
+            for feature, array in self._part(held_out).items():
+                with self._array(archive, array, feature) as (_, header):
+                    counts[header.place] = header.shape[0]
         return Unit(held_out, 0, same_count(counts))
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
         with files.open_to_read(self.path) as file:
+            if file.read(len(_MAGIC)) == _MAGIC:
+                raise WorkError(f"{self.path} is a .npy file, of one array; an .npz is what numpy.savez writes")
+            file.seek(0)
             try:
                 with zipfile.ZipFile(file) as archive:
                     yield archive
@@ -102,25 +114,55 @@ class Npz:
             except _DAMAGE as error:
                 raise WorkError(f"{self.path} is not a whole .npz file: {error or 'it ends too early'}") from None
 
-    def _member(self, archive: zipfile.ZipFile, array: str) -> IO[bytes]:
-        try:
-            return archive.open(f"{array}.npy")
-        except KeyError:
-            found = sorted(name.removesuffix(".npy") for name in archive.namelist())
-            raise WorkError(f"{self.path} holds no array {array!r}; it holds {found}") from None
+    @contextmanager
+    def _array(self, archive: zipfile.ZipFile, array: str, feature: str) -> Iterator[tuple[IO[bytes], Header]]:
+        """Opens an array at its first value."""
+        member, place = self._member(archive, array), f"{self.path}[{array}]"
+        with archive.open(member) as stream:
+            header, length = _header(stream, place)
+            header.require(feature, self.features[feature])
+            header.require_content(member.file_size - length)
+            yield stream, header
 
-    def _header(self, stream: IO[bytes], array: str) -> tuple[np.dtype, tuple[int, ...]]:
-        place = f"{self.path}[{array}]"
-        try:
-            version = npy.read_magic(stream)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, is_fortran, dtype = read(stream)
-        except ValueError as error:
-            raise WorkError(f"{place} is not a NumPy array: {error}") from None
-        if dtype.hasobject:
-            raise WorkError(f"{place} holds Python objects ({dtype}), which could run code when read; save numbers")
-        if not shape:
-            raise WorkError(f"{place} is a single value; an array with the examples along its first axis is expected")
-        if is_fortran and prod(shape[1:]) > 1:
-            raise WorkError(f"{place} is stored in Fortran order; save it with numpy.ascontiguousarray")
-        return dtype, shape
+    def _member(self, archive: zipfile.ZipFile, array: str) -> zipfile.ZipInfo:
+        """Returns the only member of an array's name, if its sizes are possible."""
+        found = [member for member in archive.infolist() if member.filename == f"{array}.npy"]
+        if not found:
+            names = sorted(name.removesuffix(".npy") for name in archive.namelist())
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            raise WorkError(f"{self.path} holds no array {array!r}; it holds {names[:_MOST_NAMES]}{more}")
+        member, *others = found
+        wrong = None
+        if others:
+            wrong = f"{len(found)} arrays have this name"
+        elif member.flag_bits & _ENCRYPTED:
+            wrong = "it is encrypted"
+        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            wrong = f"it is compressed by the method {member.compress_type}; NumPy stores or deflates"
+        elif member.file_size > (RATIO if member.compress_type == zipfile.ZIP_DEFLATED else 1) * member.compress_size:
+            wrong = f"{member.compress_size:,} bytes cannot hold the {member.file_size:,} that it is said to have"
+        if wrong:
+            raise WorkError(f"{self.path} is not a whole .npz file: {array!r}: {wrong}")
+        return member
+
+
+def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
+    """Reads the header of an array; returns it and how many bytes it takes."""
+    magic = stream.read(8)
+    if magic[:6] != _MAGIC:
+        raise WorkError(f"{place} is not a NumPy array: it begins with {magic.hex(' ') or 'nothing'}")
+    field = stream.read(2 if magic[6] == 1 else 4)
+    length = int.from_bytes(field, "little")
+    if length > _LONGEST_HEADER:
+        raise WorkError(f"{place} has a header of {length:,} bytes; at most {_LONGEST_HEADER:,} are read")
+    read = npy.read_array_header_1_0 if magic[6] == 1 else npy.read_array_header_2_0
+    try:
+        shape, is_fortran, dtype = read(BytesIO(field + stream.read(length)))
+    except Exception as error:  # of the parser of a Python literal: SyntaxError, RecursionError, MemoryError, …
+        reason = f"{type(error).__name__}: {error}"
+        raise WorkError(f"{place} is not a NumPy array: its header cannot be read ({reason:.200})") from None
+    if dtype.hasobject:
+        raise WorkError(f"{place} holds Python objects ({dtype}), which could run code when read; save numbers")
+    if is_fortran and prod(shape[1:]) > 1:
+        raise WorkError(f"{place} is stored in Fortran order; save it with numpy.ascontiguousarray")
+    return Header(place, dtype, shape), len(magic) + len(field) + length

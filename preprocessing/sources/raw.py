@@ -10,7 +10,6 @@ import numpy as np
 from settings import WorkError
 
 BATCH_BYTES = 4 << 20  # of raw values: enough to make a batch's fixed cost small, and still about a cache's size
-_DIMENSIONS = 64  # of an array, in NumPy 2
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,6 @@ class Column:
     stream: Stream
     dtype: np.dtype
     row: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.row) >= _DIMENSIONS:
-            raise WorkError(f"{self.place} has {len(self.row) + 1} dimensions; at most {_DIMENSIONS} are possible")
 
     def take(self, count: int) -> np.ndarray:
         """Reads the next `count` rows, [count, *row]."""
