@@ -36,6 +36,11 @@ class ImageDataset:
         """The images that a model of this dataset models."""
         return ImageSpec(self.image.shape, self.image.levels)
 
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes of the category that labels the examples, by their numbers, if it has names."""
+        return next((f.names for _, f in sorted(self.manifest.features.items()) if isinstance(f, Category)), None)
+
     def examples(self, split: str) -> Examples:
         """Reads a split and checks it against its checksums. Labels are those of the first category by name, if any.
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from components.datasets import check_fits, open_images
+from preprocessing.remarks import remarks
 from vae import backends, folder
 from vae.config import EvaluationConfig
 
@@ -42,5 +43,6 @@ def evaluate(
     from vae.evaluation import evaluate as evaluating
     from vae.evaluation.report import TestData
 
-    data = TestData(digest, images.manifest.counts)
+    manifest = images.manifest
+    data = TestData(digest, manifest.counts, manifest.distinct, images.classes, remarks(manifest))
     evaluating.evaluate(trained, examples, data, evaluation, seed, Path(output))

@@ -18,7 +18,7 @@ import artifacts
 from components.datasets import ImageDataset
 from components.packaging import package
 from components.tracking import quoted
-from preprocessing.manifest import Image
+from preprocessing.manifest import Image, Manifest
 from settings import RequestError
 from vae.evaluation.folder import EvaluationFolder
 from vae.folder import ModelFolder
@@ -177,10 +177,15 @@ def _datasets(images: ImageDataset, name: str) -> list["DatasetInput"]:
             source_type="local",
             source=json.dumps({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")}),
             schema=json.dumps(schema),
-            profile=json.dumps({"num_rows": manifest.counts[split]}),
+            profile=json.dumps(_profile(manifest, split)),
         )
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
     return inputs
+
+
+def _profile(manifest: Manifest, split: str) -> dict[str, int]:
+    rows = {"num_rows": manifest.counts[split]}
+    return rows if manifest.distinct is None else {**rows, "num_distinct": manifest.distinct[split]}
 
 
 def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:

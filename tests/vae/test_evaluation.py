@@ -98,6 +98,26 @@ def test_a_model_evaluated_on_shuffled_examples_is_not_better_than_itself(traine
     assert abs(bootstrap.paired(*pairs, 0.95, 500, 0).difference) < 1e-4
 
 
+def test_copies_of_examples_are_told_shown_once_and_leave_the_intervals_as_they_were(trained, tmp_path):
+    from vae.evaluation.evaluate import TestData
+    from vae.evaluation.evaluate import evaluate as evaluate_model
+
+    once = held_out(25)
+    rows = np.repeat(np.arange(25), 4)
+    data = TestData("a" * 64, {"train": 300, "test": 100}, {"train": 150, "test": 25}, remarks=[f"{EVIL} is a remark"])
+    single = evaluate_model(trained, once, data, CONFIG, 0, tmp_path / "once")
+    copied = evaluate_model(trained, once[rows], data, CONFIG, 0, tmp_path / "copied")
+    for name, estimate in copied.as_json().items():
+        assert estimate == pytest.approx(single.as_json()[name], abs=1e-4), name
+    written = {folder: (tmp_path / folder / "report.html").read_text(encoding="utf-8") for folder in ("once", "copied")}
+    assert "100 held-out test examples,\n    25 of them distinct" in written["copied"]
+    assert "<td>300, 150 distinct</td>" in written["copied"]
+    assert "&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt; is a remark." in written["copied"]
+    assert EVIL not in written["copied"]
+    pictures = [(tmp_path / folder / "figures" / "reconstructions.png").read_bytes() for folder in ("once", "copied")]
+    assert pictures[0] == pictures[1]
+
+
 def test_the_manifest_comes_last_and_goes_first(trained, tmp_path, monkeypatch):
     from vae.evaluation import evaluate as module
 

@@ -105,3 +105,15 @@ def test_numbers_are_written_for_reading():
 def test_images_of_neither_one_nor_three_channels_are_drawn_as_the_grey_of_their_mean():
     four = np.array([0.0, 0.0, 1.0, 1.0]) * np.ones((1, 4, 4, 4))
     assert (images.grid(four, columns=1)[1:-1, 1:-1] == 128).all()
+
+
+NAMES = ["_hidden", "$one$ and $x_", "\x1b[31mtwo", "n" * 300, "", "five"]
+
+
+@pytest.mark.parametrize("kinds", [6, 40], ids=["a legend", "a colour bar"])
+def test_classes_of_any_name_are_drawn_and_named(kinds):
+    means = np.random.default_rng(0).normal(size=(200, 2))
+    labels = np.arange(200) % kinds
+    named = figures.latent_map(means, labels, (NAMES * 7)[:kinds])
+    assert named != figures.latent_map(means, labels)
+    assert opened(named).shape[1] < 1200

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,23 +60,23 @@ def evaluate(
     per_example = bounds(model, examples, config.bound_samples, seed, config.batch_size)
     units = diagnostics.units(per_example.posterior_mean, per_example.kl_by_unit)
     metrics = measured(per_example, model.spec.dimensions, config.bootstrap_samples, seed)
-    pictures = drawn(model, examples, per_example, units, Curves(**trained.curves), seed)
+    pictures = drawn(model, examples, per_example, units, Curves(**trained.curves), data.classes, seed)
+    distinct = len(np.unique(examples.keys))
     files = {
         METRICS: (json.dumps(metrics.as_json(), indent=2) + "\n").encode(),
         EXAMPLES: _columns(per_example),
-        REPORT: report(metrics, units, pictures, trained, data, config, seed).encode(),
+        REPORT: report(metrics, distinct, units, pictures, trained, data, config, seed).encode(),
         **{f"{FIGURES}/{name}.png": picture for name, picture in pictures.items()},
     }
     for name, content in files.items():
         artifacts.write_atomically(output / name, content)
-    distinct = len(np.unique(examples.keys))
     facts = {
         "format": FORMAT.newest,
         "examples": len(examples),
         "distinct": distinct,
         "seed": seed,
         "evaluation": config.model_dump(mode="json"),
-        "data": asdict(data),
+        "data": {"dataset": data.dataset, "counts": dict(data.counts)},
         "weights": trained.weights,
         "metrics": metrics.values(),
     }
@@ -109,22 +109,33 @@ def measured(per_example: Bounds, dimensions: int, resamples: int, seed: int) ->
 
 
 def drawn(
-    model: VAE, examples: Examples, per_example: Bounds, units: Units, curves: Curves, seed: int
+    model: VAE,
+    examples: Examples,
+    per_example: Bounds,
+    units: Units,
+    curves: Curves,
+    classes: Sequence[str] | None,
+    seed: int,
 ) -> dict[str, bytes]:
     """Returns the figures as PNG, by name, in the order in which the report shows them."""
     decode = samples.decoder(model)
-    shown = examples.head(_RECONSTRUCTIONS_SHOWN)
-    originals = shown.images / (model.spec.levels - 1)
+    shown = _first_distinct(examples.keys, _RECONSTRUCTIONS_SHOWN)
+    originals = examples.images[shown] / (model.spec.levels - 1)
     moved = units.by_kl[:_UNITS_TRAVERSED]
     path = samples.traverse(decode, per_example.posterior_mean[0], moved, _TRAVERSAL)
     return {
-        "reconstructions": figures.reconstructions(originals, decode(per_example.posterior_mean[: len(shown)])),
+        "reconstructions": figures.reconstructions(originals, decode(per_example.posterior_mean[shown])),
         "samples": figures.samples(samples.from_prior(model, decode, _SAMPLES_SHOWN, seed)),
-        "latent_map": figures.latent_map(per_example.posterior_mean, examples.labels),
+        "latent_map": figures.latent_map(per_example.posterior_mean, examples.labels, classes),
         "traversal": figures.traversal(path, moved, units.kl[moved], _TRAVERSAL),
         "kl_by_unit": figures.kl_by_unit(units),
         "curves": figures.curves(curves),
     }
+
+
+def _first_distinct(keys: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rows of the first `count` examples that are no copies of others before them."""
+    return np.sort(np.unique(keys, return_index=True)[1])[:count]
 
 
 def _columns(per_example: Bounds) -> bytes:

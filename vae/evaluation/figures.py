@@ -27,6 +27,8 @@ _DOTS_PER_INCH = 144
 _WIDTH = 7.2  # inches
 _MOST_POINTS = 5000
 _MOST_BARS = 64
+_MOST_NAMES = 24  # beside a colour bar
+_LONGEST_NAME = 24  # characters
 
 
 def samples(intensities: np.ndarray) -> bytes:
@@ -62,29 +64,38 @@ def traversal(intensities: np.ndarray, units: np.ndarray, kl: np.ndarray, values
     return _picture(intensities, len(values), rows, [_signed(value) for value in values], "value of the unit")
 
 
-def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None) -> bytes:
+def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None = None) -> bytes:
     """Draws the posteriors' means `[examples, latent]` on their two first principal components, coloured by label.
 
     Args:
         posterior_mean: `[examples, latent]`; a latent of one or two units is drawn as it is.
         labels: int64 `[examples]`, or None.
+        classes: The names of the labels, by their numbers, or None.
     """
     points, names = _plane(posterior_mean[:_MOST_POINTS])
     figure, axes = _figure(6.4, 5.2)
     size = float(np.clip(6000 / len(points), 4, 28))
     kinds = np.unique(labels) if labels is not None else np.array([])
+    drawn = []
     if labels is None:
         axes.scatter(points[:, 0], points[:, 1], s=size, color=_FIRST, alpha=0.7, linewidths=0)
     elif len(kinds) <= len(_MUTED):
         for label, colour in zip(kinds, _MUTED, strict=False):
             own = points[labels[: len(points)] == label]
-            axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0, label=str(label))
-        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.5)
+            drawn.append(axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0))
+        named = [_name(label, classes) for label in kinds]
+        # Handles and names are given together, because matplotlib leaves out a label that begins with an underscore.
+        axes.legend(
+            drawn, named, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.5
+        )
     else:
         coloured = axes.scatter(
             points[:, 0], points[:, 1], s=size, c=labels[: len(points)], cmap="viridis", linewidths=0
         )
-        figure.colorbar(coloured, ax=axes, label="label")
+        bar = figure.colorbar(coloured, ax=axes, label="label")
+        if classes is not None:
+            ticks = kinds[:: -(-len(kinds) // _MOST_NAMES)].tolist()
+            bar.set_ticks(ticks, labels=[_name(label, classes) for label in ticks])
     axes.set(xlabel=names[0], ylabel=names[1])
     return _encoded(figure)
 
@@ -126,6 +137,17 @@ def kl_by_unit(units: Units) -> bytes:
     axes.set(xlabel=f"latent unit{cut}", ylabel="KL, nats per example", xlim=(-0.7, max(len(order), 4) - 0.3))
     axes.legend(frameon=False)
     return _encoded(figure)
+
+
+def _name(label: int, classes: Sequence[str] | None) -> str:
+    """Returns how a label is written: not as a formula, and not longer than there is room."""
+    if classes is None:
+        return str(label)
+    text = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in classes[label]
+    )
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return text.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -2,13 +2,14 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from settings.text import counted
 from vae.config import EvaluationConfig
 from vae.evaluation.bootstrap import Estimate
 from vae.evaluation.diagnostics import ACTIVE_ABOVE, Units
@@ -58,12 +59,18 @@ class TestData:
     Attributes:
         dataset: The digest of the dataset whose test split was evaluated.
         counts: Examples by split.
+        distinct: Examples by split, without those whose images are another example's; None where that is not known.
+        classes: The name of each class that labels name, by its number; None where classes have no names.
+        remarks: What a reader should know of the data, in sentences.
     """
 
-    __test__ = False  # not a test case, whatever its name makes pytest believe
+    __test__ = False  # not a test case, as its name makes pytest believe
 
     dataset: str
     counts: Mapping[str, int]
+    distinct: Mapping[str, int] | None = None
+    classes: Sequence[str] | None = None
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Picture:
 
 def report(
     metrics: Metrics,
+    judged: int,
     units: Units,
     pictures: Mapping[str, bytes],
     trained: ModelFolder,
@@ -100,6 +108,7 @@ def report(
 
     Args:
         metrics: The headline numbers.
+        judged: How many distinct examples they are of.
         units: The latent units.
         pictures: The figures as PNG, by name, in the order to show.
         trained: The model, for its settings and where it comes from.
@@ -113,7 +122,9 @@ def report(
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = number
+    environment.filters["counted"] = counted
     return environment.get_template("report.html").render(
+        judged=judged,
         headlines=_headlines(metrics, len(units.kl), config.bound_samples),
         pictures=[Picture(*_CAPTIONS[name], _inlined(picture)) for name, picture in pictures.items()],
         units=[(unit, units.kl[unit], units.variance[unit], units.active[unit]) for unit in units.by_kl],
