@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from components.config import Notification, RegistryConfig
 from pipelines import environments, source
-from pipelines.overrides import override
+from pipelines.overrides import option, override
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
@@ -151,5 +151,5 @@ def _place(path: Path, written: source.Source, given: dict[Path, str]) -> str:
     """Returns what a person wrote about a key: an assignment at, above or below it, or else a line of the file."""
     for assigned, assignment in reversed(given.items()):  # the last one wins, and so is the one to blame
         if path and (path[: len(assigned)] == assigned or assigned[: len(path)] == path):
-            return f"--set {assignment}"
+            return option(assignment)
     return written.place(path)

@@ -1,17 +1,20 @@
 """`--set KEY=VALUE`: one value of an experiment, changed from the command line."""
 
+import re
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from pipelines import source
 from settings import RequestError, Settings
 from settings.explain import Path, dotted, shown
 from settings.layout import has_kinds, inside, section
+from settings.yaml_text import MOST_LEVELS, YAMLTextError
 
 ABSENT: Any = object()
 """Stands for what is not written, for a default that does not exist, and for the value of a key that there is not."""
+
+_INDEX = re.compile("[0-9]{1,6}")
 
 
 def override(values: dict[str, Any], assignment: str, settings: type[Settings]) -> tuple[dict[str, Any], Path]:
@@ -30,18 +33,26 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
         RequestError: The assignment is malformed, or leads through something that has no keys.
     """
     key, equals, text = assignment.partition("=")
-    if not equals or not all(key.split(".")):
-        raise RequestError(f"--set {assignment}: expected KEY=VALUE, such as training.epochs=5")
+    parts = key.split(".")
+    if not equals or not all(parts) or len(parts) > MOST_LEVELS:
+        raise RequestError(f"{option(assignment)}: expected KEY=VALUE, such as training.epochs=5")
+    if not text.strip():
+        raise RequestError(f"{option(assignment)}: there is no value after the =; for none, write null")
     try:
         value = source.value(text)
-    except yaml.YAMLError:
-        raise RequestError(f"--set {assignment}: {text!r} is not a YAML value") from None
-    path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+    except YAMLTextError as error:
+        raise RequestError(f"{option(assignment)}: {error}") from None
+    path = tuple(int(part) if _INDEX.fullmatch(part) else part for part in parts)
     try:
         return _set(values, settings, ABSENT, path, value), path
     except _DeadEndError as end:
         place = dotted(path[: len(path) - end.remaining])
-        raise RequestError(f"--set {assignment}: {place} is {shown(end.value)}, {end.reason}") from None
+        raise RequestError(f"{option(assignment)}: {place} is {shown(end.value)}, {end.reason}") from None
+
+
+def option(assignment: str) -> str:
+    """Returns an assignment as messages call it: `--set training.epochs=5`."""
+    return f"--set {assignment if len(assignment) <= 200 else f'{assignment[:197]}…'}"
 
 
 class _DeadEndError(Exception):

@@ -1,18 +1,15 @@
 """The YAML text of an experiment: from a file or from the ready-made ones, with the line of every key."""
 
 import itertools
-import re
+import stat
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
-
-from settings import RequestError
+from settings import RequestError, yaml_text
 from settings.explain import Path as Keys
-from settings.explain import dotted
 
 
 @dataclass(frozen=True)
@@ -59,98 +56,69 @@ def find(experiment: str) -> Source:
     """Reads an experiment, given as the path of a YAML file or as the name of a ready-made one.
 
     Raises:
-        RequestError: There is neither, or the file cannot be read as YAML with unique keys.
+        RequestError: There is neither, or the file cannot be read as YAML (`settings/yaml_text.py`).
     """
-    path = Path(experiment)
-    if path.is_file():
-        try:
-            return parse(experiment, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"{experiment}: cannot be read: {error}") from None
+    text = None if "\0" in experiment else _read(experiment)
+    if text is not None:
+        return parse(experiment, text)
     texts = ready_made()
     if experiment in texts:
         return parse(experiment, texts[experiment])
     near = get_close_matches(experiment, texts, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    what = "no such file" if path.suffix in (".yaml", ".yml") or "/" in experiment else "no such file or experiment"
+    is_path = experiment.endswith((".yaml", ".yml")) or "/" in experiment
+    what = "no such file" if is_path else "no such file or experiment"
     raise RequestError(f"{experiment}: {what}; {hint}ready-made experiments: {', '.join(texts)}")
 
 
 def parse(name: str, text: str) -> Source:
-    """Reads YAML by safe_load's rules, but refuses a key that is given twice.
+    """Reads the text of an experiment.
 
     Raises:
-        RequestError: The text is not YAML, gives a key twice, or is not a section of keys and values.
+        RequestError: The text is not YAML, or is not a section of keys and values.
     """
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        lines: dict[Keys, int] = {}
-        if root is not None:
-            _note_lines(name, root, (), lines)
-        values = loader.construct_document(root) if root is not None else {}
-    except RecursionError:
-        raise RequestError(f"{name}: {_TOO_DEEP}") from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RequestError(f"{name}{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise RequestError(f"{name}: not valid YAML: {error}") from None
+        document = yaml_text.read(text)
+    except yaml_text.YAMLTextError as error:
+        raise RequestError(f"{name}{'' if error.line is None else f':{error.line}'}: {error}") from None
+    values = {} if document.value is None else document.value
     if not isinstance(values, dict):
         raise RequestError(f"{name}: an experiment is a section of keys and values, such as `name: digits`")
-    return Source(name, text, values, {path: f"{name}:{line}" for path, line in lines.items()})
+    return Source(name, text, values, {path: f"{name}:{line}" for path, line in document.lines.items()})
 
 
 def value(text: str) -> Any:
     """Reads one YAML value, as `--set` takes it.
 
     Raises:
-        yaml.YAMLError: It is not one.
+        YAMLTextError: It is not one.
     """
+    return yaml_text.read(text).value
+
+
+def _read(experiment: str) -> str | None:
+    """Returns the text of a file, or None if there is no such file."""
+    path = Path(experiment)
     try:
-        return yaml.load(text, _Loader)
-    except RecursionError:
-        raise yaml.YAMLError(_TOO_DEEP) from None
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode) and experiment in ready_made():
+            return None
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                return _text(experiment, file.read(yaml_text.MOST_BYTES + 1))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RequestError(f"{experiment}: cannot be read: {error.strerror}") from None
+    what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"  # which might never end
+    raise RequestError(f"{experiment}: is {what}; an experiment is a YAML file")
 
 
-_TOO_DEEP = "sections are nested too deeply"
-
-
-class _Loader(yaml.SafeLoader):
-    """safe_load, with `1e-3` a number as in YAML 1.2 (in YAML 1.1 it is a text), and no section within itself."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._open: list[str | None] = []
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor in self._open:
-                problem = f"*{event.anchor} stands within what it stands for"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=cast(yaml.Mark, event.start_mark))
-            return super().compose_node(parent, index)
-        self._open.append(event.anchor)
-        node = super().compose_node(parent, index)
-        self._open.pop()
-        return node
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _note_lines(name: str, node: yaml.Node, path: Keys, lines: dict[Keys, int]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            key = (*path, str(key_node.value))
-            line = key_node.start_mark.line + 1
-            if key in lines:
-                raise RequestError(f"{name}:{line}: {dotted(key)} is given twice, here and on line {lines[key]}")
-            lines[key] = line
-            _note_lines(name, value_node, key, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*path, index)] = item.start_mark.line + 1
-            _note_lines(name, item, (*path, index), lines)
+def _text(name: str, content: bytes) -> str:
+    if len(content) > yaml_text.MOST_BYTES:
+        raise RequestError(f"{name}: larger than {yaml_text.MOST_BYTES:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RequestError(f"{name}:{line}: not text in UTF-8: the byte 0x{content[error.start]:02x}") from None

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from settings import Settings
 from settings.layout import alternatives, has_kinds, inside, section, sections, words
+from settings.text import counted
 
 Path = tuple[str | int, ...]
 
@@ -41,19 +42,23 @@ def dotted(path: Path) -> str:
 
 
 def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
-    """Returns what is wrong, in the order of the settings, one problem per place.
+    """Returns what is wrong, in the order of the settings, one problem per place: the first of them, if they are many.
 
     Args:
         error: What `settings.model_validate` raised.
         settings: The settings that were validated.
     """
     found: dict[Path, list[str]] = {}
-    for line in error.errors(include_url=False):
+    lines = error.errors(include_url=False)
+    for i, line in enumerate(lines):
         if line["type"] == "default_factory_not_called":
             continue  # a default that depends on a value which has its own problem
         for problem in _problems(line, settings):
             found.setdefault(problem.path, []).append(problem.sentence)
-    return [Problem(path, _merged(sentences)) for path, sentences in found.items()]
+        if len(found) > MOST:
+            rest = len(lines) - i - 1 + len(found) - MOST
+            return [*_told(list(found.items())[:MOST]), Problem((), f"… and {counted(rest, 'more mistake')}")]
+    return _told(list(found.items()))
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
@@ -67,6 +72,9 @@ def shown(value: Any) -> str:
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
+
+MOST = 20
+"""Problems that are told at once."""
 
 _MUST = " is not allowed; must "
 
@@ -169,6 +177,14 @@ def _expected(error: str, message: str, context: dict[str, Any], here: Any) -> s
         if message.startswith(subject):
             return message.removeprefix(subject)
     return f"be valid ({message})"
+
+
+def _told(found: list[tuple[Path, list[str]]]) -> list[Problem]:
+    return [Problem(path, _shortened(_merged(sentences))) for path, sentences in found]
+
+
+def _shortened(sentence: str) -> str:
+    return sentence if len(sentence) <= 1000 else f"{sentence[:997]}…"
 
 
 def _merged(sentences: list[str]) -> str:

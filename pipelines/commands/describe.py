@@ -37,14 +37,16 @@ def init(
 
     from pipelines import source
     from pipelines.experiment import Name
-    from settings import RequestError
+    from settings import RequestError, yaml_text
 
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].removeprefix("Input should ")
         raise RequestError(f"{name}: a name must {rule}") from None
-    text, replaced = re.subn(r"(?m)^name:.*$", f"name: {name}", source.find(template).text, count=1)
+    text, replaced = re.subn(
+        r"(?m)^name:.*$", yaml_text.write({"name": name}).rstrip(), source.find(template).text, count=1
+    )
     if not replaced:
         raise RequestError(f"{template}: has no line `name: …` to put the new name in")
     path = output or Path(f"{name}.yaml")
@@ -66,13 +68,12 @@ def config(
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
 ) -> None:
     """Print the full, resolved experiment: every key with its value."""
-    import yaml
-
     from pipelines.experiment import load
+    from settings import yaml_text
 
     changed = load(experiment, assignments or (), env)
     if not diff:
-        print(yaml.safe_dump(changed.model_dump(mode="json"), sort_keys=False), end="")
+        print(yaml_text.write(changed.model_dump(mode="json")), end="")
         return
     from pipelines.differences import differences, show
     from settings import RequestError

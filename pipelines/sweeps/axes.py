@@ -9,12 +9,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import yaml
-
 from pipelines import source
 from pipelines.experiment import Experiment
 from settings import RequestError
 from settings.explain import dotted, shown
+from settings.yaml_text import YAMLTextError
 
 SWEPT = ("model", "training", "seed")
 """The sections that a sweep may vary: what a training depends on besides its dataset."""
@@ -135,8 +134,10 @@ def _axis(text: str, experiment: Experiment) -> Axis:
         return _range(key, values.strip(), found)
     try:
         choices = tuple(source.value(f"[{values}]"))
-    except yaml.YAMLError:
-        raise RequestError(f"--over {text}: {values!r} are no YAML values with commas between them") from None
+    except YAMLTextError as error:
+        raise RequestError(f"--over {text}: expected values with commas between them: {error}") from None
+    if len(choices) > MOST:
+        raise RequestError(f"--over {key}=…: {len(choices):,} values, and a sweep tries {MOST:,} at most")
     for i, choice in enumerate(choices):
         if any(_same(choice, other) for other in choices[:i]):
             raise RequestError(f"--over {text}: {shown(choice)} is given twice")
@@ -151,7 +152,7 @@ def _same(one: Any, other: Any) -> bool:
 def _range(key: str, text: str, found: re.Match[str]) -> Range:
     try:
         ends = [source.value(found[end]) for end in ("low", "high")]
-    except yaml.YAMLError:
+    except YAMLTextError:
         ends = []
     low, high = (_number(end) for end in ends or (None, None))
     if low is None or high is None:

@@ -79,10 +79,10 @@ def test_an_unknown_experiment_comes_with_the_nearest():
         (f"targets: {{vertex: {{{VERTEX}, root: s3://b}}}}", ":3: targets.vertex.root: 's3://b' is not"),
         ("name: again", ":3: name is given twice, here and on line 1"),
         ("targets: {kubeflow: {image: a, tracking_uri: m}}", ":3: targets.kubeflow.tracking_uri: 'm' is not"),
-        ("training: &again {epochs: *again}", ":3: not valid YAML: *again stands within what it stands for"),
-        ("training: " + "[" * 5000, ": sections are nested too deeply"),
-        ("training: [", ":4: not valid YAML: "),
-        ("training: !!python/object:os.system {}", ":3: not valid YAML: could not determine a constructor"),
+        ("training: &again {epochs: *again}", ":3: *again stands within what it stands for"),
+        ("training: " + "[" * 5000, ":3: nested more deeply than 50 levels"),
+        ("training: [", ":3: not valid YAML: "),
+        ("training: !!python/object:os.system {}", ":3: the tag !!python/object:os.system is not allowed"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_file_line_key_and_what_is_allowed(write, text: str, told: str):
@@ -174,9 +174,18 @@ def test_an_optimizer_of_another_kind_has_defaults_of_its_own(assignments: list[
     assert load("digits", assignments).training.optimizer == expected
 
 
-@pytest.mark.parametrize("text", ["&x {epochs: *x}", "&x [*x, *x]", "[" * 5000, "{a: " * 5000])
-def test_an_assignment_that_contains_itself_or_never_ends_is_refused(text: str):
-    assert "is not a YAML value" in refusal("digits", f"training={text}")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("&x {epochs: *x}", "*x stands within what it stands for"),
+        ("&x [*x, *x]", "*x stands within what it stands for"),
+        ("[" * 5000, "nested more deeply than 50 levels"),
+        ("{a: " * 5000, "nested more deeply than 50 levels"),
+    ],
+    ids=range(4),
+)
+def test_an_assignment_that_contains_itself_or_never_ends_is_refused(text: str, told: str):
+    assert told in refusal("digits", f"training={text}")
 
 
 def test_all_mistakes_are_told_at_once():
@@ -267,7 +276,7 @@ def test_an_assignment_through_a_value_that_has_no_keys_is_refused():
         == "--set training.epochs.x=4: training.epochs is 50, which has no keys"
     )
     assert "and has the places 0 to 1" in refusal("digits", "model.encoder.hidden.5=4")
-    assert "is not a YAML value" in refusal("digits", "training.epochs=[")
+    assert "not valid YAML" in refusal("digits", "training.epochs=[")
 
 
 def is_taken_or_refused_with_words(assignment: str) -> bool:
