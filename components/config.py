@@ -1,16 +1,17 @@
 """The sections `registry` and `notify` of an experiment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from settings import Settings, by_name
+from settings import PossiblyEmpty, Settings, by_name
 from settings.explain import written
 
 
 class RegistryConfig(Settings):
     """Where a model is registered in MLflow, and how sure one must be that it is better than the one in production."""
 
+    short_form: ClassVar = "model"
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_. -]{1,200}$")] | None = Field(
         None, description="name of the registered model; by default the experiment's name and `-vae`"
     )
@@ -33,7 +34,7 @@ class Command(Settings):
     """A command that is given the same JSON object on its standard input."""
 
     kind: Literal["command"] = "command"
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    command: Annotated[tuple[PossiblyEmpty, ...], Field(min_length=1)]
     when: Literal["failure", "end"] = "failure"
 
 

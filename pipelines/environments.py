@@ -21,7 +21,7 @@ from pipelines.overrides import ABSENT, default_of, plain
 from pipelines.source import Source
 from settings import RequestError, Settings
 from settings.explain import Path as Keys
-from settings.layout import alternatives, has_kinds, inside, sections
+from settings.layout import alternatives, has_kinds, inside, long_form, sections
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
@@ -72,14 +72,12 @@ def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
         return value
 
     def merged(below: Any, above: Any, annotation: Any, default: Any, path: Keys) -> Any:
-        is_choice = has_kinds(annotation)
         if below is ABSENT or (below is None and isinstance(above, dict)):
             below = None if default is ABSENT else plain(default)
-        if is_choice:
-            below, above = _long_form(below), _long_form(above)
+        below, above = long_form(below, annotation), long_form(above, annotation)
         if not isinstance(below, dict) or not isinstance(above, dict):
             return taken(path, above)
-        chosen = below.get("kind") if is_choice else None
+        chosen = below.get("kind") if has_kinds(annotation) else None
         if chosen is not None and above.get("kind", chosen) != chosen:
             return taken(path, above)
         result = dict(below)
@@ -103,10 +101,6 @@ def _overlay(experiment: str, env: str) -> Path:
     return (
         path.with_name(f"{path.stem}.{env}{path.suffix or '.yaml'}") if path.is_file() else Path(f"{path}.{env}.yaml")
     )
-
-
-def _long_form(choice: Any) -> Any:
-    return {"kind": choice} if isinstance(choice, str) else choice
 
 
 def _is_mapping(annotation: Any) -> bool:

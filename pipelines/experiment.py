@@ -1,7 +1,7 @@
 """An experiment: the whole YAML, composed of each room's own section, and checked before anything runs."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -28,6 +28,7 @@ SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluati
 class Schedule(Settings):
     """When the pipeline runs by itself, unless `elboflow schedule create` is told otherwise."""
 
+    short_form: ClassVar = "cron"
     cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
     timezone: Annotated[str, Field(description="a name of the tz database: Europe/Berlin")] = "UTC"
 

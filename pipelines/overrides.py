@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pipelines import source
 from settings import RequestError, Settings
 from settings.explain import Path, dotted, shown
-from settings.layout import has_kinds, inside, section
+from settings.layout import inside, long_form, section
 from settings.yaml_text import MOST_LEVELS, YAMLTextError
 
 ABSENT: Any = object()
@@ -65,8 +65,7 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
         return value
     if node is ABSENT or node is None:
         node = {} if default is ABSENT or default is None else plain(default)
-    if isinstance(node, str) and has_kinds(annotation):
-        node = {"kind": node}
+    node = long_form(node, annotation)
     key, rest = path[0], path[1:]
     if isinstance(node, dict):
         key = str(key)

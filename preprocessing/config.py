@@ -10,7 +10,7 @@ experiment at once; whether the files exist is `preprocessing.sources.check`'s q
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -181,6 +181,7 @@ Split = Annotated[float | Literal["source"], BeforeValidator(_fraction)]
 class Shards(Settings):
     """How the records are cut into files. A shard is sorted in memory, so it should fit there several times."""
 
+    short_form: ClassVar = "megabytes"
     megabytes: float = Field(default=16, gt=0, le=2000)
 
 

@@ -1,20 +1,24 @@
 """What is wrong with a section, in sentences for the person who wrote it: the key, the value and what is allowed."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from settings import Settings
-from settings.layout import alternatives, has_kinds, inside, section, sections, words
-from settings.text import counted
+from settings.layout import alternatives, inside, is_tagged, section, sections, words
+from settings.near import near
+from settings.text import counted, short, shown
+from settings.wishes import expected
 
 Path = tuple[str | int, ...]
+MOST = 20
+"""Problems that are told at once."""
+
+_MUST = " is not allowed; must "
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,9 @@ def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
-    """Returns what helps a person who mistyped: the nearest of the allowed words, if one is near, and all."""
-    near = get_close_matches(word, allowed, n=1, cutoff=0.5)
-    return (f"did you mean '{near[0]}'? " if near else "") + f"allowed: {', '.join(allowed)}"
-
-
-def shown(value: Any) -> str:
-    """Returns a value as YAML would have it on one line, shortened."""
-    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-MOST = 20
-"""Problems that are told at once."""
-
-_MUST = " is not allowed; must "
+    """Returns what helps a person who mistyped: the allowed word that was meant, if that is clear, and all."""
+    meant = near(word, allowed)
+    return (f"did you mean '{meant}'? " if meant else "") + f"allowed: {', '.join(allowed)}"
 
 
 def written(pattern: str, rule: str) -> AfterValidator:
@@ -91,45 +83,58 @@ def written(pattern: str, rule: str) -> AfterValidator:
 
 
 def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
-    path, here = _place(settings, line["loc"])
+    path, here, is_alternative = _place(settings, line["loc"])
     value, context = line["input"], line.get("ctx", {})
+    if is_alternative and isinstance(value, dict) and sections(here):
+        return []  # a section was meant, and has its own problems
     match line["type"]:
         case "value_error" if isinstance(context["error"], ConflictsError):
             return [Problem((*path, *problem.path), problem.sentence) for problem in context["error"].problems]
-        case "value_error":
+        case "value_error" | "assertion_error":
             return [Problem(path, str(context["error"]))]
         case "extra_forbidden":
-            container = _place(settings, line["loc"][:-1], of_value=value)[1]
+            container = _place(settings, line["loc"][:-1])[1]
             return [Problem(path, f"unknown key; {nearest(str(path[-1]), _keys(container, line['loc'][:-1]))}")]
         case "missing":
             return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
         case "union_tag_invalid":
-            return [Problem(path, f"unknown kind '{context['tag']}'; {nearest(context['tag'], words(here))}")]
+            return [Problem(path, f"unknown kind '{short(context['tag'])}'; {nearest(context['tag'], words(here))}")]
         case "union_tag_not_found":
             return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
-            return [Problem(path, f"unknown value '{value}'; {nearest(value, words(here))}")]
+            return [Problem(path, f"unknown value '{short(value)}'; {nearest(value, words(here))}")]
         case kind_of_error:
-            return [Problem(path, f"{shown(value)}{_MUST}{_expected(kind_of_error, line['msg'], context, here)}")]
+            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here)}")]
 
 
-def _place(settings: type[Settings], location: Path, of_value: Any = None) -> tuple[Path, Any]:
-    """Returns the path that a person wrote, without the tags of unions, and the annotation of what stands there."""
+def _place(settings: type[Settings], location: Path) -> tuple[Path, Any, bool]:
+    """Returns where something is wrong.
+
+    Args:
+        settings: The settings that were validated.
+        location: The place in the words of the validator: with a name for each alternative that it tried.
+
+    Returns:
+        The path that a person wrote, the annotation of what stands there, and whether this is about one of several
+        alternatives, and that one is no section.
+    """
     path: Path = ()
     here: Any = settings
     chosen: str | None = None
+    is_alternative = False
     for element in location:
+        if element == "[key]":
+            break
         offered = sections(here)
+        if is_tagged(here) and chosen is None and not is_alternative:
+            chosen = next((name for name in offered if name in str(element)), None)
+            is_alternative = chosen is None
+            continue
         if len(offered) > 1 and chosen is None and element in offered:
             chosen = str(element)
             continue
-        if element == "[key]":
-            return path, here
-        following = inside(here, element, chosen)
-        if following is None and not offered:
-            return path, here  # the tag of an alternative among plain types
-        path, here, chosen = (*path, element), following, None
-    return path, here if chosen is None else section(here, chosen)
+        path, here, chosen, is_alternative = (*path, element), inside(here, element, chosen), None, False
+    return path, here if chosen is None else section(here, chosen), is_alternative
 
 
 def _keys(container: Any, location: Path) -> list[str]:
@@ -141,42 +146,6 @@ def _meaning(settings: type[Settings], location: Path) -> str:
     here = section(_place(settings, location[:-1])[1], None)
     field = here.model_fields.get(str(location[-1])) if here else None
     return f": {field.description}" if field is not None and field.description else ""
-
-
-_EXPECTED = {
-    "int_": "be a whole number",
-    "float_": "be a number",
-    "bool_": "be true or false",
-    "string_type": "be text",
-    "list_type": "be a list",
-    "tuple_type": "be a list",
-    "dict_type": "be a section of keys and values",
-    "finite_number": "be a finite number",
-}
-
-_LENGTHS = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
-
-
-def _expected(error: str, message: str, context: dict[str, Any], here: Any) -> str:
-    if error.startswith("model_"):
-        names = words(here)
-        only = section(here, None) if len(sections(here)) == 1 else None
-        keys = list(only.model_fields) if only else []
-        choice = f"be one of {', '.join(names)}, or a section with that `kind`" if names else ""
-        alone = "the name of a kind, or " if has_kinds(here) else ""
-        return choice or f"be {alone}a section with the keys {', '.join(keys)}"
-    if error in _LENGTHS:
-        bound, word = _LENGTHS[error]
-        return f"have {word} {context[bound]} {'value' if context[bound] == 1 else 'values'}"
-    if error == "string_pattern_mismatch":
-        return f"be written as the regular expression {context['pattern']} says"
-    for beginning, expected in _EXPECTED.items():
-        if error.startswith(beginning):
-            return expected
-    for subject in ("Input should ", "String should "):
-        if message.startswith(subject):
-            return message.removeprefix(subject)
-    return f"be valid ({message})"
 
 
 def _told(found: list[tuple[Path, list[str]]]) -> list[Problem]:
@@ -194,5 +163,6 @@ def _merged(sentences: list[str]) -> str:
         wishes = list(dict.fromkeys(sentence.split(_MUST)[1] for sentence in sentences))
         if "be a number" in wishes and "be a whole number" in wishes:
             wishes.remove("be a whole number")
-        return value + _MUST + " or ".join([wishes[0], *(wish.removeprefix("be ") for wish in wishes[1:])])
+        or_ = ", or " if any("," in wish for wish in wishes) else " or "
+        return value + _MUST + or_.join([wishes[0], *(wish.removeprefix("be ") for wish in wishes[1:])])
     return "; ".join(dict.fromkeys(sentences))

@@ -3,7 +3,7 @@
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from settings import Settings
+from settings import Settings, by_name
 
 
 def alternatives(annotation: Any) -> list[Any]:
@@ -32,9 +32,28 @@ def kind(section: type[Settings]) -> str | None:
     return str(get_args(field.annotation)[0])
 
 
+def is_tagged(annotation: Any) -> bool:
+    """Whether an error below such a value names the alternative that it is about, before the key.
+
+    The alternatives are plain types, or plain types and sections; where all are sections, their `kind` decides.
+    """
+    several = [member for member in alternatives(annotation) if member is not NoneType]
+    return len(several) > 1 and len(sections(annotation)) < len(several)
+
+
 def has_kinds(annotation: Any) -> bool:
     """Whether what stands here has a `kind`, and may be written as that alone: `l4` for `{kind: l4}`."""
     return any("kind" in here.model_fields for here in sections(annotation).values())
+
+
+def long_form(value: Any, annotation: Any) -> Any:
+    """Returns what was written in short as a section: `{kind: mlp}` of `mlp`, `{patience: 10}` of `10`."""
+    if isinstance(value, str) and has_kinds(annotation):
+        return by_name(value)
+    for here in sections(annotation).values():
+        if (long := here.long_form(value)) is not value:
+            return long
+    return value
 
 
 def section(annotation: Any, chosen: str | None) -> type[Settings] | None:

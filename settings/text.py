@@ -1,4 +1,7 @@
-"""Numbers in sentences."""
+"""Numbers and values in sentences."""
+
+import json
+from typing import Any
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -10,3 +13,13 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         plural: The plural, where it is not the singular and an s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def short(text: str) -> str:
+    """Returns text as it appears in a sentence: not longer than a line."""
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def shown(value: Any) -> str:
+    """Returns a value as YAML would have it on one line, shortened."""
+    return short(f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))

@@ -9,6 +9,8 @@ import re
 from types import NoneType
 from typing import Any
 
+from settings.text import short
+
 TAGS = "tag:yaml.org,2002:"
 """What the full names of `!!str`, `!!int`, … begin with."""
 
@@ -92,11 +94,6 @@ def tagged(tag: str, text: str) -> Any:
 def written_tag(tag: str) -> str:
     """Returns a tag as a person writes it: `!!int`."""
     return f"!!{tag.removeprefix(TAGS)}" if tag.startswith(TAGS) else tag
-
-
-def short(text: str) -> str:
-    """Returns text as it appears in a sentence: not longer than a line."""
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _integer(text: str) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from settings.explain import Path, dotted
-from settings.yaml_scalars import TAGS, ScalarError, plain, short, tagged, written_tag
+from settings.text import short
+from settings.yaml_scalars import TAGS, ScalarError, plain, tagged, written_tag
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 10_000

@@ -17,7 +17,7 @@ from pipelines.targets.machines import (
     VertexTraining,
 )
 from preprocessing.runners import DirectRunner, Project, Runner
-from settings import Settings, by_name
+from settings import PossiblyEmpty, Settings, by_name
 from settings.explain import ConflictsError, Problem, written
 
 HTTPAddress = Annotated[
@@ -51,7 +51,9 @@ EncryptionKey = Annotated[
         "be a Cloud KMS key: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY",
     ),
 ]
-Label = Annotated[str, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")]
+Label = Annotated[
+    PossiblyEmpty, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")
+]
 LabelKey = Annotated[
     str,
     written(

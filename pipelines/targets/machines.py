@@ -1,12 +1,12 @@
 """What a step of an experiment asks of a platform: chips, machines, retries, time. What does not exist is refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.targets import accelerators
 from pipelines.targets.accelerators import Kind, Offer, Provisioning
-from settings import Settings, by_name
+from settings import PossiblyEmpty, Settings, by_name
 from settings.explain import ConflictsError, Problem, written
 
 Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
@@ -55,6 +55,7 @@ AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
 class Retry(Settings):
     """What happens when a step fails for a reason that may pass, as when its machine is taken away."""
 
+    short_form: ClassVar = "attempts"
     attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="tries after the first")
     wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
     factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
@@ -72,15 +73,16 @@ class Step(Settings):
 class Toleration(Settings):
     """A taint of nodes that a step may run on nevertheless."""
 
+    short_form: ClassVar = "key"
     key: str
-    value: str | None = None
+    value: PossiblyEmpty | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
 class KubernetesStep(Step):
     """The pod of a step."""
 
-    node_selector: dict[str, str | None] = Field(
+    node_selector: dict[str, PossiblyEmpty | None] = Field(
         default_factory=dict,
         description="labels of the node, besides GKE's of the accelerator; null takes one of those away",
     )
@@ -199,6 +201,7 @@ class VertexComputing(VertexStep):
 class ReductionServer(Settings):
     """Machines that add up the gradients of GPU workers."""
 
+    short_form: ClassVar = "replicas"
     replicas: Annotated[int, Field(ge=1)] = 1
     machine: MachineType = "n1-highcpu-16"
 

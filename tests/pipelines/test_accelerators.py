@@ -72,7 +72,7 @@ def refusal(*assignments: str) -> str:
             "accelerator.count: 3 is not allowed; there are 1 (1x1), 4 (2x2), 8 (2x4), 16 (4x4), 32 (4x8)",
         ),
         ("{accelerator: {kind: l4, count: 3}}", "accelerator.count: 3 is not allowed; there are 1, 2, 4, 8"),
-        ("{accelerator: v5}", "accelerator.kind: unknown kind 'v5'; did you mean"),
+        ("{accelerator: v5}", "accelerator.kind: unknown kind 'v5'; allowed: t4, l4"),
         (
             "{accelerator: {kind: l4, count: 1}, machine: ct5lp-hightpu-4t}",
             "machine: 'ct5lp-hightpu-4t' is no machine of this accelerator in this number; allowed: g2-standard-8",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines import source
 from pipelines.experiment import Experiment, load
 from settings import RequestError
-from vae.config import SGD, Adam, Lion, Muon, Optimizer
+from vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'"
@@ -144,10 +144,10 @@ def test_a_mistake_on_the_command_line_is_placed_there():
         ("training.parallel=model", "training.parallel: 'model' is not possible with training.backend tensorflow"),
         ("training.parallel=pipeline", "training.parallel: unknown kind 'pipeline'; allowed: data, model, null"),
         ("training.parallel.devices=4", "training.parallel: no `kind` is given; allowed: data, model, null"),
-        ("training.optimizer=adagrad", "training.optimizer: unknown kind 'adagrad'; did you mean 'adam'"),
+        ("training.optimizer=adagrad", "training.optimizer: unknown kind 'adagrad'; allowed: adam, adamw, sgd"),
         ("training.optimizer.momentum=0.9", "training.optimizer.momentum: unknown key; allowed: kind, beta_1"),
         ("training.learning_rate.kind=linear", "training.learning_rate: unknown kind 'linear'; "),
-        ("training.device=cuda", "training.device: unknown value 'cuda'; did you mean 'cpu'? allowed: auto, cpu, gpu"),
+        ("training.device=cuda", "training.device: unknown value 'cuda'; did you mean 'gpu'? allowed: auto, cpu"),
         ("training.precision=fp16", "training.precision: unknown value 'fp16'; did you mean 'float16'?"),
         ("training.micro_batches=3", "training.micro_batches: 3 is not allowed: a batch of 32 has no such parts"),
         ("training.ema.decay=1.5", "training.ema.decay: 1.5 is not allowed; must be less than 1"),
@@ -239,7 +239,7 @@ def test_the_name_of_an_accelerator_opens_up_to_be_set_below():
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [
-        (f"{ACCELERATOR}.kind=v5", f"{ACCELERATOR}.kind: unknown kind 'v5'; did you mean 'v5"),
+        (f"{ACCELERATOR}.kind=v5", f"{ACCELERATOR}.kind: unknown kind 'v5'; allowed: t4, l4"),
         (f"{ACCELERATOR}.kid=3", f"{ACCELERATOR}.kid: unknown key; did you mean 'kind'? allowed: kind, count"),
         (
             f"{ACCELERATOR}=8",
@@ -302,3 +302,65 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 )
 def test_any_yaml_as_a_section_is_taken_or_refused_with_words(key: str, value: object):
     assert is_taken_or_refused_with_words(f"{key}={yaml.safe_dump(value)}")
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("training.balance=label", "training.balance={feature: label}"),
+        ("training.early_stopping=7", "training.early_stopping={patience: 7}"),
+        ("training.ema=0.99", "training.ema={decay: 0.99}"),
+        ("training.learning_rate=0.01", "training.learning_rate={kind: constant, initial: 0.01}"),
+        ("data.shards=8", "data.shards={megabytes: 8}"),
+        ("registry=mine", "registry={model: mine}"),
+        ("schedule=0 2 * * *", "schedule={cron: 0 2 * * *}"),
+        (f"{VERTEX}|targets.vertex.train.retry=5", f"{VERTEX}|targets.vertex.train.retry={{attempts: 5}}"),
+    ],
+)
+def test_a_section_that_is_mostly_about_one_key_may_be_written_as_its_value(short: str, full: str):
+    one, other = load("digits", short.split("|")), load("digits", full.split("|"))
+    assert one == other
+    assert one.model_dump_json() == other.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("training.early_stopping=-1", "training.early_stopping.patience: -1 is not allowed; must be greater than 0"),
+        ("training.early_stopping=soon", "must be a number, which is its `patience`, or a section with"),
+        ("training.early_stopping=false", "training.early_stopping: false is not allowed here; for none, write null"),
+        ("training.learning_rate=-1", "training.learning_rate.initial: -1 is not allowed; must be greater than 0"),
+        ("training.balance=3", "must be text, which is its `feature`, or a section with the keys feature, strength"),
+        ("training.balance=image", "training.balance.feature: 'image' is no feature of kind category"),
+        ("training.tensorboard=1", "training.tensorboard: 1 is not allowed; must be true or false"),
+        (f"{VERTEX[:-1]}, service_account: ' '}}", "service_account: empty text is not allowed here"),
+    ],
+)  # fmt: skip
+def test_a_wrong_short_form_is_told_by_its_key_and_how_it_is_written_in_full(assignment: str, told: str):
+    (line,) = refusal("digits", assignment).splitlines()
+    assert told in line
+
+
+def test_a_short_form_opens_up_to_be_set_below_and_to_be_merged_into(write, tmp_path: Path):
+    stopping = load("digits", ["training.early_stopping=7", "training.early_stopping.minimum_change=0.5"])
+    assert stopping.training.early_stopping == EarlyStopping(patience=7, minimum_change=0.5)
+    path = write(SHORTEST + "training: {early_stopping: {patience: 3, minimum_change: 0.5}, learning_rate: cosine}\n")
+    overlay = "training: {early_stopping: 7, learning_rate: 0.5}\n"
+    (tmp_path / "mine.prod.yaml").write_text(overlay, encoding="utf-8")
+    merged = load(path, env="prod").training
+    assert merged.early_stopping == stopping.training.early_stopping
+    assert merged.learning_rate == Constant(initial=0.5)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        ("Registry/Elbo image:1", "'Registry/Elbo image:1' is not allowed; must be an image's address, without"),
+        ("3", "targets.vertex.image: 3 is not allowed; must be text, or a section with the keys cpu, cuda, tpu"),
+        ("{cpu: 3}", "targets.vertex.image.cpu: 3 is not allowed; must be text"),
+        ("{cpu: i, gpu: j}", "targets.vertex.image.gpu: unknown key; allowed: cpu, cuda, tpu"),
+    ],
+)  # fmt: skip
+def test_a_value_that_may_be_text_or_a_section_is_told_as_what_was_written(image: str, told: str):
+    (line,) = refusal("digits", VERTEX, f"targets.vertex.image={image}").splitlines()
+    assert told in line

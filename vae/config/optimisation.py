@@ -1,10 +1,10 @@
 """Optimizers and schedules of the learning rate."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from settings import Settings, by_name
+from settings import Settings, by_name, by_name_or
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 WeightDecay = Annotated[float, Field(ge=0, description="decoupled weight decay, of kernels and not of biases")]
@@ -82,6 +82,7 @@ Optimizer = Annotated[Adam | AdamW | SGD | RMSprop | Lion | Muon, Field(discrimi
 class Constant(Settings):
     """The same learning rate throughout, after the warm-up."""
 
+    short_form: ClassVar = "initial"
     kind: Literal["constant"] = "constant"
     initial: PositiveFloat = 1e-3
     warmup_steps: NonNegativeInt = 0
@@ -133,5 +134,7 @@ class Plateau(Settings):
 
 
 LearningRate = Annotated[
-    Constant | Cosine | Exponential | Stages | Plateau, Field(discriminator="kind"), BeforeValidator(by_name)
+    Constant | Cosine | Exponential | Stages | Plateau,
+    Field(discriminator="kind"),
+    BeforeValidator(by_name_or(Constant)),
 ]

@@ -1,6 +1,6 @@
 """The section `training` of an experiment: how the model is trained, and on which framework and devices."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -18,12 +18,14 @@ class EMA(Settings):
     trainings that are shorter than a few 1 / (1 - decay) steps.
     """
 
+    short_form: ClassVar = "decay"
     decay: Fraction = 0.999
 
 
 class EarlyStopping(Settings):
     """Stop when the validation ELBO has not risen by `minimum_change` nats for `patience` epochs."""
 
+    short_form: ClassVar = "patience"
     patience: PositiveInt = 10
     minimum_change: Annotated[float, Field(ge=0)] = 0.0
 
@@ -50,6 +52,7 @@ class Balance(Settings):
     With n of N examples in its class, and K classes, an example weighs (N / (K n)) ** strength, scaled to mean 1.
     """
 
+    short_form: ClassVar = "feature"
     feature: str = Field("label", description="the category whose classes are balanced")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="1: all classes weigh the same")
 
