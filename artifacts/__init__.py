@@ -10,8 +10,10 @@ A folder is not trusted: what its manifest says is checked (`artifacts.manifest`
 from artifacts.folder import commit, copy, damage, load, read, sha256, withdraw, write_atomically
 from artifacts.manifest import Described, Files, Format, checksum_added
 from artifacts.names import open_listed
+from artifacts.reading import DamagedError, read_json
 
 __all__ = [
+    "DamagedError",
     "Described",
     "Files",
     "Format",
@@ -22,6 +24,7 @@ __all__ = [
     "load",
     "open_listed",
     "read",
+    "read_json",
     "sha256",
     "withdraw",
     "write_atomically",

@@ -107,9 +107,15 @@ def _end(outcome: Outcome, output: Path, tracked: Sweep) -> None:
 
 
 def of_run(root: Path, run: str) -> list[Path]:
-    """Returns the folders of a run's trials, under a root that may hold other runs' too."""
-    folders = [path.parent for path in sorted(root.glob(f"*/{trial.OUTCOME}"))]
-    return [found for found in folders if trial.read(found).run == run]
+    """Returns the folders of a run's trials, under a root that may hold other runs' too, and damaged ones."""
+    found = []
+    for path in sorted(root.glob(f"*/{trial.OUTCOME}")):
+        try:
+            if trial.read(path.parent).run == run:
+                found.append(path.parent)
+        except artifacts.DamagedError as error:
+            logger.warning("%s; it is left out", error)
+    return found
 
 
 def listed(outcome: Outcome, best: bool) -> dict[str, Any]:

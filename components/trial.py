@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 import artifacts
 from components import trial_process
 from components.masking import masked
@@ -141,12 +143,9 @@ def read(output: Path) -> Outcome:
         WorkError: There is none, or it is damaged.
     """
     try:
-        facts = json.loads((output / OUTCOME).read_text(encoding="utf-8"))
-        return Outcome(**{**facts, "elbo": tuple(facts["elbo"])})
+        return artifacts.read_json(output / OUTCOME, TypeAdapter(Outcome).validate_python)
     except FileNotFoundError:
         raise WorkError(f"{output} is not a finished trial: it holds no {OUTCOME}") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkError(f"{output / OUTCOME} is damaged: {error}") from None
 
 
 def write(output: Path, outcome: Outcome) -> None:

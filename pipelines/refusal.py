@@ -47,7 +47,7 @@ class _InFile:
         self._path = path
 
     def read(self) -> str | None:
-        return self._path.read_text(encoding="utf-8") if self._path.is_file() else None
+        return self._path.read_text(encoding="utf-8", errors="replace") if self._path.is_file() else None
 
     def leave(self, reason: str) -> None:
         try:

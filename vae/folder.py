@@ -115,7 +115,7 @@ class ModelFolder:
     @cached_property
     def curves(self) -> dict[str, Any]:
         """The training curves (`vae.training.curves.Curves`), as JSON values."""
-        return json.loads((self.path / CURVES).read_text(encoding="utf-8"))
+        return artifacts.read_json(self.path / CURVES, dict)
 
 
 def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:

@@ -23,6 +23,7 @@ class Commands(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
+        hear_warnings()
         try:
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
                 return super().invoke(ctx)
@@ -120,10 +121,15 @@ def show_log() -> None:
     from pipelines.process import quieten
 
     quieten()
+    hear_warnings()
+    logging.getLogger("elboflow").setLevel(logging.INFO)
+
+
+def hear_warnings() -> None:
+    """Shows the house's warnings, and whatever `show_log` adds to them, as plain lines on standard error."""
     logger = logging.getLogger("elboflow")
     if not any(isinstance(handler, _Told) for handler in logger.handlers):
         logger.addHandler(_Told())
-    logger.setLevel(logging.INFO)
     logger.propagate = False
 
 

@@ -139,11 +139,11 @@ def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, A
     from pipelines.commands.runs import values
     from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
-    from settings import RequestError
+    from settings import RequestError, WorkError
 
     try:
         return values(LocalClient(place).run(run))
-    except RequestError:  # a full disk keeps no record
+    except (RequestError, WorkError):  # a full disk keeps no record
         return values(RunState(run, wanted.name, "local", "failed"))
 
 
@@ -185,7 +185,7 @@ def _summarise(done: "Run", workspace: Path) -> None:
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    metrics: dict[str, dict[str, float]] = json.loads(
-        (Path(done.evaluation) / "metrics.json").read_text(encoding="utf-8")
-    )
+    from artifacts import read_json
+
+    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
     return metrics

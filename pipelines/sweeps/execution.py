@@ -23,14 +23,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts import write_atomically
+from artifacts import DamagedError, read_json, write_atomically
 from components import sweep, trial
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
-from pipelines.targets.local.execution import StepError, named, reason, recorded
+from pipelines.targets.local.execution import StepError, named, reason, recorded, values_of
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import RequestError
+from settings import RequestError, WorkError
 
 logger = logging.getLogger("elboflow.sweep")
 
@@ -95,8 +95,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
     evaluation, comparison = Path(outputs["evaluation"].path), Path(outputs["comparison"].path)
-    trials = json.loads((comparison / sweep.TRIALS).read_text(encoding="utf-8"))
-    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    trials: list[dict[str, Any]] = read_json(comparison / sweep.TRIALS, list)
     registered = outputs["registration"].metadata
     return Swept(
         run=name,
@@ -110,7 +109,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         evaluation=str(evaluation),
         report=str(evaluation / "report.html"),
         mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
-        metrics={key: metric["value"] for key, metric in metrics.items()},
+        metrics=read_json(evaluation / "metrics.json", values_of),
         seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},
     )
 
@@ -136,12 +135,25 @@ def _alone(folder: Path) -> Iterator[None]:
 def _begun(folder: Path, plan: Plan) -> str:
     """Returns the name of the run: that of the one that did not come to its end, or a new one."""
     state = folder / STATE
-    before = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {"status": "succeeded"}
-    if before["status"] != "succeeded":
-        return str(before["run"])
+    try:
+        unfinished = read_json(state, _unfinished)
+    except FileNotFoundError:
+        unfinished = None
+    except DamagedError as error:
+        raise WorkError(
+            f"{error}; without this file the sweep begins a new run, and keeps no trial of the last"
+        ) from None
+    if unfinished is not None:
+        return unfinished
     name = f"{plan.experiment.name}-sweep-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"
     write_atomically(state, json.dumps({"run": name, "status": "running"}) + "\n")
     return name
+
+
+def _unfinished(state: dict[str, Any]) -> str | None:
+    if state["status"] not in ("running", "succeeded") or not isinstance(state["run"], str):
+        raise ValueError(f"it says status {state['status']!r} and run {state['run']!r}")
+    return None if state["status"] == "succeeded" else state["run"]
 
 
 def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: Screen) -> dict[str, Any]:

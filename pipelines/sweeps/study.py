@@ -150,11 +150,20 @@ class _Search:
 
 def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Study":
     import optuna
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = databases.uri_of(Path(settings.study))
-    storage = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    try:
+        storage = optuna.storages.RDBStorage(place, engine_kwargs={"connect_args": {"timeout": 60}})
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    except (SQLAlchemyError, OptunaError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WorkError(
+            f"{settings.study} cannot be used: {reason}; if it is damaged, remove it: the search begins anew, and "
+            "takes over the trials that it comes upon again"
+        ) from None
     # A study that goes on draws other numbers than those that it began with.
     seed = experiment.seed + len(study.trials)
     study.sampler = (

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 NAMES = ("local", "kubeflow", "vertex")
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped"]
+Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
 
@@ -33,7 +33,7 @@ class RunState:
         id: What `status`, `logs`, `cancel` and `runs attach` take.
         experiment: The experiment's name.
         target: The target's name.
-        status: pending, running, succeeded, failed, cancelled or skipped.
+        status: pending, running, succeeded, failed, cancelled or skipped; damaged where its record cannot be read.
         steps: Those that have begun, or are known to come, in their order.
         link: The run's page in the platform's console.
         reason: Why it failed or was skipped, in one line.

@@ -5,19 +5,22 @@ environment variables, and no secrets.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
-from artifacts import write_atomically
+from artifacts import DamagedError, read_json, write_atomically
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES, Target
 from pipelines.workspace import Workspace
 from settings import RequestError
 
 MEMORY = "targets.json"
+
+logger = logging.getLogger("elboflow.targets")
 
 
 def connect(target: str, experiment: Experiment | None, workspace: Workspace) -> Target:
@@ -80,10 +83,12 @@ def _connection(target: str, kind: Any, section: Any, experiment: Experiment | N
 
 def _memory(workspace: Workspace) -> dict[str, Any]:
     try:
-        memory = json.loads((workspace.folder / MEMORY).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return read_json(workspace.folder / MEMORY, dict)
+    except FileNotFoundError:
         return {}
-    return memory if isinstance(memory, dict) else {}
+    except DamagedError as error:
+        logger.warning("%s; it is written anew when a platform answers", error)
+        return {}
 
 
 def _remember(target: str, connection: Any, workspace: Workspace) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from artifacts import DamagedError
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.targets import StepState
@@ -56,7 +57,8 @@ def test_what_a_record_says_is_read_back_as_it_was_written(tmp_path: Path):
     written.write(tmp_path)
     assert read(tmp_path / "digits-1") == written
     (tmp_path / "digits-1" / "run.json").write_text('{"run": "digits-1"}', encoding="utf-8")
-    assert read(tmp_path / "digits-1") is None
+    with pytest.raises(DamagedError, match=r"run.json is damaged: "):
+        read(tmp_path / "digits-1")
     assert read(tmp_path / "absent") is None
 
 

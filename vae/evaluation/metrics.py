@@ -1,9 +1,11 @@
 """The numbers of an evaluation, as they stand in `metrics.json`."""
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from artifacts import read_json
 from settings import WorkError
 from vae.evaluation.bootstrap import Estimate
 
@@ -44,10 +46,6 @@ def read(path: Path) -> Metrics:
         WorkError: It is missing, or not what `Metrics.as_json` makes.
     """
     try:
-        return Metrics(
-            **{name: Estimate(**estimate) for name, estimate in json.loads(path.read_text(encoding="utf-8")).items()}
-        )
+        return read_json(path, TypeAdapter(Metrics).validate_python)
     except FileNotFoundError:
         raise WorkError(f"there are no metrics at {path}") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise WorkError(f"{path} holds no metrics: {error}") from None

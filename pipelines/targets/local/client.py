@@ -16,7 +16,7 @@ from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
-from pipelines.targets.local.record import Record, read
+from pipelines.targets.local.record import Record, read, state
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
 
@@ -25,6 +25,8 @@ NAME = "ELBOFLOW_RUN"
 
 OUTPUT = "output.log"
 """What a detached run prints, in its folder."""
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 PATIENCE = 60.0
 """Seconds that a detached run has for reading its experiment, and a cancelled one for ending."""
@@ -82,9 +84,8 @@ class LocalClient:
     def runs(self, limit: int = 20) -> list[RunState]:
         """Returns the latest runs, the newest first."""
         folders = self._workspace.runs.iterdir() if self._workspace.runs.is_dir() else ()
-        found = [(record, folder) for folder in folders if (record := read(folder)) is not None]
-        newest = sorted(found, key=lambda each: each[0].created, reverse=True)[:limit]
-        return [record.state(folder) for record, folder in newest]
+        found = [run for folder in folders if (run := state(folder)) is not None]
+        return sorted(found, key=lambda run: run.created or LONG_AGO, reverse=True)[:limit]
 
     def logs(self, id: str, step: str | None = None) -> Iterator[str]:
         """Yields the lines of a run's log, or of one step's: all that its processes printed."""

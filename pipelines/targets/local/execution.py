@@ -1,6 +1,5 @@
 """This machine: the pipeline through KFP's own runners, each step a process of this Python or a container."""
 
-import json
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from artifacts import read_json
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
@@ -87,7 +87,7 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
     ):
         outputs = _execute(name, experiment, workspace, screen, image)
     evaluation = Path(outputs["evaluation"].path)
-    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(evaluation / "metrics.json", values_of)
     registered = outputs["registration"].metadata
     return Run(
         run=name,
@@ -97,9 +97,14 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
         evaluation=str(evaluation),
         report=str(evaluation / "report.html"),
         mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
-        metrics={name: metric["value"] for name, metric in metrics.items()},
+        metrics=metrics,
         seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},
     )
+
+
+def values_of(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Returns the values of an evaluation's `metrics.json` by name, without their intervals."""
+    return {name: metric["value"] for name, metric in metrics.items()}
 
 
 @contextmanager

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from artifacts import write_atomically
+from artifacts import DamagedError, read_json, write_atomically
 from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.tasks import in_order
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FILE = "run.json"
 STEPS = ("preprocess", "train", "evaluate", "register")
@@ -82,27 +86,35 @@ class Record:
 
 
 def read(folder: Path) -> Record | None:
-    """Returns the record of a run's folder; None where there is none, or nothing that can be read."""
+    """Returns the record of a run's folder; None where there is none.
+
+    Raises:
+        DamagedError: There is one that is not what a run writes.
+    """
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return Record(
-            run=values["run"],
-            experiment=values["experiment"],
-            process=Process(**values["process"]),
-            status=values["status"],
-            created=datetime.fromisoformat(values["created"]),
-            ended=_moment(values["ended"]),
-            steps=tuple(_step(step) for step in values["steps"]),
-            reason=values["reason"],
-            planned=tuple(values["planned"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(folder / FILE, _reader().validate_python)
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _step(values: dict[str, Any]) -> StepState:
-    return StepState(**{**values, "started": _moment(values["started"]), "ended": _moment(values["ended"])})
+@cache
+def _reader() -> "TypeAdapter[Record]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)
 
 
-def _moment(written: str | None) -> datetime | None:
-    return datetime.fromisoformat(written) if written else None
+def state(folder: Path) -> RunState | None:
+    """Returns the run of a folder as it is, one whose record is damaged by its name; None where there is no record."""
+    try:
+        record = read(folder)
+    except DamagedError as error:
+        return RunState(
+            folder.name, "", "local", "damaged", created=written(folder), link=str(folder), reason=str(error)
+        )
+    return None if record is None else record.state(folder)
+
+
+def written(folder: Path) -> datetime:
+    """Returns when a run last wrote its record."""
+    return datetime.fromtimestamp((folder / FILE).stat().st_mtime, UTC)

@@ -1,0 +1,186 @@
+"""State files of a workspace that were damaged: each is named, nothing ends in a traceback, and the rest goes on."""
+
+import json
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from artifacts import DamagedError, read_json
+from components import trial
+from components.sweep import of_run
+from pipelines.cli import app
+from pipelines.experiment import load
+from pipelines.schedules import local as schedules
+from pipelines.sweeps import axes
+from pipelines.sweeps.execution import STATE, _begun
+from pipelines.sweeps.plan import Plan, Search
+from pipelines.sweeps.study import Settings, _study
+from pipelines.targets.connect import MEMORY, _memory
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import Record
+from pipelines.workspace import Workspace
+from settings import WorkError
+from vae.evaluation import metrics
+
+DAMAGED = {
+    "empty": b"",
+    "half": b'{"run": "digits-2", "exper',
+    "zeros": bytes(300),
+    "binary": b"\xff\xfe\x00garbage",
+    "another": b'{"format": 7}',
+    "list": b"[1, 2]",
+    "number": b"7",
+    "null": b"null",
+    "types": b'{"run": 1, "experiment": [], "process": 5, "status": "flying", "created": "today", "steps": {}}',
+    "deep": b"[" * 100_000,
+    "digits": b"9" * 10_000,
+}
+
+
+def elboflow(workspace: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--workspace", str(workspace)])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    for number in (1, 2):
+        record = Record(f"digits-{number}", "digits", Process.current(), "running", datetime.now(UTC))
+        record.over("succeeded").write(tmp_path / "runs")
+    return tmp_path
+
+
+def told(done: Result) -> str:
+    said = done.stdout + done.stderr
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    assert done.exit_code in (0, 1, 2)
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_run_with_a_damaged_record_is_named_and_the_others_are_listed(content: bytes, workspace: Path):
+    path = workspace / "runs" / "digits-2" / "run.json"
+    path.write_bytes(content)
+    listed = {run["run"]: run for run in json.loads(elboflow(workspace, "runs", "--json").stdout)["runs"]}
+    assert {name: run["status"] for name, run in listed.items()} == {"digits-1": "succeeded", "digits-2": "damaged"}
+    assert str(path) in listed["digits-2"]["reason"]
+    assert "digits-2" in told(elboflow(workspace, "runs"))
+    for command in ("status", "logs", "cancel"):
+        done = elboflow(workspace, command, "digits-2")
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: {path} is damaged: ")
+        assert told(done).count("\n") == 1
+    assert elboflow(workspace, "status", "digits-1").exit_code == 0
+
+
+def test_no_flipped_bit_of_a_record_ends_in_a_traceback_or_hides_a_run(workspace: Path):
+    path = workspace / "runs" / "digits-2" / "run.json"
+    whole, chance = path.read_bytes(), random.Random(0)
+    for _ in range(40):
+        at = chance.randrange(8 * len(whole))
+        damaged = bytearray(whole)
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        assert len(json.loads(elboflow(workspace, "runs", "--json").stdout)["runs"]) == 2
+        for command in ("status", "logs"):
+            told(elboflow(workspace, command, "digits-2"))
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_what_a_workspace_remembers_of_platforms_is_named_and_the_schedules_of_this_machine_are_listed(
+    content: bytes, workspace: Path, caplog: pytest.LogCaptureFixture
+):
+    place = Workspace(workspace)
+    (workspace / MEMORY).write_bytes(content)
+    found = _memory(place)
+    assert not {"kubeflow", "vertex"} & set(found)
+    done = elboflow(workspace, "runs", "--target", "kubeflow")
+    assert done.exit_code == 2
+    assert "has not been used with kubeflow yet" in told(done)
+    assert schedules.schedules(place) == []
+    if not found and content:
+        assert f"{workspace / MEMORY} is damaged" in told(done)
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_state_of_a_sweep_is_named_with_the_way_out(content: bytes, tmp_path: Path):
+    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1)
+    name = _begun(tmp_path, plan)
+    assert _begun(tmp_path, plan) == name
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(WorkError, match=r"sweep.json is damaged: .*begins a new run"):
+        _begun(tmp_path, plan)
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_trial_is_left_out_of_those_of_a_run(content: bytes, tmp_path: Path):
+    whole = trial.Outcome("a", {"seed": 1}, "run-1", "finished", (1.0, 2.0))
+    for name in ("a", "b"):
+        trial.write(tmp_path / name, whole)
+    assert trial.read(tmp_path / "a") == whole
+    (tmp_path / "b" / trial.OUTCOME).write_bytes(content)
+    assert of_run(tmp_path, "run-1") == [tmp_path / "a"]
+    with pytest.raises(DamagedError, match=r"trial.json is damaged: "):
+        trial.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_metrics_are_named(content: bytes, tmp_path: Path):
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with pytest.raises(WorkError, match=r"metrics.json is damaged: "):
+        metrics.read(path)
+
+
+def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):
+    path = tmp_path / "study.db"
+    settings = Settings(Search("tpe", 2, False), 1, str(path))
+    _study(settings, "digits", load("digits"))
+    whole = path.read_bytes()
+    for content in (b"no database at all" * 100, whole[:5000], whole[:100] + bytes(len(whole) - 100)):
+        path.write_bytes(content)
+        with pytest.raises(WorkError, match=r"study.db cannot be used: .*remove it"):
+            _study(settings, "digits", load("digits"))
+
+
+def test_a_file_that_cannot_be_read_is_no_damage(tmp_path: Path):
+    with pytest.raises(WorkError, match=r"cannot be read: Is a directory"):
+        read_json(tmp_path, dict)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "absent", dict)
+
+
+def test_a_record_of_the_first_version_is_read(tmp_path: Path):
+    """As commit 98a35c2 wrote it."""
+    values: dict[str, Any] = {
+        "run": "digits-1",
+        "experiment": "digits",
+        "process": {"id": 7, "started": "123"},
+        "status": "succeeded",
+        "created": "2026-05-01T12:00:00+00:00",
+        "ended": "2026-05-01T12:01:00+00:00",
+        "steps": [
+            {
+                "name": "preprocess",
+                "status": "succeeded",
+                "started": "2026-05-01T12:00:00+00:00",
+                "ended": "2026-05-01T12:00:02+00:00",
+                "reason": None,
+            }
+        ],
+        "reason": None,
+        "planned": ["preprocess", "train", "evaluate", "register"],
+        "target": "local",
+    }
+    (tmp_path / "runs" / "digits-1").mkdir(parents=True)
+    (tmp_path / "runs" / "digits-1" / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    shown = json.loads(elboflow(tmp_path, "status", "digits-1", "--json").stdout)
+    assert (shown["status"], shown["created"], shown["steps"][0]["status"]) == (
+        "succeeded",
+        "2026-05-01T12:00:00+00:00",
+        "succeeded",
+    )
