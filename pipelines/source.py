@@ -3,13 +3,13 @@
 import itertools
 import stat
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from settings import RequestError, yaml_text
 from settings.explain import Path as Keys
+from settings.near import near
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def find(experiment: str) -> Source:
     texts = ready_made()
     if experiment in texts:
         return parse(experiment, texts[experiment])
-    near = get_close_matches(experiment, texts, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    meant = near(experiment, texts)
+    hint = f"did you mean '{meant}'? " if meant else ""
     is_path = experiment.endswith((".yaml", ".yml")) or "/" in experiment
     what = "no such file" if is_path else "no such file or experiment"
     raise RequestError(f"{experiment}: {what}; {hint}ready-made experiments: {', '.join(texts)}")

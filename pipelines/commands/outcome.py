@@ -1,18 +1,23 @@
 """How a command ends: its exit code, and what the person is told."""
 
 import logging
+import os
 import shlex
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+WORKSPACE = "ELBOFLOW_WORKSPACE"
+"""The environment variable that says where the workspace is."""
 
 
 class Commands(TyperGroup):
@@ -22,9 +27,14 @@ class Commands(TyperGroup):
     SIGTERM). An error that a person can understand is told in a line or a few; any other keeps its traceback.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.obj = tuple(args)  # before options and their values are taken apart
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         hear_warnings()
         try:
+            _refuse_empty(ctx.obj)
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
@@ -40,6 +50,24 @@ class Commands(TyperGroup):
                 raise
             tell(f"error: {told}")
             raise typer.Exit(told.exit_code) from None
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuses what a script gives when a variable of it is not set: no command takes an empty word.
+
+    Raises:
+        RequestError: A word of the command line, the value of an option, or ELBOFLOW_WORKSPACE is empty or blank.
+    """
+    from settings import RequestError
+
+    for before, word in pairwise(("", *words)):
+        if not word.strip():
+            name = before if before.startswith("--") else f"the argument after `{before}`" if before else "the argument"
+            raise RequestError(f"{name} is empty")
+        if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
+            raise RequestError(f"{word.removesuffix('=')} is empty")
+    if not os.environ.get(WORKSPACE, "set").strip():  # click would take it for unset
+        raise RequestError(f"{WORKSPACE} is empty; give the folder of the workspace, or unset it")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import product
 from math import prod
 from typing import Any
@@ -13,6 +12,7 @@ from pipelines import source
 from pipelines.experiment import Experiment
 from settings import RequestError
 from settings.explain import dotted, shown
+from settings.near import near
 from settings.yaml_text import YAMLTextError
 
 SWEPT = ("model", "training", "seed")
@@ -179,8 +179,9 @@ def _check_key(key: str, text: str, experiment: Experiment) -> None:
             f"varies what training depends on: {', '.join(SWEPT)}"
         )
     known = list(_keys(experiment.model_dump(mode="json", include=set(SWEPT))))
-    near = [last] if last in SWEPT else get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    without_section = [whole for whole in known if whole.endswith(f".{key}")]
+    meant = last if last in SWEPT else without_section[0] if len(without_section) == 1 else near(key, known)
+    hint = f"did you mean '{meant}'? " if meant else ""
     raise RequestError(f"--over {text}: {key}: unknown key; {hint}a sweep varies keys of {', '.join(SWEPT)}")
 
 
