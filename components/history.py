@@ -6,15 +6,14 @@ Everything here can be done twice with the effect of once, so that a registratio
 import getpass
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 import artifacts
+from artifacts.temporary import temporary_folder
 from components.datasets import ImageDataset
 from components.packaging import package
 from components.tracking import quoted
@@ -118,9 +117,9 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     log_params(client, run_id, experiment)
     datasets = _datasets(finished.images, experiment["name"])
     client.log_inputs(run_id, datasets)
-    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-        artifacts.copy(finished.evaluated.path, "evaluation", Path(temporary))
-        client.log_artifacts(run_id, temporary, EVALUATION)
+    with temporary_folder() as temporary:
+        artifacts.copy(finished.evaluated.path, "evaluation", temporary)
+        client.log_artifacts(run_id, str(temporary), EVALUATION)
     client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
     client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
     model_id = _log_model(client, run, finished)
@@ -206,9 +205,9 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
         identity = Model(
             artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
         )
-        with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-            package(finished.trained, finished.images.examples("test"), Path(temporary) / MODEL, identity)
-            client.log_model_artifacts(logged.model_id, str(Path(temporary) / MODEL))
+        with temporary_folder() as temporary:
+            package(finished.trained, finished.images.examples("test"), temporary / MODEL, identity)
+            client.log_model_artifacts(logged.model_id, str(temporary / MODEL))
         ready = client.finalize_logged_model(logged.model_id, "READY").model_id
     linked = run.outputs.model_outputs if run.outputs else []
     if ready not in [output.model_id for output in linked]:

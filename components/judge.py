@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artifacts.temporary import temporary_folder
 from components.datasets import check_fits, open_images
 from settings import RequestError, WorkError
 from vae import backends, folder
@@ -60,8 +60,8 @@ def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size:
     Raises:
         WorkError: The model cannot be used, or does not fit the dataset.
     """
-    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-        output = Path(temporary) / "examples.npz"
+    with temporary_folder() as temporary:
+        output = temporary / "examples.npz"
         numbers = [str(number) for number in (samples, seed, batch_size)]
         command = [sys.executable, "-m", "components.judge", str(dataset), str(model), str(output), *numbers]
         # The child's standard input ends when this process does, however it ends; and so then does the child.

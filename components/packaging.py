@@ -1,6 +1,5 @@
 """A model folder → an MLflow model: models-from-code, with signature and input example, without a pickle."""
 
-import tempfile
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import artifacts
+from artifacts.temporary import temporary_folder
 from components import intensities
 from vae.data import Examples
 from vae.folder import ModelFolder
@@ -35,8 +35,8 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
 
     low_high = trained.provenance.range
     example = intensities.raw(examples.images[:_EXAMPLE_IMAGES] / (trained.spec.levels - 1), low_high)
-    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-        model = Path(temporary) / "model"
+    with temporary_folder() as temporary:
+        model = temporary / "model"
         artifacts.copy(trained.path, "model", model)
         mlflow.pyfunc.save_model(
             path=str(output),

@@ -7,13 +7,13 @@ split. (Comparing a model with itself is the bug to fear here: a file of the new
 """
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from artifacts.temporary import temporary_folder
 from components import history, judge, registered
 from components.comparable import things
 from components.judge import Judged
@@ -78,8 +78,8 @@ def decide(
         raise ValueError(f"version {newcomer.version} of {newcomer.name} would be compared with itself")
     rival = f"version {champion.version}, the {CHAMPION}"
     try:
-        with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-            comparison = _compared(client, champion, finished, confidence, Path(temporary))
+        with temporary_folder() as temporary:
+            comparison = _compared(client, champion, finished, confidence, temporary)
     except NotComparableError as difference:
         return Decision(
             False,

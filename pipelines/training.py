@@ -5,9 +5,7 @@ handler that records how the run ended.
 """
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from kfp import compiler, dsl
@@ -15,6 +13,7 @@ from kfp.dsl import Artifact, Dataset, Model, PipelineTask
 from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
+from artifacts.temporary import temporary_folder
 from pipelines import ending, steps
 from pipelines.experiment import Experiment
 from preprocessing.runners import DirectRunner, Runner
@@ -230,7 +229,7 @@ def compiled(
         "if_changed": False,
         "notify": "" if experiment.notify is None else experiment.notify.model_dump_json(),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
+    with temporary_folder() as folder:
+        path = folder / "pipeline.yaml"
         compiler.Compiler().compile(graph, str(path), pipeline_parameters=values)
         return path.read_text(encoding="utf-8")

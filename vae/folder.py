@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 import artifacts
+from artifacts.temporary import temporary_folder
 from settings import Settings, WorkError
 from vae import backends
 from vae.config import ModelConfig, TrainingConfig
@@ -162,8 +162,8 @@ def load(folder: Path) -> ModelFolder:
 
 def _keras_file(model: "VAE") -> bytes:
     """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next."""
-    with tempfile.TemporaryDirectory(prefix="elboflow-") as temporary:
-        path = Path(temporary) / MODEL
+    with temporary_folder() as temporary:
+        path = temporary / MODEL
         model.save(path)
         with zipfile.ZipFile(path) as saved:
             parts = {name: saved.read(name) for name in sorted(saved.namelist())}

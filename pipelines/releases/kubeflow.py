@@ -1,12 +1,11 @@
 """Releases on Kubeflow: the versions of a pipeline, through `kfp.Client`."""
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from artifacts.temporary import temporary_folder
 from pipelines.experiment import Experiment
 from pipelines.targets.kubeflow.api import API, equal
 from pipelines.targets.kubeflow.connection import Connection
@@ -96,7 +95,7 @@ class PipelineVersions:
 
 @contextmanager
 def _file(specification: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
-        path = Path(folder) / "pipeline.yaml"
+    with temporary_folder() as folder:
+        path = folder / "pipeline.yaml"
         path.write_text(specification, encoding="utf-8")
         yield str(path)

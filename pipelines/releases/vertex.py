@@ -5,12 +5,11 @@ run is submitted of the digest.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from artifacts.temporary import temporary_folder
 from pipelines.experiment import Experiment
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
 from settings import RequestError, WorkError
@@ -51,8 +50,8 @@ class Repository:
                 if error.response.status_code == 404 and self._answers():
                     return None
                 raise
-            with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
-                path = Path(folder) / "pipeline.yaml"
+            with temporary_folder() as folder:
+                path = folder / "pipeline.yaml"
                 self._client.download_pipeline(pipeline, version=named, file_name=str(path))
                 held = hashlib.sha256(path.read_bytes()).hexdigest()
         return f"{self._address}/{pipeline}/{named}", held
@@ -62,8 +61,8 @@ class Repository:
         import requests
 
         with _explained(self._address, f"the version {version} of {pipeline}"):
-            with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
-                path = Path(folder) / "pipeline.yaml"
+            with temporary_folder() as folder:
+                path = folder / "pipeline.yaml"
                 path.write_text(specification, encoding="utf-8")
                 package, uploaded = self._client.upload_pipeline(str(path))
             try:

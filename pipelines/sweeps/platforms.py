@@ -1,9 +1,7 @@
 """A sweep as a platform takes it: the same steps as here, compiled, with what the platform gives to each."""
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from kfp import compiler, dsl
@@ -11,6 +9,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
+from artifacts.temporary import temporary_folder
 from pipelines import ending
 from pipelines.sweeps import steps
 from pipelines.sweeps.graph import COMMON, DESCRIPTION, Attempts, arguments, looped, some, sweep_steps, values
@@ -217,7 +216,7 @@ def _compiled(plan: Plan, graph: GraphComponent, given: dict[str, Any]) -> str:
     given = {**given, "notify": "" if notify is None else notify.model_dump_json()}
     if plan.search is None:
         given["trials"] = values(plan.trials)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
+    with temporary_folder() as folder:
+        path = folder / "pipeline.yaml"
         compiler.Compiler().compile(graph, str(path), pipeline_parameters=given)
         return path.read_text(encoding="utf-8")

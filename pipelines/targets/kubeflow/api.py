@@ -2,14 +2,13 @@
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
+from artifacts.temporary import temporary_folder
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.connection import Connection, explained, passing
@@ -134,8 +133,8 @@ class API:
             self.version(pipeline, version)  # now, since nothing may fail once the run has been started
             yield {"pipeline_id": pipeline, "version_id": version}
             return
-        with tempfile.TemporaryDirectory(prefix="elboflow-") as folder:
-            package = Path(folder) / "pipeline.yaml"
+        with temporary_folder() as folder:
+            package = folder / "pipeline.yaml"
             package.write_text(job.specification or "", encoding="utf-8")
             yield {"pipeline_package_path": str(package)}
 

@@ -3,11 +3,11 @@
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from artifacts.temporary import temporary_folder
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN, RUN_PROCESS, quieten
@@ -91,8 +91,8 @@ def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[str
     if run is not None:
         os.environ[RUN] = run
     os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name
-    with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
-        os.environ["TMPDIR"] = temporary
+    with temporary_folder() as temporary:
+        os.environ["TMPDIR"] = str(temporary)
         try:
             yield key
         finally:
