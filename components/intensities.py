@@ -5,6 +5,7 @@ preprocessing stores it; a model's intensity is the code over (levels - 1), in [
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from settings import RequestError
 from vae.data import ImageSpec
@@ -12,22 +13,47 @@ from vae.data import ImageSpec
 Range = tuple[float, float]
 
 
-def codes(raw: np.ndarray, range: Range, spec: ImageSpec) -> np.ndarray:
+def codes(raw: ArrayLike, range: Range, spec: ImageSpec) -> np.ndarray:
     """Returns the codes of raw images, uint8 `[images, height, width, channels]`.
 
+    Args:
+        raw: At least one image, `[images, height, width, channels]`, of any type of number, as an array or as lists;
+            images of one channel may lack the last axis.
+        range: The raw values of the lowest and of the highest code.
+        spec: The model's images.
+
     Raises:
-        RequestError: The images have another shape, or values outside the range.
+        RequestError: There are no images, or they have another shape, or values that are no numbers or outside the
+            range. The message never holds the images.
     """
-    raw = np.asarray(raw)
+    values = _numbers(raw)
+    shapes = [spec.shape, spec.shape[:2]] if spec.shape[2] == 1 else [spec.shape]
+    if values.shape[1:] not in shapes:
+        allowed = " or ".join(str(["images", *shape]).replace("'", "") for shape in shapes)
+        raise RequestError(f"the model takes images of shape {allowed}; found {list(values.shape)}")
+    if not len(values):
+        raise RequestError("there are no images; the model takes at least 1")
     low, high = range
-    if raw.ndim != 4 or raw.shape[1:] != spec.shape:
-        shape = ", ".join(map(str, spec.shape))
-        raise RequestError(f"the model takes images of shape [images, {shape}]; found {list(raw.shape)}")
-    unfit = ~((raw >= low) & (raw <= high))
+    values = values.reshape(len(values), *spec.shape)
+    unfit = ~((values >= low) & (values <= high))
     if unfit.any():
         at = tuple(np.argwhere(unfit)[0])
-        raise RequestError(f"the model takes values from {low} to {high}; image {at[0]} holds {raw[at]}")
-    return np.rint((raw.astype(np.float64) - low) / (high - low) * (spec.levels - 1)).astype(np.uint8)
+        finite = values[np.isfinite(values)]
+        found = f"; the finite values lie between {finite.min():g} and {finite.max():g}" if len(finite) else ""
+        raise RequestError(f"the model takes values from {low} to {high}; image {at[0]} holds {values[at]}{found}")
+    return np.rint((values.astype(np.float64) - low) / (high - low) * (spec.levels - 1)).astype(np.uint8)
+
+
+def _numbers(raw: ArrayLike) -> np.ndarray:
+    try:
+        values = np.asarray(raw)
+    except ValueError:  # NumPy's word for lists of different lengths
+        raise RequestError("the model takes images of one shape; found lists of different lengths") from None
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.kind not in "uif":
+        raise RequestError(f"the model takes images of numbers; found an array of {values.dtype}")
+    return values
 
 
 def quantised(intensities: np.ndarray, spec: ImageSpec) -> np.ndarray:

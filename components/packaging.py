@@ -45,11 +45,17 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
             signature=_signature(trained),
             input_example=example,
             pip_requirements=_requirements(trained.provenance.training.backend),
+            metadata={"image": {"shape": list(trained.spec.shape), "range": list(low_high)}},
             mlflow_model=mlflow_model,
         )
 
 
 def _signature(trained: ModelFolder) -> "ModelSignature":
+    """Returns parameters and output, but no input.
+
+    MLflow would refuse every type but the one of the signature, and every shape, with all pixels in its message. What
+    the model takes stands in its metadata, and `serving.py` checks it.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
@@ -60,7 +66,7 @@ def _signature(trained: ModelFolder) -> "ModelSignature":
         ParamSpec("seed", "integer", 0),
     ]
     # The output of the default task; `serving.py` says what the others return.
-    return ModelSignature(inputs=images, outputs=images, params=ParamSchema(params))
+    return ModelSignature(outputs=images, params=ParamSchema(params))
 
 
 def _requirements(backend: str) -> list[str]:
