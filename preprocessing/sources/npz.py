@@ -104,7 +104,10 @@ class Npz:
     def _open(self) -> Iterator[zipfile.ZipFile]:
         with files.open_to_read(self.path) as file:
             if file.read(len(_MAGIC)) == _MAGIC:
-                raise WorkError(f"{self.path} is a .npy file, of one array; an .npz is what numpy.savez writes")
+                raise WorkError(
+                    f"{self.path} is a .npy file, of one array; an .npz holds one for each feature: "
+                    f"numpy.savez('NAME.npz', {next(iter(self.main))}=numpy.load('NAME.npy'))"
+                )
             file.seek(0)
             try:
                 with zipfile.ZipFile(file) as archive:
@@ -162,7 +165,10 @@ def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
         reason = f"{type(error).__name__}: {error}"
         raise WorkError(f"{place} is not a NumPy array: its header cannot be read ({reason:.200})") from None
     if dtype.hasobject:
-        raise WorkError(f"{place} holds Python objects ({dtype}), which could run code when read; save numbers")
+        raise WorkError(
+            f"{place} holds Python objects ({dtype}), which could run code when read; save numbers, or names of classes "
+            "as text: array.astype(str)"
+        )
     if is_fortran and prod(shape[1:]) > 1:
         raise WorkError(f"{place} is stored in Fortran order; save it with numpy.ascontiguousarray")
     return Header(place, dtype, shape), len(magic) + len(field) + length

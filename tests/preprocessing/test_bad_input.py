@@ -212,7 +212,18 @@ def test_more_than_one_number_per_example_is_refused(tmp_path):
 def test_an_npz_is_never_unpickled(tmp_path):
     images, _ = examples(20)
     np.savez(tmp_path / "raw.npz", image=images, label=np.array([object()] * 20, dtype=object))
-    refused(config({"kind": "npz", "path": str(tmp_path / "raw.npz")}), tmp_path / "out", "holds Python objects")
+    refused(
+        config({"kind": "npz", "path": str(tmp_path / "raw.npz")}), tmp_path / "out", r"objects.*array\.astype\(str\)"
+    )
+
+
+def test_a_npy_file_is_told_from_an_npz_with_how_to_make_one(tmp_path):
+    np.save(tmp_path / "raw.npy", examples(20)[0])
+    refused(
+        config({"kind": "npz", "path": str(tmp_path / "raw.npy")}),
+        tmp_path / "out",
+        r"raw\.npy is a \.npy file, of one array; .*numpy\.savez\('NAME\.npz', image=numpy\.load\('NAME\.npy'\)\)",
+    )
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
