@@ -166,8 +166,8 @@ def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
         raise WorkError(f"{place} is not a NumPy array: its header cannot be read ({reason:.200})") from None
     if dtype.hasobject:
         raise WorkError(
-            f"{place} holds Python objects ({dtype}), which could run code when read; save numbers, or names of classes "
-            "as text: array.astype(str)"
+            f"{place} holds Python objects ({dtype}), which could run code when read; save numbers, or names of "
+            "classes as text: array.astype(str)"
         )
     if is_fortran and prod(shape[1:]) > 1:
         raise WorkError(f"{place} is stored in Fortran order; save it with numpy.ascontiguousarray")
