@@ -14,6 +14,7 @@ from artifacts import manifest as manifests
 from artifacts import names
 from artifacts.manifest import Described, Files, Format, Listed
 from settings import WorkError
+from settings.text import counted
 
 _UNFINISHED = ".unfinished"  # ends the name of a file that is not renamed yet
 _FILES = TypeAdapter(Files)
@@ -177,7 +178,7 @@ def _copied(source: IO[bytes], target: IO[bytes] | None, expected: Listed, path:
     """Reads a file to its end, and writes it to another, if any, while it is what its manifest says."""
     size = os.fstat(source.fileno()).st_size
     if size != expected.bytes:
-        raise WorkError(f"{path} holds {size:,} bytes; its manifest says {expected.bytes:,}")
+        raise WorkError(f"{path} holds {counted(size, 'byte')}; its manifest says {expected.bytes:,}")
     digest = hashlib.sha256()
     while block := source.read(_BLOCK):
         digest.update(block)

@@ -14,6 +14,7 @@ from components.sweep_history import Sweep
 from components.sweep_report import report
 from components.trial import Candidate, Outcome
 from settings import WorkError
+from settings.text import counted
 from vae import folder
 from vae.watch import Watch
 
@@ -83,7 +84,7 @@ def choose(
     artifacts.write_atomically(comparison / REPORT, page)
     artifacts.commit(comparison, "comparison", {"format": 2, "run": tracked.run}, [TRIALS, REPORT])
     if best is None or chosen is None:
-        reason = f"none of {len(outcomes)} trials finished" + _first_reason(list(outcomes.values()))
+        reason = f"none of {counted(len(outcomes), 'trial')} finished" + _first_reason(list(outcomes.values()))
         tracked.fail(reason, comparison)
         raise WorkError(reason)
     artifacts.withdraw(model, "model")
@@ -92,8 +93,8 @@ def choose(
     counts = {status: sum(o.status == status for o in outcomes.values()) for status in ("finished", "pruned", "failed")}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     logger.info(
-        "the best of %d trials (%s) has a validation ELBO of %.2f nats: %s",
-        len(outcomes),
+        "the best of %s (%s) has a validation ELBO of %.2f nats: %s",
+        counted(len(outcomes), "trial"),
         told,
         chosen.bound,
         " ".join(f"{key}={trial.written(value)}" for key, value in chosen.values.items()),

@@ -22,6 +22,7 @@ from preprocessing import files, records
 from preprocessing import manifest as manifests
 from preprocessing.manifest import Image, Manifest, Shard
 from settings import RequestError, WorkError
+from settings.text import counted
 
 Arrays = dict[str, np.ndarray]
 
@@ -140,11 +141,11 @@ def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:
             content = _at_most(file, shard.bytes + 1)
     except FileNotFoundError:
         raise WorkError(
-            f"the shard {path} is missing; {manifests.NAME} lists it with {shard.examples:,} examples"
+            f"the shard {path} is missing; {manifests.NAME} lists it with {counted(shard.examples, 'example')}"
         ) from None
     if len(content) != shard.bytes:
-        holds = f"more than {shard.bytes:,}" if len(content) > shard.bytes else f"{len(content):,}"
-        raise WorkError(f"the shard {path} holds {holds} bytes; {manifests.NAME} says {shard.bytes:,}")
+        holds = f"more than {shard.bytes:,} bytes" if len(content) > shard.bytes else counted(len(content), "byte")
+        raise WorkError(f"the shard {path} holds {holds}; {manifests.NAME} says {shard.bytes:,}")
     if verify and (found := hashlib.sha256(content).hexdigest()) != shard.sha256:
         raise WorkError(f"the shard {path} is corrupted: its SHA-256 is {found}; {manifests.NAME} says {shard.sha256}")
     return content

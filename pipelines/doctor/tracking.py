@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.workspace import Workspace
+from settings.text import counted
 
 
 def local(folder: Path) -> Finding:
@@ -20,7 +21,7 @@ def local(folder: Path) -> Finding:
     except sqlite3.Error as error:
         mend = "put it away (mlflow.db); or, after an upgrade, run `mlflow db upgrade sqlite:///…/mlflow.db`"
         return Finding(what, "ill", f"{place.database} cannot be read: {error}", mend)
-    return Finding(what, "well", f"{version('mlflow')}; {runs:,} runs in {place.database.name}")
+    return Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {place.database.name}")
 
 
 def server(uri: str) -> Finding:

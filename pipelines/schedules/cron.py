@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from settings import RequestError
+from settings.text import counted
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -78,7 +79,7 @@ def parse(text: str) -> Cron:
         raise RequestError(f"{place}: expected five fields" + (f"; write '{meant}'" if meant else _FIVE))
     fields = text.lower().split()
     if len(fields) != len(_FIELDS):
-        raise RequestError(f"{place}: it has {len(fields)} fields, expected five{_FIVE}")
+        raise RequestError(f"{place}: it has {counted(len(fields), 'field')}, expected five{_FIVE}")
     values = [_values(place, field, written) for field, written in zip(_FIELDS, fields, strict=True)]
     minutes, hours, days, months, weekdays = values
     return Cron(

@@ -28,6 +28,7 @@ from pipelines.schedules.store import Store
 from pipelines.schedules.work import end_dead, work
 from pipelines.targets import Timing
 from settings import RequestError, WorkError
+from settings.text import counted
 
 LOOK = 1.0
 """Seconds between two looks for changes that other processes made, for a clock that jumped, for runs that ended."""
@@ -120,7 +121,10 @@ class Daemon:
             self._alarm.wait(LOOK)
         if self._drain:
             self._wait_for_runs()
-        log.info("the scheduler ends; %s", f"{len(self._at_work)} runs go on" if self._at_work else "no run is at work")
+        log.info(
+            "the scheduler ends; %s",
+            f"{counted(len(self._at_work), 'run')} still at work" if self._at_work else "no run is at work",
+        )
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
@@ -150,7 +154,7 @@ class Daemon:
             with suppress(RequestError):  # a broken one, as `work` tells
                 self._alarms.add_job(self._alarm.set, _Ticks(Calendar(schedule.timing)), id=schedule.id)
         if known != self._known:
-            log.info("%d schedules%s", len(known), ": " + ", ".join(id for id, _ in known) if known else "")
+            log.info("%s%s", counted(len(known), "schedule"), ": " + ", ".join(id for id, _ in known) if known else "")
         self._known, self._stale = known, False
         return True
 
@@ -178,7 +182,7 @@ class Daemon:
                     return
                 if told != len(self._at_work):
                     told = len(self._at_work)
-                    log.info("launching nothing more; waiting for %d runs", told)
+                    log.info("launching nothing more; waiting for %s", counted(told, "run"))
                 beat(self._store, datetime.now(UTC))
             time.sleep(LOOK)
 

@@ -9,6 +9,7 @@ from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
 from settings import RequestError
+from settings.text import counted
 from vae import abilities
 from vae.config import DataParallel, ModelParallel, TrainingConfig
 
@@ -81,8 +82,8 @@ def _devices(training: TrainingConfig, chips: int, of_machines: int) -> int:
 
 def _described(chips: int, of_machines: int) -> str:
     if of_machines == 1:
-        return f"{chips} chips"
-    return f"{of_machines} machines with {chips} chip{'s' if chips > 1 else ''} each"
+        return counted(chips, "chip")
+    return f"{counted(of_machines, 'machine')} with {counted(chips, 'chip')} each"
 
 
 def _unused(experiment: Experiment, target: str, training: TrainingConfig, chips: int) -> list[str]:

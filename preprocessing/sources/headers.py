@@ -10,6 +10,7 @@ import numpy as np
 
 from preprocessing.config import AnyFeature, ImageFeature
 from settings import WorkError
+from settings.text import counted
 
 RATIO = 1032
 """How many bytes one compressed byte can stand for: deflate's bound, of 258 bytes from 2 bits."""
@@ -67,7 +68,9 @@ class Header:
                 f"{self.place} is a single value; an array with the examples along its first axis is expected"
             )
         if len(self.shape) > _DIMENSIONS:
-            raise WorkError(f"{self.place} has {len(self.shape)} dimensions; at most {_DIMENSIONS} are possible")
+            raise WorkError(
+                f"{self.place} has {counted(len(self.shape), 'dimension')}; at most {_DIMENSIONS} are possible"
+            )
         if any(isinstance(size, bool) or size < 0 for size in self.shape):
             raise WorkError(f"{self.place} has the shape {shown(self.shape)}; sizes are whole numbers, 0 or more")
         if isinstance(feature, ImageFeature):
@@ -90,7 +93,8 @@ class Header:
         """
         if found < self.bytes:
             raise WorkError(
-                f"{self.place} is truncated: its header promises {self.bytes - found:,} more bytes than it holds"
+                f"{self.place} is truncated: its header promises "
+                f"{counted(self.bytes - found, 'more byte')} than it holds"
             )
         if found > self.bytes:
             raise WorkError(f"{self.place} holds more bytes than its header promises")

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from settings import WorkError
+from settings.text import counted
 
 BATCH_BYTES = 4 << 20  # of raw values: enough to make a batch's fixed cost small, and still about a cache's size
 
@@ -88,7 +89,8 @@ class Column:
         data = self.stream.read(expected)
         if len(data) != expected:
             raise WorkError(
-                f"{self.place} is truncated: its header promises {expected - len(data):,} more bytes than it holds"
+                f"{self.place} is truncated: its header promises "
+                f"{counted(expected - len(data), 'more byte')} than it holds"
             )
         return np.frombuffer(data, self.dtype).reshape(count, *self.row)
 

@@ -121,7 +121,7 @@ def test_a_sweep_without_a_finished_trial_fails_with_the_first_reason(
     tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path
 ):
     keep(tracked, 32, "failed", (), tmp_path / "trial")
-    with pytest.raises(WorkError, match=r"none of 1 trials finished; the first failed because: .*kl became inf"):
+    with pytest.raises(WorkError, match=r"none of 1 trial finished; the first failed because: .*kl became inf"):
         chosen(tracked, [tmp_path / "trial"], tmp_path)
     assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FAILED"
     assert not (tmp_path / "model").exists()

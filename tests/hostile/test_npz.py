@@ -70,7 +70,7 @@ IMAGES = {
     "records": (described((10, 8, 8), [("a", "|u1")], content=bytes(640)), "has values of type .*; numbers"),
     "Python objects": (described((10, 8, 8), "|O"), "holds Python objects"),
     "Fortran's order": (described((10, 8, 8), fortran=True, content=bytes(640)), "is stored in Fortran order"),
-    "too few values": (described((10, 8, 8), content=bytes(639)), "promises 1 more bytes than it holds"),
+    "too few values": (described((10, 8, 8), content=bytes(639)), "promises 1 more byte than it holds"),
     "too many values": (described((10, 8, 8), content=bytes(641)), "holds more bytes than its header promises"),
     "a header of 100 MB": (array(" " * 100_000_000, version=2), "has a header of 100,000,001 bytes; at most 10,000"),
     "a header that ends early": (array("{" * 50)[:30], "is not a NumPy array"),

@@ -297,7 +297,7 @@ def test_nans_are_skipped_up_to_a_limit_over_all_resumptions(train, tmp_path):
     assert np.isfinite(curves["loss"]).all()
     with pytest.raises(
         WorkError,
-        match=r"stopped at step (1[6-9]|2[0-3]) of epoch 3: the loss, after 2 steps that were skipped as "
+        match=r"stopped at step (1[6-9]|2[0-3]) of epoch 3: the loss, after 2 steps skipped as "
         r"training\.non_finite\.limit allows, became nan; its last checkpoint is .*step-000000016",
     ):
         train("limit", **settings)

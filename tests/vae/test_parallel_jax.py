@@ -66,7 +66,7 @@ def test_convolutions_that_are_divided_give_the_loss_of_one_device(tmp_path):
     ("layout", "expected"),
     [
         ("is about nothing", "no weight's path has 'encoder/danse'; the paths are: encoder/dense"),
-        ("has too few dimensions", "'encoder/output/kernel' names axes of 1 dimensions; encoder/output/kernel has 2"),
+        ("has too few dimensions", "'encoder/output/kernel' names axes of 1 dimension; encoder/output/kernel has 2"),
         (
             "names a weight twice",
             "'encoder/.*/kernel' and 'encoder/output/kernel' are both about encoder/output/kernel",

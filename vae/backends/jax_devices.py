@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from settings import RequestError
+from settings.text import counted
 from vae import abilities
 from vae.backends import devices
 from vae.backends.cluster import Cluster
@@ -62,7 +63,8 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     count = wanted or len(local)
     if count > len(local):
         raise RequestError(
-            f"training.parallel asks for {count} devices of {'each' if cluster else 'this'} machine; {_named(local)}"
+            f"training.parallel asks for {counted(count, 'device')} of "
+            f"{'each' if cluster else 'this'} machine; {_named(local)}"
         )
     sharing = count // parallel.model if isinstance(parallel, ModelParallel) else count
     if reason := abilities.indivisible(training, cluster.processes if cluster else 1, sharing):
@@ -127,7 +129,7 @@ def _of_all_machines(platform: str, count: int) -> np.ndarray:
     for index, own in by_machine.items():
         if len(own) < count:
             raise RequestError(
-                f"training.parallel takes {count} devices of each machine; machine {index} has {len(own)}"
+                f"training.parallel takes {counted(count, 'device')} of each machine; machine {index} has {len(own)}"
             )
     return np.array([own[:count] for own in by_machine.values()])
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import keras
 
 from settings import RequestError
+from settings.text import counted
 
 logger = logging.getLogger("elboflow.training")
 
@@ -78,8 +79,8 @@ class Divided(keras.distribution.ModelParallel):
         axes = self._given[matching[0]] if matching else (None,) * len(shape)
         if len(axes) != len(shape):
             raise RequestError(
-                f"training.parallel.layout: {matching[0]!r} names axes of {len(axes)} dimensions; {path} has "
-                f"{len(shape)}: {list(shape)}"
+                f"training.parallel.layout: {matching[0]!r} names axes of {counted(len(axes), 'dimension')}; {path} "
+                f"has {len(shape)}: {list(shape)}"
             )
         named = [axis for axis in axes if axis]
         if len(named) > len(set(named)):

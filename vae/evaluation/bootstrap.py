@@ -205,5 +205,6 @@ def _check(table: np.ndarray) -> None:
     if not np.isfinite(table).all():
         wrong = int((~np.isfinite(table)).any(axis=1).sum())
         raise WorkError(
-            f"{wrong:,} of {len(table):,} examples have values that are not finite: there is no interval of them"
+            f"{wrong:,} of {counted(len(table), 'example')} have values that are not finite: there is no interval "
+            "of them"
         )

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from settings.text import counted
 from vae.abilities import lanes
 from vae.data import Examples, ImageSpec, Source
 from vae.training import chunks, order
@@ -81,9 +82,9 @@ class Feed:
         self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else most
         if self.is_streamed:
             logger.info(
-                "streaming the train split, of which training.memory_megabytes (%g) hold %s examples, in chunks of %s",
+                "streaming the train split, of which training.memory_megabytes (%g) hold %s, in chunks of %s",
                 memory_megabytes,
-                f"{room:,}",
+                counted(room, "example"),
                 f"{self.capacity:,}",
             )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from settings import WorkError
+from settings.text import counted
 from vae.backends import implementation
 from vae.backends.cluster import Cluster
 from vae.config import EarlyStopping, ModelConfig, TrainingConfig
@@ -139,10 +140,10 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
         if job.model.output_bias == "mean":
             start_at_mean(vae, job.source)
         logger.info(
-            "training %s parameters on %s examples, %d steps an epoch",
-            f"{vae.count_params():,}",
-            f"{feed.examples:,}",
-            feed.steps,
+            "training %s on %s, %s an epoch",
+            counted(vae.count_params(), "parameter"),
+            counted(feed.examples, "example"),
+            counted(feed.steps, "step"),
         )
         engine = Engine(vae, feed, training, seed, total, profiler)
         state = _begun(keeper, engine, total)
@@ -199,8 +200,8 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
     if ends:  # and the signal, if it came to this machine at all, did not end the process
         raise WorkError(f"training was interrupted after step {state.step} of {total}; {keeper.kept()}")
     logger.info(
-        "trained %d epochs; best validation ELBO %.2f nats, in epoch %d",
-        state.epoch,
+        "trained %s; best validation ELBO %.2f nats, in epoch %d",
+        counted(state.epoch, "epoch"),
         state.best.elbo,
         state.best.epoch,
     )
@@ -234,7 +235,7 @@ def _check(job: Job) -> None:
     examples = sum(job.source.counts)
     if examples < job.training.batch_size:
         raise WorkError(
-            f"training.batch_size is {job.training.batch_size}; the train split holds {examples} examples, "
+            f"training.batch_size is {job.training.batch_size}; the train split holds {counted(examples, 'example')}, "
             "and a batch can be no larger"
         )
     job.validation.check(job.spec, "validation")
@@ -243,8 +244,8 @@ def _check(job: Job) -> None:
 def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:
     if training.learning_rate.warmup_steps >= total:
         logger.warning(
-            "training.learning_rate.warmup_steps is %d, and the whole training has %d steps: the learning rate never "
+            "training.learning_rate.warmup_steps is %d, and the whole training has %s: the learning rate never "
             "reaches its initial value",
             training.learning_rate.warmup_steps,
-            total,
+            counted(total, "step"),
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from settings import WorkError
+from settings.text import counted
 from vae.config import Skip, TrainingConfig
 from vae.training.state import Sums
 from vae.training.step import MEASURES
@@ -52,7 +53,7 @@ class Tolerance:
         term = next(name for name in _CAUSES if not finite[row, MEASURES.index(name)])
         where = f"step {step + row} of epoch {epoch}: the {term.replace('_', ' ')}"
         if isinstance(self._policy, Skip):
-            where += f", after {limit} steps that were skipped as training.non_finite.limit allows,"
+            where += f", after {counted(limit, 'step')} skipped as training.non_finite.limit allows,"
         raise self._broken(where, float(measures[row, MEASURES.index(term)]))
 
     def check_validation(self, reconstruction: float, kl: float, step: int, epoch: int) -> None:
@@ -73,8 +74,8 @@ class Tolerance:
         """
         if sums.skipped == sums.steps:
             raise WorkError(
-                f"training stopped: in none of the {sums.steps} steps of epoch {epoch} were loss and gradient finite; "
-                f"{self._kept()}. {_REMEDY}"
+                f"training stopped: in none of the {counted(sums.steps, 'step')} of epoch {epoch} were loss and "
+                f"gradient finite; {self._kept()}. {_REMEDY}"
             )
 
     def _broken(self, where: str, value: float) -> WorkError:

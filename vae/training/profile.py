@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from settings.text import counted
 from vae import backends
 
 logger = logging.getLogger("elboflow.training")
@@ -54,7 +55,9 @@ class Profiler:
         self._running.close()
         if self._profile and self._left and self._writes and error is None:
             done = self._profile.steps - self._left
-            logger.warning("the training ended after %d of the %d steps of its profile", done, self._profile.steps)
+            logger.warning(
+                "the training ended after %d of the %s of its profile", done, counted(self._profile.steps, "step")
+            )
 
     def limit(self, count: int) -> int:
         """Returns how many of the next steps one compiled call may take."""
@@ -73,4 +76,4 @@ class Profiler:
         if not self._left and self._writes:
             self._running.close()
             how = _OPENED_BY[backends.current()].format(folder=self._profile.folder)
-            logger.info("wrote a profile of %d steps; to open it: %s", self._profile.steps, how)
+            logger.info("wrote a profile of %s; to open it: %s", counted(self._profile.steps, "step"), how)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from settings import WorkError
+from settings.text import counted
 from vae.backends import implementation
 from vae.config import EarlyStopping
 from vae.training.curves import Curves
@@ -161,8 +162,9 @@ def assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) ->
     expected = [tuple(variable.shape) for variable in variables]
     if found != expected:
         raise WorkError(
-            f"the checkpoint holds {len(found)} variables {_unlike(found, expected)}; this version of the code trains "
-            f"{len(expected)} {_unlike(expected, found)}. --restart starts over and moves the checkpoints aside"
+            f"the checkpoint holds {counted(len(found), 'variable')} {_unlike(found, expected)}; this version of the "
+            f"code trains {len(expected)} {_unlike(expected, found)}. --restart starts over and moves the checkpoints "
+            "aside"
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -35,7 +35,7 @@ def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, m
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("CREATE TABLE runs (id TEXT)")
         database.execute("INSERT INTO runs VALUES ('a')")
-    assert tracking.local(tmp_path).found.endswith("1 runs in mlflow.db")
+    assert tracking.local(tmp_path).found.endswith("1 run in mlflow.db")
 
 
 def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeypatch: pytest.MonkeyPatch):

@@ -274,7 +274,7 @@ def test_a_draining_scheduler_launches_nothing_more_and_ends_after_the_runs_at_w
     assert scheduler.returncode == 0
     (after,) = ticks(tmp_path, schedule.id)
     assert (after.key, after.state, after.exit_code) == (tick.key, "failed", 2)
-    assert "launching nothing more; waiting for 1 runs" in told
+    assert "launching nothing more; waiting for 1 run" in told
     assert told.splitlines()[-1] == "the scheduler ends; no run is at work"
 
 
@@ -348,7 +348,7 @@ def test_an_error_that_may_pass_does_not_end_the_scheduler_and_is_told_once(
         launches.trouble = None
         wait_for(lambda: launches.started, 10)
     assert [record.message for record in caplog.records].count(str(error)) == 1
-    assert len([record for record in caplog.records if "1 schedules" in record.message]) == 1
+    assert len([record for record in caplog.records if "1 schedule" in record.message]) == 1
 
 
 def test_many_processes_that_open_a_new_workspace_at_once_all_find_its_tables(tmp_path: Path):
