@@ -4,7 +4,7 @@ import typer
 
 from pipelines.commands import describe, doctor, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
-from pipelines.streams import never_fail
+from pipelines.process_start import prepare
 
 app = typer.Typer(
     name="elboflow",
@@ -37,6 +37,6 @@ app.command()(ui.ui)
 
 def main() -> None:
     """Runs the command that the process was started with."""
-    never_fail()
+    prepare()
     with traceback_told():
         app()

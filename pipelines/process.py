@@ -20,9 +20,9 @@ from typing import TextIO
 
 from components.masking import masked
 from pipelines.messages import Told
+from pipelines.process_start import prepare
 from pipelines.refusal import REFUSAL as REFUSAL
 from pipelines.refusal import beside
-from pipelines.streams import never_fail
 from settings import RequestError, WorkError
 
 RUN = "ELBOFLOW_RUN"
@@ -62,7 +62,7 @@ def step(output_file: str = "") -> Iterator[None]:
     Args:
         output_file: A path in the folder of the step, for whoever runs it to know where that is.
     """
-    never_fail()
+    prepare()
     told = Told(sys.stdout)
     logger = logging.getLogger("elboflow")
     with ExitStack() as surroundings:

@@ -24,7 +24,7 @@ def is_uri(path: str) -> bool:
 def open_to_read(path: str) -> BufferedReader:
     """Opens a file for reading bytes, as they are (no decompression)."""
     if not is_uri(path):
-        return open(Path(path).expanduser(), "rb")
+        return open(_expanded(path), "rb")
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
@@ -41,7 +41,7 @@ def open_within(folder: str, name: str) -> BufferedReader:
         WorkError: It is a link, or lies behind one.
     """
     if not is_uri(folder):
-        return artifacts.open_listed(Path(folder).expanduser(), name)
+        return artifacts.open_listed(_expanded(folder), name)
     path = join(folder, name)
     if not exists(path):
         raise FileNotFoundError(path)
@@ -51,7 +51,7 @@ def open_within(folder: str, name: str) -> BufferedReader:
 def exists(path: str) -> bool:
     """Whether there is a file at this path or URI."""
     if not is_uri(path):
-        return Path(path).expanduser().is_file()
+        return _expanded(path).is_file()
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems.exists(path)
@@ -75,3 +75,11 @@ def sha256(path: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _expanded(path: str) -> Path:
+    """Returns a path with `~` as the user's home; `~name` of a user that is not there is a name like any other."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

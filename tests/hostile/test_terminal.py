@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.console import make_console
-from pipelines.streams import never_fail
+from pipelines.process_start import never_fail
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from settings.terminal import one_line, printable
