@@ -97,7 +97,7 @@ def quantise(batch: Batch, images: Mapping[str, RawImages], config: DataConfig, 
 
 
 def _raw(batch: Batch, name: str, feature: ImageFeature) -> RawImages:
-    raw = _without_bools(batch.arrays[name])
+    raw = _comparable(batch.arrays[name])
     if raw.dtype.kind not in _NUMBERS:
         raise WorkError(f"{batch.places[name]}: the feature {name!r} is {_type(raw)}; an image consists of numbers")
     shapes = [feature.shape, feature.shape[:2]] if feature.shape[2] == 1 else [feature.shape]
@@ -161,7 +161,7 @@ def _numbers(batch: Batch, name: str) -> np.ndarray:
 
 
 def _one_each(batch: Batch, name: str, expected: str, text: bool) -> np.ndarray:
-    raw = _without_bools(batch.arrays[name])
+    raw = _comparable(batch.arrays[name])
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim != 1 or not (raw.dtype.kind in _NUMBERS or (text and vocabulary.is_text(raw))):
@@ -170,9 +170,11 @@ def _one_each(batch: Batch, name: str, expected: str, text: bool) -> np.ndarray:
     return raw
 
 
-def _without_bools(array: np.ndarray) -> np.ndarray:
-    """Returns bools as 0 and 1: NumPy does not compare them with large numbers."""
-    return array.astype(np.uint8) if array.dtype.kind == "b" else array
+def _comparable(array: np.ndarray) -> np.ndarray:
+    """Returns bools as 0 and 1, and float16 as float32: NumPy cannot compare either with large numbers."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype.itemsize < 4 else array
 
 
 def _type(array: np.ndarray) -> str:
