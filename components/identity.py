@@ -10,6 +10,8 @@ import os
 import time
 from urllib.parse import urlsplit
 
+from components import servers
+
 LIFETIME_SECONDS = 3600
 """The longest that IAP accepts."""
 RENEWED_BEFORE_SECONDS = 300
@@ -54,6 +56,7 @@ def signed(audience: str, now: int) -> str:
 
     from settings import WorkError
 
+    servers.watch()
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         credentials.refresh(Request())  # a machine's own credentials know their account only then

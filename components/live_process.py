@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from components import databases, history, live_run, tracking
+from components import databases, history, live_run, tracking, tracking_limits
 from components.masking import masked
 from settings import RequestError, WorkError
 
@@ -238,7 +238,7 @@ def main() -> None:
     _answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no message
     os.nice(5)  # the training first; with 10, importing MLflow takes minutes on a busy machine
-    os.environ.update({name: value for name, value in _LIMITS.items() if name not in os.environ})
+    tracking_limits.set_defaults(_LIMITS)
     request = json.loads(sys.stdin.readline())
     inbox = Inbox(sys.stdin)
     with open(request["lock"], encoding="utf-8") as lock:

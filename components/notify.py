@@ -12,6 +12,7 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from components import servers
 from components.config import Command, Notification, Webhook
 from components.masking import hide, masked
 
@@ -81,6 +82,7 @@ def _post(webhook: Webhook, message: bytes) -> None:
     hide(address)
     if not address.startswith(("https://", "http://")):
         raise UndeliveredError(f"what {webhook.variable} holds does not begin with https:// or http://")
+    servers.introduce(address, f"the webhook in {webhook.variable}", TRIES * SECONDS_PER_TRY)
     for attempt in range(1, TRIES + 1):
         try:
             _send(address, message)
@@ -97,16 +99,18 @@ def _send(address: str, message: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "elboflow"}
     try:
         request = urllib.request.Request(address, message, headers)
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=SECONDS_PER_TRY):
+        from components.connections import HTTP, HTTPS
+
+        with urllib.request.build_opener(_NoRedirects, HTTP, HTTPS).open(request, timeout=SECONDS_PER_TRY):
             return
     except urllib.error.HTTPError as error:
         with error:
             raise UndeliveredError(f"answered {error.code}", error.code >= 500 or error.code in (408, 429)) from None
-    except TimeoutError:
+    except (TimeoutError, servers.NoAnswerError):
         raise UndeliveredError(f"did not answer within {SECONDS_PER_TRY:.0f} s", again=True) from None
     except OSError as error:  # URLError is one
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        if isinstance(cause, TimeoutError):
+        if isinstance(cause, TimeoutError | servers.NoAnswerError):
             raise UndeliveredError(f"did not answer within {SECONDS_PER_TRY:.0f} s", again=True) from None
         why = (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
         raise UndeliveredError(f"cannot be reached: {why}", again=True) from None

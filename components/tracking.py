@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from artifacts import lock
-from components import databases, relocation
+from components import databases, relocation, servers, tracking_limits
 from components.masking import masked
 from settings import RequestError, WorkError
 
@@ -47,6 +47,8 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     database = databases.file_of(tracking_uri)
+    if database is None:
+        tracking_limits.bound(tracking_uri)
     with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
         if database is not None:
             if not database.exists():
@@ -157,5 +159,4 @@ def explained(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {first_line}")) from error
+        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {servers.reason(error)}")) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kfp.dsl import PipelineTaskFinalStatus
 
+from components import servers
 from components.finish import registered
 from components.notify import Ending, Outcome
 from settings import WorkError
@@ -87,6 +88,7 @@ def _told(status: PipelineTaskFinalStatus) -> Failure:
 def _asked(vertex: re.Match[str]) -> Failure | None:
     """Asks Vertex AI for the task that failed first. The message of the status names groups of tasks, such as
     `condition-1`, where a task of a group failed."""
+    servers.watch()
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
@@ -97,7 +99,7 @@ def _asked(vertex: re.Match[str]) -> Failure | None:
         response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_SECONDS)
         response.raise_for_status()
         tasks = response.json().get("jobDetail", {}).get("taskDetails", [])
-    except (GoogleAuthError, OSError, ValueError) as error:
+    except (GoogleAuthError, OSError, ValueError, servers.NoAnswerError) as error:
         logger.warning("could not ask Vertex AI which step failed: %s", error)
         return None
     failed = [task for task in tasks if task.get("state") == "FAILED" and task.get("taskName") in STEPS]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
+from components import servers
 from components.masking import masked
 from pipelines.messages import Told
 from pipelines.process_start import prepare
@@ -112,11 +113,13 @@ def _terminable() -> Iterator[None]:
 
     def terminate(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        servers.hurry()
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        with servers.hurried_by_interrupts():
+            yield
     finally:
         if signal.getsignal(signal.SIGTERM) == terminate:
             signal.signal(signal.SIGTERM, before)

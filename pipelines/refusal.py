@@ -79,6 +79,9 @@ class _InBucket:
             logger.warning("could not write gs://%s/%s: %s", self._bucket, self._name, _line(error))
 
     def _blob(self) -> Any:
+        from components import servers
+
+        servers.watch()
         from google.cloud.storage import Client
 
         return Client(project=None).bucket(self._bucket).blob(self._name)

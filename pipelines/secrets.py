@@ -9,6 +9,7 @@ does that itself, and ELBOFLOW_SECRETS lists which variables are secret.
 import os
 from typing import TYPE_CHECKING
 
+from components import servers
 from components.masking import hide
 from settings import RequestError, WorkError
 
@@ -41,6 +42,7 @@ def reveal() -> None:
 
 
 def _client() -> "SecretManagerServiceClient":
+    servers.watch()
     from google.api_core.client_options import ClientOptions
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient

@@ -32,10 +32,12 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
+        from components import servers
+
         hear_warnings()
         try:
             _refuse_empty(ctx.obj)
-            with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            with _interrupted_by(signal.SIGTERM, signal.SIGHUP), servers.hurried_by_interrupts():
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             number, *advice = interrupt.args or (signal.SIGINT,)
@@ -76,10 +78,12 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
 
     A signal that is ignored already, as SIGHUP is under nohup, stays so.
     """
+    from components import servers
 
     def interrupt(number: int, _: object) -> None:
         for again in before:
             signal.signal(again, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        servers.hurry()
         raise KeyboardInterrupt(number)  # not a subclass, for whose sake `subprocess` would not let go of a child
 
     before = {number: signal.getsignal(number) for number in signals if signal.getsignal(number) != signal.SIG_IGN}

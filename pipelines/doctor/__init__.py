@@ -3,6 +3,7 @@
 A new check is a function that returns a `Finding`, or several, in the file of its group, and a line in `checks`.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from components import servers
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
+from pipelines.targets.local.surroundings import TRACKING_URI
 from settings import RequestError
 
 PATIENCE = 4.0
@@ -65,14 +68,16 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
     Raises:
         RequestError: The target is unknown, or the experiment does not describe it.
     """
+    servers.watch()
     wanted = checks(target, experiment, workspace)
-    begun = time.monotonic()
-    for check, answer in [(check, _begun(check)) for check in wanted]:
-        try:
-            found = answer.result(max(0.0, begun + check.seconds - time.monotonic()))
-        except NotInTime:
-            found = [Finding(check.what, "unknown", f"no answer within {check.seconds:g} s", "look at the network")]
-        yield from found
+    with servers.within(PATIENCE):
+        begun = time.monotonic()
+        for check, answer in [(check, _begun(check)) for check in wanted]:
+            try:
+                found = answer.result(max(0.0, begun + check.seconds - time.monotonic()))
+            except NotInTime:
+                found = [Finding(check.what, "unknown", f"no answer within {check.seconds:g} s", "look at the network")]
+            yield from found
 
 
 def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[Check]:
@@ -89,7 +94,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
         Check("workspace", lambda: workspaces.workspace(workspace)),
     ]
     if target == "local":
-        uri = experiment.targets.local.tracking_uri if experiment else None
+        uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
         return [*here, Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri))]
     if experiment is None:
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
@@ -110,6 +115,9 @@ def _begun(check: Check) -> "Future[list[Finding]]":
         try:
             found = check.look()
             answer.set_result([found] if isinstance(found, Finding) else list(found))
+        except servers.NoAnswerError as error:
+            mend = "look at its address, at the server there and its log, and at the network between"
+            answer.set_result([Finding(check.what, "ill", str(error), mend)])
         except Exception as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             answer.set_result([Finding(check.what, "unknown", f"could not be looked at: {said}", "see the message")])

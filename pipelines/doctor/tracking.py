@@ -5,6 +5,8 @@ import sqlite3
 from importlib.metadata import version
 from pathlib import Path
 
+from components import servers
+from components.masking import masked
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.workspace import Workspace
 from settings.text import counted
@@ -28,7 +30,8 @@ def server(uri: str) -> Finding:
     """Looks at an MLflow server, as seen from here."""
     import requests
 
-    what, ours = f"MLflow {uri}", version("mlflow")
+    what, ours = f"MLflow {masked(uri)}", version("mlflow")
+    servers.introduce(uri, f"the MLflow at {masked(uri)}")
     try:
         answer = requests.get(f"{uri.rstrip('/')}/version", headers=_token(), auth=_password(), timeout=PATIENCE)
     except requests.RequestException as error:

@@ -1,12 +1,76 @@
 """Faults to inject into a wire server: for a request, by its route, or for the steps of the runs that it executes."""
 
 import re
+import socket
 import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 Breaking = Literal["fails", "hangs", "is killed"]
 """How a step breaks: in each of its tries; or, as where its machine is taken away, in the first."""
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def _dribble(what: bytes) -> Iterator[bytes]:
+    while True:
+        time.sleep(0.3)
+        yield what
+
+
+def _dribbled_body() -> Iterator[bytes]:
+    yield _HEAD + b"Content-Length: 1000000\r\n\r\n"
+    yield from _dribble(b" ")
+
+
+def _endless_body() -> Iterator[bytes]:
+    yield _HEAD + b"\r\n"
+    while True:
+        yield b" " * 2**16
+
+
+def _endless_chunks() -> Iterator[bytes]:
+    yield _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    while True:
+        yield b"10000\r\n" + b" " * 2**16 + b"\r\n"
+
+
+def _packed_body() -> Iterator[bytes]:
+    yield _HEAD + b"Content-Encoding: gzip\r\n\r\n"
+    packing = zlib.compressobj(9, wbits=31)
+    while True:
+        yield packing.compress(b" " * 2**24)
+
+
+def _endless_headers() -> Iterator[bytes]:
+    yield _HEAD
+    while True:
+        yield b"X-More: " + b"x" * 60_000 + b"\r\n"
+
+
+WIRE: dict[str, Callable[[], Iterator[bytes]]] = {
+    "an empty reply": lambda: iter(()),
+    "dribbles its headers": lambda: _dribble(b"H"),
+    "dribbles its body": _dribbled_body,
+    "never ends its body": _endless_body,
+    "never ends its chunks": _endless_chunks,
+    "packs a huge body": _packed_body,
+    "never ends its headers": _endless_headers,
+}
+"""Answers that are none: the bytes that are sent, as long as somebody takes them."""
+
+
+def send(name: str, connection: socket.socket) -> None:
+    """Sends an answer of `WIRE` until it ends, or until its taker hangs up."""
+    try:
+        for some in WIRE[name]():
+            connection.sendall(some)
+    except OSError:
+        pass
 
 
 @dataclass
@@ -21,6 +85,7 @@ class Fault:
         headers: Besides the usual ones, such as Retry-After.
         seconds: Waited before anything else.
         reset: Whether the connection is reset once the request was applied: no answer arrives.
+        wire: What is sent instead of HTTP, by its name in `WIRE`.
         times: How often it strikes; None for always.
         met: How often it has struck.
     """
@@ -32,6 +97,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     reset: bool = False
+    wire: str | None = None
     times: int | None = 1
     met: int = 0
 
@@ -73,6 +139,10 @@ class Faults:
     def delay(self, method: str, path: str, seconds: float, times: int | None = 1) -> Fault:
         """Lets requests wait; an hour is a hang."""
         return self.inject(Fault(method, path, seconds=seconds, times=times))
+
+    def break_off(self, method: str, path: str, wire: str, times: int | None = None) -> Fault:
+        """Answers with what is in `WIRE`."""
+        return self.inject(Fault(method, path, wire=wire, times=times))
 
     def break_step(self, number: int, how: Breaking) -> None:
         """Breaks the step of that number, from 1, of every run that starts from now on."""

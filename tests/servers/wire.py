@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import trustme
 
-from tests.servers.faults import Faults
+from tests.servers.faults import Faults, send
 
 
 class RefusedError(Exception):
@@ -174,12 +174,14 @@ class WireServer:
         """Returns a refusal as this server's API writes it."""
         return answer({"error": {"code": refusal.status, "message": refusal.message}}, refusal.status)
 
-    def serve(self, request: Request) -> Reply | None:
-        """Answers a request, or returns None for a connection that is to be reset."""
+    def serve(self, request: Request) -> Reply | str | None:
+        """Answers a request; returns None for a connection that is to be reset, or what is to be sent of `WIRE`."""
         self.requests.append(request)
         fault = self.faults.strike(request.method, request.path)
         if fault is not None and fault.seconds and self._closing.wait(fault.seconds):
             return None
+        if fault is not None and fault.wire is not None:
+            return fault.wire
         try:
             if fault is not None and fault.status is not None:
                 refused = self.problem(RefusedError(fault.status, fault.message))
@@ -237,6 +239,10 @@ class _Connection(BaseHTTPRequestHandler):
         reply = self.wire.serve(Request(self.command, split.path, query, headers, self._body(headers)))
         if reply is None:
             self._reset()
+            return
+        if isinstance(reply, str):
+            self.close_connection = True
+            send(reply, self.connection)
             return
         self.send_response(reply.status)
         for name, value in {"Content-Type": reply.kind, **reply.headers}.items():

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from artifacts.temporary import temporary_folder
+from components import servers
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.connection import Connection, explained, passing
@@ -164,6 +165,9 @@ def pages(page: Callable[[str], Any], what: str, limit: int = 1000) -> list[Any]
 
 
 def _client(connection: Connection) -> Any:
+    servers.watch()
+    if connection.host is not None:
+        servers.introduce(connection.host, connection.place)
     from kfp_server_api.rest import RESTClientObject
     from urllib3.exceptions import SSLError
 

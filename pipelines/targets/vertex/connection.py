@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from components import servers
 from pipelines.targets.config import DefaultCredentials, Impersonation, VertexTarget
 from pipelines.targets.patience import retry_after
 from settings import RequestError, Settings, WorkError
@@ -32,6 +33,11 @@ class Connection(Settings):
     def of(cls, target: VertexTarget) -> "Connection":
         """Returns the connection that an experiment's `targets.vertex` describes."""
         return cls.model_validate(target.model_dump(include=set(cls.model_fields)))
+
+    @property
+    def place(self) -> str:
+        """What a person calls it."""
+        return f"Vertex AI ({self.project}, {self.location})"
 
     @property
     def parent(self) -> str:
@@ -62,6 +68,8 @@ def credentials(connection: Connection) -> Any:
     Raises:
         RequestError: There are no Application Default Credentials.
     """
+    servers.watch()
+    servers.introduce(f"https://{connection.address}", connection.place)
     import google.auth
     from google.auth import impersonated_credentials
     from google.auth.exceptions import DefaultCredentialsError
@@ -113,7 +121,7 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError, RefreshError
 
-    place = f"Vertex AI ({connection.project}, {connection.location})"
+    place = connection.place
     try:
         yield
     except GoogleAPICallError as error:
