@@ -105,7 +105,7 @@ class _Head(http.client.HTTPResponse):
     def begin(self) -> None:
         """Reads the status and the headers."""
         super().begin()
-        self.exchange.has_status(self.status)
+        self.exchange.has_status(self.status, self.getheader("Retry-After"))
         if self.isclosed():
             self.exchange.ended(self.status)
 

@@ -106,11 +106,13 @@ def _send(address: str, message: bytes) -> None:
     except urllib.error.HTTPError as error:
         with error:
             raise UndeliveredError(f"answered {error.code}", error.code >= 500 or error.code in (408, 429)) from None
-    except (TimeoutError, servers.NoAnswerError):
+    except servers.NoAnswerError:
+        raise UndeliveredError(f"gave no answer that ends within {TRIES * SECONDS_PER_TRY:.0f} s") from None
+    except TimeoutError:
         raise UndeliveredError(f"did not answer within {SECONDS_PER_TRY:.0f} s", again=True) from None
     except OSError as error:  # URLError is one
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        if isinstance(cause, TimeoutError | servers.NoAnswerError):
+        if isinstance(cause, TimeoutError):
             raise UndeliveredError(f"did not answer within {SECONDS_PER_TRY:.0f} s", again=True) from None
         why = (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
         raise UndeliveredError(f"cannot be reached: {why}", again=True) from None

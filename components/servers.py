@@ -20,6 +20,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from components.masking import masked
@@ -132,7 +133,7 @@ def short(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Returns the first line of an error of MLflow's; of one on the way to its server, without the libraries' layers."""
+    """Returns the first line of an error of MLflow's, or what went wrong on the way to its server."""
     from requests import RequestException
 
     cause: BaseException | None = error
@@ -153,6 +154,15 @@ _servers: dict[tuple[str, int], "Server"] = {}
 _exchanges: "weakref.WeakSet[Exchange]" = weakref.WeakSet()
 _hurried: float | None = None
 _at_most = math.inf
+
+
+def _seconds(retry_after: str) -> float:
+    """Returns the seconds of a Retry-After header, which is a number or a date; 0 for anything else."""
+    with suppress(ValueError):
+        return float(retry_after)
+    with suppress(ValueError):
+        return parsedate_to_datetime(retry_after).timestamp() - time.time()
+    return 0.0
 
 
 class Server:
@@ -330,14 +340,20 @@ class Exchange:
         if max(self._received, unpacked) > most:
             self.server.give_up(f"answers with more than {most / 2**20:,.0f} MiB, which no such answer has")
 
-    def has_status(self, status: int) -> None:
+    def has_status(self, status: int, retry_after: str | None) -> None:
         """The answer has begun.
+
+        Args:
+            status: Its status.
+            retry_after: Its header of that name, which clients obey.
 
         Raises:
             NoAnswerError: It is an error of the server, and too late for another try.
         """
         if status in (408, 429) or status >= 500:
             self.server.failed(f"it answers {status}")
+        if retry_after is not None and _seconds(retry_after) > self.server.left():
+            self.server.give_up(f"answers {status}, and asks to be left alone (Retry-After: {retry_after[:40]})")
 
     def ended(self, status: int) -> None:
         """The answer has ended."""
