@@ -93,9 +93,8 @@ def hurry() -> None:
     """Ends all waiting for servers: this process was told to end, and asks no more than it must."""
     global _hurried
     _hurried = _hurried or time.monotonic()
-    with suppress(RuntimeError):  # another thread has begun one meanwhile, which hurries by itself
-        for exchange in _exchanges:
-            exchange.cut()
+    for exchange in _in_progress():
+        exchange.cut()
 
 
 @contextmanager
@@ -154,6 +153,12 @@ _servers: dict[tuple[str, int], "Server"] = {}
 _exchanges: "weakref.WeakSet[Exchange]" = weakref.WeakSet()
 _hurried: float | None = None
 _at_most = math.inf
+
+
+def _in_progress() -> list["Exchange"]:
+    while True:
+        with suppress(RuntimeError):  # another thread has begun or ended one meanwhile
+            return list(_exchanges)
 
 
 def _seconds(retry_after: str) -> float:
@@ -265,7 +270,7 @@ class Server:
         """Returns whether an answer is waited for, or another try: a client pauses about as long as it has tried."""
         since = self._last_asked if self._since is None else self._since
         pause = time.monotonic() - self._last_asked
-        return pause < 2.0 + 2.0 * (self._last_asked - since) or any(each.server is self for each in set(_exchanges))
+        return pause < 2.0 + 2.0 * (self._last_asked - since) or any(each.server is self for each in _in_progress())
 
 
 class Exchange:
