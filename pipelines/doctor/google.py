@@ -5,6 +5,7 @@ import threading
 from functools import cached_property
 from typing import Any
 
+from components import servers
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.doctor.tracking import short
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
@@ -36,7 +37,7 @@ class Cloud:
             self.token()
         except RequestError as error:
             return Finding(what, "ill", str(error).partition(";")[0], LOGIN)
-        except GoogleAuthError as error:
+        except (GoogleAuthError, servers.NoAnswerError) as error:
             return Finding(what, "ill", f"Google does not take them: {short(error)}", f"renew them: {LOGIN}")
         account = self.member().partition(":")[2] if self._named() else "a person's, or nobody's"
         return Finding(what, "well", f"Application Default Credentials: {account}")
@@ -64,7 +65,7 @@ class Cloud:
             try:
                 if not asking.valid:
                     asking.refresh(_in_time(Request()))
-            except GoogleAuthError as error:
+            except (GoogleAuthError, servers.NoAnswerError) as error:
                 self._failed = error  # which other checks need not find out again, each in its time
                 raise
         return str(asking.token)
@@ -83,7 +84,7 @@ class Cloud:
             answer = requests.get(f"{address(api)}{path}", query, headers=headers, timeout=PATIENCE)
         except (RequestError, GoogleAuthError):
             raise RefusedError("there are no credentials to ask with") from None
-        except requests.RequestException as error:
+        except (requests.RequestException, servers.NoAnswerError) as error:
             raise RefusedError(f"{address(api)} cannot be reached from here: {short(error)}") from None
         if answer.status_code != 200:
             raise RefusedError(f"{api} answers {answer.status_code}: {_said(answer)}")

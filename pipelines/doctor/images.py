@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from components import servers
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.doctor.tracking import short
 from pipelines.targets.images import Images
@@ -53,7 +54,7 @@ class Registry:
         address = f"{scheme}://{registry}/v2/{repository}/manifests/{reference}"
         try:
             answer = self._asked(address, registry)
-        except requests.RequestException as error:
+        except (requests.RequestException, servers.NoAnswerError) as error:
             mend = f"look at the address; whether the platform reaches {registry} cannot be told from here"
             return Finding(what, "unknown", f"{registry} cannot be reached from here: {short(error)}", mend)
         match answer.status_code:

@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from components import servers
 from pipelines.doctor import PATIENCE, Check, Finding, images, tracking
 from pipelines.experiment import Experiment
 from pipelines.targets.config import Cookie, IdentityAwareProxy, InCluster, KubeflowTarget, Token
@@ -73,7 +74,7 @@ def api(target: KubeflowTarget) -> Finding:
         answer = requests.get(place, query, headers=headers, timeout=PATIENCE, allow_redirects=False)
         if answer.status_code == 400:  # a Kubeflow of one user takes no namespace
             answer = requests.get(place, {"page_size": "1"}, headers=headers, timeout=PATIENCE, allow_redirects=False)
-    except requests.RequestException as error:
+    except (requests.RequestException, servers.NoAnswerError) as error:
         mend = "look at targets.kubeflow.host, and at the port-forward, if there is one"
         return Finding(what, "ill", f"cannot be reached from here: {tracking.short(error)}", mend)
     match answer.status_code:

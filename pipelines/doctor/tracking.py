@@ -34,7 +34,7 @@ def server(uri: str) -> Finding:
     servers.introduce(uri, f"the MLflow at {masked(uri)}")
     try:
         answer = requests.get(f"{uri.rstrip('/')}/version", headers=_token(), auth=_password(), timeout=PATIENCE)
-    except requests.RequestException as error:
+    except (requests.RequestException, servers.NoAnswerError) as error:
         mend = "look at the address, and at the network between; the steps must reach it, too"
         return Finding(what, "ill", f"cannot be reached from here: {short(error)}", mend)
     if answer.status_code in (401, 403):
@@ -62,6 +62,8 @@ def _password() -> tuple[str, str] | None:
 def short(error: Exception) -> str:
     """Returns what is the matter, without the layers of the libraries around it."""
     said = str(error)
+    if isinstance(error, servers.NoAnswerError) and "gave no answer" in said:
+        return "no answer in time"
     for sign in ("Name or service not known", "Temporary failure in name resolution", "Connection refused"):
         if sign in said:
             return sign.lower()
