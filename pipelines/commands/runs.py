@@ -119,6 +119,8 @@ def listed(
 ) -> None:
     """List runs, the newest first."""
     found = reach(target, experiment, env, workspace).runs(limit)
+    if target == "local":
+        _tell_what_waits(workspace)
     if as_json:
         print(json.dumps({"runs": [values(run) for run in found]}))
         return
@@ -196,6 +198,22 @@ def values(state: "RunState") -> dict[str, Any]:
     known = asdict(state)
     shown: dict[str, Any] = json.loads(json.dumps(known, default=datetime.isoformat))
     return {"run": shown.pop("id"), **shown}
+
+
+def _tell_what_waits(workspace: Path) -> None:
+    from pipelines.schedules.local import waiting
+    from pipelines.workspace import Workspace
+    from settings import RequestError, WorkError
+
+    try:
+        count, places = waiting(Workspace(workspace.resolve()))
+    except (RequestError, WorkError) as error:  # runs can be listed without schedules
+        tell(str(error))
+        return
+    if count:
+        runs = "run of a schedule waits" if count == 1 else "runs of schedules wait"
+        at_once = f"; {places} may be at work at once" if places else ""
+        tell(f"{count:,} {runs} in line{at_once}: {pasteable('schedule', 'list', '--workspace', workspace)}")
 
 
 def _ended(state: "RunState") -> bool:

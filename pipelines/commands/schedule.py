@@ -44,7 +44,9 @@ def create(
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Skip a run if neither data nor experiment changed since a success.")
     ] = False,
-    max_active: Annotated[int, typer.Option(min=1, metavar="N", help="Runs that may be at work at once.")] = 1,
+    max_active: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Runs of this schedule that may be at work at once.")
+    ] = 1,
     catch_up: Annotated[
         str | None,
         typer.Option(
@@ -81,14 +83,15 @@ def create(
         raise RequestError(
             "--cron: missing; give it, such as --cron '0 2 * * *', or the experiment a section `schedule`"
         )
-    zone = timezone or (wanted.schedule.timezone if wanted.schedule else "UTC")
+    section = wanted.schedule
+    zone = timezone if timezone is not None else section.timezone if section else "UTC"
     timing = Timing(
-        cron=cron or (wanted.schedule.cron if wanted.schedule else ""),
+        cron=cron if cron is not None else section.cron if section else "",
         timezone=zone,
-        start=moment("--start", start, zone) if start else None,
-        end=moment("--end", end, zone) if end else None,
+        start=None if start is None else moment("--start", start, zone),
+        end=None if end is None else moment("--end", end, zone),
         max_active=max_active,
-        catch_up=_catch_up(catch_up or ("last" if target == "kubeflow" else "none")),
+        catch_up=_catch_up(catch_up if catch_up is not None else "last" if target == "kubeflow" else "none"),
     )
     check(timing)
     if target != "local":
@@ -163,7 +166,7 @@ def pause(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a schedule's ticks pass without runs, until it is resumed."""
+    """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
     place = reach(target, experiment, env, workspace)
@@ -214,7 +217,7 @@ def delete(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a schedule. Its runs stay, and those at work go on."""
+    """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
     reach(target, experiment, env, workspace).delete(id)
     print(json.dumps({"schedule": id, "target": target, "status": "deleted"}) if as_json else id)
 
@@ -232,6 +235,7 @@ def history(
     """Show what became of a schedule's ticks, the newest first."""
     from pipelines.commands.timetable import print_history
 
+    show_log()
     place = reach(target, experiment, env, workspace)
     if target == "local" and (known := place.schedule(id)).status == "deleted":
         tell(f"{id} was {known.reason}")

@@ -14,6 +14,15 @@ def scheduler(
     check: Annotated[
         bool, typer.Option("--check", help="Only tell whether one is at work: exit code 0, or 1 if not.")
     ] = False,
+    max_runs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Runs of all schedules that may be at work at once; the others wait in line. By default one for every "
+            "2 cores and 4 GiB of memory that this machine, or its container, may use.",
+        ),
+    ] = None,
     drain: Annotated[
         bool,
         typer.Option(
@@ -39,7 +48,7 @@ def scheduler(
 
     place = open_to_write(workspace)
     show_log()
-    with Daemon(place.folder, drain=drain) as daemon:
+    with Daemon(place.folder, drain=drain, places=max_runs) as daemon:
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda number, frame: daemon.stop())
         daemon.run()

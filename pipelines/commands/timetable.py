@@ -46,7 +46,7 @@ def print_table(
             schedule.timing.timezone,
             schedule.status,
             at(schedule.next, schedule.timing.timezone),
-            schedule.reason or (schedule.last.status if schedule.last else ""),
+            schedule.reason or (_status(schedule.last) if schedule.last else ""),
         )
         for schedule in schedules
     ]
@@ -73,7 +73,7 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
         "catch up": timing.catch_up,
         "if changed": "yes" if schedule.if_changed else "no",
         "next": at(schedule.next, timing.timezone),
-        "last": f"{last.id}: {last.status}{f', {last.reason}' if last.reason else ''}" if last else "",
+        "last": f"{last.id}: {_status(last)}{f', {last.reason}' if last.reason else ''}" if last else "",
         "link": schedule.link or "",
     }
     for name, value in lines.items():
@@ -89,7 +89,7 @@ def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
     if not runs:
         tell("nothing was due yet")
         return
-    rows = [(at(_due(run), "UTC"), _outcome(run), run.id, _seconds(run), _said(run)) for run in runs]
+    rows = [(at(_due(run), "UTC"), _outcome(run), _id(run), _seconds(run), _said(run)) for run in runs]
     _table(("tick", "what", "run", "seconds", ""), rows)
 
 
@@ -102,7 +102,7 @@ def values(schedule: "ScheduleState") -> dict[str, Any]:
 
 def at(moment: datetime | None, timezone: str) -> str:
     """Returns a moment as the wall's clock of a timezone shows it, or of UTC where that is gone; nothing for none."""
-    from pipelines.schedules.calendar import zone
+    from pipelines.schedules.zones import zone
 
     if moment is None:
         return ""
@@ -117,16 +117,38 @@ def _due(run: "RunState") -> datetime | None:
     return run.tick if isinstance(run, TickState) else run.created
 
 
+def _status(run: "RunState") -> str:
+    return _outcome(run) if _waits(run) else run.status
+
+
 def _outcome(run: "RunState") -> str:
-    return run.record if isinstance(run, TickState) else run.status
+    if not isinstance(run, TickState):
+        return run.status
+    return f"{run.record} ({_ordinal(run.place)} of {run.line:,})" if run.place and run.line else run.record
+
+
+def _waits(run: "RunState") -> bool:
+    return isinstance(run, TickState) and run.record == "waiting"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
+def _id(run: "RunState") -> str:
+    return "" if isinstance(run, TickState) and run.ticks > 1 else run.id
 
 
 def _said(run: "RunState") -> str:
     """Returns what else is known of a run; of one on a platform, only its reason."""
     said = []
     if isinstance(run, TickState):
+        said += ["in the future: the clock was ahead"] if run.future else []
         said += [_ORIGIN[run.origin]] if run.origin in _ORIGIN else []
         said += [f"exit code {run.exit_code}"] if run.exit_code else []
+        if run.ticks > 1:
+            return f"{run.ticks:,} ticks from {at(run.first, 'UTC')} to {at(run.tick, 'UTC')}: {run.reason}"
     return "; ".join([*said, *([run.reason] if run.reason else [])])
 
 

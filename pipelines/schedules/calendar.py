@@ -6,13 +6,13 @@ Ticks of every hour follow real time instead: each hour that passes has them.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pipelines.schedules import cron
+from pipelines.schedules.zones import zone
 from pipelines.targets import Timing
 from settings import RequestError
 
@@ -20,7 +20,18 @@ _SEARCHED = timedelta(days=366 * 9)  # 29 February is eight years from the next,
 _LAST_DAY = date(9990, 1, 1)
 
 MOST = 1000
-"""Ticks that a new schedule may have to make up for: more are rather a mistake in its start than wanted."""
+"""Ticks of a schedule that are made up for at most: more are rather a mistake in its start, or in the clock."""
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Ticks of a calendar that follow each other: the first, the last, and how many."""
+
+    first: datetime
+    last: datetime
+    ticks: int
 
 
 class Calendar:
@@ -52,9 +63,51 @@ class Calendar:
                 return
             yield tick
 
+    def latest(self, most: int, after: datetime, until: datetime) -> list[datetime]:
+        """Returns the latest ticks of those that `between` yields, the oldest first."""
+        window = timedelta(days=1)
+        while until - after > window:
+            found = list(self.between(until - window, until))
+            if len(found) >= most:
+                return found[-most:]
+            window *= 2
+        return list(self.between(after, until))[-most:]
+
+    def span(self, after: datetime, until: datetime) -> Span | None:
+        """Returns what `between` yields as a span; None where that is nothing.
+
+        A day takes microseconds, however many ticks it has, unless clocks are put forward or back around it.
+        """
+        if (first := self.after(after)) is None or first > until:
+            return None
+        until = until if self.timing.end is None else min(until, self.timing.end.astimezone(UTC))
+        ticks, counted = 0, after  # up to `counted`, all are among `ticks`
+        for day, begin, end in self._plain_days(first, until):
+            ticks += sum(1 for _ in self.between(counted, begin - _INSTANT)) if begin - _INSTANT > counted else 0
+            ticks += len(self.cron.hours) * len(self.cron.minutes) if self.cron.on(day) else 0
+            counted = end - _INSTANT
+        ticks += sum(1 for _ in self.between(counted, until))
+        return Span(first, self.latest(1, first - _INSTANT, until)[-1], ticks)
+
+    def _plain_days(self, after: datetime, until: datetime) -> Iterator[tuple[date, datetime, datetime]]:
+        """Yields the days between two moments with their beginning and end, but not those near a change of the clocks.
+
+        Their ticks are those of the cron, and none comes over from the day before or goes over to the day after.
+        """
+        day = after.astimezone(self.zone).date() + timedelta(days=1)
+        midnights = [self._midnight(day + timedelta(days=days)) for days in (-1, 0, 1, 2)]
+        while (end := midnights[2].astimezone(UTC)) <= until:
+            if len({midnight.utcoffset() for midnight in midnights}) == 1:
+                yield day, midnights[1].astimezone(UTC), end
+            day += timedelta(days=1)
+            midnights = [*midnights[1:], self._midnight(day + timedelta(days=2))]
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self.zone)
+
     def _from(self, after: datetime) -> Iterator[datetime]:
         start, end = self.timing.start, self.timing.end
-        last = after if start is None else max(after, start.astimezone(UTC) - timedelta(microseconds=1))
+        last = after if start is None else max(after, start.astimezone(UTC) - _INSTANT)
         day = last.astimezone(self.zone).date() - timedelta(days=1)  # one that the zone left out comes on the next
         searched = day + _SEARCHED if day + _SEARCHED < _LAST_DAY else _LAST_DAY
         while day < searched:
@@ -70,7 +123,7 @@ class Calendar:
         if not self.cron.on(day):
             return []
         times = [time(hour, minute) for hour in self.cron.hours for minute in self.cron.minutes]
-        midnight = datetime.combine(day, time(), self.zone)
+        midnight = self._midnight(day)
         if midnight.utcoffset() == (midnight + timedelta(days=1)).utcoffset():  # no clock is put on this day
             begin = midnight.astimezone(UTC)
             return [begin + timedelta(hours=at.hour, minutes=at.minute) for at in times]
@@ -86,22 +139,6 @@ class Calendar:
     def _shows(self, moment: datetime, wanted: datetime) -> bool:
         """Returns whether the wall's clock shows a time at a moment."""
         return moment.astimezone(self.zone).replace(tzinfo=None) == wanted.replace(tzinfo=None)
-
-
-def zone(name: str) -> ZoneInfo:
-    """Returns a timezone of the tz database.
-
-    Raises:
-        RequestError: There is none of that name. The message gives the nearest.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        names = {known.lower(): known for known in available_timezones()}
-        cities = {known.rpartition("/")[2]: names[known] for known in sorted(names)}
-        near = get_close_matches(name.lower(), [*names, *cities], n=1, cutoff=0.6)
-        hint = f"did you mean '{(names | cities)[near[0]]}'?" if near else "a name such as Europe/Berlin is expected"
-        raise RequestError(f"timezone '{name}': the tz database has no such zone; {hint}") from None
 
 
 def moment(option: str, text: str, timezone: str) -> datetime:
@@ -129,7 +166,7 @@ def made_up_for(timing: Timing, now: datetime) -> int:
     """
     if timing.catch_up == "none" or timing.start is None:
         return 0
-    missed = len(list(islice(Calendar(timing).between(timing.start - timedelta(microseconds=1), now), MOST + 1)))
+    missed = len(list(islice(Calendar(timing).between(timing.start - _INSTANT, now), MOST + 1)))
     if missed > MOST and timing.catch_up == "all":
         raise RequestError(
             f"--catch-up all: there are more than {MOST:,} ticks since --start {_shown(timing.start)}, and each would "

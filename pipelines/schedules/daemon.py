@@ -20,8 +20,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from pipelines.schedules import capacity
 from pipelines.schedules.calendar import Calendar
-from pipelines.schedules.heartbeat import EVERY, LOCK, beat, holder, sign
+from pipelines.schedules.heartbeat import EVERY, LOCK, announce, beat, holder, sign
 from pipelines.schedules.launch import Launcher, Processes, hold
 from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
@@ -49,13 +50,17 @@ class Daemon:
         workspace: The workspace's folder.
         launcher: What starts runs; by default processes of this machine.
         drain: Whether it waits for the runs that are at work when it is stopped, as it has to where they end with it.
+        places: How many runs of all schedules may be at work at once; by default what the machine carries.
 
     Raises:
         RequestError: Another one is at work on the workspace.
     """
 
-    def __init__(self, workspace: Path, launcher: Launcher | None = None, drain: bool = False) -> None:
+    def __init__(
+        self, workspace: Path, launcher: Launcher | None = None, drain: bool = False, places: int | None = None
+    ) -> None:
         self._workspace, self._drain = workspace, drain
+        self._places = places or capacity.places()
         self._launcher = launcher or Processes(workspace)
         lock = hold(workspace / LOCK)
         if lock is None:
@@ -64,10 +69,12 @@ class Daemon:
         try:
             sign(lock)
             self._store = Store(workspace)
+            announce(self._store, self._places)
         except BaseException:
             os.close(lock)
             raise
         self._stops = 0
+        self._beaten = -float("inf")
         self._told: dict[str, float] = {}
         self._alarm = threading.Event()
         self._known: list[tuple[str, Timing]] = []
@@ -104,17 +111,17 @@ class Daemon:
     def run(self) -> None:
         """Works until it is stopped. What it launched goes on."""
         self._alarms.start()
-        log.info("the scheduler is at work on %s, process %d", self._workspace, os.getpid())
-        ahead, beaten = _ahead(), -float("inf")
+        log.info(
+            "the scheduler is at work on %s, process %d; runs at once: %d", self._workspace, os.getpid(), self._places
+        )
+        ahead = _ahead()
         while not self._stops:
             if abs(jumped := _ahead() - ahead) > JUMP:
                 log.warning("the clock jumped by %+.0f s", jumped)
-                ahead, self._stale = _ahead(), True
+                ahead, self._stale, self._beaten = _ahead(), True, -float("inf")
             with self._patience():
                 # At every heartbeat, too: a run by hand that died has set no alarm.
-                if beats := time.monotonic() - beaten >= EVERY:
-                    beat(self._store, datetime.now(UTC))
-                    beaten = time.monotonic()
+                beats = self._pulse()
                 if self._set_alarms() or self._alarm.is_set() or self._at_work or beats:
                     self._alarm.clear()
                     self._work()
@@ -125,6 +132,14 @@ class Daemon:
             "the scheduler ends; %s",
             f"{counted(len(self._at_work), 'run')} still at work" if self._at_work else "no run is at work",
         )
+
+    def _pulse(self) -> bool:
+        """Writes down that it is at work, if it is time to, and returns whether it was."""
+        if time.monotonic() - self._beaten < EVERY:
+            return False
+        beat(self._store, datetime.now(UTC))
+        self._beaten = time.monotonic()
+        return True
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
@@ -159,13 +174,16 @@ class Daemon:
         return True
 
     def _work(self) -> None:
-        broken = work(self._store, self._launcher, self._workspace, datetime.now(UTC))
+        broken = work(self._store, self._launcher, self._workspace, datetime.now(UTC), self._places, self._pulse)
         for id, reason in broken.items():
             self._tell(f"{id} cannot tick: {reason}")
+        for what, why in self._store.damaged.items():
+            self._tell(f"{what} {why}; the others go on")
         self._tell_what_ended()
 
     def _tell_what_ended(self) -> None:
-        before, self._at_work = self._at_work, {tick.key for tick in self._store.open_ticks()}
+        before = self._at_work
+        self._at_work = {tick.key for tick in self._store.open_ticks() if tick.state != "waiting"}
         for key in before - self._at_work:
             if (tick := self._store.tick(key)) is not None:
                 log.info("%s: %s%s", tick.run or key, tick.state, f": {tick.reason}" if tick.reason else "")

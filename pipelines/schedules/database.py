@@ -3,6 +3,8 @@
 A transaction takes SQLite's only right to write at its beginning, so that what it read still holds when it writes.
 """
 
+import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -12,48 +14,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipelines.schedules import schema
 from settings import RequestError, WorkError
 
 FILE = "schedules.db"
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE schedules (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, experiment TEXT NOT NULL, folder TEXT NOT NULL,
-    cron TEXT NOT NULL, timezone TEXT NOT NULL, "start" TEXT, "end" TEXT,
-    max_active INTEGER NOT NULL, catch_up TEXT NOT NULL, if_changed INTEGER NOT NULL,
-    created TEXT NOT NULL, settled TEXT NOT NULL, paused TEXT, deleted TEXT
-) WITHOUT ROWID;
-CREATE TABLE ticks (
-    schedule TEXT NOT NULL REFERENCES schedules (id), tick TEXT NOT NULL,
-    origin TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, process INTEGER,
-    started TEXT, ended TEXT, run TEXT, exit_code INTEGER, reason TEXT,
-    PRIMARY KEY (schedule, tick)
-) WITHOUT ROWID;
-CREATE INDEX open_ticks ON ticks (schedule, state) WHERE state IN ('waiting', 'claimed', 'running');
-CREATE TABLE daemon (
-    only INTEGER PRIMARY KEY CHECK (only = 1), process INTEGER NOT NULL, host TEXT NOT NULL, heartbeat TEXT NOT NULL
-);
-"""
+FOLDER = "schedules"
+"""The folders of ticks, beside the database."""
+
 _PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 
 class Database:
-    """An open `schedules.db`, made if need be.
+    """An open `schedules.db`, made if need be. One that cannot be written to is read.
 
     Raises:
-        RequestError: It was written by a newer version of ELBOflow.
-        WorkError: It cannot be opened, or is no such database.
+        RequestError: It was written by a newer version of ELBOflow, or is another program's.
+        WorkError: It cannot be opened, or is damaged. It was left as it is.
     """
 
     def __init__(self, workspace: Path) -> None:
         self.path = workspace / FILE
         self._lock = threading.RLock()
+        self._refuse_lost()
         with self._understood():
-            self._database = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
+            self._database = self._connected() if _is_writable(self.path) else self._copy()
             self._database.row_factory = sqlite3.Row
+            self._database.text_factory = _text
         try:
             with self._understood():
                 self._open()
@@ -61,19 +50,51 @@ class Database:
             self._database.close()
             raise
 
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+
+    def _copy(self) -> sqlite3.Connection:
+        """Returns a copy in memory of a database that cannot be written to, with the tables of this version."""
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        source = _read_only(self.path)
+        try:
+            source.backup(copy)
+        finally:
+            source.close()
+        if 0 < schema.version(copy) < schema.VERSION:
+            schema.upgrade(copy)
+        copy.execute("PRAGMA query_only = ON")
+        return copy
+
     def _open(self) -> None:
-        self._use_wal()
-        # FULL: a tick that was launched must be known to have been, even after the power went.
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.execute("PRAGMA foreign_keys = ON")
-        if (version := self._version()) < _VERSION:
-            with self.transaction():
-                if self._version() < _VERSION:  # nobody else made the tables meanwhile
-                    for statement in _SCHEMA.split(";"):
-                        self._database.execute(statement)
-                    self._database.execute(f"PRAGMA user_version = {_VERSION}")
-        elif version > _VERSION:
-            raise RequestError(f"{self.path} was written by a newer version of ELBOflow")
+        if (version := schema.version(self._database)) > schema.VERSION:
+            raise RequestError(
+                f"{self.path} was written by a newer version of ELBOflow: its format is {version}, and this one "
+                f"reads up to {schema.VERSION}; install that version again"
+            )
+        if schema.is_foreign(self._database):
+            raise RequestError(f"{self.path} is a database of another program; choose another --workspace, or move it")
+        if not self.is_read_only:
+            self._use_wal()
+            # FULL: a tick that was launched must be known to have been, even after the power went.
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA foreign_keys = ON")
+            if version < schema.VERSION:
+                with self.transaction():  # another process may have made the tables meanwhile: then there is no step
+                    schema.upgrade(self._database)
+        if lacking := schema.lacking(self._database):
+            raise WorkError(self._damaged(f"it lacks {', '.join(lacking[:5])}"))
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it is only read, because it cannot be written to."""
+        return bool(self._database.execute("PRAGMA query_only").fetchone()[0])
+
+    def _refuse_lost(self) -> None:
+        """Refuses an empty file where there were schedules: SQLite would take it for a new database."""
+        kept = self.path.with_name(FOLDER)
+        if self.path.is_file() and not self.path.stat().st_size and kept.is_dir() and any(kept.iterdir()):
+            raise WorkError(self._damaged(f"it is empty, and {kept} holds the logs of its schedules"))
 
     def _use_wal(self) -> None:
         """Lets readers read while one writes. SQLite does not wait by itself where others open a new file as well."""
@@ -94,10 +115,24 @@ class Database:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            raise WorkError(f"{self.path} cannot be used: {error}") from None
+            is_damage = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE  # the lowest byte is the kind
+            said = self._damaged(str(error)) if is_damage else f"{self.path} cannot be used: {error}"
+            raise WorkError(said) from None
 
-    def _version(self) -> int:
-        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
+    def _damaged(self, reason: str) -> str:
+        away = self.path.with_name(f"{FILE}.damaged")
+        return (
+            f"{self.path} is damaged ({reason}), and was left as it is; put a backup in its place, or move it away "
+            f"and make the schedules anew: mv {shlex.quote(str(self.path))} {shlex.quote(str(away))}"
+        )
+
+    def damage(self) -> str | None:
+        """Returns what SQLite finds wrong when it looks at every page; None where all is well."""
+        try:
+            found = str(self.read("PRAGMA quick_check(1)")[0][0])
+        except WorkError as error:
+            return str(error)
+        return None if found == "ok" else self._damaged(" ".join(found.split()))
 
     def __enter__(self) -> Self:
         return self
@@ -142,3 +177,30 @@ class Database:
         """Executes a command once for each row of values."""
         with self._lock, self._understood():
             self._database.executemany(command, rows)
+
+
+def _is_writable(path: Path) -> bool:
+    # SQLite keeps files beside a database, so its folder has to be writable, too.
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """Opens a database to read it. Where SQLite cannot keep a file beside it, nobody writes to it from here either."""
+    for how in ("mode=ro", "immutable=1"):
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+        try:
+            schema.version(database)
+            return database
+        except sqlite3.OperationalError:
+            database.close()
+            if how == "immutable=1":
+                raise
+    raise AssertionError
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Returns text; damaged text stays as it is, so that only its row cannot be read."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

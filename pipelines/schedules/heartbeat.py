@@ -27,6 +27,17 @@ def beat(database: Database, now: datetime) -> None:
     )
 
 
+def announce(database: Database, places: int) -> None:
+    """Writes down how many runs the scheduler lets be at work at once."""
+    database.write("INSERT OR REPLACE INTO places VALUES (1, ?)", places)
+
+
+def places(database: Database) -> int | None:
+    """Returns how many runs the last scheduler let be at work at once; None where there was none."""
+    rows = database.read("SELECT runs FROM places")
+    return rows[0]["runs"] if rows else None
+
+
 def sign(lock: int) -> None:
     """Writes into the lock who holds it."""
     os.ftruncate(lock, 0)
@@ -36,7 +47,9 @@ def sign(lock: int) -> None:
 def holder(workspace: Path) -> str | None:
     """Returns the process that is the workspace's scheduler; None where there is none."""
     lock = workspace / LOCK
-    return (lock.read_text(encoding="utf-8") or "a process that just started") if is_held(lock) else None
+    return (
+        (lock.read_text(encoding="utf-8", errors="replace") or "a process that just started") if is_held(lock) else None
+    )
 
 
 def last_beat(workspace: Path) -> datetime | None:
@@ -45,7 +58,10 @@ def last_beat(workspace: Path) -> datetime | None:
         return None
     with Database(workspace) as database:
         rows = database.read("SELECT heartbeat FROM daemon")
-    return datetime.fromisoformat(rows[0]["heartbeat"]) if rows else None
+    try:
+        return datetime.fromisoformat(rows[0]["heartbeat"]) if rows else None
+    except (TypeError, ValueError):  # damaged; a scheduler that is at work writes it anew
+        return None
 
 
 def trouble(workspace: Path) -> str | None:
@@ -54,7 +70,7 @@ def trouble(workspace: Path) -> str | None:
     if process is None:
         return f"no scheduler is at work on {workspace}"
     beaten = last_beat(workspace)
-    if beaten is None or datetime.now(UTC) - beaten > STALE:
+    if beaten is None or abs(datetime.now(UTC) - beaten) > STALE:  # one of the future is from a clock that was ahead
         since = f"since {beaten:%Y-%m-%d %H:%M:%S} UTC" if beaten else "yet"
         return f"the scheduler of {workspace} ({process}) has not said {since} that it is at work"
     return None

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.schedules.database import FOLDER
 from pipelines.schedules.states import Key
 
-FOLDER = "schedules"
 LOG = "log.txt"
 RESULT = "result.json"
 LOCK = "at-work.lock"

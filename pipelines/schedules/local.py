@@ -1,32 +1,27 @@
 """What the target `local` does with schedules, in its workspace."""
 
+import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
-from pipelines.schedules.calendar import Calendar, check
+from pipelines.schedules.calendar import check
 from pipelines.schedules.database import FILE
+from pipelines.schedules.heartbeat import places
 from pipelines.schedules.launch import LOG, Processes, tick_folder
+from pipelines.schedules.report import deleted_at, places_in_line, schedule_state, tick_state, unreadable_state
 from pipelines.schedules.settle import settle
-from pipelines.schedules.states import Key, Schedule, State, Tick, TickState
+from pipelines.schedules.states import Key, Schedule, Tick
 from pipelines.schedules.store import Store
 from pipelines.schedules.work import end_dead
-from pipelines.targets import Job, RunState, ScheduleState, Status, Timing
+from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
 
-_STATUS: dict[State, Status] = {
-    "waiting": "pending",
-    "claimed": "pending",
-    "running": "running",
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "skipped": "skipped",
-    "missed": "skipped",
-}
+log = logging.getLogger("elboflow.schedules")
+
 _PATIENCE = 60.0
 """Seconds that the process of a run by hand has to begin."""
 
@@ -47,7 +42,7 @@ def create(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> 
         settled = min(timing.start - timedelta(microseconds=1), now)
     with Store(workspace.folder) as store, store.transaction():
         schedule = Schedule(
-            id=f"{job.name}-{store.numbered(job.name) + 1}",
+            id=store.new_id(job.name),
             name=job.name,
             experiment=job.arguments["experiment"],
             folder=str(Path.cwd()),
@@ -57,7 +52,7 @@ def create(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> 
             settled=settled,
         )
         store.add(schedule)
-        return _state(store, workspace, schedule)
+        return schedule_state(store, workspace, schedule)
 
 
 def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> str | None:
@@ -78,7 +73,9 @@ def schedules(workspace: Workspace) -> list[ScheduleState]:
     if not (workspace.folder / FILE).is_file():
         return []
     with Store(workspace.folder) as store:
-        return [_state(store, workspace, schedule) for schedule in store.schedules()]
+        line = places_in_line(store)
+        readable = [schedule_state(store, workspace, schedule, line) for schedule in store.schedules()]
+        return [*readable, *(unreadable_state(id, reason) for id, reason in store.unreadable().items())]
 
 
 def schedule(workspace: Workspace, id: str) -> ScheduleState:
@@ -88,22 +85,28 @@ def schedule(workspace: Workspace, id: str) -> ScheduleState:
         RequestError: There never was one of that id.
     """
     with _opened(workspace, id) as store:
-        return _state(store, workspace, _known(store, id))
+        return schedule_state(store, workspace, _known(store, id))
 
 
 def pause(workspace: Workspace, id: str) -> None:
-    """Makes a schedule skip its ticks until it is resumed; each is recorded as skipped."""
+    """Makes a schedule skip its ticks until it is resumed, those that wait among them; each is recorded as skipped."""
+    now = datetime.now(UTC)
     with _opened(workspace, id) as store, store.transaction():
         if _found(store, id).paused is None:
-            store.change(id, paused=datetime.now(UTC))
+            store.change(id, paused=now)
+        for tick in store.open_ticks(id):
+            if tick.state == "waiting":
+                store.turn(tick.key, "waiting", "skipped", ended=now, reason="the schedule was paused while it waited")
 
 
 def resume(workspace: Workspace, id: str) -> None:
     """Lets a paused schedule go on."""
     with _opened(workspace, id) as store:
         _found(store, id)
-        end_dead(store, Processes(workspace.folder), workspace.folder, datetime.now(UTC))
-        settle(store, id, datetime.now(UTC))  # the ticks of the pause get their record as long as it is known
+        now = datetime.now(UTC)
+        end_dead(store, Processes(workspace.folder), workspace.folder, now)
+        while not settle(store, id, now):  # the ticks of the pause get their record as long as it is known
+            pass
         store.change(id, paused=None)
 
 
@@ -127,14 +130,15 @@ def trigger(workspace: Workspace, id: str) -> RunState:
                 store.turn(key, "claimed", "failed", ended=datetime.now(UTC), reason=reason)
                 raise WorkError(f"{key}: {reason}")
             time.sleep(0.05)
-        return _run(workspace, found, tick or Tick(key, "hand", "running"))
+        return tick_state(workspace, found, tick or Tick(key, "hand", "running"), now, {})
 
 
 def delete(workspace: Workspace, id: str) -> None:
     """Removes a schedule. Its runs stay, and those at work go on; what only was to be launched is not."""
     now = datetime.now(UTC)
     with _opened(workspace, id) as store, store.transaction():
-        _found(store, id)
+        with suppress(WorkError):  # a damaged one can be deleted
+            _found(store, id)
         store.change(id, deleted=now)
         for tick in store.open_ticks(id):
             if tick.state != "running":
@@ -145,7 +149,22 @@ def history(workspace: Workspace, id: str, limit: int = 50) -> list[RunState]:
     """Returns what became of the ticks of a schedule, even a deleted one, the newest first: values of `TickState`."""
     with _opened(workspace, id) as store:
         found = _known(store, id)
-        return [_run(workspace, found, tick) for tick in store.history(id, limit)]
+        now = datetime.now(UTC)
+        line = places_in_line(store)
+        records: list[RunState] = [
+            tick_state(workspace, found, record, now, line) for record in store.history(id, limit, now)
+        ]
+        for what, why in store.damaged.items():
+            log.warning("%s %s", what, why)
+        return records
+
+
+def waiting(workspace: Workspace) -> tuple[int, int | None]:
+    """Returns how many ticks stand in line, and for how many places."""
+    if not (workspace.folder / FILE).is_file():
+        return 0, None
+    with Store(workspace.folder) as store:
+        return len(places_in_line(store)), places(store)
 
 
 def _opened(workspace: Workspace, id: str) -> Store:
@@ -159,7 +178,7 @@ def _opened(workspace: Workspace, id: str) -> Store:
 def _found(store: Store, id: str) -> Schedule:
     found = _known(store, id)
     if found.deleted is not None:
-        raise RequestError(f"the schedule '{id}' was {_deleted(found.deleted)}")
+        raise RequestError(f"the schedule '{id}' was {deleted_at(found.deleted)}")
     return found
 
 
@@ -171,57 +190,3 @@ def _known(store: Store, id: str) -> Schedule:
     near = get_close_matches(id, ids, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise RequestError(f"there is no schedule '{id}'; {hint}`elboflow schedule list` lists those there are")
-
-
-def _deleted(moment: datetime) -> str:
-    return f"deleted at {moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _state(store: Store, workspace: Workspace, schedule: Schedule) -> ScheduleState:
-    latest = store.history(schedule.id, 1)
-    status, following, reason = _outlook(schedule)
-    return ScheduleState(
-        id=schedule.id,
-        experiment=schedule.name,
-        target="local",
-        timing=schedule.timing,
-        status=status,
-        if_changed=schedule.if_changed,
-        next=following,
-        last=_run(workspace, schedule, latest[0]) if latest else None,
-        reason=reason,
-    )
-
-
-_Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
-
-
-def _outlook(schedule: Schedule) -> tuple[_Outlook, datetime | None, str | None]:
-    """Returns a schedule's status, its next tick, and why there is none."""
-    if schedule.deleted is not None:
-        return "deleted", None, _deleted(schedule.deleted)
-    try:
-        following = Calendar(schedule.timing).after(max(schedule.settled, datetime.now(UTC)))
-    except RequestError as error:  # its timezone was taken out of the tz database since
-        return "broken", None, str(error)
-    if schedule.paused is not None:
-        return "paused", None, None
-    return ("active" if following else "ended"), following, None
-
-
-def _run(workspace: Workspace, schedule: Schedule, tick: Tick) -> TickState:
-    log = tick_folder(workspace.folder, tick.key) / LOG
-    return TickState(
-        id=tick.run or str(tick.key),
-        experiment=schedule.name,
-        target="local",
-        status=_STATUS[tick.state],
-        created=tick.started or tick.key.time,
-        ended=tick.ended,
-        reason=tick.reason,
-        tick=tick.key.time,
-        origin=tick.origin,
-        record=tick.state,
-        exit_code=tick.exit_code,
-        log=str(log) if log.is_file() else None,
-    )

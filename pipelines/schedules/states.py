@@ -10,7 +10,9 @@ Origin = Literal["tick", "catch-up", "hand"]
 """Why something was to run: a tick came, a missed tick is made up for, or a person asked for it."""
 
 State = Literal["waiting", "claimed", "running", "succeeded", "failed", "cancelled", "skipped", "missed"]
-"""What became of a tick. A `waiting` one is made up for when `max_active` lets it; a `claimed` one is launched."""
+"""What became of a tick. A `waiting` one stands in line for a place; a `claimed` one has it, and is launched."""
+
+NeverRan = Literal["skipped", "missed"]
 
 OPEN: frozenset[State] = frozenset({"waiting", "claimed", "running"})
 AT_WORK: frozenset[State] = frozenset({"claimed", "running"})
@@ -90,19 +92,52 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class TickState(RunState):
-    """The run of a tick, or what became of the tick instead, as `history` shows it.
+class Range:
+    """The record of ticks that follow each other, of which none ran, all for the same reason. Times are in UTC.
 
     Attributes:
-        tick: Its moment.
+        schedule: Their schedule.
+        first: The first of them.
+        last: The last of them.
+        ticks: How many they are.
+        state: What became of each.
+        reason: Why.
+        recorded: When the last of them was recorded.
+    """
+
+    schedule: str
+    first: datetime
+    last: datetime
+    ticks: int
+    state: NeverRan
+    reason: str
+    recorded: datetime
+
+
+@dataclass(frozen=True)
+class TickState(RunState):
+    """The run of a tick, or what became of it, or of several ticks, instead, as `history` shows it.
+
+    Attributes:
+        tick: Its moment; of several ticks, the last.
+        first: The first of several ticks.
+        ticks: How many they are.
+        future: Whether the tick has not come yet: it was recorded by a clock that was ahead.
         origin: Why it was to run.
         record: What became of it; `status` is as near as the words for runs come to that.
+        place: Its place in the line of waiting ticks, from 1.
+        line: How many wait there.
         exit_code: The run's.
         log: Everything that it printed.
     """
 
     tick: datetime | None = None
+    first: datetime | None = None
+    ticks: int = 1
+    future: bool = False
     origin: Origin = "tick"
     record: State = "claimed"
+    place: int | None = None
+    line: int | None = None
     exit_code: int | None = None
     log: str | None = None

@@ -1,30 +1,59 @@
 """Schedules and the record of every tick, as they are kept in `schedules.db`."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import astuple, fields
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from dataclasses import astuple
+from datetime import datetime
+from pathlib import Path
 from sqlite3 import Row
-from typing import Any
+from typing import Any, TypeVar
 
+from pipelines.schedules import rows
 from pipelines.schedules.database import Database
-from pipelines.schedules.states import OPEN, Key, Schedule, Tick
-from pipelines.targets import Timing
+from pipelines.schedules.rows import DamagedError, named, plain
+from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick
+from settings import WorkError
+
+Read = TypeVar("Read")
 
 
 class Store(Database):
-    """The schedules of a workspace."""
+    """The schedules of a workspace.
+
+    Attributes:
+        damaged: What cannot be read of it, as far as somebody tried, and why. The rest is read as if it were not there.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        super().__init__(workspace)
+        self.damaged: dict[str, str] = {}
 
     def schedules(self) -> list[Schedule]:
         """Returns the schedules that were not deleted, in their order of creation."""
-        return [
-            _schedule(row) for row in self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id")
-        ]
+        found = self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id")
+        return self._readable(found, rows.schedule, lambda row: f"the schedule {row['id']}")
+
+    def unreadable(self) -> dict[str, str]:
+        """Returns the schedules whose rows are damaged, by their ids, and what is wrong."""
+        found = {}
+        for row in self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id"):
+            try:
+                rows.schedule(row)
+            except DamagedError as error:
+                found[str(row["id"])] = self._damage(error)
+        return found
 
     def schedule(self, id: str) -> Schedule | None:
-        """Returns a schedule, even a deleted one."""
-        rows = self.read("SELECT * FROM schedules WHERE id = ?", id)
-        return _schedule(rows[0]) if rows else None
+        """Returns a schedule, even a deleted one.
+
+        Raises:
+            WorkError: It is damaged.
+        """
+        found = self.read("SELECT * FROM schedules WHERE id = ?", id)
+        try:
+            return rows.schedule(found[0]) if found else None
+        except DamagedError as error:
+            raise WorkError(f"the schedule {id} {self._damage(error)}; delete it, and make it anew") from None
 
     def add(self, schedule: Schedule) -> None:
         """Adds a schedule."""
@@ -32,47 +61,63 @@ class Store(Database):
         values: list[Any] = [schedule.id, schedule.name, json.dumps(schedule.experiment), schedule.folder]
         values += [timing.cron, timing.timezone, timing.start, timing.end, timing.max_active, timing.catch_up]
         values += [schedule.if_changed, schedule.created, schedule.settled, schedule.paused, schedule.deleted]
-        self.write(f"INSERT INTO schedules VALUES ({', '.join('?' * len(values))})", *map(_plain, values))
+        self.write(f"INSERT INTO schedules VALUES ({', '.join('?' * len(values))})", *map(plain, values))
 
-    def numbered(self, name: str) -> int:
-        """Returns how many schedules an experiment ever had."""
-        return int(self.read("SELECT count(*) FROM schedules WHERE name = ?", name)[0][0])
+    def new_id(self, name: str) -> str:
+        """Returns an id that no schedule of an experiment ever had: its name and a number."""
+        number = 1 + int(self.read("SELECT count(*) FROM schedules WHERE name = ?", name)[0][0])
+        while self.read("SELECT 1 FROM schedules WHERE id = ?", f"{name}-{number}"):
+            number += 1  # a name in another row is damaged
+        return f"{name}-{number}"
 
     def change(self, id: str, **values: datetime | None) -> None:
         """Sets `settled`, `paused` or `deleted` of a schedule."""
         columns = ", ".join(f"{column} = ?" for column in values)
-        self.write(f"UPDATE schedules SET {columns} WHERE id = ?", *map(_plain, values.values()), id)
+        self.write(f"UPDATE schedules SET {columns} WHERE id = ?", *map(plain, values.values()), id)
 
     def record(self, ticks: Iterable[Tick]) -> None:
         """Adds ticks."""
-        rows = [(*_named(tick.key), *map(_plain, astuple(tick)[1:])) for tick in ticks]
-        self.write_all(f"INSERT INTO ticks VALUES ({', '.join('?' * 11)})", rows)
+        values = [(*named(tick.key), *map(plain, astuple(tick)[1:])) for tick in ticks]
+        self.write_all(f"INSERT INTO ticks VALUES ({', '.join('?' * 11)})", values)
+
+    def record_range(self, range: Range) -> None:
+        """Adds a range, or puts it in the place of the one that begins with the same tick."""
+        self.write("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?, ?, ?, ?, ?)", *rows.of_range(range))
 
     def tick(self, key: Key) -> Tick | None:
         """Returns the record of a tick."""
-        rows = self.read("SELECT * FROM ticks WHERE schedule = ? AND tick = ?", *_named(key))
-        return _tick(rows[0]) if rows else None
+        found = self._ticks(self.read("SELECT * FROM ticks WHERE schedule = ? AND tick = ?", *named(key)))
+        return found[0] if found else None
 
-    def recorded(self, schedule: str, after: datetime) -> set[datetime]:
-        """Returns the ticks after a moment that have their record."""
-        rows = self.read("SELECT tick FROM ticks WHERE schedule = ? AND tick > ?", schedule, _plain(after))
-        return {datetime.fromisoformat(row["tick"]) for row in rows}
+    def recorded(self, schedule: str, after: datetime, until: datetime) -> list[datetime]:
+        """Returns the ticks between two moments that have their own records, the oldest first."""
+        query = "SELECT tick FROM ticks WHERE schedule = ? AND tick > ? AND tick <= ? ORDER BY tick"
+        return [datetime.fromisoformat(row["tick"]) for row in self.read(query, schedule, plain(after), plain(until))]
 
     def open_ticks(self, schedule: str | None = None) -> list[Tick]:
         """Returns the ticks that have not ended, the oldest first."""
         states = ", ".join(f"'{state}'" for state in sorted(OPEN))
         of = "schedule = ?" if schedule is not None else "? IS NULL"
-        return [
-            _tick(row)
-            for row in self.read(f"SELECT * FROM ticks WHERE state IN ({states}) AND {of} ORDER BY tick", schedule)
-        ]
+        return self._ticks(
+            self.read(f"SELECT * FROM ticks WHERE state IN ({states}) AND {of} ORDER BY tick, schedule", schedule)
+        )
 
-    def history(self, schedule: str, limit: int) -> list[Tick]:
-        """Returns the records of a schedule, the newest first."""
-        return [
-            _tick(row)
-            for row in self.read("SELECT * FROM ticks WHERE schedule = ? ORDER BY tick DESC LIMIT ?", schedule, limit)
-        ]
+    def history(self, schedule: str, limit: int, now: datetime) -> list[Tick | Range]:
+        """Returns the records of a schedule, the newest first; then those of ticks that have not come yet.
+
+        Such records are those of runs under a clock that was ahead.
+        """
+        ticks = "SELECT * FROM ticks WHERE schedule = ? ORDER BY tick > ?, tick DESC LIMIT ?"
+        ranges = "SELECT * FROM ranges WHERE schedule = ? ORDER BY last > ?, last DESC LIMIT ?"
+        found: list[Tick | Range] = [*self._ticks(self.read(ticks, schedule, plain(now), limit))]
+        found += self._ranges(self.read(ranges, schedule, plain(now), limit))
+        dated = [(record.last if isinstance(record, Range) else record.key.time, record) for record in found]
+        return [record for _, record in sorted(dated, key=lambda each: (each[0] <= now, each[0]), reverse=True)[:limit]]
+
+    def last_range(self, schedule: str) -> Range | None:
+        """Returns the latest range of a schedule."""
+        found = self._ranges(self.read("SELECT * FROM ranges WHERE schedule = ? ORDER BY first DESC LIMIT 1", schedule))
+        return found[0] if found else None
 
     def turn(self, key: Key, before: str, to: str, **values: Any) -> bool:
         """Takes a tick from one state to another, in one statement, and returns whether it was in the one.
@@ -85,41 +130,30 @@ class Store(Database):
         """
         columns = ", ".join(["state = ?", *(f"{column} = ?" for column in values)])
         command = f"UPDATE ticks SET {columns} WHERE schedule = ? AND tick = ? AND state = ?"
-        return self.write(command, to, *map(_plain, values.values()), *_named(key), before) == 1
+        return self.write(command, to, *map(plain, values.values()), *named(key), before) == 1
 
-    def forget(self, schedule: str, after: datetime) -> None:
-        """Removes the records after a moment of ticks that never ran."""
-        never_ran = "process IS NULL AND state IN ('missed', 'skipped', 'waiting')"
-        self.write(f"DELETE FROM ticks WHERE schedule = ? AND tick > ? AND {never_ran}", schedule, _plain(after))
+    def forget(self, schedule: str, after: datetime) -> list[Range]:
+        """Removes the records after a moment of ticks that never ran, and returns the ranges that it would divide."""
+        never_ran = "process IS NULL AND origin <> 'hand' AND state IN ('missed', 'skipped', 'waiting', 'claimed')"
+        self.write(f"DELETE FROM ticks WHERE schedule = ? AND tick > ? AND {never_ran}", schedule, plain(after))
+        self.write("DELETE FROM ranges WHERE schedule = ? AND first > ?", schedule, plain(after))
+        return self._ranges(self.read("SELECT * FROM ranges WHERE schedule = ? AND last > ?", schedule, plain(after)))
 
+    def _ticks(self, found: Iterable[Row]) -> list[Tick]:
+        return self._readable(found, rows.tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")
 
-def _named(key: Key) -> tuple[str, str]:
-    return key.schedule, _plain(key.time)
+    def _ranges(self, found: Iterable[Row]) -> list[Range]:
+        return self._readable(found, rows.range_of, lambda row: f"the ticks from {row['first']} of {row['schedule']}")
 
+    def _readable(self, found: Iterable[Row], read: Callable[[Row], Read], what: Callable[[Row], str]) -> list[Read]:
+        """Returns what can be read; the rest is noted."""
+        values = []
+        for row in found:
+            try:
+                values.append(read(row))
+            except DamagedError as error:
+                self.damaged[what(row)] = self._damage(error)
+        return values
 
-def _plain(value: Any) -> Any:
-    """Returns what SQLite is given: moments as text that sorts as they do."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _schedule(row: Row) -> Schedule:
-    values = dict(row)
-    for column in ("start", "end", "created", "settled", "paused", "deleted"):
-        values[column] = _moment(values[column])
-    timing = Timing(**{name: values.pop(name) for name in _TIMING})
-    values["experiment"] = json.loads(values["experiment"])
-    return Schedule(timing=timing, **{**values, "if_changed": bool(values["if_changed"])})
-
-
-_TIMING = tuple(field.name for field in fields(Timing))
-
-
-def _tick(row: Row) -> Tick:
-    values = dict(row)
-    for column in ("started", "ended"):
-        values[column] = _moment(values[column])
-    return Tick(Key(values.pop("schedule"), datetime.fromisoformat(values.pop("tick"))), **values)
+    def _damage(self, error: DamagedError) -> str:
+        return f"cannot be read: its row in {self.path} is damaged, {error}"

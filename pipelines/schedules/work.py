@@ -1,12 +1,15 @@
-"""One pass over all schedules: what ended unseen is recorded, what is due is settled, what is claimed is launched."""
+"""One pass over all schedules: what ended unseen is recorded, what is due is settled, what has a place is launched."""
 
 import logging
+import sqlite3
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.ending import ending
 from pipelines.schedules.launch import Launcher, tick_folder
+from pipelines.schedules.line import let_in
 from pipelines.schedules.settle import settle
 from pipelines.schedules.states import Schedule, Tick
 from pipelines.schedules.store import Store
@@ -18,21 +21,49 @@ ATTEMPTS = 3
 BY_HAND = timedelta(seconds=30)
 """How long a tick that a person asked for is left to the command that launches it."""
 
+_NONE = timedelta()
+
 log = logging.getLogger("elboflow.schedules")
 
 
-def work(store: Store, launcher: Launcher, workspace: Path, now: datetime) -> dict[str, str]:
+def _none() -> None:
+    """Does nothing."""
+
+
+def work(
+    store: Store, launcher: Launcher, workspace: Path, now: datetime, places: int, pulse: Callable[[], object] = _none
+) -> dict[str, str]:
     """Does everything that is to be done now. Killed anywhere, it is made good by the next pass, whoever's that is.
+
+    Args:
+        store: The schedules.
+        launcher: What starts runs.
+        workspace: The workspace's folder.
+        now: The time.
+        places: How many runs may be at work at once.
+        pulse: Called between two steps, of which each is short.
 
     Returns:
         The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
     """
     end_dead(store, launcher, workspace, now)  # first: what died must not keep a tick that is due from its place
-    broken = _settle_due(store, now)
-    for tick in store.open_ticks():
-        by_somebody = tick.origin == "hand" and now - tick.key.time <= BY_HAND
-        if tick.state == "claimed" and not by_somebody and not launcher.at_work(tick.key):
-            _launch(store, launcher, tick, now)
+    broken = _settle_due(store, now, pulse)
+    open_ticks = store.open_ticks()
+    if any(tick.state == "waiting" for tick in open_ticks):
+        let_in(store, places)
+        open_ticks = store.open_ticks()
+    at_work = sum(
+        tick.state == "running" or launcher.at_work(tick.key) for tick in open_ticks if tick.state != "waiting"
+    )
+    for tick in open_ticks:
+        is_new_by_hand = tick.origin == "hand" and _NONE <= now - tick.key.time <= BY_HAND
+        if tick.state != "claimed" or is_new_by_hand or launcher.at_work(tick.key):
+            continue
+        if at_work >= places:  # of another scheduler, which had more to give
+            break
+        _launch(store, launcher, tick, now)
+        at_work += 1
+        pulse()
     return broken
 
 
@@ -48,14 +79,14 @@ def end_dead(store: Store, launcher: Launcher, workspace: Path, now: datetime) -
             _ended_early(store, tick, now)
 
 
-def _settle_due(store: Store, now: datetime) -> dict[str, str]:
+def _settle_due(store: Store, now: datetime, pulse: Callable[[], object]) -> dict[str, str]:
     broken = {}
-    waiting = {tick.key.schedule for tick in store.open_ticks() if tick.state == "waiting"}
     for schedule in store.schedules():
+        pulse()
         try:
-            if schedule.id in waiting or _is_due(schedule, now):
-                settle(store, schedule.id, now)
-        except RequestError as error:
+            while _is_due(schedule, now) and not settle(store, schedule.id, now):
+                pulse()
+        except (RequestError, sqlite3.IntegrityError) as error:
             broken[schedule.id] = str(error)
     return broken
 

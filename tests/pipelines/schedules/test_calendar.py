@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.schedules import cron
-from pipelines.schedules.calendar import Calendar, check, moment, zone
+from pipelines.schedules.calendar import Calendar, check, moment
+from pipelines.schedules.zones import zone
 from pipelines.targets import Timing
 from settings import RequestError
 

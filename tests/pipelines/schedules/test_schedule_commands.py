@@ -236,7 +236,10 @@ def test_a_database_that_is_none_is_told_in_a_line(person: Person):
     )
     done = person.does("list")
     assert done.exit_code == 1
-    assert "schedules.db cannot be used: file is not a database" in done.stderr
+    assert (
+        "schedules.db is damaged (file is not a database), and was left as it is; put a backup in its place"
+        in done.stderr
+    )
 
 
 def test_a_run_by_hand_needs_no_scheduler_and_has_its_record(person: Person):

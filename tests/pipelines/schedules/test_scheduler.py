@@ -24,7 +24,7 @@ from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
 from settings import WorkError
-from tests.pipelines.schedules.world import add, utc
+from tests.pipelines.schedules.world import add, records, utc
 
 FAILS_AT_ONCE = {
     "name": "absent",
@@ -74,8 +74,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 def ticks(workspace: Path, schedule: str) -> list[Tick]:
-    with Store(workspace) as store:
-        return store.history(schedule, 1000)[::-1]
+    return records(workspace, schedule)
 
 
 def said(process: "subprocess.Popen[str]") -> str:
@@ -348,7 +347,7 @@ def test_an_error_that_may_pass_does_not_end_the_scheduler_and_is_told_once(
         launches.trouble = None
         wait_for(lambda: launches.started, 10)
     assert [record.message for record in caplog.records].count(str(error)) == 1
-    assert len([record for record in caplog.records if "1 schedule" in record.message]) == 1
+    assert len([record for record in caplog.records if "1 schedule: " in record.message]) == 1
 
 
 def test_many_processes_that_open_a_new_workspace_at_once_all_find_its_tables(tmp_path: Path):

@@ -13,6 +13,7 @@ from pipelines.schedules.store import Store
 from pipelines.targets import Timing
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import World, add, utc
+from tests.pipelines.schedules.world import records as each
 
 BEGIN = utc(2026, 11, 21, 12)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -25,8 +26,7 @@ def nightly(tmp_path: Path, catch_up: Literal["none", "last", "all"] = "none", m
 
 def records(world: World) -> list[Tick]:
     """The ticks, the oldest first."""
-    with Store(world.workspace) as store:
-        return store.history("nightly-1", 10_000)[::-1]
+    return each(world.workspace, "nightly-1")
 
 
 def told(world: World) -> list[str]:
@@ -216,5 +216,4 @@ def test_a_schedule_that_is_resumed_does_not_skip_a_tick_for_a_run_that_died(tmp
     with Store(tmp_path) as store:
         store.record([Tick(Key("nightly-1", last - MINUTE), "tick", "running", process=1, run="dead")])
     local.resume(Workspace(tmp_path), "nightly-1")
-    with Store(tmp_path) as store:
-        assert [tick.state for tick in store.history("nightly-1", 9)[::-1]][:2] == ["failed", "claimed"]
+    assert [tick.state for tick in each(tmp_path, "nightly-1")][:2] == ["failed", "waiting"]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pipelines.schedules import database
-from pipelines.schedules.states import Key, Schedule
+from pipelines.schedules.calendar import Calendar
+from pipelines.schedules.states import Key, Schedule, Tick
 from pipelines.schedules.store import Store
 from pipelines.schedules.tick import take
 from pipelines.schedules.work import work
@@ -53,6 +54,8 @@ class World:
         self.places = 0
         """How many times somebody could have been killed so far."""
         self.kill_at: int | None = None
+        self.max_runs = 1000
+        """How many runs of all schedules may be at work at once."""
         self.ran: Counter[Key] = Counter()
         self.killed: Counter[str] = Counter()
         self.children: list[Child] = []
@@ -108,7 +111,7 @@ class World:
         try:
             if self._scheduler is None:
                 self._own, self._scheduler = [], Store(self.workspace)
-            work(self._scheduler, self, self.workspace, self.now)
+            work(self._scheduler, self, self.workspace, self.now, self.max_runs)
         except Killed:
             if self._scheduler is not None:
                 self._scheduler.close()
@@ -163,6 +166,31 @@ def add(workspace: Path, timing: Timing, created: datetime, id: str = "nightly-1
     with Store(workspace) as store, store.transaction():
         store.add(schedule)
     return schedule
+
+
+def records(workspace: Path, id: str) -> list[Tick]:
+    """Returns the record of every tick of a schedule, the oldest first: those of a range each for itself.
+
+    No tick is in two records, and a range holds as many ticks as it says.
+    """
+    with Store(workspace) as store:
+        schedule = store.schedule(id)
+        found = store.history(id, 1_000_000, utc(9000, 1, 1))
+        assert not store.damaged
+    assert schedule is not None
+    calendar, each = Calendar(schedule.timing), list[Tick]()
+    for record in found:
+        if isinstance(record, Tick):
+            each.append(record)
+            continue
+        times = list(calendar.between(record.first - timedelta(microseconds=1), record.last))
+        assert (times[0], times[-1], len(times)) == (record.first, record.last, record.ticks), record
+        each += [
+            Tick(Key(id, time), "tick", record.state, ended=record.recorded, reason=record.reason) for time in times
+        ]
+    each.sort(key=lambda tick: tick.key.time)
+    assert len({tick.key for tick in each}) == len(each), "a tick has two records"
+    return each
 
 
 def utc(*numbers: int) -> datetime:

@@ -1,0 +1,70 @@
+"""The tables of `schedules.db`, and how those of an older version become those of this one.
+
+A version only adds tables: a scheduler that was started before an update goes on with those that it knows.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+VERSION = 2
+
+_FIRST = """
+CREATE TABLE schedules (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, experiment TEXT NOT NULL, folder TEXT NOT NULL,
+    cron TEXT NOT NULL, timezone TEXT NOT NULL, "start" TEXT, "end" TEXT,
+    max_active INTEGER NOT NULL, catch_up TEXT NOT NULL, if_changed INTEGER NOT NULL,
+    created TEXT NOT NULL, settled TEXT NOT NULL, paused TEXT, deleted TEXT
+) WITHOUT ROWID;
+CREATE TABLE ticks (
+    schedule TEXT NOT NULL REFERENCES schedules (id), tick TEXT NOT NULL,
+    origin TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, process INTEGER,
+    started TEXT, ended TEXT, run TEXT, exit_code INTEGER, reason TEXT,
+    PRIMARY KEY (schedule, tick)
+) WITHOUT ROWID;
+CREATE INDEX open_ticks ON ticks (schedule, state) WHERE state IN ('waiting', 'claimed', 'running');
+CREATE TABLE daemon (
+    only INTEGER PRIMARY KEY CHECK (only = 1), process INTEGER NOT NULL, host TEXT NOT NULL, heartbeat TEXT NOT NULL
+);
+"""
+_SECOND = """
+CREATE TABLE ranges (
+    schedule TEXT NOT NULL REFERENCES schedules (id), first TEXT NOT NULL, last TEXT NOT NULL,
+    ticks INTEGER NOT NULL CHECK (ticks > 0), state TEXT NOT NULL, reason TEXT NOT NULL, recorded TEXT NOT NULL,
+    PRIMARY KEY (schedule, first)
+) WITHOUT ROWID;
+CREATE TABLE places (only INTEGER PRIMARY KEY CHECK (only = 1), runs INTEGER NOT NULL);
+"""
+_STEPS = (_FIRST, _SECOND)
+"""The statements that lead to version 1, from there to version 2, and so on."""
+
+
+def version(database: sqlite3.Connection) -> int:
+    """Returns the version of a database's tables; 0 where it has none."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Makes the tables of this version, within a transaction of the caller's."""
+    for step in _STEPS[version(database) :]:
+        for statement in step.split(";"):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def lacking(database: sqlite3.Connection) -> Sequence[str]:
+    """Returns the columns of this version's tables that a database does not have, as `table.column`."""
+    with sqlite3.connect(":memory:") as model:
+        upgrade(model)
+        wanted = _columns(model)
+    model.close()
+    return sorted(wanted - _columns(database))
+
+
+def is_foreign(database: sqlite3.Connection) -> bool:
+    """Returns whether a database without a version has tables: another program's."""
+    return version(database) == 0 and bool(database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+
+
+def _columns(database: sqlite3.Connection) -> set[str]:
+    query = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+    return {f"{table}.{column}" for table, column in database.execute(query)}
