@@ -84,7 +84,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     """Returns the checks for runs on a target."""
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
-    from pipelines.doctor import devices, installed, tracking, workspaces
+    from pipelines.doctor import data, devices, installed, tracking, workspaces
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
@@ -94,6 +94,9 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
         Check("workspace", lambda: workspaces.workspace(workspace)),
     ]
     if target == "local":
+        if experiment:
+            raw = experiment.data
+            here.append(Check("data", lambda: data.data(raw), seconds=15))
         uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
         return [*here, Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri))]
     if experiment is None:

@@ -85,6 +85,22 @@ def test_the_examples_are_paired_whatever_their_order(written: Written, values: 
     assert "+0.500 nats, 95% interval +0.500 to +0.500" in run.register(tracking_uri).reason
 
 
+def test_copies_of_a_few_examples_promote_nothing(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    reasons = []
+    for name, shift in (("first", 0.0), ("second", 0.5)):
+        run = written(name, values + shift)
+        with np.load(run.evaluation / "examples.npz") as columns:
+            keys = columns["key"][np.arange(len(values)) % 3]
+        np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=values + shift)
+        facts = artifacts.load(run.evaluation, "evaluation")
+        artifacts.commit(run.evaluation, "evaluation", facts, facts["files"])
+        reasons.append(run.register(tracking_uri).reason)
+    told = f"{len(values)} examples, 3 of them distinct, too few to tell (at least 20)"
+    assert reasons[1].startswith("not surely better than version 1, the champion: +0.500 nats")
+    assert reasons[1].endswith(told)
+    assert champion(tracking_uri) == 1
+
+
 def test_models_of_different_things_are_not_compared(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     written("first", values).register(tracking_uri)
     registered = written("second", values + 9, likelihood="categorical").register(tracking_uri)
