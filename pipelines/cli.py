@@ -4,7 +4,7 @@ import typer
 
 from pipelines.commands import describe, doctor, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
-from pipelines.process_start import prepare
+from pipelines.process_start import prepare, use_utf8
 
 app = typer.Typer(
     name="elboflow",
@@ -37,6 +37,7 @@ app.command()(ui.ui)
 
 def main() -> None:
     """Runs the command that the process was started with."""
+    use_utf8()
     prepare()
     with traceback_told():
         app()

@@ -1,5 +1,6 @@
-"""What every process of ours makes sure of before all else, whatever the machine: streams and a home."""
+"""What a process of ours makes sure of before all else: UTF-8, streams that never fail, a home."""
 
+import locale
 import os
 import pwd
 import stat
@@ -7,6 +8,41 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TextIO
+
+_TERMINAL = "ELBOFLOW_TERMINAL_ENCODING"
+
+
+def use_utf8() -> None:
+    """Starts this process anew in Python's UTF-8 mode, where the locale has another encoding; its children inherit it.
+
+    In any other mode, a name that is not ASCII in an experiment cannot be opened (or, from the command line, is no
+    text that a database takes). A terminal goes on being written to in the locale's encoding.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ[_TERMINAL] = locale.getencoding()
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    encoding = os.environ.pop(_TERMINAL, None)
+    for stream in (sys.stdout, sys.stderr):
+        if encoding is not None and stream.isatty():
+            stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+
+
+def check_names() -> None:
+    """Refuses names on the command line, and a current folder, that no database or JSON file of ours could hold.
+
+    Raises:
+        RequestError: A name is not UTF-8, or the current folder is gone.
+    """
+    from settings import RequestError
+
+    try:
+        names = [*sys.argv[1:], str(Path.cwd())]
+    except FileNotFoundError:
+        raise RequestError("the current folder was removed; go to another, or make it again and go there") from None
+    for name in names:
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise RequestError(f"{name}: not UTF-8, as the names of files, folders and all else have to be here")
 
 
 def prepare() -> None:

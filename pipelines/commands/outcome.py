@@ -16,6 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines.process_start import check_names
+
 WORKSPACE = "ELBOFLOW_WORKSPACE"
 """The environment variable that says where the workspace is."""
 
@@ -37,6 +39,7 @@ class Commands(TyperGroup):
         hear_warnings()
         try:
             _refuse_empty(ctx.obj)
+            check_names()
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP), servers.hurried_by_interrupts():
                 return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
