@@ -36,6 +36,7 @@ def quieten() -> None:
     """Asks libraries to keep their chatter to themselves, in this process and its children; a person's wish wins."""
     for name, value in {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # of a request, the end counts, not each try
 
 
 def understood(error: Exception) -> RequestError | WorkError | None:

@@ -4,16 +4,20 @@ Beam takes seconds to import, so it is imported only for a URI.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import cast
 
 import artifacts
+from preprocessing import buckets
 from settings import RequestError
 from settings.locations import scheme
 
 SCHEMES = ("gs",)
 """Of the URIs that can be read and written. What else Beam has file systems for needs packages that are not here."""
+
+_BUFFER = 1 << 20  # bytes; below it, Google's client reads 16 MiB at a time
 
 
 def is_uri(path: str) -> bool:
@@ -28,7 +32,25 @@ def open_to_read(path: str) -> BufferedReader:
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
-    return cast(BufferedReader, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    with reached(path):
+        found = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return BufferedReader(buckets.Reading(path, found), _BUFFER)
+
+
+@contextmanager
+def reached(path: str) -> Iterator[None]:
+    """Lets Beam's file systems work on a URI, whose bucket must answer, and whose errors become sentences.
+
+    Raises:
+        RequestError: The bucket is not for this account.
+        WorkError: It cannot be reached, or refused what was asked.
+    """
+    if not is_uri(path):
+        yield
+        return
+    buckets.reach(buckets.bucket_of(path))
+    with buckets.explained(path):
+        yield
 
 
 def open_within(folder: str, name: str) -> BufferedReader:
@@ -54,7 +76,8 @@ def exists(path: str) -> bool:
         return _expanded(path).is_file()
     from apache_beam.io.filesystems import FileSystems
 
-    return FileSystems.exists(path)
+    with reached(path):
+        return bool(FileSystems.exists(path))
 
 
 def join(folder: str, *names: str) -> str:

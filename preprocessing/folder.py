@@ -43,13 +43,12 @@ def attempt(output: str) -> Iterator[str]:
     """
     if files.is_uri(output):
         folder = files.join(output, _ATTEMPT + uuid.uuid4().hex)
+        with files.reached(output):
+            pass
         try:
             yield folder
         finally:
-            found = FileSystems.match([files.join(folder, "*")])[0].metadata_list
-            FileSystems.delete([file.path for file in found])
-            with contextlib.suppress(OSError):  # a bucket has no folders to remove
-                FileSystems.delete([folder])
+            _remove_from_bucket(folder)
         return
     try:
         with locked(output):
@@ -82,7 +81,7 @@ def finished(output: str, digest: str) -> tuple[Manifest | None, str]:
 
 def withdraw(output: str, digest: str) -> Manifest | None:
     """Takes back the manifest of a folder that is to be rewritten; returns it instead if it is the one wanted."""
-    with locked(output):
+    with locked(output), files.reached(output):
         found, wrong = finished(output, digest)
         path = files.join(output, manifest.NAME)
         if found is None and files.exists(path):
@@ -99,14 +98,14 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
         made: Its manifest.
         temporary: Where each shard is until now, by its name.
     """
-    with locked(output):
+    with locked(output), files.reached(output):
         names = [shard.name for shard in made.all_shards]
         path = files.join(output, manifest.NAME)
         if files.exists(path) and _content(path) != made.to_json():  # another run's, for other data, came in between
             FileSystems.delete([path])
         _move([temporary[name] for name in names], [files.join(output, name) for name in names])
         if files.is_uri(output):
-            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            with _open_to_write(path) as file:
                 file.write(made.to_json().encode())
         else:
             write_atomically(Path(path), made.to_json())
@@ -148,6 +147,15 @@ def _move(before: list[str], after: list[str]) -> None:
 
 def _open_to_write(path: str) -> IO[bytes]:
     return cast(IO[bytes], FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def _remove_from_bucket(folder: str) -> None:
+    try:
+        with files.reached(folder):
+            found = FileSystems.match([files.join(folder, "*")])[0].metadata_list
+            FileSystems.delete([file.path for file in found])
+    except WorkError as error:
+        LOG.warning("could not remove %s: %s", folder, error)
 
 
 def _content(path: str) -> str:

@@ -241,7 +241,7 @@ def write(path: str, content: memoryview | bytes) -> None:
         WorkError: It cannot be written, for instance because the disk is full.
     """
     try:
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with files.reached(path), FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.write(content)
     except (OSError, BeamIOError) as error:
         raise WorkError(f"could not write {path}: {error}") from None

@@ -1,0 +1,179 @@
+"""The way to a bucket, `gs://…`: looked at before anything is asked of it in earnest, and told in one sentence.
+
+Beam, and Google's client below it, go on for two minutes without a word where there is no network, and end in errors
+of several layers. So the first request of a process to a bucket is one that is bounded.
+"""
+
+import errno
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import contextmanager, suppress
+from functools import cache
+from http import HTTPStatus
+from io import RawIOBase
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from settings import RequestError, WorkError
+
+if TYPE_CHECKING:
+    import requests
+
+LOG = logging.getLogger("elboflow.preprocessing")
+NOTICE = 10.0
+"""Seconds after which a person is told what is waited for."""
+PATIENCE = 20.0
+"""Seconds within which a bucket must answer for the first time."""
+
+_CONNECT, _ANSWER, _TRIES = 5.0, 10.0, 15.0  # seconds of Google's client: for a connection, an answer, all tries
+_LONGEST_REASON = 200
+_DENIED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+class DeniedError(WorkError):
+    """An account may not do what it asked a bucket for."""
+
+
+@cache
+def reach(bucket: str) -> None:
+    """Asks a bucket for something, once in the life of a process.
+
+    Args:
+        bucket: gs://BUCKET.
+
+    Raises:
+        RequestError: It is not for this account.
+        WorkError: It gives no answer.
+    """
+    answer: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            with explained(bucket):
+                _ask(bucket.removeprefix("gs://"))
+            answer.set_result(None)
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # A thread of which the process does not wait for the end: not every wait in there has a limit, such as for a name.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        try:
+            answer.result(NOTICE)
+        except NotInTime:
+            LOG.warning("waiting for %s: no answer for %.0f s", bucket, NOTICE)
+            answer.result(PATIENCE - NOTICE)
+    except NotInTime:
+        raise WorkError(f"{bucket} cannot be reached: no answer within {PATIENCE:.0f} s") from None
+    except DeniedError as error:
+        raise RequestError(str(error)) from None
+
+
+def bucket_of(uri: str) -> str:
+    """Returns gs://BUCKET of a URI in it."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turns what Beam and Google's client raise over a bucket into a sentence.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        WorkError: It cannot be reached, or refused what was asked (`DeniedError`).
+    """
+    try:
+        yield
+    except (RequestError, WorkError):
+        raise
+    except Exception as error:  # theirs have no common class
+        chain = _chain(error)
+        answer = next((e.response for e in chain if getattr(e, "response", None) is not None), None)
+        if answer is not None and answer.status_code == HTTPStatus.NOT_FOUND:
+            raise FileNotFoundError(errno.ENOENT, "there is no such file or bucket", uri) from None
+        if answer is not None and answer.status_code in _DENIED:
+            raise DeniedError(f"{uri} cannot be used: {_denial(answer)}") from None
+        raise WorkError(f"{uri} cannot be reached: {_reason(chain)}") from None
+
+
+class Reading(RawIOBase):
+    """A file of a bucket that is read, with errors that name it."""
+
+    def __init__(self, uri: str, file: BinaryIO) -> None:
+        self._uri, self._file = uri, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with explained(self._uri):
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with explained(self._uri):
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _ask(bucket: str) -> None:
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud.storage import Client
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    try:
+        credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+        client = Client(project=project, credentials=credentials)
+    except DefaultCredentialsError:
+        client = Client.create_anonymous_client()
+    blob = client.bucket(bucket).blob("elboflow")
+    blob.exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
+
+
+def _chain(error: BaseException) -> list[Any]:
+    """Returns an error and those behind it, the outermost first."""
+    from apache_beam.io.filesystem import BeamIOError
+
+    chain: list[Any] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        inner = list((cause.exception_details or {}).values()) if isinstance(cause, BeamIOError) else []
+        cause = next((e for e in inner if isinstance(e, BaseException)), cause.__cause__ or cause.__context__)
+    return chain
+
+
+def _denial(answer: "requests.Response") -> str:
+    """Returns the status of a refusal, and what the server says of it."""
+    said = answer.reason
+    with suppress(ValueError, KeyError, TypeError):
+        said = answer.json()["error"]["message"]
+    status = HTTPStatus(answer.status_code)
+    return f"{status} {status.phrase}, {str(said).partition(chr(10))[0][:_LONGEST_REASON]}"
+
+
+def _reason(chain: list[Any]) -> str:
+    for error in reversed(chain):
+        if isinstance(error, TimeoutError):
+            return "no answer in time"
+        if isinstance(error, OSError) and error.strerror:
+            return str(error.strerror)
+    return _line(chain[-1])
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:_LONGEST_REASON] or type(error).__name__
