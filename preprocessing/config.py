@@ -105,6 +105,11 @@ class SklearnSource(Settings):
     dataset: Literal["digits"] = "digits"
 
     @property
+    def locations(self) -> dict[str, str]:
+        """The files and folders that are named, by their keys."""
+        return {}
+
+    @property
     def has_held_out(self) -> bool:
         return False
 
@@ -138,6 +143,12 @@ class IdxSource(Settings):
         return self
 
     @property
+    def locations(self) -> dict[str, str]:
+        """The files and folders that are named, by their keys."""
+        keys = ("path", "images", "labels", "test_images", "test_labels")
+        return {key: location for key in keys if (location := getattr(self, key)) is not None}
+
+    @property
     def has_held_out(self) -> bool:
         return self.path is not None or self.test_images is not None
 
@@ -158,6 +169,11 @@ class NpzSource(Settings):
     path: Location
     arrays: dict[Name, str] = Field(default={})
     held_out: dict[Name, str] = Field(default={})
+
+    @property
+    def locations(self) -> dict[str, str]:
+        """The files and folders that are named, by their keys."""
+        return {"path": self.path}
 
     @property
     def has_held_out(self) -> bool:

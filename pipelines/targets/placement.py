@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from components.cluster import MACHINES
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
+from pipelines.targets.data import require_readable
 from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
 from settings import RequestError
 from settings.text import counted
@@ -30,8 +31,10 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     says how, each computes a part of every batch. What of the machines will not be used nevertheless is said.
 
     Raises:
-        RequestError: The training cannot be divided among its chips and machines, or not on its framework.
+        RequestError: The training cannot be divided among its chips and machines, or not on its framework; or the
+            steps cannot read the source.
     """
+    require_readable(experiment, target)
     step = f"targets.{target}.train"
     train, training = getattr(experiment.targets, target).train, experiment.training
     accelerator = train.accelerator

@@ -112,3 +112,88 @@ def test_an_output_and_a_source_may_be_file_uris(tmp_path, monkeypatch):
     assert done.stdout == f"{out}\n"
     assert (out / "dataset.json").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["My Data.npz", "out"]
+
+
+VERTEX = (
+    "{project: project, location: europe-west4, root: 'gs://bucket/vae', image: 'e/image:1', tracking_uri: 'https://m', "
+    "repository: 'https://europe-west4-kfp.pkg.dev/project/pipelines'}"
+)
+KUBEFLOW = "{image: 'e/image:1', tracking_uri: 'https://m', volumes: [{claim: raw, mount: /data}]}"
+MOVED = VERTEX[:-1] + ", runner: dataflow}"
+
+
+def compiled(target: str, described: str, path: str, *settings: str) -> Result:
+    arguments = ["compile", "digits", "--target", target, "--set", f"targets.{target}={described}", *settings]
+    if "data.source" not in "".join(settings):
+        arguments += ["--set", f"data.source={{kind: npz, path: '{path}'}}", *SOURCE]
+    return elboflow(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("target", "described", "path", "wanted"),
+    [
+        (
+            "vertex",
+            VERTEX,
+            "f.npz",
+            "no step on Vertex AI can read; copy the data into a bucket, and write gs://BUCKET/",
+        ),
+        ("vertex", VERTEX, "/data/f.npz", "no step on Vertex AI can read"),
+        ("vertex", VERTEX, "file:///data/f.npz", "no step on Vertex AI can read"),
+        ("vertex", VERTEX, "~/f.npz", "no step on Vertex AI can read"),
+        ("vertex", MOVED, "/gcs/bucket/f.npz", "Dataflow's workers cannot read; write gs://bucket/f.npz"),
+        ("kubeflow", KUBEFLOW, "f.npz", "no step on Kubeflow can read; write gs://BUCKET/NAME, or a path below"),
+        ("kubeflow", KUBEFLOW, "/database/f.npz", "targets.kubeflow.volumes (these are mounted: /data)"),
+        ("kubeflow", KUBEFLOW, "/data/../f.npz", "no step on Kubeflow can read"),
+    ],
+)
+def test_a_source_that_a_platform_cannot_read_is_refused_with_what_to_write(
+    target, described, path, wanted, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = compiled(target, described, path)
+    assert done.exit_code == 2, done.output
+    assert f"error: data.source.path: {path.removeprefix('file://')} is a path that " in done.stderr
+    assert wanted in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_file_of_a_source_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = "data.source={kind: idx, images: 'gs://b/images', labels: labels}"
+    done = compiled("vertex", VERTEX, "", "--set", source)
+    assert "error: data.source.labels: labels is a path that no step on Vertex AI can read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "described", "path"),
+    [
+        ("vertex", VERTEX, "gs://bucket/f.npz"),
+        ("vertex", VERTEX, "/gcs/bucket/f.npz"),
+        ("kubeflow", KUBEFLOW, "gs://bucket/f.npz"),
+        ("kubeflow", KUBEFLOW, "file:///data/f.npz"),
+    ],
+)
+def test_a_source_that_a_platform_can_read_is_compiled(target, described, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = compiled(target, described, path)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "digits"],
+        ["publish", "digits"],
+        ["schedule", "create", "digits", "--cron", "0 2 * * *"],
+        ["sweep", "digits", "--over", "model.latent=2,3"],
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize(("target", "described"), [("vertex", VERTEX), ("kubeflow", KUBEFLOW)])
+def test_every_command_for_a_platform_refuses_it(command, target, described, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ["--set", f"targets.{target}={described}", "--set", "data.source={kind: npz, path: f.npz}", *SOURCE]
+    done = elboflow(*command, "--target", target, *settings)
+    assert done.exit_code == 2, done.output
+    assert "data.source.path: f.npz is a path that no step on " in done.stderr

@@ -48,7 +48,7 @@ def test_as_often_as_the_experiment_says_and_no_more(platform: Platform):
 
 @pytest.mark.xdist_group("vertex")
 def test_after_a_wrong_request_the_next_tries_end_at_once_with_its_words(vertex: Platform, mlflow_server: str):
-    vertex.settings = {"data.source": "{kind: npz, path: /absent/mnist.npz}"}
+    vertex.settings = {"data.source": "{kind: npz, path: /gcs/absent/mnist.npz}"}
     done = vertex.run()
     assert done.code == 1, done.err
     step = steps(vertex, done.result["run"])["preprocess"]

@@ -58,6 +58,7 @@ def look(platform: Platform, done: Done, mlflow: Path) -> Any:
 
 def test_a_run_that_fails_on_a_platform_tells_no_secret(planted: Platform, mlflow_folder: Path):
     planted.settings["data.source"] = "{kind: npz, path: /absent/mnist.npz}"
+    planted.target = f"{planted.target[:-1]}, volumes: [{{claim: raw, mount: /absent}}]}}"
     done = planted.run()
     assert done.code == 1, done.err
     run = look(planted, done, mlflow_folder)
