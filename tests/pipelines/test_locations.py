@@ -115,8 +115,8 @@ def test_an_output_and_a_source_may_be_file_uris(tmp_path, monkeypatch):
 
 
 VERTEX = (
-    "{project: project, location: europe-west4, root: 'gs://bucket/vae', image: 'e/image:1', tracking_uri: 'https://m', "
-    "repository: 'https://europe-west4-kfp.pkg.dev/project/pipelines'}"
+    "{project: project, location: europe-west4, root: 'gs://bucket/vae', image: 'e/image:1', "
+    "tracking_uri: 'https://m', repository: 'https://europe-west4-kfp.pkg.dev/project/pipelines'}"
 )
 KUBEFLOW = "{image: 'e/image:1', tracking_uri: 'https://m', volumes: [{claim: raw, mount: /data}]}"
 MOVED = VERTEX[:-1] + ", runner: dataflow}"
