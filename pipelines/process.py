@@ -43,9 +43,18 @@ def understood(error: Exception) -> RequestError | WorkError | None:
     """Returns an error as one that a person can understand, or None where only its traceback helps."""
     if isinstance(error, RequestError | WorkError):
         return error
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_MACHINE:
+        return WorkError(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return WorkError("no space is left on the disk" + (f": {error.filename}" if error.filename else ""))
     return None
+
+
+_OF_THE_MACHINE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.EIO, errno.ESTALE, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+}
+"""Errors of a file that its owner or the machine has to mend, and no traceback helps with."""
 
 
 class _Terminated(BaseException):

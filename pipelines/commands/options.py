@@ -1,5 +1,7 @@
 """The arguments and options that several commands share."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,28 @@ def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
     As an annotation alone, `Path` would take a URI for a path.
     """
     return None if value is None else Path(_location(parameter, value))
+
+
+def folder(parameter: typer.CallbackParam, value: str) -> Path:
+    """The callback of a folder of this machine that need not exist yet: a workspace, an output."""
+    from settings import RequestError
+
+    path = Path(_location(parameter, value))
+    with suppress(OSError):  # what cannot even be looked at is told when it is used
+        if file := next((place for place in (path, *path.absolute().parents) if place.is_file()), None):
+            raise RequestError(f"{_name(parameter)}: {file} is a file, not a folder")
+    return path
+
+
+def tracking(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """The callback of the address of an MLflow: a server, or a database."""
+    from settings import RequestError
+    from settings.locations import scheme
+
+    if value is None or scheme(value) not in (None, "file") or value.startswith("databricks"):
+        return value
+    allowed = "http://HOST:PORT, https://HOST, or a database such as sqlite:////FOLDER/mlflow.db"
+    raise RequestError(f"{_name(parameter)}: {value} is no address of an MLflow; allowed: {allowed}")
 
 
 def named(parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -37,12 +61,16 @@ def _location(parameter: typer.CallbackParam, value: str, *schemes: str) -> str:
     from settings import RequestError
     from settings.locations import normalised
 
-    name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
-    variable = f" (or ${parameter.envvar})" if parameter.envvar else ""
     try:
         return normalised(value, *schemes)
     except ValueError as error:
-        raise RequestError(f"{name}{variable}: {error}") from None
+        raise RequestError(f"{_name(parameter)}: {error}") from None
+
+
+def _name(parameter: typer.CallbackParam) -> str:
+    """Returns a parameter as messages call it."""
+    name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
+    return f"{name} (or ${parameter.envvar})" if parameter.envvar else str(name)
 
 
 ExperimentArgument = Annotated[
@@ -76,7 +104,7 @@ WorkspaceOption = Annotated[
         envvar="ELBOFLOW_WORKSPACE",
         help="The folder that holds everything local runs make.",
         parser=str,
-        callback=local,
+        callback=folder,
     ),
 ]
 DatasetOption = Annotated[
@@ -111,3 +139,16 @@ def must_be_folders(*folders: Path | str) -> None:
     for folder in folders:
         if scheme(str(folder)) is None and not Path(folder).is_dir():
             raise RequestError(f"{folder}: there is no such folder to read")
+
+
+def must_be_apart(output: Path | str, *inputs: Path | str) -> None:
+    """Looks whether an output would be written among what is read.
+
+    Raises:
+        RequestError: It is the folder of an input.
+    """
+    from settings import RequestError
+
+    for given in inputs:
+        if output == given or os.path.realpath(output) == os.path.realpath(given):
+            raise RequestError(f"--output {output}: is the folder of what is read; the output needs another")

@@ -42,6 +42,9 @@ class Commands(TyperGroup):
             check_names()
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP), servers.hurried_by_interrupts():
                 return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_words(error)
+            raise
         except KeyboardInterrupt as interrupt:
             number, *advice = interrupt.args or (signal.SIGINT,)
             ended = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
@@ -55,6 +58,20 @@ class Commands(TyperGroup):
                 raise
             tell(f"error: {told}")
             raise typer.Exit(told.exit_code) from None
+
+
+def _in_words(error: typer.BadParameter) -> str:
+    """Returns what is wrong with the value of an option, where typer repeats what its validator says."""
+    from pydantic import ValidationError
+
+    from settings.text import shown
+    from settings.wishes import expected
+
+    if not isinstance(error.__cause__, ValidationError):
+        return error.message
+    found = error.__cause__.errors()[0]
+    wish = expected(found["type"], found["msg"], found.get("ctx", {}), None)
+    return f"{shown(found['input'])} is not allowed; must {wish}."
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

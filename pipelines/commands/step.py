@@ -12,15 +12,18 @@ from pipelines.commands.options import (
     ExperimentArgument,
     SetOption,
     WorkspaceOption,
+    folder,
     local,
+    must_be_apart,
     must_be_folders,
     stored,
+    tracking,
 )
 from pipelines.commands.outcome import resumable, show_log, tell
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
-OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=local)]
+OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=folder)]
 ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=local)]
 EvaluationOption = Annotated[
     Path, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=local)
@@ -61,7 +64,8 @@ def train(
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(help="An MLflow that shows the curves while the model is trained.")
+        str | None,
+        typer.Option(help="An MLflow that shows the curves while the model is trained.", callback=tracking),
     ] = None,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was."""
@@ -70,6 +74,7 @@ def train(
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset)
+    must_be_apart(output, dataset)
     limit_threads(wanted)  # before anything is imported that would start more of them
     from components.live import Tracking
     from components.train import train
@@ -106,6 +111,7 @@ def evaluate(
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model)
+    must_be_apart(output, dataset, model)
     show_log()
     evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
     print(output)
@@ -123,7 +129,9 @@ def register(
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow other than the workspace's own.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow other than the workspace's own.", callback=tracking)
+    ] = None,
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
     import json

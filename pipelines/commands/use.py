@@ -24,7 +24,7 @@ SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the i
 def generate(
     model: ModelArgument,
     output: ImagesOption,
-    n: Annotated[int, typer.Option("--n", help="Number of images.")] = 64,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 64,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -41,7 +41,7 @@ def reconstruct(
     dataset: DatasetOption,
     output: ImagesOption,
     split: Annotated[str, typer.Option(help="The split to take examples from.")] = "test",
-    n: Annotated[int, typer.Option("--n", help="Number of examples, at most all.")] = 32,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, at most all.")] = 32,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:

@@ -24,7 +24,7 @@ def candidate(experiment: Mapping[str, Any], values: Mapping[str, Any]) -> Candi
     Raises:
         RequestError: An experiment cannot have these values. The message lists everything that is wrong.
     """
-    given = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     varied = dict(experiment)
     try:
         for assignment in given:
