@@ -63,13 +63,13 @@ def watch() -> None:
     connections.install()
 
 
-def introduce(address: str, name: str, seconds: float = ANSWER_SECONDS) -> None:
-    """Says what the server at an address is called, and how long it may be asked without an answer."""
+def introduce(address: str, name: str, seconds: float | None = None) -> None:
+    """Says what the server at an address is called, and how long it is asked without an answer."""
     with suppress(ValueError):  # whoever asks at such an address will say so
         split = urlsplit(address)
         if split.hostname is not None:
             server = server_at(split.hostname, split.port or (443 if split.scheme == "https" else 80))
-            server.name, server.seconds = name, seconds
+            server.name, server.seconds = name, ANSWER_SECONDS if seconds is None else seconds
 
 
 def server_at(host: str, port: int) -> "Server":

@@ -49,12 +49,13 @@ def follow(target: Target, state: RunState, sleep: Callable[[float], None] = tim
         screen.show(state)
         while state.status not in ENDED:
             sleep(wait)
+            asked = time.monotonic()
             try:
                 now = target.run(state.id)
             except RequestError as error:
                 raise LostError(str(error), state) from error
             except WorkError as error:
-                unreachable += wait
+                unreachable += wait + time.monotonic() - asked  # one that hangs takes long to say nothing
                 if unreachable > PATIENCE:
                     raise LostError(str(error), state) from error
                 screen.wait(f"{error}; asking again")

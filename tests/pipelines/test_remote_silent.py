@@ -1,0 +1,52 @@
+"""Platforms that answer too slowly, without an end, or not at all: each command ends, and says why."""
+
+import time
+
+import pytest
+
+from components import servers
+from pipelines.targets import patience
+from tests.pipelines.remote import Platform
+from tests.servers.faults import WIRE
+
+SECONDS = 2.0
+SILENCES = ["never answers", *(pytest.param(how, marks=pytest.mark.slow) for how in [*WIRE, "answers 500"])]
+COMMANDS = [("runs", "list"), ("status", "some-run"), ("schedule", "list")]
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("kubeflow", "vertex")])
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    monkeypatch.setattr(patience, "WAITS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(servers, "_servers", {})  # which were given up in the test before
+    monkeypatch.setattr(servers, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(servers, "NOTICE_SECONDS", SECONDS / 2)
+    platform: Platform = request.getfixturevalue(request.param)
+    return platform
+
+
+@pytest.fixture
+def known(platform: Platform) -> Platform:
+    """A platform that its workspace remembers."""
+    platform.server.faults.rehearsed = True
+    assert platform.run("--no-wait").code == 0
+    for run in platform.server.runs.values():
+        run.execution.close()
+    return platform
+
+
+@pytest.mark.parametrize("how", SILENCES)
+def test_a_platform_that_does_not_answer_ends_every_command_within_the_time(known: Platform, how: str):
+    for method in ("GET", "POST"):
+        if how in WIRE:
+            known.server.faults.break_off(method, ".*", how)
+        elif how == "answers 500":
+            known.server.faults.refuse(method, ".*", 500, times=None)
+        else:
+            known.server.faults.delay(method, ".*", 3600, times=None)
+    for command in COMMANDS:
+        started = time.monotonic()
+        done = known.ask(*command)
+        assert time.monotonic() - started < 3 * SECONDS, command
+        assert done.code == 1, done.err
+        assert "Traceback" not in done.err
+        assert len([line for line in done.err.splitlines() if line.startswith("error: ")]) == 1, done.err
