@@ -43,8 +43,9 @@ class Watched(http.client.HTTPConnection):
         before = self.timeout
         try:
             self.response_class = partial(_Head, exchange=exchange, timeout=before)  # a proxy's, to CONNECT
-            self.timeout = exchange.remaining(min(CONNECT_SECONDS, before or CONNECT_SECONDS))
-            _look_up(self.host, self.port, self.timeout)
+            seconds = exchange.remaining(min(CONNECT_SECONDS, before or CONNECT_SECONDS)) or CONNECT_SECONDS
+            self.timeout = seconds
+            _look_up(self.host, self.port, seconds)
             super().connect()
         except (OSError, HTTPError) as error:
             self._exchange = None

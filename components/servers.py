@@ -64,7 +64,10 @@ def watch() -> None:
 
 
 def introduce(address: str, name: str, seconds: float | None = None) -> None:
-    """Says what the server at an address is called, and how long it is asked without an answer."""
+    """Says what the server at an address is called, and how long it is asked without an answer.
+
+    One with `math.inf` seconds, such as an engine that streams logs, is bounded by nothing but its client.
+    """
     with suppress(ValueError):  # whoever asks at such an address will say so
         split = urlsplit(address)
         if split.hostname is not None:
@@ -193,7 +196,8 @@ class Server:
         self._last_asked = now
         if self._since is None:
             self._since, self._why = now, ""
-            self._watch(NOTICE_SECONDS)
+            if not math.isinf(self.seconds):
+                self._watch(NOTICE_SECONDS)
         self.left()
 
     def progressed(self) -> None:
@@ -293,8 +297,8 @@ class Exchange:
         """Says what is asked for: the path and query of the request."""
         self._file = is_file(target)
 
-    def remaining(self, timeout: float | None) -> float:
-        """Returns the seconds that the next byte may take.
+    def remaining(self, timeout: float | None) -> float | None:
+        """Returns the seconds that the next byte may take; None for any number.
 
         Args:
             timeout: What the client itself allows.
@@ -311,7 +315,8 @@ class Exchange:
         now = time.monotonic()
         if ends <= now:
             self.server.give_up(f"did not end its answer within {now - self._begun:.0f} s")
-        return min(left, ends - now, math.inf if timeout is None else timeout)
+        least = min(left, ends - now, math.inf if timeout is None else timeout)
+        return None if math.isinf(least) else least
 
     def failed(self, why: str) -> None:
         """It broke off; another try may follow.
@@ -342,7 +347,7 @@ class Exchange:
         if self._file and size:
             self.server.progressed()
         most = FILE_BYTES if self._file else ANSWER_BYTES
-        if max(self._received, unpacked) > most:
+        if max(self._received, unpacked) > most and not math.isinf(self.server.seconds):
             self.server.give_up(f"answers with more than {most / 2**20:,.0f} MiB, which no such answer has")
 
     def has_status(self, status: int, retry_after: str | None) -> None:

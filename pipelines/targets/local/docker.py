@@ -1,11 +1,13 @@
 """Steps in containers of this machine, through KFP's own DockerRunner."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components import servers
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
@@ -28,6 +30,7 @@ def image(experiment: Experiment) -> str:
     import docker
     from docker.errors import DockerException
 
+    servers.introduce(os.environ.get("DOCKER_HOST", ""), "the Docker engine", math.inf)  # it streams the steps' logs
     try:
         client = docker.from_env(timeout=10)
         client.ping()
