@@ -25,7 +25,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Size = Annotated[int, Field(ge=1)]
 Location = Annotated[str, allowing(*SCHEMES)]
 
-_LARGEST = 1e300
+LARGEST = 1e300
+"""The largest number of a range: differences of larger ones have no float64."""
 
 
 # Ranges of whole numbers that usually hold what lies between them, too.
@@ -33,8 +34,6 @@ _NORMALISED = ((0, 1), (-1, 1))
 
 
 def _levels(validated: dict[str, Any]) -> int:
-    if not {"range", "quantise"} <= validated.keys():
-        return 256  # one of them is wrong, which is told
     low, high = validated["range"]
     whole = float(low).is_integer() and float(high).is_integer() and (low, high) not in _NORMALISED
     return int(high - low) + 1 if whole and 1 < high - low <= 255 and not validated["quantise"] else 256
@@ -63,8 +62,8 @@ class ImageFeature(Settings):
         low, high = value
         if not low < high:
             raise ValueError(f"range is [low, high] with low < high, not [{low}, {high}]")
-        if max(abs(low), abs(high)) > _LARGEST:
-            raise ValueError(f"range is within [-{_LARGEST:g}, {_LARGEST:g}], where float64 can tell its values apart")
+        if max(abs(low), abs(high)) > LARGEST:
+            raise ValueError(f"range is within [-{LARGEST:g}, {LARGEST:g}]")
         return value
 
     @property

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from preprocessing.config import ImageFeature
+from preprocessing.config import LARGEST, ImageFeature
 from settings import Settings
 
 LEAST_USE = 0.1  # of a range: a split that uses less of it is taken for almost one colour
@@ -41,6 +41,8 @@ def advice(name: str, feature: ImageFeature, found: Extent) -> str:
     low, high = feature.range
     if found.low == found.high:
         return "images of one value leave nothing to learn"
+    if max(abs(found.low), abs(found.high)) > LARGEST / 2:  # half, because an advised range is rounded outwards
+        return "such numbers are too large for a range; scale them first"
     wanted: dict[str, Any] = {}
     if found.low < low or found.high > high or found.use_of(feature) < LEAST_USE:
         wanted["range"] = _range(found)
@@ -51,7 +53,7 @@ def advice(name: str, feature: ImageFeature, found: Extent) -> str:
 
 
 def number(value: float) -> str:
-    """Returns a raw value as a person would write it: 255, not 255.0."""
+    """Returns a raw value as a person would write it, shortened: 255, not 255.0."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
 
 
@@ -60,12 +62,19 @@ def _range(found: Extent) -> tuple[int | float, int | float]:
     for low, high in _USUAL:
         if low <= found.low and found.high <= high and found.high - found.low > (high - low) / 2:
             return low, high
-    if found.low.is_integer() and found.high.is_integer():
-        return int(found.low), int(found.high)
+    ends = found.low, found.high
     step = 10.0 ** (math.floor(math.log10(found.high - found.low)) + 1 - _DIGITS)
-    ends = math.floor(found.low / step) * step, math.ceil(found.high / step) * step
-    return float(f"{ends[0]:.12g}"), float(f"{ends[1]:.12g}")
+    if step > 0 and not (found.low.is_integer() and found.high.is_integer()):
+        rounded = math.floor(found.low / step) * step, math.ceil(found.high / step) * step
+        short = float(f"{rounded[0]:.12g}"), float(f"{rounded[1]:.12g}")
+        if short[0] <= found.low and found.high <= short[1]:
+            ends = short
+    return _short(ends[0]), _short(ends[1])
+
+
+def _short(value: float) -> int | float:
+    return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
 def _yaml(key: str, value: Any) -> str:
-    return f"{key}: [{number(float(value[0]))}, {number(float(value[1]))}]" if key == "range" else f"{key}: true"
+    return f"{key}: [{value[0]!r}, {value[1]!r}]" if key == "range" else f"{key}: true"

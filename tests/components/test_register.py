@@ -52,7 +52,8 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     registered = run.register(tracking_uri)
     client = tracking.connect(tracking_uri)
     recorded = client.get_run(registered.run_id)
-    digest = open_images(run.dataset, "image").manifest.digest
+    manifest = open_images(run.dataset, "image").manifest
+    digest = manifest.digest
 
     assert (recorded.info.run_name, recorded.info.status) == ("night-1", "FINISHED")
     assert client.get_experiment(recorded.info.experiment_id).name == "digits"
@@ -67,6 +68,9 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
         "digits-validation": digest[:36],
         "digits-test": digest[:36],
     }
+    rows = [json.loads(found.dataset.profile) for found in recorded.inputs.dataset_inputs]
+    counts = [(manifest.counts[split], manifest.distinct[split]) for split in ("train", "validation", "test")]
+    assert sorted((of["num_rows"], of["num_distinct"]) for of in rows) == sorted(counts)
     evaluation = {file.path for file in list_artifacts(run_id=registered.run_id, artifact_path="evaluation")}
     assert {"evaluation/report.html", "evaluation/examples.npz", "evaluation/metrics.json"} <= evaluation
     artifact_uri = recorded.info.artifact_uri

@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
@@ -12,11 +11,11 @@ from pydantic import ValidationError
 
 from preprocessing import manifest
 from preprocessing.config import DataConfig, ImageFeature
-from preprocessing.extent import Extent, advice
+from preprocessing.extent import LEAST_USE, Extent, advice
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.remarks import remarks
-from settings import WorkError
+from settings import WorkError, yaml_text
 
 
 def config(path, image, **feature):
@@ -81,25 +80,39 @@ def test_what_lies_outside_is_told_with_the_range_of_all_the_data_and_what_to_wr
     preprocess(config(tmp_path, raw, range=[-1, 1]), tmp_path / "out")
 
 
-ends = st.one_of(
-    st.floats(-1e6, 1e6, allow_subnormal=False), st.integers(-(10**6), 10**6).map(float), st.sampled_from([0.0, 1.0])
+numbers = st.one_of(
+    st.floats(-1e299, 1e299),
+    st.floats(-1000, 1000),
+    st.integers(-(10**6), 10**6).map(float),
+    st.sampled_from([0.0, 1.0, -1.0, 255.0, 5e-324, 1e-320]),
+)
+pairs = st.one_of(
+    st.tuples(numbers, numbers),
+    st.tuples(numbers, st.floats(0, 2)).map(lambda near: (near[0], near[0] + near[1])),
 )
 
 
-@trying(max_examples=300, deadline=None)
-@given(values=st.tuples(ends, ends), whole=st.booleans(), allowed=st.sampled_from([(0, 255), (0, 1), (-1, 1), (0, 16)]))
-def test_a_feature_with_what_is_advised_takes_the_values(values, whole, allowed):
-    low, high = sorted(values)
+@trying(max_examples=500, deadline=None)
+@given(pair=pairs, whole=st.booleans(), allowed=st.sampled_from([(0, 255), (0, 1), (-1, 1), (0, 16), (-9e5, 9e5)]))
+def test_a_feature_with_what_is_advised_takes_the_values(pair, whole, allowed):
+    low, high = sorted(pair)
     whole = whole and low.is_integer() and high.is_integer()
     found = Extent(low=low, high=high, whole=whole)
     feature = ImageFeature(shape=(1, 1, 1), range=allowed)
-    if high - low < 1e-6 or (low >= allowed[0] and high <= allowed[1] and (whole or not feature.is_exact)):
+    fits = allowed[0] <= low and high <= allowed[1] and found.use_of(feature) >= LEAST_USE
+    if low == high or (fits and (whole or not feature.is_exact)):
         return
     told = advice("image", feature, found).removeprefix("write ").removesuffix(" at data.features.image")
-    written = yaml.safe_load("{" + told + "}")
+    written = yaml_text.read("{" + told + "}").value
     advised = ImageFeature.model_validate({**feature.model_dump(exclude={"levels"}), **written})
     assert advised.range[0] <= low <= high <= advised.range[1]
     assert whole or not advised.is_exact
+    assert found.use_of(advised) >= LEAST_USE
+
+
+def test_numbers_that_no_range_holds_are_told():
+    found = Extent(low=-1e308, high=1e308, whole=True)
+    assert "scale them first" in advice("image", ImageFeature(shape=(1, 1, 1), range=(0, 1)), found)
 
 
 @pytest.mark.parametrize(
