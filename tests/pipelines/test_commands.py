@@ -153,12 +153,19 @@ def test_an_unknown_option_is_exit_code_2():
     assert elboflow("fly").exit_code == 2
 
 
-@pytest.mark.parametrize("place", ["file", "file/below", "/proc/elboflow"])
-def test_a_workspace_that_cannot_be_written_to_is_refused_before_anything_runs(place: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("file", "file is a file, not a folder"),
+        ("file/below", "file is a file, not a folder"),
+        ("/proc/elboflow", "cannot be written to: "),
+    ],
+)
+def test_a_workspace_that_cannot_be_written_to_is_refused_before_anything_runs(place: str, told: str, tmp_path: Path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     done = elboflow("run", "digits", "--workspace", tmp_path / place)
     assert done.exit_code == 2
-    assert "cannot be written to: " in done.stderr
+    assert told in done.stderr
     assert "--workspace" in done.stderr
 
 
