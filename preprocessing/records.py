@@ -5,9 +5,9 @@ in the order of their names. Records whose integers take equally many bytes diff
 made, and read, as the rows of one matrix with the values as some of its columns.
 
     framing  uint64 length, uint32 masked CRC-32C of it, the data, uint32 masked CRC-32C of the data
-    data     Example {1: Features {1: map entries {1: name, 2: Feature {1: BytesList | 2: FloatList | 3: Int64List}}}}
+    data     an Example, as `preprocessing.example` says
 
-Sources: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{example,feature}.proto.
+Source: tensorflow/core/lib/io/record_writer.h.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import google_crc32c
 import numpy as np
 
+from preprocessing.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, Expected, SpellingError, spans
 from settings import WorkError
 
 HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
-_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # the field numbers of Feature's kinds
 _FLOAT = 4  # bytes
+_LONGEST_VARINT = 10  # bytes
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,15 @@ class Schema:
         """The bytes of each value that takes equally many in every record."""
         return {**self.images, **dict.fromkeys(self.floats, _FLOAT)}
 
+    @property
+    def expected(self) -> dict[str, Expected]:
+        """What an Example must hold."""
+        sizes = {**self.sizes, **dict.fromkeys(self.integers)}
+        return {name: Expected(self.kind(name), size) for name, size in sizes.items()}
+
     def kind(self, name: str) -> int:
         """Returns the field of Feature that holds this feature's value."""
-        return _BYTES_LIST if name in self.images else _FLOAT_LIST if name in self.floats else _INT64_LIST
+        return BYTES_LIST if name in self.images else FLOAT_LIST if name in self.floats else INT64_LIST
 
 
 @dataclass(frozen=True)
@@ -205,9 +212,9 @@ def _floats(stored: np.ndarray) -> np.ndarray:
 
 
 _READ: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    _BYTES_LIST: np.asarray,
-    _FLOAT_LIST: _floats,
-    _INT64_LIST: _integers,
+    BYTES_LIST: np.asarray,
+    FLOAT_LIST: _floats,
+    INT64_LIST: _integers,
 }
 
 
@@ -219,7 +226,7 @@ def _masked(crc: np.ndarray) -> np.ndarray:
 def _crcs(matrix: np.ndarray) -> np.ndarray:
     """Returns the masked CRC-32C of each row as stored, uint8 [rows, 4]."""
     content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
-    crcs = np.array([crc32c(content[at : at + size]) for at in range(0, len(content), size)], np.uint32)
+    crcs = np.array([crc32c(content[row * size : (row + 1) * size]) for row in range(len(matrix))], np.uint32)
     return _masked(crcs).astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
@@ -264,62 +271,35 @@ def _parse(
     The first record says where its values lie; it speaks for all records that agree with it in every other bit.
     """
     while len(rows):
-        spans = _spans(matrix[0, HEADER:-FOOTER].tobytes(), schema, rows[0], place)
+        found = _spans(matrix[0, HEADER:-FOOTER].tobytes(), schema, rows[0], place)
         fixed = np.full(matrix.shape[1], 0xFF, np.uint8)
         fixed[-FOOTER:] = 0
-        for name, at in spans.items():
+        for name, at in found.items():
             fixed[at] = 0x80 if name in schema.integers else 0  # a varint's upper bits say how many bytes it takes
         used = np.flatnonzero(fixed)
         alike = ((matrix[:, used] & fixed[used]) == (matrix[0, used] & fixed[used])).all(axis=1)
         chosen = matrix if alike.all() else matrix[alike]
-        yield rows[alike], {name: _READ[schema.kind(name)](chosen[:, at]) for name, at in spans.items()}
+        for name in schema.integers:
+            _require_shortest(chosen[:, found[name]], name, rows[alike], place)
+        yield rows[alike], {name: _READ[schema.kind(name)](chosen[:, at]) for name, at in found.items()}
         matrix, rows = matrix[~alike], rows[~alike]
 
 
 def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, slice]:
     """Finds where, in its framed record, an example keeps the value of each feature of the schema."""
-    sizes = {**schema.sizes, **dict.fromkeys(schema.integers, None)}
     try:
-        spans = {}
-        for features in _fields(example, slice(0, len(example)), 1):
-            for entry in _fields(example, features, 1):
-                name = example[next(_fields(example, entry, 1))].decode()
-                if name in sizes:
-                    feature = next(_fields(example, entry, 2))
-                    values = next(_fields(example, feature, schema.kind(name)))
-                    at = next(_fields(example, values, 1))
-                    spans[name] = slice(at.start + HEADER, at.stop + HEADER)
-    except (StopIteration, IndexError, UnicodeDecodeError):
-        spans = {}
-    for name, size in sizes.items():
-        found = spans[name].stop - spans[name].start if name in spans else None
-        if found is None or (size is not None and found != size) or not found:
-            raise WorkError(f"{place}: record {row:,} has no value of the expected size for the feature {name!r}")
-    return spans
+        found = spans(example, schema.expected)
+    except SpellingError as error:
+        raise WorkError(f"{place}: record {row:,} {error}") from None
+    return {name: slice(at.start + HEADER, at.stop + HEADER) for name, at in found.items()}
 
 
-def _fields(message: bytes, span: slice, number: int) -> Iterator[slice]:
-    """Yields where the content of each field of this number lies within a protocol buffer message."""
-    at = span.start
-    while at < span.stop:
-        tag, at = _read_varint(message, at)
-        start = at
-        value, at = _read_varint(message, at)
-        if tag & 7 == 2:
-            start, at = at, at + value
-        elif tag & 7 != 0:
-            raise IndexError("an Example has only varints and length-delimited fields")
-        if at > span.stop:
-            raise IndexError("a field ends after its message")
-        if tag >> 3 == number:
-            yield slice(start, at)
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value, shift = 0, 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+def _require_shortest(digits: np.ndarray, name: str, rows: np.ndarray, place: str) -> None:
+    """Checks varints of one width, uint8 [values, width]: the last byte holds the highest bits, of which one is set."""
+    width = digits.shape[1]
+    wrong = (digits[:, -1] == 0) | ((width == _LONGEST_VARINT) & (digits[:, -1] != 1))
+    if width > 1 and wrong.any():
+        raise WorkError(
+            f"{place}: record {rows[np.argmax(wrong)]:,} has a number that is not in its shortest form for the feature "
+            f"{name!r}"
+        )
