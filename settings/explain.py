@@ -17,6 +17,8 @@ from settings.wishes import expected
 Path = tuple[str | int, ...]
 MOST = 20
 """Problems that are told at once."""
+MANY = 50
+"""Allowed words that are listed at once."""
 
 _MUST = " is not allowed; must "
 
@@ -66,9 +68,10 @@ def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
-    """Returns what helps a person who mistyped: the allowed word that was meant, if that is clear, and all."""
+    """Returns what helps a person who mistyped: the allowed word that was meant, if that is clear, and all, or many."""
     meant = near(word, allowed)
-    return (f"did you mean '{meant}'? " if meant else "") + f"allowed: {', '.join(allowed)}"
+    rest = f", … and {len(allowed) - MANY:,} more" if len(allowed) > MANY else ""
+    return (f"did you mean '{meant}'? " if meant else "") + f"allowed: {', '.join(allowed[:MANY])}{rest}"
 
 
 def written(pattern: str, rule: str) -> AfterValidator:

@@ -265,7 +265,7 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(trained: Run, t
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "night-1/train").mkdir(parents=True)
     (tmp_path / "night-1/train/model.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(RequestError, match=r"there is no model 'night-2'; .* Runs: did you mean 'night-1'\?"):
+    with pytest.raises(RequestError, match=r"there is no model 'night-2'; .* Runs: allowed: .*night-1"):
         resolve("night-2", tmp_path, NOWHERE)
     with pytest.raises(RequestError, match="'unfinished' holds no finished model"):
         resolve("unfinished", tmp_path, NOWHERE)
