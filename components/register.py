@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import history, live_run, promotion, tracking
+from components import agreement, history, live_run, promotion, tracking
 from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
@@ -68,10 +68,12 @@ def register(
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
 
     Raises:
-        RequestError: The folders do not belong together, or the run is registered with another model.
+        RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
+            with another model.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
     finished = _opened(dataset, Path(model), Path(evaluation))
+    agreement.check_run(experiment, finished.images.manifest, finished.trained, finished.evaluation)
     name = registry.model or f"{experiment['name']}-vae"
     tags = {
         history.EXPERIMENT: experiment["name"],

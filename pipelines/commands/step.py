@@ -76,11 +76,13 @@ def train(
     must_be_folders(dataset)
     must_be_apart(output, dataset)
     limit_threads(wanted)  # before anything is imported that would start more of them
+    from components.agreement import check_dataset
     from components.live import Tracking
     from components.train import train
     from vae import backends
 
     backends.check(wanted.training.backend)
+    check_dataset(wanted.name, wanted.data, dataset)
     show_log()
     with resumable(restart):
         train(
@@ -106,12 +108,14 @@ def evaluate(
     env: EnvOption = None,
 ) -> None:
     """A dataset folder and a model folder → an evaluation folder."""
+    from components.agreement import check_dataset
     from components.evaluate import evaluate
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model)
     must_be_apart(output, dataset, model)
+    check_dataset(wanted.name, wanted.data, dataset)
     show_log()
     evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
     print(output)

@@ -19,7 +19,7 @@ from vae.folder import FORMAT as MODEL_FORMAT
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
 QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
-EXPERIMENT = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"hidden": [32]}}}
+EXPERIMENT: dict[str, Any] = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}}}
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,34 @@ class Run:
     model: Path
     evaluation: Path
 
-    def register(self, tracking_uri: str, experiment: dict[str, Any] = EXPERIMENT) -> Registration:
+    def register(self, tracking_uri: str, experiment: dict[str, Any] | None = None) -> Registration:
         folders = self.dataset, self.model, self.evaluation
-        return register(*folders, RegistryConfig(), experiment, self.name, tracking_uri)
+        return register(*folders, RegistryConfig(), experiment or self.experiment, self.name, tracking_uri)
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """EXPERIMENT, with what this run was made with instead."""
+        facts = artifacts.load(self.model, "model")
+        usual = ModelConfig().model_dump(mode="json")
+        other = {key: facts["model"][key] for key in ("input", "likelihood") if facts["model"][key] != usual[key]}
+        return {**EXPERIMENT, "seed": facts["provenance"]["seed"], "model": {**EXPERIMENT["model"], **other}}
 
 
 def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int, input: str = "image") -> Run:
     """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network."""
-    model = ModelConfig.model_validate({"input": input, "latent": 4, "likelihood": likelihood})
-    _write_model(run, model, run.name.encode())
+    model = ModelConfig.model_validate({**EXPERIMENT["model"], "input": input, "likelihood": likelihood})
+    _write_model(run, model, run.name.encode(), seed)
     _write_evaluation(run, log_likelihood, seed)
     return run
 
 
-def _write_model(run: Run, model: ModelConfig, network: bytes) -> None:
+def _write_model(run: Run, model: ModelConfig, network: bytes, seed: int) -> None:
     run.model.mkdir(parents=True)
     columns = {"epoch": [1, 2], "step": [11, 22], "elbo": [-40.0, -30.0]}
     (run.model / "model.keras").write_bytes(network)
     (run.model / "curves.json").write_text(json.dumps({"train": columns, "validation": columns}), encoding="utf-8")
     provenance = {
-        "seed": 0,
+        "seed": seed,
         "training": TrainingConfig().model_dump(mode="json"),
         "range": [0, 16],
         "dataset": _digest(run),

@@ -1,0 +1,160 @@
+"""What is recorded of a run is what made its folders: an experiment that contradicts them is refused.
+
+A model folder says what the model is, how it was trained and with which seed; an evaluation folder says how the model
+was judged; a dataset's digest says what it was made from. The settings of a command may be others than those.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import artifacts
+from preprocessing import manifest
+from preprocessing.config import DataConfig
+from preprocessing.manifest import Manifest
+from settings import RequestError, Settings
+from settings.explain import explain, shown
+from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from vae.folder import ModelFolder
+
+_LISTED = 20
+_NOT_SAID = "(not set)"
+# What a dataset says of a feature and a setting does not: what occurs in the data.
+_FOUND_IN_DATA = {"dtype", "classes", "statistics", "class_means"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is another than the one that made a folder. Values are as JSON has them.
+
+    Attributes:
+        key: Its dotted key.
+        made: What made the folder.
+        said: What the experiment says.
+    """
+
+    key: str
+    made: Any
+    said: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.made)} made it, the experiment says {_shown(self.said)}"
+
+
+def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:
+    """Compares the section `data` of an experiment with a dataset folder.
+
+    Args:
+        name: The experiment's name.
+        data: Its section `data`.
+        dataset: The dataset folder.
+
+    Raises:
+        RequestError: The dataset was made from other data or settings; the message lists what is known to differ.
+        WorkError: The folder holds no finished dataset.
+    """
+    _refuse(name, _of_dataset(data, manifest.load(str(dataset)), dataset))
+
+
+def check_run(experiment: Mapping[str, Any], dataset: Manifest, trained: ModelFolder, evaluation: Path) -> None:
+    """Compares an experiment with all that a run made.
+
+    Args:
+        experiment: The experiment as JSON values, as `Experiment.recorded()` gives it, or some sections of it.
+        dataset: What the dataset folder says of itself.
+        trained: The model folder.
+        evaluation: The evaluation folder.
+
+    Raises:
+        RequestError: The experiment contradicts a folder; the message lists each key with both values.
+    """
+    facts, provenance = artifacts.load(evaluation, "evaluation"), trained.provenance
+    made = (
+        ("model", trained.path, trained.config),
+        ("training", trained.path, provenance.training),
+        ("evaluation", evaluation, EvaluationConfig.model_validate(facts["evaluation"])),
+    )
+    different: dict[Path | str, list[Difference]] = {trained.path: [], evaluation: []}
+    if data := experiment.get("data"):
+        different.update(_of_dataset(_read(DataConfig, data, "data"), dataset, "the dataset"))
+    for section, place, config in made:
+        if section in experiment:
+            said = _read(type(config), experiment[section], section)
+            different[place].extend(_differences(config, said, f"{section}."))
+    for place, seed in ((trained.path, provenance.seed), (evaluation, facts["seed"])):
+        if experiment.get("seed", seed) != seed:
+            different[place].append(Difference("seed", seed, experiment["seed"]))
+    _refuse(str(experiment["name"]), different)
+
+
+def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[Path | str, list[Difference]]:
+    if manifest.digest(data, dataset.source.fingerprint) == dataset.digest:
+        return {}
+    found = list(_known(data, dataset))
+    if not found:  # what the manifest does not repeat: fractions of splits, sizes of shards, numbers of classes
+        splits = {split: f"{count:,} examples" for split, count in dataset.counts.items()}
+        said = {key: data.model_dump(mode="json")[key] for key in ("splits", "shards")}
+        found = [Difference("data (features, splits or shards)", splits, said)]
+    return {place: found}
+
+
+def _known(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
+    if dataset.source.kind != data.source.kind:
+        yield Difference("data.source.kind", dataset.source.kind, data.source.kind)
+    made = {name: feature.model_dump(mode="json") for name, feature in dataset.features.items()}
+    said = {name: feature.model_dump(mode="json") for name, feature in data.features.items()}
+    for name in sorted({*made, *said}):
+        if name not in made or name not in said:
+            yield Difference(f"data.features.{name}", made.get(name, {}).get("kind"), said.get(name, {}).get("kind"))
+        else:
+            for key in sorted((made[name].keys() & said[name].keys()) - _FOUND_IN_DATA):
+                if made[name][key] != said[name][key]:
+                    yield Difference(f"data.features.{name}.{key}", made[name][key], said[name][key])
+    if dataset.counts.keys() != data.splits.keys():
+        yield Difference("data.splits", sorted(dataset.counts), sorted(data.splits))
+
+
+def _read(kind: type[Settings], values: Any, section: str) -> Any:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise RequestError("\n".join(f"{section}.{problem}" for problem in explain(error, kind))) from None
+
+
+def _differences(made: Settings, said: Settings, prefix: str) -> Iterator[Difference]:
+    before, now = _flat(made.model_dump(mode="json"), prefix), _flat(said.model_dump(mode="json"), prefix)
+    for key in {**before, **now}:
+        if before.get(key, _NOT_SAID) != now.get(key, _NOT_SAID):
+            yield Difference(key, before.get(key, _NOT_SAID), now.get(key, _NOT_SAID))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name: value})
+    return found
+
+
+def _refuse(name: str, different: Mapping[Path | str, list[Difference]]) -> None:
+    lines = [f"  {place}: {difference}" for place, found in different.items() for difference in found]
+    if not lines:
+        return
+    more = len(lines) - _LISTED
+    raise RequestError(
+        "\n".join(
+            [
+                f"the experiment {name} is not the one that made these folders:",
+                *islice(lines, _LISTED),
+                *([f"  and {more} more"] if more > 0 else []),
+                "give the settings that made them, with --set or in the experiment's file; or make the folders anew",
+            ]
+        )
+    )
+
+
+def _shown(value: Any) -> str:
+    return value if value == _NOT_SAID else "(not there)" if value is None else shown(value)
