@@ -42,17 +42,21 @@ def hold(path: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
-        except OSError as error:
-            if not isinstance(error, BlockingIOError) or time.monotonic() > deadline:
+        except BlockingIOError:
+            if time.monotonic() > deadline:
                 os.close(descriptor)
                 return None
             time.sleep(0.02)
+        except OSError:  # the file system has no locks: a file that nobody can lock would say that nobody holds it
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            return None
 
 
 def is_held(path: Path) -> bool:
     """Returns whether a process holds the lock of a file. A file that is not there is held by none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:

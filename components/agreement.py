@@ -12,13 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import artifacts
 from preprocessing import manifest
 from preprocessing.config import DataConfig
 from preprocessing.manifest import Manifest
 from settings import RequestError, Settings
 from settings.explain import explain, shown
-from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from vae.evaluation.folder import EvaluationFolder
 from vae.folder import ModelFolder
 
 _LISTED = 20
@@ -60,23 +59,25 @@ def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:
     _refuse(name, _of_dataset(data, manifest.load(str(dataset)), dataset))
 
 
-def check_run(experiment: Mapping[str, Any], dataset: Manifest, trained: ModelFolder, evaluation: Path) -> None:
+def check_run(
+    experiment: Mapping[str, Any], dataset: Manifest, trained: ModelFolder, evaluated: EvaluationFolder
+) -> None:
     """Compares an experiment with all that a run made.
 
     Args:
         experiment: The experiment as JSON values, as `Experiment.recorded()` gives it, or some sections of it.
         dataset: What the dataset folder says of itself.
         trained: The model folder.
-        evaluation: The evaluation folder.
+        evaluated: The evaluation folder.
 
     Raises:
         RequestError: The experiment contradicts a folder; the message lists each key with both values.
     """
-    facts, provenance = artifacts.load(evaluation, "evaluation"), trained.provenance
+    facts, provenance, evaluation = evaluated.facts, trained.provenance, evaluated.path
     made = (
         ("model", trained.path, trained.config),
         ("training", trained.path, provenance.training),
-        ("evaluation", evaluation, EvaluationConfig.model_validate(facts["evaluation"])),
+        ("evaluation", evaluation, facts.evaluation),
     )
     different: dict[Path | str, list[Difference]] = {trained.path: [], evaluation: []}
     if data := experiment.get("data"):
@@ -85,7 +86,7 @@ def check_run(experiment: Mapping[str, Any], dataset: Manifest, trained: ModelFo
         if section in experiment:
             said = _read(type(config), experiment[section], section)
             different[place].extend(_differences(config, said, f"{section}."))
-    for place, seed in ((trained.path, provenance.seed), (evaluation, facts["seed"])):
+    for place, seed in ((trained.path, provenance.seed), (evaluation, facts.seed)):
         if experiment.get("seed", seed) != seed:
             different[place].append(Difference("seed", seed, experiment["seed"]))
     _refuse(str(experiment["name"]), different)

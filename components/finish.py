@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from components import history, live_run, tracking
+from components import history, live_run, liveness, tracking
 from components.changed import config_digest
 from components.code_version import code_version
 from components.config import Notification
@@ -64,6 +64,29 @@ def finish(
             notify(ending, notification)
 
 
+def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -> None:
+    """Makes the MLflow run of a pipeline run at its start, with its parameters; without effect where there is one.
+
+    Args:
+        experiment: What `Experiment.recorded()` returns.
+        run: Name of the pipeline run.
+        began: When it began, in milliseconds since 1970.
+        tracking_uri: The MLflow that holds the runs.
+
+    Raises:
+        RequestError: The experiment was deleted in MLflow.
+        WorkError: MLflow cannot be used.
+    """
+    client = tracking.connect(tracking_uri)
+    with tracking.explained(tracking_uri):
+        experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
+        with tracking.creating_runs(tracking_uri):
+            if history.find(client, experiment_id, run) is None:
+                tags = {**_tags(experiment), **liveness.tag(tracking_uri)}
+                made = history.begin(client, experiment_id, run, tags, began)
+                history.log_params(client, made.info.run_id, experiment)
+
+
 def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     """Returns whether a pipeline run has registered its model."""
     client = tracking.connect(tracking_uri)
@@ -77,11 +100,12 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
     client = tracking.connect(tracking_uri)
     with tracking.explained(tracking_uri):
         experiment_id = tracking.experiment_id(client, tracking_uri, ending.experiment)
-        run = history.find(client, experiment_id, ending.run)
-        if run is None and ending.status == "succeeded":
-            return  # its steps registered nothing; that is theirs to do
-        if run is None:
-            run = _begin(client, experiment_id, ending, experiment, job)
+        with tracking.creating_runs(tracking_uri):
+            run = history.find(client, experiment_id, ending.run)
+            if run is None and ending.status == "succeeded":
+                return  # its steps registered nothing; that is theirs to do
+            if run is None:
+                run = _begin(client, experiment_id, ending, experiment, job)
         if ending.status != "succeeded" and run.info.status == "FINISHED":
             logger.warning(
                 "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
@@ -97,11 +121,7 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
 def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str) -> "Run":
     from mlflow.entities import RunTag
 
-    tags = {
-        history.EXPERIMENT: ending.experiment,
-        history.CONFIG: config_digest(experiment),
-        history.CODE: code_version(),
-    }
+    tags = _tags(experiment)
     run = live_run.adopted_of_job(client, experiment_id, ending.run, job)
     if run is None:
         run = history.begin(client, experiment_id, ending.run, tags)
@@ -109,6 +129,14 @@ def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experimen
         client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     history.log_params(client, run.info.run_id, experiment)
     return run
+
+
+def _tags(experiment: dict[str, Any]) -> dict[str, str]:
+    return {
+        history.EXPERIMENT: experiment["name"],
+        history.CONFIG: config_digest(experiment),
+        history.CODE: code_version(),
+    }
 
 
 def _tag(client: "MlflowClient", run: "Run", ending: Ending) -> None:

@@ -85,9 +85,11 @@ def find(client: "MlflowClient", experiment_id: str, run: str) -> "Run | None":
     return found[0] if found else None
 
 
-def begin(client: "MlflowClient", experiment_id: str, run: str, tags: dict[str, str]) -> "Run":
-    """Makes the MLflow run of a pipeline run."""
-    return client.create_run(experiment_id, run_name=run, tags={**source_tags(), **tags, RUN: run})
+def begin(
+    client: "MlflowClient", experiment_id: str, run: str, tags: dict[str, str], began: int | None = None
+) -> "Run":
+    """Makes the MLflow run of a pipeline run, which began now or at a time in milliseconds."""
+    return client.create_run(experiment_id, start_time=began, run_name=run, tags={**source_tags(), **tags, RUN: run})
 
 
 def source_tags() -> dict[str, str]:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from artifacts import lock
 from components import live_run
 from vae.watch import Group, Observer
 
@@ -99,6 +100,7 @@ class _Curves:
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._connected = self._lost = False
+        self._held: int | None = None
 
     def __call__(self, group: Group, epoch: int, step: int, values: Mapping[str, float]) -> None:
         if self._lost or self._queue.qsize() > _MOST_WAITING:
@@ -116,6 +118,13 @@ class _Curves:
             self._queue.put(None)
             self._over.set()
             self._ended(time.monotonic() + _FAREWELL_SECONDS)
+            self._release()
+
+    def _release(self) -> None:
+        """Gives back the lock; the process holds it until it has sent all."""
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def finish(self) -> None:
         """Waits until all is sent, within limits, and leaves the note for the registration."""
@@ -123,9 +132,11 @@ class _Curves:
             self._finish()
         elif live_run.note(self._saved) != self._note:  # nothing was shown, neither now nor before it was killed
             return
+        self._release()
         try:
             replace(self._note, finished=True).write(self._output)
-            (self._saved / live_run.FILE).unlink(missing_ok=True)
+            for left in (live_run.FILE, live_run.LOCK):
+                (self._saved / left).unlink(missing_ok=True)
             with suppress(OSError):  # what else is there is not ours
                 self._saved.rmdir()
         except OSError as error:
@@ -169,6 +180,7 @@ class _Curves:
             return
         try:
             self._note.write(self._saved)
+            self._held = lock.hold(self._saved / live_run.LOCK)
             self._process = process = self._started()
             assert process.stdin is not None
             threading.Thread(target=self._listen, args=(process,), daemon=True).start()
@@ -177,6 +189,7 @@ class _Curves:
                     **asdict(self._tracking),
                     "training": self._note.training,
                     "lock": str((self._saved / live_run.FILE).absolute()),
+                    "at_work": None if self._held is None else str((self._saved / live_run.LOCK).absolute()),
                     "output": str(self._output.absolute()),
                     "began": self._began,
                 }
@@ -199,6 +212,7 @@ class _Curves:
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
             env={**os.environ, "PYTHONSAFEPATH": "1"},
+            pass_fds=() if self._held is None else (self._held,),  # it is at work until its last points are sent
             process_group=0,  # what interrupts the training does not interrupt the sending of its last points
         )
 

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from components import databases, history, live_run, tracking, tracking_limits
+from components import databases, history, live_run, liveness, tracking, tracking_limits
 from components.masking import masked
 from settings import RequestError, WorkError
 
@@ -139,22 +140,32 @@ class Sender:
         with tracking.explained(self._uri):
             name, run, training = (self._request[key] for key in ("experiment", "run", "training"))
             experiment_id = tracking.experiment_id(client, self._uri, name)
-            found = history.find(client, experiment_id, run) if run else None
-            found = found or live_run.of_training(client, experiment_id, training)
-            if found is None:
-                tags = {history.EXPERIMENT: name, live_run.OUTPUT: self._request["output"], live_run.TRAINING: training}
-                named = {history.RUN: run} if run else {}
-                made = client.create_run(
-                    experiment_id,
-                    start_time=self._request["began"],
-                    run_name=run or f"{name} training",
-                    tags={**history.source_tags(), **tags, **named},
-                )
-                return client, made, {}
+            with tracking.creating_runs(self._uri):
+                found = history.find(client, experiment_id, run) if run else None
+                found = found or live_run.of_training(client, experiment_id, training)
+                if found is None:
+                    return client, self._made(client, experiment_id), {}
             if found.info.status == "FINISHED":
                 raise _OverError(f"the MLflow run {found.info.run_id} is finished")
             client.update_run(found.info.run_id, status="RUNNING")
             return client, found, {name: steps for name, (steps, _) in history.known(client, found).items()}
+
+    def _made(self, client: "MlflowClient", experiment_id: str) -> "Run":
+        name, run, training, output = (self._request[key] for key in ("experiment", "run", "training", "output"))
+        held = self._request.get("at_work")
+        tags = {
+            history.EXPERIMENT: name,
+            live_run.OUTPUT: output,
+            live_run.TRAINING: training,
+            **({history.RUN: run} if run else {}),
+            **liveness.tag(self._uri, None if held is None else Path(held)),
+        }
+        return client.create_run(
+            experiment_id,
+            start_time=self._request["began"],
+            run_name=run or f"{name} training",
+            tags={**history.source_tags(), **tags},
+        )
 
     def _lasting(self, call: Callable[[], T]) -> T:
         """Returns what a call returns, once MLflow answers it."""

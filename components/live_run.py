@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FILE = "mlflow.json"
+LOCK = "at-work.lock"
+"""Is locked, beside that file, while the training or the sending of its curves is at work (`components.liveness`)."""
 TRAINING, OUTPUT = "elboflow.training", "elboflow.output"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import agreement, history, live_run, promotion, tracking
+from components import agreement, history, live_run, liveness, promotion, tracking
 from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
@@ -73,7 +73,7 @@ def register(
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
     finished = _opened(dataset, Path(model), Path(evaluation))
-    agreement.check_run(experiment, finished.images.manifest, finished.trained, finished.evaluation)
+    agreement.check_run(experiment, finished.images.manifest, finished.trained, finished.evaluated)
     name = registry.model or f"{experiment['name']}-vae"
     tags = {
         history.EXPERIMENT: experiment["name"],
@@ -83,12 +83,14 @@ def register(
         history.CODE: finished.trained.provenance.code,
         history.WEIGHTS: finished.trained.weights,
     }
+    at_work = liveness.tag(tracking_uri, tracking.registration_lock(tracking_uri))
     client = tracking.connect(tracking_uri)
     with tracking.exclusive(tracking_uri), tracking.explained(tracking_uri):
         experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
-        if history.find(client, experiment_id, run) is None:
-            live_run.adopted(client, experiment_id, run, Path(model))
-        recorded = history.run_of(client, experiment_id, run, tags)
+        with tracking.creating_runs(tracking_uri):
+            if history.find(client, experiment_id, run) is None:
+                live_run.adopted(client, experiment_id, run, Path(model))
+            recorded = history.run_of(client, experiment_id, run, {**tags, **at_work})
         model_id = history.record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, tags)
         decision = _decided(client, name, version, finished, registry.confidence)

@@ -64,6 +64,20 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 
 @contextlib.contextmanager
+def creating_runs(tracking_uri: str) -> Iterator[None]:
+    """Keeps other processes of this machine from looking for a run, and making it, in the same SQLite file."""
+    database = databases.file_of(tracking_uri)
+    with _locked(database, "runs") if database else contextlib.nullcontext():
+        yield
+
+
+def registration_lock(tracking_uri: str) -> Path | None:
+    """Returns the file that is locked while a process registers (`exclusive`); None for a server."""
+    database = databases.file_of(tracking_uri)
+    return None if database is None else _lock(database, "registration")
+
+
+@contextlib.contextmanager
 def exclusive(tracking_uri: str) -> Iterator[None]:
     """Waits until no other process of this machine registers in the same SQLite file, and keeps others waiting.
 
@@ -138,9 +152,13 @@ def _make(database: Path) -> None:
     draft.replace(database)
 
 
+def _lock(database: Path, purpose: str) -> Path:
+    return database.with_name(f".{database.name}.{purpose}.lock")
+
+
 @contextlib.contextmanager
 def _locked(database: Path, purpose: str) -> Iterator[None]:
-    path = database.with_name(f".{database.name}.{purpose}.lock")
+    path = _lock(database, purpose)
     with contextlib.ExitStack() as held:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

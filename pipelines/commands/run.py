@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
@@ -92,14 +93,14 @@ def _submit(
     from pipelines.prerequisites import check_here
     from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
-    from pipelines.workspace import Workspace, open_to_write
+    from pipelines.workspace import Workspace
 
     if target == "local":
         check_here(wanted)
     platform = connect(target, wanted, Workspace(workspace.resolve()))
     submitted = job(wanted, target, if_changed, release)
     if target == "local":
-        open_to_write(workspace)
+        workspaces.made(workspace)
     started = platform.submit(submitted)
     if not started.id:
         _skip(started, as_json)
@@ -115,11 +116,10 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
     from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import execution as local
-    from pipelines.workspace import open_to_write
 
     check_here(wanted)
     image = containers.image(wanted) if docker else None
-    place = open_to_write(workspace)
+    place = workspaces.made(workspace)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
         _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
@@ -157,14 +158,13 @@ def attach(
 def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
     """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
     from pipelines.targets.connect import connect
-    from pipelines.workspace import Workspace
 
     wanted = None
     if experiment is not None:
         from pipelines.experiment import load
 
         wanted = load(experiment, env=env)
-    return connect(target, wanted, Workspace(workspace.resolve()))
+    return connect(target, wanted, workspaces.found(workspace))
 
 
 def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     DatasetOption,
@@ -143,11 +144,10 @@ def register(
 
     from components.register import register
     from pipelines.experiment import load
-    from pipelines.workspace import open_to_write
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
-    uri = tracking_uri or open_to_write(workspace).tracking_uri
+    uri = tracking_uri or workspaces.made(workspace).tracking_uri
     show_log()
     registered = register(
         dataset,

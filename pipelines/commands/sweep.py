@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
@@ -112,10 +113,9 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.prerequisites import check_here
     from pipelines.sweeps import execution
     from pipelines.targets.local.execution import StepError
-    from pipelines.workspace import open_to_write
 
     check_here(plan.experiment, plan.backends)
-    place = open_to_write(workspace)
+    place = workspaces.made(workspace)
     try:
         done = execution.run(plan, place)
     except StepError as error:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import show_log, tell
 
@@ -24,10 +25,9 @@ def ui(
     import socket
 
     from components import tracking
-    from pipelines.workspace import Workspace
     from settings import RequestError, WorkError
 
-    place = Workspace(workspace.resolve())
+    place = workspaces.found(workspace)
     if not place.database.is_file():
         raise RequestError(f"{workspace} holds no MLflow yet ({place.database.name}); `elboflow run` makes one")
     with socket.socket() as probe:

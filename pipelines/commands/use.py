@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     DatasetOption,
@@ -56,7 +57,6 @@ def reconstruct(
 
 def _folder(model: str, workspace: Path) -> Path:
     from components import models
-    from pipelines.workspace import Workspace
 
-    place = Workspace(workspace.resolve())
+    place = workspaces.found(workspace)
     return models.resolve(model, place.runs, place.tracking_uri)

@@ -19,7 +19,11 @@ from vae.folder import FORMAT as MODEL_FORMAT
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
 QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
-EXPERIMENT: dict[str, Any] = {"name": "digits", "seed": 0, "model": {"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}}}
+EXPERIMENT: dict[str, Any] = {
+    "name": "digits",
+    "seed": 0,
+    "model": {"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}},
+}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_many_settings_are_counted(written: Written, values: np.ndarray, trackin
     assert now(other, tracking_uri) == Change(
         True,
         "the settings changed since run night-1: seed 0 → 1, model.latent 4 → 8, training.epochs (not set) → 60 "
-        "and 1 more",
+        "and 2 more",
     )
 
 

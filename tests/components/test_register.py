@@ -57,7 +57,8 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
 
     assert (recorded.info.run_name, recorded.info.status) == ("night-1", "FINISHED")
     assert client.get_experiment(recorded.info.experiment_id).name == "digits"
-    assert recorded.data.params == {"name": "digits", "seed": "0", "model.latent": "4", "model.encoder.hidden": "[32]"}
+    encoder = {"model.encoder.kind": "mlp", "model.encoder.hidden": "[32]"}
+    assert recorded.data.params == {"name": "digits", "seed": "0", "model.latent": "4", **encoder}
     assert recorded.data.metrics["test/elbo"] == -30
     assert recorded.data.metrics["test/elbo_low"] == -31
     assert recorded.data.metrics["test/elbo_high"] == -29

@@ -111,7 +111,7 @@ def test_the_version_of_the_best_belongs_to_the_run_of_the_sweep(
     keep(tracked, 4, "finished", ELBO[4], run.model.parent)
     chosen(tracked, [run.model.parent], tmp_path)
     registered = register(
-        run.dataset, tmp_path / "model", run.evaluation, RegistryConfig(), EXPERIMENT, tracked.run, tracking_uri
+        run.dataset, tmp_path / "model", run.evaluation, RegistryConfig(), run.experiment, tracked.run, tracking_uri
     )
     assert registered.run_id == parent
     assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FINISHED"

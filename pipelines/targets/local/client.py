@@ -111,6 +111,8 @@ class LocalClient:
         record = self._record(id)
         if record.state(self._folder(id)).status in ENDED:
             return
+        if not record.process.alive():
+            raise WorkError(f"the run {id} is at work in another container or on another machine; cancel it there")
         if not record.process.end(PATIENCE):
             raise WorkError(
                 f"the run {id} does not end on SIGTERM; look at its process, {record.process.id}, or end it: "

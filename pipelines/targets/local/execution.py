@@ -1,5 +1,6 @@
 """This machine: the pipeline through KFP's own runners, each step a process of this Python or a container."""
 
+import json
 import logging
 import os
 import signal
@@ -7,20 +8,22 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts import read_json
+from artifacts import lock, read_json, write_atomically
+from components import liveness
+from components.masking import masked, without_userinfo
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
-from pipelines.targets.local import killed
+from pipelines.targets.local import begun, killed
 from pipelines.targets.local.client import NAME, new_name
 from pipelines.targets.local.process import Process
-from pipelines.targets.local.record import STEPS, Record
+from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -122,8 +125,19 @@ def recorded(
     Yields:
         What is to be called whenever a step has begun or ended, with all that have begun.
     """
-    record = Record(name, experiment.name, Process.current(), "running", datetime.now(UTC), planned=planned)
-    record.write(workspace.runs)
+    place = tracking_uri(experiment, workspace)
+    record = Record(
+        run=name,
+        experiment=experiment.name,
+        process=Process.current(),
+        status="running",
+        created=datetime.now(UTC),
+        planned=planned,
+        tracking_uri=None if place == workspace.tracking_uri else without_userinfo(place),
+    )
+    at_work = _lock(record, experiment, workspace)
+    if planned == STEPS:  # a sweep makes its own, below which its trials stand
+        begun.record(record, experiment, place)
 
     def moved(steps: Sequence[StepState]) -> None:
         nonlocal record
@@ -139,7 +153,7 @@ def recorded(
         if experiment.notify is not None:
             _finish(record, "cancelled", None, experiment, workspace)
         else:  # a person who interrupts is not kept waiting for MLflow
-            killed.record(record, experiment, workspace)
+            killed.record(record, experiment.recorded(), workspace, place)
         raise
     except BaseException as error:
         step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))
@@ -153,6 +167,22 @@ def recorded(
             _finish(record, "succeeded", None, experiment, workspace)
     finally:
         record.write(workspace.runs)
+        os.environ.pop(liveness.VARIABLE, None)
+        if at_work is not None:
+            os.close(at_work)
+
+
+def _lock(record: Record, experiment: Experiment, workspace: Workspace) -> int | None:
+    """Locks a file for as long as this process is there, names it to the steps, and writes the first record."""
+    folder = workspace.runs / record.run
+    with suppress(OSError):  # that the disk is full is for a step to say
+        text = json.dumps(experiment.recorded(), indent=2) + "\n"
+        write_atomically(folder / EXPERIMENT, masked(text))
+    held = lock.hold(folder / LOCK)
+    if held is not None:
+        os.environ[liveness.VARIABLE] = str(folder / LOCK)
+    record.write(workspace.runs)
+    return held
 
 
 def _finish(

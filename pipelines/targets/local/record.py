@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifacts import DamagedError, read_json, write_atomically
+from artifacts import DamagedError, lock, read_json, write_atomically
+from components.liveness import GONE as GONE
+from components.liveness import last_sign
 from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.tasks import in_order
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 FILE = "run.json"
+LOCK = "at-work.lock"
+"""Is locked, beside that file, by the process of a run that is at work: every container of the machine sees that."""
+EXPERIMENT = "experiment.json"
+"""The experiment as it runs, beside that file; MLflow is told of it when a run is found dead."""
 STEPS = ("preprocess", "train", "evaluate", "register")
-GONE = "its process is gone"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Record:
         steps: Those that have begun.
         reason: Why it failed, or was cancelled.
         planned: The names of its steps, in their order.
+        tracking_uri: The MLflow that it is recorded in, without user and password.
     """
 
     run: str
@@ -47,6 +53,7 @@ class Record:
     steps: tuple[StepState, ...] = ()
     reason: str | None = None
     planned: tuple[str, ...] = STEPS
+    tracking_uri: str | None = None
 
     def write(self, runs: Path) -> None:
         """Writes it into its folder. That the disk is full is for a step to say: it is no reason to stop a run."""
@@ -58,20 +65,33 @@ class Record:
         """Returns the record of a run that has come so far."""
         return replace(self, status="running", steps=tuple(steps))
 
-    def over(self, status: Status, reason: str | None = None) -> "Record":
-        """Returns the record of a run that ends now; a step at work ends with it."""
-        now = datetime.now(UTC)
+    def over(self, status: Status, reason: str | None = None, ended: datetime | None = None) -> "Record":
+        """Returns the record of a run that ends now, or ended then; a step at work ends with it."""
+        ended = ended or datetime.now(UTC)
         steps = tuple(
-            step if step.status in ENDED else replace(step, status=status, ended=now, reason=reason)
+            step if step.status in ENDED else replace(step, status=status, ended=ended, reason=reason)
             for step in self.steps
         )
-        return replace(self, status=status, ended=now, steps=steps, reason=reason)
+        return replace(self, status=status, ended=ended, steps=steps, reason=reason)
+
+    def is_over(self, folder: Path) -> bool:
+        """Returns whether the run has ended, by itself or with its process."""
+        if self.status in ENDED:
+            return True
+        held = folder / LOCK
+        # A run of an older version, or on a file system without locks, has no such file.
+        return not (lock.is_held(held) if held.exists() else self.process.alive())
+
+    def ended_with_its_process(self, folder: Path) -> "Record":
+        """Returns the record of a run that is over without having said so; it ended when it last wrote something."""
+        return self.over("failed", GONE, datetime.fromtimestamp(last_sign(folder), UTC))
 
     def state(self, folder: Path) -> RunState:
         """Returns the run as it is: one whose process is gone without an ending has failed."""
         record = self
-        if self.status not in ENDED and not self.process.alive():
-            record = replace(self.over("failed", GONE), ended=None)
+        if self.status not in ENDED and self.is_over(folder):
+            said = read(folder)  # it may have ended since this was read
+            record = said if said and said.status in ENDED else self.ended_with_its_process(folder)
         return RunState(
             id=record.run,
             experiment=record.experiment,
