@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from artifacts import manifest as manifests
 from artifacts import names
 from artifacts.manifest import Described, Files, Format, Listed
+from artifacts.reading import DamagedError
 from settings import WorkError
 from settings.text import counted
 
@@ -49,7 +50,7 @@ def load(folder: Path, name: str) -> dict[str, Any]:
     try:
         _FILES.validate_python(facts.get("files"))
     except (ValidationError, RecursionError):
-        raise WorkError(f"{path} is damaged: it does not list files with their sizes and SHA-256") from None
+        raise DamagedError(path, "it does not list files with their sizes and SHA-256") from None
     _check_names(facts["files"], path)
     return facts
 
@@ -65,7 +66,7 @@ def read(folder: Path, format: Format[T]) -> T:
     facts = format.read(_content(Path(folder), path.name, format.kind), path)
     _check_names(facts.files, path)
     if missing := format.holds - facts.files.keys():
-        raise WorkError(f"{path} is damaged: it does not list {', '.join(sorted(missing))}")
+        raise DamagedError(path, f"it does not list {', '.join(sorted(missing))}")
     return facts
 
 
@@ -157,7 +158,7 @@ def _content(folder: Path, file: str, name: str) -> bytes:
     except OSError as error:
         raise WorkError(f"{folder / file} cannot be read: {error.strerror}") from None
     if len(text) > manifests.LARGEST:
-        raise WorkError(f"{folder / file} is damaged: it is larger than {manifests.LARGEST:,} bytes")
+        raise DamagedError(folder / file, f"it is larger than {manifests.LARGEST:,} bytes")
     return text
 
 

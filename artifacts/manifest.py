@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from artifacts.reading import DamagedError
 from settings import Settings, WorkError
 from settings.explain import explain
 from settings.terminal import one_line
@@ -112,34 +114,38 @@ def unsealed(content: bytes, place: object, newest: int | None = None, unnumbere
     try:
         facts = json.loads(content.decode("utf-8"), parse_constant=_refused)
     except (ValueError, RecursionError) as error:
-        raise WorkError(f"{place} is damaged: it is not JSON ({_printable(str(error))})") from None
+        raise DamagedError(place, f"it is not JSON ({_printable(str(error))})") from None
     if not isinstance(facts, dict):
-        raise WorkError(f"{place} is damaged: it is not a JSON object")
+        raise DamagedError(place, "it is not a JSON object")
     found = facts.setdefault(FORMAT, unnumbered)
     if type(found) is not int or not 1 <= found <= _HIGHEST:
-        raise WorkError(f"{place} is damaged: it does not say its format")
+        raise DamagedError(place, "it does not say its format")
     if newest is not None and found > newest:
         reads = "1" if newest == 1 else f"1 and {newest}" if newest == 2 else f"1 to {newest}"
         raise WorkError(f"{place} was written by a newer ELBOflow: its format is {found}; this version reads {reads}")
     if found >= _FIRST_WITH_CHECKSUM and facts.pop(CHECKSUM, None) != _checksum(facts):
-        raise WorkError(f"{place} is damaged: its checksum is not that of its content")
+        raise DamagedError(place, "its checksum is not that of its content")
     return facts
 
 
-def unreadable(place: object, error: Exception, schema: type[Settings]) -> WorkError:
+def unreadable(place: object, error: Exception, schema: type[Settings] | None = None) -> DamagedError:
     """Returns the error of facts that are not what a schema says: one sentence, for a person."""
     if isinstance(error, ValidationError):
-        first, *others = map(str, explain(error, schema))
+        first, *others = map(str, explain(error, schema)) if schema else map(_told, error.errors())
         why = first + (f" (and {len(others)} more)" if others else "")
     else:
         why = f"{type(error).__name__}: {error}"
-    return WorkError(f"{place} is damaged, or another version of ELBOflow wrote it: {_printable(why)}")
+    return DamagedError(place, f"{_printable(why)} (or another version of ELBOflow wrote it)")
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
     """Returns the SHA-256 of JSON values, whatever the order of their keys and the space between them."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _told(problem: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}"
 
 
 def _refused(constant: str) -> NoReturn:

@@ -14,10 +14,10 @@ class DamagedError(WorkError):
     """A file is not what was once written there.
 
     Attributes:
-        path: The file.
+        path: The file, or what stands for it in the message.
     """
 
-    def __init__(self, path: Path, found: str) -> None:
+    def __init__(self, path: object, found: str) -> None:
         super().__init__(f"{path} is damaged: {found}")
         self.path = path
 

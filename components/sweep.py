@@ -114,7 +114,7 @@ def of_run(root: Path, run: str) -> list[Path]:
         try:
             if trial.read(path.parent).run == run:
                 found.append(path.parent)
-        except artifacts.DamagedError as error:
+        except WorkError as error:
             logger.warning("%s; it is left out", error)
     return found
 

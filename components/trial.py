@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import artifacts
+from artifacts import manifest
 from components import trial_process
 from components.masking import masked
 from settings import WorkError
@@ -29,6 +30,8 @@ from vae.watch import Watch
 
 OUTCOME, MODEL = "trial.json", "model"
 _DECIDES = ("data", "model", "training", "seed")
+
+_FORMAT = 2  # 1 has no number and no checksum
 
 Status = Literal["finished", "pruned", "failed"]
 
@@ -84,6 +87,8 @@ class Outcome:
         reason: Why it failed.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
     digest: str
     values: Mapping[str, Any]
     run: str
@@ -107,6 +112,9 @@ class Outcome:
             return f"failed: {self.reason}"
         bound = f"validation ELBO {self.bound:.2f} nats, in epoch {self.best_epoch} of {len(self.elbo)}"
         return f"{'pruned: ' if self.status == 'pruned' else ''}{bound}, {self.seconds:.1f} s"
+
+
+_OUTCOME = TypeAdapter(Outcome)
 
 
 def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, watch: Watch | None = None) -> Outcome:
@@ -142,15 +150,23 @@ def read(output: Path) -> Outcome:
     Raises:
         WorkError: There is none, or it is damaged.
     """
+    path = output / OUTCOME
     try:
-        return artifacts.read_json(output / OUTCOME, TypeAdapter(Outcome).validate_python)
+        facts = manifest.unsealed(path.read_bytes(), path, newest=_FORMAT, unnumbered=1)
+        del facts[manifest.FORMAT]
+        return _OUTCOME.validate_python(facts)
     except FileNotFoundError:
         raise WorkError(f"{output} is not a finished trial: it holds no {OUTCOME}") from None
+    except OSError as error:
+        raise WorkError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise manifest.unreadable(path, error) from None
 
 
 def write(output: Path, outcome: Outcome) -> None:
     """Writes the outcome into a trial's folder."""
-    artifacts.write_atomically(output / OUTCOME, json.dumps(asdict(outcome), indent=1) + "\n")
+    facts = {manifest.FORMAT: _FORMAT, **asdict(outcome)}
+    artifacts.write_atomically(output / OUTCOME, manifest.sealed(facts, indent=1))
 
 
 def written(value: Any) -> str:

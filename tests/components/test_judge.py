@@ -1,5 +1,6 @@
 """A champion is judged in a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from typing import TypeVar
 
 import pytest
 
+import artifacts
 from components import judge
 from settings import WorkError
 
 T = TypeVar("T")
+
+MODEL = Path(__file__).parents[1] / "formats/98a35c2/model"
 
 PARENT = (
     "import sys; from pathlib import Path; from components.judge import judge; judge('', Path(sys.argv[1]), 1, 0, 1)"
@@ -29,7 +33,11 @@ def test_damaged_values_of_the_examples_are_named(tmp_path: Path, content: bytes
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="it looks processes up in /proc")
 def test_the_process_that_judges_ends_with_the_one_that_was_killed(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "model.json")  # whoever reads it waits for ever
+    artifacts.copy(MODEL, "model", tmp_path)
+    facts = artifacts.load(tmp_path, "model")
+    facts["files"]["model.keras"]["bytes"] = 1 << 40
+    (tmp_path / "model.json").write_text(json.dumps(facts), encoding="utf-8")
+    os.truncate(tmp_path / "model.keras", 1 << 40)  # takes no room, and minutes to be read
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."})
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     child = wait_for(lambda: children.read_text(encoding="utf-8").strip())

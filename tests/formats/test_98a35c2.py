@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import artifacts
+from components import trial
 from preprocessing import manifest as manifests
 from preprocessing.reader import open_dataset
 from settings import WorkError
@@ -56,6 +57,11 @@ def test_the_evaluation_folder_is_read() -> None:
     assert evaluated.metrics.elbo.value == evaluated.facts.metrics["elbo"]
 
 
+def test_the_outcome_of_a_trial_is_read() -> None:
+    outcome = trial.read(WRITTEN / "trial")
+    assert (outcome.status, outcome.best_epoch, len(outcome.elbo)) == ("finished", 3, 3)
+
+
 def test_a_folder_that_is_read_and_written_again_says_the_same(tmp_path: Path) -> None:
     before = manifests.load(str(WRITTEN / "dataset"))
     (tmp_path / "dataset.json").write_text(before.to_json(), encoding="utf-8")
@@ -80,6 +86,23 @@ def test_a_newer_format_is_refused_in_one_sentence(kind: str, read: Callable[[Pa
     manifest.write_text(newer, encoding="utf-8")
     with pytest.raises(WorkError, match=r"json was written by a newer ELBOflow: its format is 3; this version reads"):
         read(copied)
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.usefixtures("tensorflow_backend")
+def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from components.train import train
+
+    (old,) = (WRITTEN / "stopped/checkpoints").iterdir()
+    shutil.copytree(old, tmp_path / "model/checkpoints" / old.name)
+    written = folder.load(WRITTEN / "model")
+    with caplog.at_level("INFO", "elboflow"):
+        train(WRITTEN / "dataset", tmp_path / "model", written.config, written.provenance.training, seed=0)
+    assert "step 6" in caplog.text
+    for ours, theirs in zip(folder.load(tmp_path / "model").model.weights, written.model.weights, strict=True):
+        np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.xdist_group("tensorflow")

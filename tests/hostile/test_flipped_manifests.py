@@ -83,7 +83,7 @@ def test_what_is_no_manifest_is_one_sentence(format: Format[Any], content: bytes
 def test_a_key_that_is_missing_or_unknown_is_named(format: Format[Any]) -> None:
     facts = json.loads(old(format))
     for name in facts.keys() - {"format", "kind"}:
-        with pytest.raises(WorkError, match=f"it is damaged, or another version of ELBOflow wrote it: .*{name}"):
+        with pytest.raises(WorkError, match=f"it is damaged: .*{name}.*another version of ELBOflow wrote it"):
             format.read(json.dumps({key: value for key, value in facts.items() if key != name}).encode(), "it")
-    with pytest.raises(WorkError, match="another version of ELBOflow wrote it: tomorrows: unknown key"):
+    with pytest.raises(WorkError, match=r"it is damaged: tomorrows: unknown key.*another version of ELBOflow wrote it"):
         format.read(json.dumps({**facts, "tomorrows": 1}).encode(), "it")
