@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from artifacts.arrays import read_arrays
 from artifacts.temporary import temporary_folder
 from components.datasets import check_fits, open_images
 from settings import RequestError, WorkError
 from vae import backends, folder
+
+_MOST_BYTES = 2**30  # of the values of 67 million examples
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,16 @@ def read(path: Path) -> Judged:
         WorkError: It is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as columns:
-            return Judged(columns["key"], columns["log_likelihood"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        columns = read_arrays(path, _MOST_BYTES, ("key", "log_likelihood"))
+    except (OSError, WorkError) as error:
         raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
+    keys, values = columns["key"], columns["log_likelihood"]
+    if keys.dtype != np.int64 or values.dtype.kind != "f" or keys.ndim != 1 or keys.shape != values.shape:
+        found = f"keys {keys.dtype} {list(keys.shape)} and values {values.dtype} {list(values.shape)}"
+        raise WorkError(f"the values of the test examples cannot be read from {path}: it holds {found}")
+    if not np.isfinite(values).all():
+        raise WorkError(f"the values of the test examples in {path} are not finite")
+    return Judged(keys, values)
 
 
 def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Judged:

@@ -9,7 +9,7 @@ import numpy as np
 import artifacts
 from components import intensities
 from components.datasets import check_fits, open_images
-from settings import RequestError
+from settings import RequestError, WorkError
 from vae import folder
 from vae.folder import ModelFolder
 
@@ -105,6 +105,8 @@ def _check_drawable(output: Path, trained: ModelFolder) -> None:
 
 def _write(output: Path, trained: ModelFolder, images: dict[str, np.ndarray], columns: int | None) -> None:
     """Writes sets of images, intensities `[images, height, width, channels]`, that belong together row by row."""
+    if not all(np.isfinite(values).all() for values in images.values()):
+        raise WorkError(f"the model {trained.path} makes images that are not finite; {output} is not written")
     if output.suffix == ".png":
         from vae.evaluation.images import png
 

@@ -1,20 +1,16 @@
 """The model folder: a trained model, its settings and its curves, read and written in one place."""
 
-import io
 import json
-import sys
-import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, field_validator
 
 import artifacts
-from artifacts.temporary import temporary_folder
 from settings import Settings, WorkError
-from vae import backends
+from vae import backends, keras_file
 from vae.config import ModelConfig, TrainingConfig
 from vae.data import ImageSpec
 
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
 MODEL, CURVES = "model.keras", "curves.json"
 TENSORBOARD, PROFILE = "tensorboard", "profile"
 FILES = frozenset({MODEL, CURVES})
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
 
 
 class ImageFacts(Settings):
@@ -43,6 +38,13 @@ class ProvenanceFacts(Settings):
     range: tuple[int | float, int | float]
     dataset: str
     code: str
+
+    @field_validator("range")
+    @classmethod
+    def _is_a_range(cls, range: tuple[int | float, int | float]) -> tuple[int | float, int | float]:
+        if not range[0] < range[1]:
+            raise ValueError(f"range is [low, high] with low < high, not {list(range)}")
+        return range
 
 
 class Facts(artifacts.Described):
@@ -105,24 +107,43 @@ class ModelFolder:
 
     @cached_property
     def model(self) -> "VAE":
-        """The Keras model, on the backend that this process uses, or else the one that it was trained on."""
-        if "keras" not in sys.modules:
-            backends.use(self.provenance.training.backend)
-        from vae.model import load
+        """The Keras model, on the backend that this process uses, or else the one that it was trained on.
 
-        return load(self.path / MODEL)
+        Raises:
+            WorkError: The file of the network does not hold this model's weights, or one of them is not finite.
+        """
+        weights = keras_file.weights(self.path / MODEL, self.config, self.spec)
+        backends.use(backends.running() or self.provenance.training.backend)
+        from vae.model import restored
+
+        return restored(self.config, self.spec, weights)
 
     @cached_property
     def curves(self) -> dict[str, Any]:
-        """The training curves (`vae.training.curves.Curves`), as JSON values."""
-        return artifacts.read_json(self.path / CURVES, dict)
+        """The training curves (`vae.training.curves.Curves`), as JSON values.
+
+        Raises:
+            WorkError: They are not what a training writes.
+        """
+        return artifacts.read_json(self.path / CURVES, _checked)
+
+
+_CURVES = TypeAdapter(dict[Literal["train", "validation", "machine"], dict[str, list[float | None]]])
+
+
+def _checked(curves: Any) -> dict[str, Any]:
+    """Returns curves whose columns are of one length, by epoch."""
+    for group, columns in _CURVES.validate_python(curves).items():
+        if len({len(column) for column in columns.values()}) > 1 or None in columns.get("epoch", [None] * len(columns)):
+            raise ValueError(f"the curves of {group} are not columns of one length by epoch")
+    return dict(curves)
 
 
 def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
     """Writes a model folder; `model.json` comes last."""
     artifacts.withdraw(folder, "model")
     model = trained.model
-    artifacts.write_atomically(folder / MODEL, _keras_file(model))
+    artifacts.write_atomically(folder / MODEL, keras_file.write(model))
     artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
     facts = {
         "format": FORMAT.newest,
@@ -158,43 +179,3 @@ def load(folder: Path) -> ModelFolder:
         best_epoch=facts.best_epoch,
         epochs=facts.epochs,
     )
-
-
-def _keras_file(model: "VAE") -> bytes:
-    """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next."""
-    with temporary_folder() as temporary:
-        path = temporary / MODEL
-        model.save(path)
-        with zipfile.ZipFile(path) as saved:
-            parts = {name: saved.read(name) for name in sorted(saved.namelist())}
-    metadata = json.loads(parts["metadata.json"])
-    del metadata["date_saved"]
-    parts["metadata.json"] = json.dumps(metadata).encode()
-    parts["model.weights.h5"] = _without_names(parts["model.weights.h5"])
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
-    return file.getvalue()
-
-
-def _without_names(weights: bytes) -> bytes:
-    """Returns an HDF5 file without the layers' names, which count the layers that its process made before.
-
-    Keras reads weights by their places, and writes the names for people.
-    """
-    import h5py
-
-    file = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as named, h5py.File(file, "w") as nameless:
-
-        def copy(place: str, found: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(found, h5py.Group):
-                copied = nameless.require_group(place)
-            else:
-                copied = nameless.create_dataset(place, data=found[()])
-            for attribute in sorted(found.attrs.keys() - {"name"}):
-                copied.attrs[attribute] = found.attrs[attribute]
-
-        named.visititems(copy)
-    return file.getvalue()

@@ -1,6 +1,7 @@
 """The variational autoencoder: networks, prior, posterior and likelihood → the terms of the bound."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from vae import distributions, networks, noise
+from settings import RequestError
+from vae import distributions, keras_file, networks, noise
 from vae.config import ModelConfig, Network
 from vae.data import ImageSpec
 from vae.distributions import DiagonalGaussian, StandardNormal, Tensor
@@ -54,9 +56,10 @@ class VAE(keras.Model):
         height, width, channels = spec.shape
         seeds = (int(np.random.SeedSequence([seed, layer]).generate_state(1)[0]) for layer in itertools.count())
         self.encoder = networks.encoder(config.encoder, spec.shape, 2 * config.latent, seeds)
-        self.decoder = networks.decoder(
-            config.decoder, config.latent, (height, width, channels * self.likelihood.parameters), seeds
-        )
+        outputs = (height, width, channels * self.likelihood.parameters)
+        self.decoder = networks.decoder(config.decoder, config.latent, outputs, seeds)
+        _check_outputs("encoder", self.encoder, (2 * config.latent,), f"a latent of {config.latent}")
+        _check_outputs("decoder", self.decoder, outputs, f"an image of shape {list(spec.shape)}")
         self.built = True
 
     @property
@@ -149,14 +152,36 @@ class VAE(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "VAE":
-        height, width, channels = config["spec"]["shape"]
-        spec = ImageSpec((height, width, channels), config["spec"]["levels"])
-        return cls(ModelConfig.model_validate(config["config"]), spec)
+        return cls(*keras_file.facts(config, "the configuration of a VAE"))
 
 
 def load(path: Path) -> VAE:
-    """Reads a `.keras` file, with safe mode on: a file cannot bring code along."""
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    """Reads a `.keras` file that is not part of a model folder.
+
+    Raises:
+        WorkError: It holds no model of ours, or a weight is missing, of another shape, or not finite.
+    """
+    config, spec = keras_file.described(path)
+    return restored(config, spec, keras_file.weights(path, config, spec))
+
+
+def restored(config: ModelConfig, spec: ImageSpec, weights: Mapping[str, np.ndarray]) -> VAE:
+    """Returns a model with these weights, by their places in a `.keras` file (`vae.shapes`)."""
+    model = VAE(config, spec)
+    values = iter(weights.values())
+    for layer in [*model.encoder.layers, *model.decoder.layers]:
+        for variable in layer.weights:
+            variable.assign(next(values))
+    return model
+
+
+def _check_outputs(name: str, network: keras.Sequential, expected: tuple[int, ...], of: str) -> None:
+    """Raises RequestError where a network makes outputs of another shape; a likelihood would broadcast them."""
+    found = tuple(network.output_shape[1:])
+    if found != expected:
+        raise RequestError(
+            f"model.{name} makes outputs of shape {list(found)} for each example; {of} needs {list(expected)}"
+        )
 
 
 def _through(network: keras.Sequential, settings: Network, inputs: Tensor, dropped: Tensor | None) -> Tensor:

@@ -90,6 +90,21 @@ def test_a_gpu_where_there_is_none_is_refused_with_the_devices_that_are_there(ba
     assert said.strip().endswith(f" finds here are: {named[backend]}")
 
 
+@pytest.mark.parametrize("platforms", ["cuda", "nonsense"])
+def test_platforms_that_jax_does_not_find_are_named_with_the_way_out(platforms):
+    if not importlib.util.find_spec("jax"):
+        pytest.skip("jax is not installed")
+    if has_gpu():
+        pytest.skip("this machine has a GPU")
+    said = subprocess.run(
+        [sys.executable, "-c", ASKING, "jax", "auto"],
+        env={**os.environ, "JAX_PLATFORMS": platforms, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, encoding="utf-8", check=True,
+    ).stdout  # fmt: skip
+    assert said.startswith(f"JAX_PLATFORMS is '{platforms}': JAX finds no such devices here")
+    assert said.endswith("; unset JAX_PLATFORMS, or name one that is there: cpu\n")
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
 def test_a_tpu_is_refused_by_name_where_a_backend_has_none(backend):
     from vae import backends

@@ -22,7 +22,7 @@ import numpy as np
 
 from settings import RequestError
 from vae import abilities
-from vae.backends import devices
+from vae.backends import devices, keras_settings
 from vae.backends.cluster import Cluster
 from vae.config import TrainingConfig
 from vae.data import Examples
@@ -139,6 +139,8 @@ def filled(examples: Examples, capacity: int) -> tuple[np.ndarray, np.ndarray]:
 def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster | None = None) -> None:
     """Imports Keras on a backend, on the devices of a training. Must be called before anything else imports Keras.
 
+    Keras's global settings are this program's from then on (`vae.backends.keras_settings`).
+
     Args:
         backend: Its name.
         training: The devices, and how much of them; by default what this process computes on already, or the first of
@@ -157,9 +159,11 @@ def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster |
     os.environ["KERAS_BACKEND"] = backend
     if "keras" in sys.modules and current() != backend:
         raise RequestError(f"Keras already runs on {current()} in this process; {backend} needs a process of its own")
-    with _quiet() if sys.stderr.isatty() else contextlib.nullcontext():  # a log keeps everything
+    with _quiet() if sys.stderr.isatty() else contextlib.nullcontext(), keras_settings.unread():
+        # A log keeps everything that is printed.
         chosen = _start(backend, training, cluster)
         importlib.import_module("keras")
+    keras_settings.settle()
     if training is not None:
         logger.info("training on %s (%s)", chosen, BACKENDS[backend])
 
@@ -220,6 +224,11 @@ def check(backend: str) -> None:
             f"training.backend is {backend}, which is not installed here; install elboflow[{backend}], "
             f"or choose one of: {', '.join(filter(importlib.util.find_spec, BACKENDS))}"
         )
+
+
+def running() -> str | None:
+    """Returns the backend that Keras runs on in this process, or None where it is not imported yet."""
+    return current() if "keras" in sys.modules else None
 
 
 def current() -> str:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from settings import RequestError
+from settings.terminal import one_line
 from settings.text import counted
 from vae import abilities
 from vae.backends import devices
@@ -16,6 +17,9 @@ from vae.backends.jax_distributed import join
 from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 logger = logging.getLogger("elboflow.training")
+
+
+_PLATFORMS = "JAX_PLATFORMS"
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,16 @@ def _found(device: str) -> list[jax.Device]:
     Raises:
         RequestError: There are none.
     """
-    local = jax.local_devices()
+    try:
+        local = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # the latter says nothing
+        platforms = os.environ.get(_PLATFORMS)
+        asked = f"{_PLATFORMS} is {platforms!r}: " if platforms else ""
+        said = one_line(str(error).partition("\n")[0])
+        raise RequestError(
+            f"{asked}JAX finds no such devices here{f' ({said})' if said else ''}; "
+            f"unset {_PLATFORMS}, or name one that is there: cpu"
+        ) from None
     if device not in ("auto", local[0].platform):
         raise RequestError(f"training.device is {device}; {_named(local)}")
     return local

@@ -8,7 +8,7 @@ from keras import layers
 
 from vae import config
 from vae.networks.initializers import seeded
-from vae.networks.layers import OUTPUT
+from vae.networks.layers import LAYOUT, OUTPUT
 
 
 def encoder(
@@ -19,7 +19,7 @@ def encoder(
         [
             keras.Input(shape),
             *_stages(layers.Conv2D, settings.channels, settings, seeds),
-            layers.Flatten(),
+            layers.Flatten(data_format=LAYOUT),
             _dense(settings.dense, settings, seeds),
             layers.Dense(units, kernel_initializer=seeded(settings.initializer, seeds), name=OUTPUT),
         ],
@@ -42,11 +42,12 @@ def decoder(
             _dense(rows * columns * deepest, settings, seeds),
             layers.Reshape((rows, columns, deepest)),
             *_stages(layers.Conv2DTranspose, settings.channels[::-1], settings, seeds),
-            layers.Cropping2D(((0, rows * factor - height), (0, columns * factor - width))),
+            layers.Cropping2D(((0, rows * factor - height), (0, columns * factor - width)), data_format=LAYOUT),
             layers.Conv2D(
                 outputs,
                 settings.kernel,
                 padding="same",
+                data_format=LAYOUT,
                 kernel_initializer=seeded(settings.initializer, seeds),
                 name=OUTPUT,
             ),
@@ -65,6 +66,7 @@ def _stages(
             settings.kernel,
             strides=2,
             padding="same",
+            data_format=LAYOUT,
             activation=settings.activation,
             kernel_initializer=seeded(settings.initializer, seeds),
         )

@@ -2,6 +2,7 @@
 
 import keras
 
+LAYOUT = "channels_last"  # of images, `[batch, height, width, channels]`; Keras has a global default besides
 OUTPUT = "output"  # the name of a network's last layer with weights, which makes its outputs
 
 

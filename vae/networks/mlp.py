@@ -8,13 +8,18 @@ from keras import layers
 
 from vae import config
 from vae.networks.initializers import seeded
-from vae.networks.layers import OUTPUT
+from vae.networks.layers import LAYOUT, OUTPUT
 
 
 def encoder(settings: config.MLP, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Sequential:
     """Returns flatten → hidden layers → `units`."""
     return keras.Sequential(
-        [keras.Input(shape), layers.Flatten(), *_hidden(settings, seeds), _output(units, settings, seeds)],
+        [
+            keras.Input(shape),
+            layers.Flatten(data_format=LAYOUT),
+            *_hidden(settings, seeds),
+            _output(units, settings, seeds),
+        ],
         name="encoder",
     )
 

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from pydantic import NonNegativeInt
 
 import artifacts
+from artifacts.arrays import read_arrays
 from settings import WorkError
 from vae.training.state import State
 
@@ -95,12 +95,11 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
         if damage := artifacts.damage(path, manifest.files):
             raise DamagedError(damage)
         facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
-        with np.load(path / _ARRAYS, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(path / _ARRAYS, (path / _ARRAYS).stat().st_size)  # nothing in it is compressed
         return facts["identity"], State.of(facts, arrays)
     except (WorkError, OSError) as error:
         raise DamagedError(str(error)) from None
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedError(f"its content cannot be read ({type(error).__name__}: {error})") from None
 
 
