@@ -54,6 +54,7 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     recorded = client.get_run(registered.run_id)
     manifest = open_images(run.dataset, "image").manifest
     digest = manifest.digest
+    assert manifest.distinct is not None
 
     assert (recorded.info.run_name, recorded.info.status) == ("night-1", "FINISHED")
     assert client.get_experiment(recorded.info.experiment_id).name == "digits"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from settings import WorkError
+from settings.text import counted
 from vae import noise, objectives
 from vae.backends import OUTPUTS_PER_CALL, compiled
 from vae.data import Examples
@@ -133,7 +134,7 @@ def _check_finite(result: Bounds) -> None:
         wrong = np.flatnonzero(~finite)
         first = wrong[0]
         raise WorkError(
-            f"the bound is not finite for {len(wrong):,} of {len(result):,} test examples, first for key "
+            f"the bound is not finite for {len(wrong):,} of {counted(len(result), 'test example')}, first for key "
             f"{result.keys[first]}: log-likelihood {result.log_likelihood[first]}, KL {result.kl[first]} nats; "
             "the model's weights are of no use"
         )
