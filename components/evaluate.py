@@ -3,10 +3,15 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from components.datasets import check_fits, open_images
 from preprocessing.remarks import remarks
+from settings.text import counted
 from vae import backends, folder
 from vae.config import EvaluationConfig
+from vae.data import Examples
+from vae.evaluation.bootstrap import FEWEST_EXAMPLES
 
 logger = logging.getLogger("elboflow.evaluation")
 
@@ -44,5 +49,19 @@ def evaluate(
     from vae.evaluation.report import TestData
 
     manifest = images.manifest
-    data = TestData(digest, manifest.counts, manifest.distinct, images.classes, remarks(manifest))
+    known = [*remarks(manifest), *_too_few(examples)]
+    data = TestData(digest, manifest.counts, manifest.distinct, images.classes, known)
     evaluating.evaluate(trained, examples, data, evaluation, seed, Path(output))
+
+
+def _too_few(examples: Examples) -> list[str]:
+    """Returns a warning, which it logs, where no newcomer can be promoted on these examples."""
+    distinct = len(np.unique(examples.keys))
+    if distinct >= FEWEST_EXAMPLES:
+        return []
+    sentence = (
+        f"the test split holds {counted(distinct, 'distinct example')}; on fewer than {FEWEST_EXAMPLES} no model is "
+        "told to be better than another, so that no newcomer replaces a champion"
+    )
+    logger.warning("%s", sentence)
+    return [sentence]
