@@ -121,7 +121,8 @@ class IdxSource(Settings):
     """Files in MNIST's idx format, plain or gzipped.
 
     Either `path`, a folder in MNIST's layout (train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], and perhaps
-    t10k-images-… and t10k-labels-…, which are its held-out part), or the files one by one.
+    t10k-images-… and t10k-labels-…, which are its held-out part; also with a dot, as in train-images.idx3-ubyte), or
+    the files one by one.
     """
 
     kind: Literal["idx"] = "idx"

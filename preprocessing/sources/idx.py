@@ -21,7 +21,7 @@ from settings import RequestError, WorkError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 UNIT_BYTES = 64 << 20
-_NAMES = {"image": "images-idx3-ubyte", "label": "labels-idx1-ubyte"}
+_NAMES = {"image": ("images", "idx3-ubyte"), "label": ("labels", "idx1-ubyte")}
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class Idx:
             main = {"image": source.images, "label": source.labels}
             held_out = {"image": source.test_images, "label": source.test_labels} if source.test_images else {}
         else:
-            main = {feature: _in_folder(source.path, "train", feature) for feature in _NAMES}
-            held_out = {feature: _in_folder(source.path, "t10k", feature) for feature in _NAMES}
+            needed = {"image", *features}  # without images, it is no such folder
+            main = {feature: _in_folder(source.path, "train", feature) for feature in needed}
+            held_out = {feature: _in_folder(source.path, "t10k", feature) for feature in needed}
             if held_out["image"] is None:
                 held_out = {}
             if main["image"] is None:
                 raise RequestError(
-                    f"data.source: {source.path} is not a folder in MNIST's layout: it holds neither "
-                    f"train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
+                    f"data.source: {source.path} is not a folder in MNIST's layout: it holds none of "
+                    f"{', '.join(_names('train', 'image'))}"
                 )
         rest = _wanted(held_out, features, source.path) if held_out else {}
         found = cls(_wanted(main, features, source.path), rest, features)
@@ -116,8 +117,20 @@ class Idx:
 
 
 def _in_folder(folder: str, part: str, feature: str) -> str | None:
-    plain = files.join(folder, f"{part}-{_NAMES[feature]}")
-    return next((path for path in (plain, plain + ".gz") if files.exists(path)), None)
+    """Returns the file of a feature under the only one of its names that the folder holds."""
+    found = [name for name in _names(part, feature) if files.exists(files.join(folder, name))]
+    if len(found) > 1:
+        raise RequestError(
+            f"data.source: {folder} holds {' and '.join(found)}; leave one there, or name the files one by one: "
+            "images, labels, …"
+        )
+    return files.join(folder, found[0]) if found else None
+
+
+def _names(part: str, feature: str) -> list[str]:
+    """Returns the names of a file: MNIST's own, and with a dot, as many unpackers have it."""
+    what, kind = _NAMES[feature]
+    return [f"{part}-{what}{sign}{kind}{end}" for sign in "-." for end in ("", ".gz")]
 
 
 def _wanted(paths: dict[str, str | None], features: Iterable[str], folder: str | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Bad input gets an error that names the thing, the place and what is allowed, and leaves nothing behind."""
 
 import gzip
+import re
 import struct
 
 import numpy as np
@@ -33,6 +34,19 @@ def test_a_missing_file_is_found_before_anything_runs(source, tmp_path):
     with pytest.raises(RequestError, match="nowhere"):
         preprocess(config(source), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_the_files_of_mnist_are_found_with_a_dot_in_their_names_too(end, tmp_path):
+    raw = config({"kind": "idx", "path": str(mnist_folder(tmp_path / "raw", *examples(100), packed=bool(end)))})
+    digest = dataset_digest(raw)
+    for path in (tmp_path / "raw").iterdir():
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert dataset_digest(raw) == digest
+    mnist_folder(tmp_path / "raw", *examples(100), packed=True)
+    both = f"train-images-idx3-ubyte.gz and train-images.idx3-ubyte{end}; leave one there, or name the files"
+    with pytest.raises(RequestError, match=re.escape(both)):
+        sources.check(raw)
 
 
 def test_a_missing_held_out_part_is_found_before_anything_runs(tmp_path):
