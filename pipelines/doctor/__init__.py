@@ -96,7 +96,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     if target == "local":
         if experiment:
             raw = experiment.data
-            here.append(Check("data", lambda: data.data(raw), seconds=15))
+            here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
         uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
         return [*here, Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri))]
     if experiment is None:

@@ -1,7 +1,13 @@
 """The raw data: whether they are there, and are what the experiment says."""
 
+from typing import Literal
+
 from pipelines.doctor import Finding
+from pipelines.experiment import Experiment
+from pipelines.targets.data import require_readable
+from preprocessing.buckets import PATIENCE
 from preprocessing.config import DataConfig
+from preprocessing.files import is_uri
 from preprocessing.first_look import first_look
 from settings import RequestError, WorkError
 
@@ -15,3 +21,21 @@ def data(config: DataConfig) -> Finding:
     if seen.doubts:
         return Finding("data", "unknown", seen.found, "; ".join(seen.doubts))
     return Finding("data", "well", seen.found)
+
+
+def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Finding:
+    """Looks whether the steps of a platform can read the source, and at the source itself where this machine can."""
+    try:
+        require_readable(experiment, target)
+    except RequestError as error:
+        return Finding("data", "ill", str(error), "write another location, or give the steps a way to this one")
+    mounted = [place for place in experiment.data.source.locations.values() if not is_uri(place)]
+    if mounted:
+        found = f"{', '.join(mounted)}: a place that the steps see, and this machine does not"
+        return Finding("data", "unknown", found, "look there by hand")
+    return data(experiment.data)
+
+
+def seconds(config: DataConfig) -> float:
+    """Returns how long the looking may take: a bucket is waited for."""
+    return 3 * PATIENCE / 2 if any(is_uri(place) for place in config.source.locations.values()) else 15.0

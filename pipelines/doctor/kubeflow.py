@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from components import servers
-from pipelines.doctor import PATIENCE, Check, Finding, images, tracking
+from pipelines.doctor import PATIENCE, Check, Finding, data, images, tracking
 from pipelines.experiment import Experiment
 from pipelines.targets.config import Cookie, IdentityAwareProxy, InCluster, KubeflowTarget, Token
 from settings import RequestError, WorkError
@@ -18,6 +18,7 @@ def checks(experiment: Experiment) -> list[Check]:
         raise RequestError(f"targets.kubeflow: missing; {experiment.name} does not say how to reach Kubeflow")
     anonymous = images.Registry(lambda: None)
     return [
+        Check("data", lambda: data.on_platform(experiment, "kubeflow"), seconds=data.seconds(experiment.data)),
         Check("credentials", lambda: credentials(target)),
         Check("Kubeflow", lambda: api(target), seconds=20),
         Check(f"MLflow {target.tracking_uri}", lambda: tracking.server(target.tracking_uri)),

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.doctor import Check, Finding, images, tracking
+from pipelines.doctor import Check, Finding, data, images, tracking
 from pipelines.doctor.google import Cloud, RefusedError
 from pipelines.experiment import Experiment
 from pipelines.targets.accelerators import Offer
@@ -29,6 +29,7 @@ def checks(experiment: Experiment) -> list[Check]:
     if target.runner.kind == "dataflow" and target.runner.image:
         named = list(dict.fromkeys([*named, target.runner.image]))
     return [
+        Check("data", lambda: data.on_platform(experiment, "vertex"), seconds=data.seconds(experiment.data)),
         Check("credentials", cloud.who),
         Check("APIs", lambda: apis(cloud, target)),
         Check("bucket", lambda: bucket(cloud, target)),

@@ -1,12 +1,13 @@
 """What a doctor finds in the raw data of an experiment, before any run stumbles over it."""
 
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.doctor import Finding, checks
-from pipelines.doctor.data import data
+from pipelines.doctor.data import data, on_platform
 from pipelines.experiment import Experiment
 from preprocessing.config import DataConfig
 
@@ -67,3 +68,39 @@ def test_the_data_of_an_experiment_are_looked_at_where_runs_are_local(tmp_path: 
     experiment = Experiment.model_validate({"name": "x", "data": config(tmp_path / "x.npz").model_dump()})
     assert "data" in [check.what for check in checks("local", experiment, tmp_path)]
     assert "data" not in [check.what for check in checks("local", None, tmp_path)]
+
+
+def on(target: str, path: str) -> Finding:
+    """Returns what the doctor finds in a source at this path for a platform."""
+    described = {
+        "vertex": {"project": "project", "location": "europe-west4", "root": "gs://bucket/vae"},
+        "kubeflow": {"volumes": [{"claim": "raw", "mount": "/data"}]},
+    }[target]
+    targets = {target: {"image": "e/image:1", "tracking_uri": "https://mlflow", **described}}
+    values = {"name": "x", "data": config(Path("x.npz")).model_dump(), "targets": targets}
+    values["data"]["source"]["path"] = path
+    return on_platform(Experiment.model_validate(values), "vertex" if target == "vertex" else "kubeflow")
+
+
+@pytest.mark.parametrize("target", ["vertex", "kubeflow"])
+def test_data_that_a_platform_cannot_read_are_ill(target: str):
+    found = on(target, "raw/x.npz")
+    assert found.state == "ill"
+    assert found.found.startswith("data.source.path: raw/x.npz is a path that no step on ")
+
+
+@pytest.mark.parametrize(("target", "path"), [("vertex", "/gcs/bucket/x.npz"), ("kubeflow", "/data/x.npz")])
+def test_data_that_the_steps_alone_can_see_are_unknown(target: str, path: str):
+    found = on(target, path)
+    assert (found.state, found.mend) == ("unknown", "look there by hand")
+    assert path in found.found
+
+
+@pytest.mark.slow
+def test_a_bucket_that_gives_no_answer_is_ill(monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("127.0.0.1", 0)) as absent:
+        port = absent.getsockname()[1]
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    found = on("vertex", "gs://nowhere-at-all/x.npz")
+    assert (found.state, found.found) == ("ill", "gs://nowhere-at-all cannot be reached: Connection refused")
