@@ -120,6 +120,7 @@ class Daemon:
                 log.warning("the clock jumped by %+.0f s", jumped)
                 ahead, self._stale, self._beaten = _ahead(), True, -float("inf")
             with self._patience():
+                self._reopen_if_replaced()
                 # At every heartbeat, too: a run by hand that died has set no alarm.
                 beats = self._pulse()
                 if self._set_alarms() or self._alarm.is_set() or self._at_work or beats:
@@ -150,6 +151,14 @@ class Daemon:
             self._tell(str(error))
             self._stale = True
             self._alarm.clear()  # or nobody would wait
+
+    def _reopen_if_replaced(self) -> None:
+        if self._store.is_replaced():
+            self._tell(f"{self._store.path} was replaced: it is opened anew")
+            self._store.close()
+            self._store = Store(self._workspace)
+            announce(self._store, self._places)
+            self._stale = True
 
     def _tell(self, trouble: str) -> None:
         """Logs a trouble, unless it did lately."""

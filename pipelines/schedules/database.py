@@ -39,6 +39,7 @@ class Database:
         self.path = workspace / FILE
         self._lock = threading.RLock()
         self._refuse_lost()
+        self._file: os.stat_result | None = None
         with self._understood():
             self._database = self._connected() if _is_writable(self.path) else self._copy()
             self._database.row_factory = sqlite3.Row
@@ -82,6 +83,7 @@ class Database:
             if version < schema.VERSION:
                 with self.transaction():  # another process may have made the tables meanwhile: then there is no step
                     schema.upgrade(self._database)
+        self._file = _stat(self.path)
         if lacking := schema.lacking(self._database):
             raise WorkError(self._damaged(f"it lacks {', '.join(lacking[:5])}"))
 
@@ -89,6 +91,11 @@ class Database:
     def is_read_only(self) -> bool:
         """Whether it is only read, because it cannot be written to."""
         return bool(self._database.execute("PRAGMA query_only").fetchone()[0])
+
+    def is_replaced(self) -> bool:
+        """Returns whether the file is no longer the one that was opened: what is written to that is lost."""
+        now = _stat(self.path)
+        return now is None or self._file is None or not os.path.samestat(now, self._file)
 
     def _refuse_lost(self) -> None:
         """Refuses an empty file where there were schedules: SQLite would take it for a new database."""
@@ -118,6 +125,8 @@ class Database:
             is_damage = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE  # the lowest byte is the kind
             said = self._damaged(str(error)) if is_damage else f"{self.path} cannot be used: {error}"
             raise WorkError(said) from None
+        except UnicodeDecodeError:  # SQLite's own message repeats a name from the damaged schema
+            raise WorkError(self._damaged("a name in its schema is no text")) from None
 
     def _damaged(self, reason: str) -> str:
         away = self.path.with_name(f"{FILE}.damaged")
@@ -177,6 +186,13 @@ class Database:
         """Executes a command once for each row of values."""
         with self._lock, self._understood():
             self._database.executemany(command, rows)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _is_writable(path: Path) -> bool:

@@ -4,7 +4,6 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 
 from pipelines.schedules.calendar import check
@@ -19,6 +18,7 @@ from pipelines.schedules.work import end_dead
 from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
+from settings.near import near
 
 log = logging.getLogger("elboflow.schedules")
 
@@ -187,6 +187,6 @@ def _known(store: Store, id: str) -> Schedule:
     if found is not None:
         return found
     ids = [schedule.id for schedule in store.schedules()]
-    near = get_close_matches(id, ids, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    meant = near(id, ids)
+    hint = f"did you mean '{meant}'? " if meant else ""
     raise RequestError(f"there is no schedule '{id}'; {hint}`elboflow schedule list` lists those there are")

@@ -71,6 +71,11 @@ def tick(row: Row) -> Tick:
     )
 
 
+def time(row: Row) -> datetime:
+    """Returns the moment of the tick of a row."""
+    return _moment(row, "tick")
+
+
 def range_of(row: Row) -> Range:
     """Returns the range of a row."""
     return Range(

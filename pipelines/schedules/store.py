@@ -92,7 +92,8 @@ class Store(Database):
     def recorded(self, schedule: str, after: datetime, until: datetime) -> list[datetime]:
         """Returns the ticks between two moments that have their own records, the oldest first."""
         query = "SELECT tick FROM ticks WHERE schedule = ? AND tick > ? AND tick <= ? ORDER BY tick"
-        return [datetime.fromisoformat(row["tick"]) for row in self.read(query, schedule, plain(after), plain(until))]
+        found = self.read(query, schedule, plain(after), plain(until))
+        return self._readable(found, rows.time, lambda row: f"a tick of {schedule}")
 
     def open_ticks(self, schedule: str | None = None) -> list[Tick]:
         """Returns the ticks that have not ended, the oldest first."""

@@ -7,12 +7,12 @@ therefore shows the same time; only names of places are compared by their letter
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from settings import RequestError
 from settings.explain import shown
+from settings.near import near
 
 _OFFSET = re.compile(r"(?:utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?(?::?00)?", re.IGNORECASE)
 _ABBREVIATION = re.compile(r"[A-Za-z]{2,5}")
@@ -60,8 +60,8 @@ def _instead(name: str) -> str:
         return _EXPECTED
     places = {lower: known for lower, known in names.items() if "/" in known and not lower.startswith("etc/")}
     cities = {lower.rpartition("/")[2]: known for lower, known in places.items()}
-    near = get_close_matches(name.lower().replace(" ", "_"), [*places, *cities], n=1, cutoff=0.75)
-    return f"did you mean '{(cities | places)[near[0]]}'?" if near else _EXPECTED
+    meant = near(name.lower().replace(" ", "_"), [*places, *cities])
+    return f"did you mean '{(cities | places)[meant]}'?" if meant else _EXPECTED
 
 
 def _of_abbreviation(name: str) -> str | None:
