@@ -7,12 +7,21 @@ from pydantic import BeforeValidator, Field
 from settings import PossiblyEmpty, Settings, by_name
 from settings.explain import written
 
+ModelName = Annotated[
+    str,
+    written(  # narrower than MLflow's own rule, which takes more characters (mlflow.utils.validation)
+        r"(?!\.\.|\.?$| +$)[A-Za-z0-9_. -]{1,200}",
+        "be at most 200 letters, digits, spaces and the characters _ . -, not spaces alone, and neither be '.' nor "
+        "begin with '..'",
+    ),
+]
+
 
 class RegistryConfig(Settings):
     """Where a model is registered in MLflow, and how sure one must be that it is better than the one in production."""
 
     short_form: ClassVar = "model"
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_. -]{1,200}$")] | None = Field(
+    model: ModelName | None = Field(
         None, description="name of the registered model; by default the experiment's name and `-vae`"
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(

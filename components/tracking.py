@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from artifacts import lock
-from components import databases, relocation, servers, tracking_limits
+from components import databases, preflight, relocation, servers, tracking_limits
 from components.masking import masked
 from settings import RequestError, WorkError
 
@@ -125,10 +125,7 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        raise RequestError(
-            f"the experiment {name!r} was deleted in the MLflow at {masked(tracking_uri)}; give it another name, or "
-            f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
-        )
+        raise RequestError(preflight.was_deleted(name, found.experiment_id, tracking_uri))
     return found.experiment_id
 
 

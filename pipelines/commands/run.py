@@ -96,7 +96,7 @@ def _submit(
     from pipelines.workspace import Workspace
 
     if target == "local":
-        check_here(wanted)
+        check_here(wanted, workspace)
     platform = connect(target, wanted, Workspace(workspace.resolve()))
     submitted = job(wanted, target, if_changed, release)
     if target == "local":
@@ -117,7 +117,7 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import execution as local
 
-    check_here(wanted)
+    check_here(wanted, workspace)
     image = containers.image(wanted) if docker else None
     place = workspaces.made(workspace)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:

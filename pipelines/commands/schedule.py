@@ -98,7 +98,7 @@ def create(
         timing = replace(timing, cron=portable(timing.cron))
     show_log()
     if target == "local":
-        check_here(wanted)
+        check_here(wanted, workspace)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
     wanted_job = job(wanted, target, if_changed, release)

@@ -142,12 +142,16 @@ def register(
     import json
     from dataclasses import asdict
 
+    from components.preflight import check, check_run_name
     from components.register import register
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
+    name = f"{wanted.name}-by-hand" if run is None else run
+    check_run_name(name)
     uri = tracking_uri or workspaces.made(workspace).tracking_uri
+    check(uri, wanted.name)
     show_log()
     registered = register(
         dataset,
@@ -155,7 +159,7 @@ def register(
         evaluation,
         wanted.registry,
         wanted.recorded(),
-        run or f"{wanted.name}-by-hand",
+        name,
         uri,
     )
     tell(f"{registered.model} version {registered.version}: {registered.reason}")

@@ -114,7 +114,7 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.sweeps import execution
     from pipelines.targets.local.execution import StepError
 
-    check_here(plan.experiment, plan.backends)
+    check_here(plan.experiment, workspace, plan.backends)
     place = workspaces.made(workspace)
     try:
         done = execution.run(plan, place)
