@@ -29,7 +29,7 @@ def codes(raw: ArrayLike, range: Range, spec: ImageSpec) -> np.ndarray:
     values = _numbers(raw)
     shapes = [spec.shape, spec.shape[:2]] if spec.shape[2] == 1 else [spec.shape]
     if values.shape[1:] not in shapes:
-        allowed = " or ".join(str(["images", *shape]).replace("'", "") for shape in shapes)
+        allowed = " or ".join(f"[images, {', '.join(map(str, shape))}]" for shape in shapes)
         raise RequestError(f"the model takes images of shape {allowed}; found {list(values.shape)}")
     if not len(values):
         raise RequestError("there are no images; the model takes at least 1")

@@ -1,9 +1,10 @@
 """Which version is the champion: the alias moves only to a model that is better on the same test examples.
 
-A paired bootstrap over the examples compares the bounds on log p(x) of newcomer and champion. The champion's values
-come from the artifacts of the champion's own MLflow run, and count only where they are of the same examples, seed and
-samples as the newcomer's; otherwise the champion's model, from its own version, is judged again on the newcomer's test
-split. (Comparing a model with itself is the bug to fear here: a file of the newcomer's taken for the champion's.)
+A paired bootstrap over the distinct examples compares the bounds on log p(x) of newcomer and champion. The champion's
+values come from the artifacts of the champion's own MLflow run, and count only where they are of the same examples,
+seed and samples as the newcomer's; otherwise the champion's model, from its own version, is judged again on the
+newcomer's test split. (Comparing a model with itself is the bug to fear here: a file of the newcomer's taken for the
+champion's.)
 """
 
 import logging

@@ -5,9 +5,9 @@ luck of which examples the test split holds; they do not cover the luck of a tra
 
 Examples with one key are one draw from the population, seen several times: as independent draws they would make an
 interval of k copies √k too narrow. So what is resampled is distinct keys, each with all of its examples (the cluster
-bootstrap: Davison and Hinkley, 1997, section 3.8; Cameron, Gelbach and Miller, 2008, section II). Copies keep their
-weight, because an interval must be that of the mean that is reported, which is over all examples; a resample is divided
-by the number of examples that it holds. Where every key is distinct this is the ordinary bootstrap, number for number.
+bootstrap: Davison and Hinkley, 1997, section 3.8; Cameron, Gelbach and Miller, 2008). Copies keep their weight,
+because an interval must be that of the mean that is reported, which is over all examples; a resample is divided by
+the number of examples that it holds. Where every key is distinct this is the ordinary bootstrap, number for number.
 """
 
 from collections.abc import Iterator
