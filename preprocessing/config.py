@@ -16,12 +16,17 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from preprocessing.files import SCHEMES
 from settings import Settings, by_name
+from settings.explain import written
 from settings.locations import allowing
+from settings.text import shown
 
 KEY = "key"
 HELD_OUT = "source"
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Name = Annotated[
+    str,
+    written("[a-z][a-z0-9_]*", "be a lower-case letter, and then lower-case letters, digits and underscores"),
+]
 Size = Annotated[int, Field(ge=1)]
 Location = Annotated[str, allowing(*SCHEMES)]
 
@@ -187,7 +192,7 @@ def _fraction(value: Any) -> Any:
     if value == HELD_OUT or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1):
         return value
     raise ValueError(
-        f"a split is a fraction in (0, 1], or `{HELD_OUT}`, the part that the source holds out; not {value!r}"
+        f"a split is a fraction in (0, 1], or `{HELD_OUT}`, the part that the source holds out; not {shown(value)}"
     )
 
 
@@ -244,11 +249,11 @@ class DataConfig(Settings):
     def _make_a_whole(cls, splits: dict[str, float | str]) -> dict[str, float | str]:
         fractions = [fraction for fraction in splits.values() if not isinstance(fraction, str)]
         if not isinstance(splits.get("train"), float):
-            raise ValueError(f"splits must give `train` a fraction; given: {splits}")
+            raise ValueError(f"splits must give `train` a fraction; given: {shown(splits)}")
         if abs(sum(fractions) - 1) > 1e-9:
-            raise ValueError(f"the fractions of splits must sum to 1; {splits} sum to {sum(fractions):.6g}")
+            raise ValueError(f"the fractions of splits must sum to 1; {shown(splits)} sum to {sum(fractions):.6g}")
         if len(splits) - len(fractions) > 1:
-            raise ValueError(f"a source has one held-out part: only one split can be `{HELD_OUT}`; given: {splits}")
+            raise ValueError(f"only one split can be `{HELD_OUT}`, the one held-out part of a source: {shown(splits)}")
         return splits
 
     @model_validator(mode="after")
@@ -264,12 +269,14 @@ class DataConfig(Settings):
         if isinstance(self.source, NpzSource):
             unknown = sorted((set(self.source.arrays) | set(self.source.held_out)) - set(self.features))
             if unknown:
-                raise ValueError(f"source: arrays for {unknown}; the features are {sorted(self.features)}")
+                features = ", ".join(sorted(self.features))
+                raise ValueError(f"source: arrays for {', '.join(unknown)}; the features are {features}")
             return self
         offered = self.source.default_features
         for name, feature in self.features.items():
             if name not in offered:
-                raise ValueError(f"features: the {self.source.kind} source has no {name!r}; it has {sorted(offered)}")
+                has = ", ".join(sorted(offered))
+                raise ValueError(f"features: the {self.source.kind} source has no '{name}'; it has {has}")
             if feature.kind != offered[name].kind:
-                raise ValueError(f"features: {name!r} is of kind {offered[name].kind}, not {feature.kind}")
+                raise ValueError(f"features: '{name}' is of kind {offered[name].kind}, not {feature.kind}")
         return self

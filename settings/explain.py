@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from settings import Settings
 from settings.layout import alternatives, inside, is_tagged, section, sections, words
 from settings.near import near
-from settings.text import counted, short, shown
+from settings.text import counted, shown
 from settings.wishes import expected
 
 Path = tuple[str | int, ...]
@@ -101,11 +101,12 @@ def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
         case "missing":
             return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
         case "union_tag_invalid":
-            return [Problem(path, f"unknown kind '{short(context['tag'])}'; {nearest(context['tag'], words(here))}")]
+            tag = value["kind"] if isinstance(value, dict) else context["tag"]
+            return [Problem(path, f"unknown kind {shown(tag)}; {nearest(str(tag), words(here))}")]
         case "union_tag_not_found":
             return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
-            return [Problem(path, f"unknown value '{short(value)}'; {nearest(value, words(here))}")]
+            return [Problem(path, f"unknown value {shown(value)}; {nearest(value, words(here))}")]
         case kind_of_error:
             return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here)}")]
 
