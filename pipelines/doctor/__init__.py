@@ -84,7 +84,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     """Returns the checks for runs on a target."""
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
-    from pipelines.doctor import data, devices, installed, tracking, workspaces
+    from pipelines.doctor import data, devices, installed, schedules, tracking, workspaces
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
@@ -98,7 +98,8 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
             raw = experiment.data
             here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
         uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
-        return [*here, Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri))]
+        here.append(Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri)))
+        return [*here, Check("schedules", lambda: schedules.schedules(workspace.resolve()))]
     if experiment is None:
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
     if target == "kubeflow":

@@ -1,0 +1,104 @@
+"""The schedules of this machine: whether somebody runs them, in time, and whether what they run is still there."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipelines.doctor import Finding
+from pipelines.experiment import Experiment
+from pipelines.schedules.calendar import Calendar
+from pipelines.schedules.database import FILE
+from pipelines.schedules.heartbeat import holder, places, trouble
+from pipelines.schedules.line import in_line
+from pipelines.schedules.settle import GRACE
+from pipelines.schedules.states import Schedule
+from pipelines.schedules.store import Store
+from preprocessing.files import is_uri
+from settings import RequestError, WorkError
+from settings.explain import explain
+from settings.text import counted
+
+LONG = timedelta(hours=12)
+"""A tick that has waited for as long says that the machine does not do the work of its schedules."""
+
+
+def schedules(workspace: Path) -> list[Finding]:
+    """Looks at the scheduler of a workspace and at its schedules; nothing is said where there are none."""
+    if not (workspace / FILE).is_file():
+        return []
+    what = f"schedules {workspace / FILE}"
+    try:
+        with Store(workspace) as store:
+            if (damage := store.damage()) is not None:
+                return [Finding(what, "ill", damage.partition("; ")[0], damage.partition("; ")[2])]
+            return [*_scheduler(store, workspace), *_each(store)]
+    except (RequestError, WorkError) as error:
+        found, _, mend = str(error).partition("; ")
+        return [Finding(what, "ill", found, mend or "see the message")]
+
+
+def _scheduler(store: Store, workspace: Path) -> Iterator[Finding]:
+    known = [schedule for schedule in store.schedules() if schedule.paused is None]
+    if not known:
+        return
+    what, now = "scheduler", datetime.now(UTC)
+    if (reason := trouble(workspace)) is not None:
+        start = f"elboflow scheduler --workspace {workspace}"
+        mend = f"start one: {start}" if holder(workspace) is None else f"end that process, and start another: {start}"
+        yield Finding(what, "ill", f"{reason}; {counted(len(known), 'schedule')} wait for one", mend)
+        return
+    if behind := [schedule.id for schedule in known if _is_overdue(schedule, now)]:
+        yield Finding(what, "ill", f"does not look at what is due of {', '.join(behind[:5])}", "its log says why")
+        return
+    line, at_once = in_line(store.open_ticks(), known), places(store)
+    if not line:
+        yield Finding(what, "well", f"at work for {counted(len(known), 'schedule')}: {holder(workspace)}")
+        return
+    oldest = min(tick.key.time for tick in line)
+    found = (
+        f"{counted(len(line), 'tick')} in line for {counted(at_once or 0, 'place')}, since {oldest:%Y-%m-%d %H:%M} UTC"
+    )
+    if now - oldest < LONG:
+        yield Finding(what, "well", f"at work; {found}")
+    else:
+        yield Finding(
+            what, "ill", found, "let more run at once (--max-runs), schedule fewer, or run them on a platform"
+        )
+
+
+def _is_overdue(schedule: Schedule, now: datetime) -> bool:
+    try:
+        following = Calendar(schedule.timing).after(schedule.settled)
+    except RequestError:
+        return False  # `_each` says so
+    return following is not None and following < now - GRACE
+
+
+def _each(store: Store) -> Iterator[Finding]:
+    for id, reason in store.unreadable().items():
+        yield Finding(f"schedule {id}", "ill", reason, "delete it, and make it anew")
+    for schedule in store.schedules():
+        anew = f"delete it (elboflow schedule delete {schedule.id}), and make it anew"
+        if (found := _wrong(schedule)) is not None:
+            yield Finding(f"schedule {schedule.id}", "ill", found, anew)
+
+
+def _wrong(schedule: Schedule) -> str | None:
+    """Returns why the runs of a schedule would fail; None where nothing is seen."""
+    try:
+        Calendar(schedule.timing)
+    except RequestError as error:
+        return str(error)
+    folder = Path(schedule.folder)
+    if not folder.is_dir():
+        return f"the folder {folder}, in which it was made, is no longer there: was it moved?"
+    try:
+        experiment = Experiment.model_validate(schedule.experiment)
+    except ValidationError as error:
+        problems = explain(error, Experiment)
+        return f"this version does not accept its experiment: {problems[0]}"
+    places = [place for place in experiment.data.source.locations.values() if not is_uri(place)]
+    absent = [str(place) for place in (folder / Path(place).expanduser() for place in places) if not place.exists()]
+    return f"its data are not there: {', '.join(absent)}" if absent else None
