@@ -1,27 +1,26 @@
-"""Secrets stay out of logs, errors, tags and messages: `masked` hides all that this process knows of.
+"""Secrets stay out of logs, errors, parameters, tags, artifacts and messages: `masked` hides all that are known.
 
-Known are the values of environment variables whose names say so (`…_PASSWORD`, `…_TOKEN`), of those that
+Known are the values of environment variables whose names say so (`components.secret_names`), of those that
 ELBOFLOW_SECRETS lists, whatever a step was given from a secret manager, and what stands before the @ of any address.
 """
 
-import base64
-import json
 import os
 import re
 from functools import cache
-from urllib.parse import quote
+from typing import Any, TypeVar, cast
+
+from components.secret_forms import forms
+from components.secret_names import is_secret, may_be_secret
 
 SECRETS = "ELBOFLOW_SECRETS"
 """The environment variable that lists, with commas, which other ones hold secrets."""
 
 MASK = "***"
 
-_SECRET_NAME = re.compile(
-    r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|COOKIE|WEBHOOK|API_KEY|ACCESS_KEY|PRIVATE_KEY)$", re.IGNORECASE
-)
+Values = TypeVar("Values")
+
 _USERINFO = re.compile(r"(?<=://)[^/?#\s'\"<>]+@")
-# Shorter lines of a secret, and shorter values of variables that are only thought to be secret, such as `none`, would
-# hide half of every log.
+# Shorter values of variables that are only thought to be secret, such as `none`, would hide half of every log.
 _SHORTEST = 6
 
 _hidden: set[str] = set()
@@ -35,8 +34,30 @@ def hide(value: str) -> None:
 def masked(text: str) -> str:
     """Returns a text without the secrets that this process knows of."""
     text = _USERINFO.sub(f"{MASK}@", text)
-    secrets = frozenset(_hidden) | _in_environment()
-    return _pattern(secrets).sub(MASK, text) if secrets else text
+    for form in _forms(frozenset(_hidden) | frozenset(_in_environment().values())):
+        if form in text:
+            text = text.replace(form, MASK)
+    return text
+
+
+def masked_values(values: Values) -> Values:
+    """Returns JSON values without the secrets that this process knows of, in keys and in texts."""
+    hidden: Any = values
+    if isinstance(values, str):
+        hidden = masked(values)
+    elif isinstance(values, dict):
+        hidden = {masked_values(key): masked_values(value) for key, value in values.items()}
+    elif isinstance(values, list | tuple):
+        hidden = [masked_values(value) for value in values]
+    return cast(Values, hidden)
+
+
+def variable_in(text: str) -> str | None:
+    """Returns the name of a secret variable whose value stands in a text; None where none does."""
+    for name, value in _in_environment().items():
+        if any(form in text for form in _forms(frozenset({value}))):
+            return name
+    return None
 
 
 def without_userinfo(address: str) -> str:
@@ -44,24 +65,19 @@ def without_userinfo(address: str) -> str:
     return _USERINFO.sub("", address)
 
 
-def _in_environment() -> frozenset[str]:
+def _in_environment() -> dict[str, str]:
+    """Returns the secrets in this process's environment, by the variables that hold them."""
     listed = {name.strip() for name in os.environ.get(SECRETS, "").split(",")}
-    found = set()
+    found = {}
     for name, value in os.environ.items():
-        if name in listed or (len(value.strip()) >= _SHORTEST and name != SECRETS and _SECRET_NAME.search(name)):
-            found.add(value)
-    return frozenset(found)
+        thought = name != SECRETS and is_secret(name) and len(value.strip()) >= _SHORTEST and may_be_secret(value)
+        if value.strip() and (name in listed or thought):
+            found[name] = value
+    return found
 
 
 @cache
-def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
-    forms = {form for secret in secrets for form in _forms(secret.strip()) if form}
-    longest_first = sorted(forms, key=lambda form: (-len(form), form))
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-
-
-def _forms(secret: str) -> set[str]:
-    """Returns the ways in which a secret is met: as it is, in an address, in JSON, in a header, a line of it alone."""
-    forms = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
-    forms.add(base64.b64encode(secret.encode()).decode())
-    return forms | {line.strip() for line in secret.splitlines() if len(line.strip()) >= _SHORTEST}
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Returns all forms of some secrets, the longest first: a form may be a part of another."""
+    found = {form for secret in secrets if secret.strip() for form in forms(secret.strip())}
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
