@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components import databases, history, tracking
+from components.masking import masked_values
 from preprocessing.config import DataConfig
 from settings.explain import shown
 
@@ -77,7 +78,7 @@ def _compared(last: "Run", dataset: str, experiment: dict[str, Any]) -> Change:
     run, tags = last.data.tags[history.RUN], last.data.tags
     reasons = []
     same_settings = tags.get(history.CONFIG) == config_digest(experiment)
-    differences = [] if same_settings else _differences(last.data.params, history.flat(experiment))
+    differences = [] if same_settings else _differences(last.data.params, history.flat(masked_values(experiment)))
     if not same_settings:
         reasons.append(f"the settings changed since run {run}" + (f": {_listed(differences)}" if differences else ""))
     # The digest of a dataset is that of the source and of how it is prepared.

@@ -15,6 +15,7 @@ import numpy as np
 import artifacts
 from artifacts.temporary import temporary_folder
 from components.datasets import ImageDataset
+from components.masking import masked, masked_values
 from components.packaging import package
 from components.tracking import quoted
 from preprocessing.manifest import Image, Manifest
@@ -122,8 +123,8 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     with temporary_folder() as temporary:
         artifacts.copy(finished.evaluated.path, "evaluation", temporary)
         client.log_artifacts(run_id, str(temporary), EVALUATION)
-    client.log_text(run_id, json.dumps(experiment, indent=2) + "\n", "experiment.json")
-    client.log_text(run_id, finished.images.manifest.to_json(), "dataset.json")
+    client.log_text(run_id, json.dumps(masked_values(experiment), indent=2) + "\n", "experiment.json")
+    client.log_text(run_id, masked(finished.images.manifest.to_json()), "dataset.json")
     model_id = _log_model(client, run, finished)
     add_curves(client, run, finished.trained.curves)
     client.log_batch(run_id, metrics=list(_results(run, finished, model_id, datasets[-1])))
@@ -153,7 +154,7 @@ def log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) 
     """Writes an experiment's values as the parameters of an MLflow run; without effect when they are there."""
     from mlflow.entities import Param
 
-    for some in cut([Param(name, value) for name, value in flat(experiment).items()], _PARAMS_PER_CALL):
+    for some in cut([Param(name, value) for name, value in flat(masked_values(experiment)).items()], _PARAMS_PER_CALL):
         client.log_batch(run_id, params=some)
 
 
@@ -176,7 +177,7 @@ def _datasets(images: ImageDataset, name: str) -> list["DatasetInput"]:
             name=f"{name}-{split}",
             digest=manifest.digest[:_LONGEST_DIGEST],
             source_type="local",
-            source=json.dumps({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")}),
+            source=json.dumps(masked_values({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")})),
             schema=json.dumps(schema),
             profile=json.dumps(_profile(manifest, split)),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import history, tracking
-from components.masking import masked
+from components.masking import masked, masked_values
 from components.trial import Candidate, Outcome
 from settings import WorkError
 
@@ -65,7 +65,7 @@ class Sweep:
                 tags = {
                     history.EXPERIMENT: self._name,
                     history.DATASET: dataset,
-                    OVER: json.dumps(dict(axes)),
+                    OVER: json.dumps(masked_values(dict(axes))),
                 }
                 found = history.begin(self._client, self._experiment_id, self.run, tags)
             if found.info.status != "FINISHED":
@@ -84,8 +84,8 @@ class Sweep:
                 tags = {PARENT: self._parent(), history.EXPERIMENT: self._name, TRIAL: candidate.digest}
                 run = history.begin(self._client, self._experiment_id, self._of(candidate.digest), tags)
                 found = str(run.info.run_id)
-                self._client.update_run(found, name=(str(candidate) or candidate.digest)[:250])
-                for key, value in candidate.values.items():
+                self._client.update_run(found, name=masked(str(candidate) or candidate.digest)[:250])
+                for key, value in masked_values(dict(candidate.values)).items():
                     self._client.log_param(found, key, value if isinstance(value, str) else json.dumps(value))
             self._client.update_run(found, status="RUNNING")
             return found

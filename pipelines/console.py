@@ -1,4 +1,4 @@
-"""The consoles of the commands: tables and colours by Rich, and no text from outside that steers the terminal."""
+"""The consoles of the commands: tables and colours by Rich, no secret, and no text that steers the terminal."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from components.masking import masked
 from settings.terminal import printable
 
 
@@ -21,7 +22,7 @@ def make_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
 class _Plain(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         """Makes strings texts, those in the cells of a table included, whose widths are then those of what is shown."""
-        return super().render_str(printable(text), **how)
+        return super().render_str(printable(masked(text)), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Catches what was made a `Text` elsewhere."""

@@ -144,10 +144,11 @@ def traceback_told() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """Prints a line, or a few, for the person at the terminal, to standard error; what is in them steers nothing."""
+    """Prints a line, or a few, for the person at the terminal, to standard error: no secrets, nothing that steers."""
+    from components.masking import masked
     from settings.terminal import printable
 
-    print(printable(text), file=sys.stderr, flush=True)
+    print(printable(masked(text)), file=sys.stderr, flush=True)
 
 
 def pasteable(*arguments: str | Path) -> str:

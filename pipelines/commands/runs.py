@@ -195,8 +195,11 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
 
 def values(state: "RunState") -> dict[str, Any]:
     """Returns a run as JSON values; times in ISO 8601, in UTC."""
-    known = asdict(state)
-    shown: dict[str, Any] = json.loads(json.dumps(known, default=datetime.isoformat))
+    from components.masking import masked_values
+
+    shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
+    for told in (shown, *shown["steps"]):
+        told["reason"] = masked_values(told["reason"])
     return {"run": shown.pop("id"), **shown}
 
 

@@ -56,6 +56,8 @@ def print_table(
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     """Prints a schedule."""
+    from components.masking import masked
+
     if as_json:
         print(json.dumps(values(schedule)))
         return
@@ -78,7 +80,7 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     }
     for name, value in lines.items():
         if value:
-            print(f"{name:10}  {printable(value)}")
+            print(f"{name:10}  {printable(masked(value))}")
 
 
 def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
@@ -95,7 +97,10 @@ def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
 
 def values(schedule: "ScheduleState") -> dict[str, Any]:
     """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
+    from components.masking import masked_values
+
     shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
+    shown["reason"] = masked_values(shown["reason"])
     last = run_values(schedule.last) if schedule.last else None
     return {"schedule": shown.pop("id"), **shown.pop("timing"), **shown, "last": last}
 

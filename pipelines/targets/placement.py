@@ -8,6 +8,7 @@ from components.cluster import MACHINES
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.data import require_readable
+from pipelines.targets.disclosure import require_no_secret
 from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
 from settings import RequestError
 from settings.text import counted
@@ -32,9 +33,10 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
 
     Raises:
         RequestError: The training cannot be divided among its chips and machines, or not on its framework; or the
-            steps cannot read the source.
+            steps cannot read the source, or the experiment holds a secret.
     """
     require_readable(experiment, target)
+    require_no_secret(experiment)
     step = f"targets.{target}.train"
     train, training = getattr(experiment.targets, target).train, experiment.training
     accelerator = train.accelerator

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import numpy as np
 import pytest
 
 from components.masking import masked
@@ -253,8 +254,7 @@ def holding(secret: bytes, *folders: Path) -> list[Path]:
 @pytest.mark.xdist_group("mlflow")
 def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], tmp_path: Path):
     port, folder = mlflow_server
-    settings = ["training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100"]
-    settings += ["notify={kind: webhook, when: end}"]
+    settings = [*SHORT, "notify={kind: webhook, when: end}"]
     command = [sys.executable, "-m", "pipelines", "run", "digits", "--workspace", str(tmp_path / "workspace"), "--json"]
     command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=planted(port))
@@ -265,6 +265,51 @@ def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], 
     assert list(tmp_path.rglob("report.html"))
     assert list(folder.rglob("report.html"))
     assert holding(b"S3CR3T", tmp_path, folder) == []
+
+
+SHORT = ["training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100"]
+
+
+@pytest.mark.slow
+def test_a_secret_in_the_path_of_the_data_is_hidden_in_everything_that_a_run_writes(tmp_path: Path):
+    data = tmp_path / "database-S3CR3T" / "digits.npz"
+    data.parent.mkdir()
+    images = np.random.default_rng(0).integers(0, 2, (200, 8, 8, 1), np.uint8)
+    np.savez(data, image=images)
+    settings = [*SHORT, f"data.source={{kind: npz, path: '{data}'}}"]
+    settings += ["data.features={image: {kind: image, shape: [8, 8, 1], range: [0, 1]}}"]
+    workspace = tmp_path / "workspace"
+    command = [sys.executable, "-m", "pipelines", "run", "digits", "--workspace", str(workspace), "--json"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    environment = {**os.environ, "DATABASE_KEY": "database-S3CR3T"}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "S3CR3T" not in done.stdout + done.stderr
+    assert holding(b"S3CR3T", workspace) == []
+    assert b"/***/digits.npz" in (workspace / "mlflow.db").read_bytes()
+    again = subprocess.run(
+        [*command, "--if-changed"], capture_output=True, encoding="utf-8", timeout=300, env=environment
+    )
+    assert json.loads(again.stdout)["status"] == "skipped", again.stderr
+
+
+def test_a_pipeline_that_would_show_a_secret_is_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    from pipelines.cli import app
+
+    monkeypatch.setenv("STRIPE_KEY", "hunter2-S3CR3T")
+    target = "targets.kubeflow={image: i, tracking_uri: 'http://mlflow', host: 'http://kubeflow'}"
+    source = "data.source={kind: npz, path: 'gs://bucket/hunter2-S3CR3T/x.npz'}"
+    words = ["compile", "digits", "--target", "kubeflow", "--set", target, "--set", source, "--output", "p.yaml"]
+    with pytest.raises(SystemExit) as ended:
+        app(words)
+    assert ended.value.code == 2
+    said = capfd.readouterr().err
+    assert said.startswith(
+        "error: data.source.path: holds the value of $STRIPE_KEY, a secret, and the compiled pipeline"
+    )
+    assert "S3CR3T" not in said
 
 
 @pytest.mark.xdist_group("mlflow")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from artifacts import DamagedError, lock, read_json, write_atomically
 from components.liveness import GONE as GONE
 from components.liveness import last_sign
+from components.masking import masked
 from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.tasks import in_order
@@ -57,7 +58,8 @@ class Record:
 
     def write(self, runs: Path) -> None:
         """Writes it into its folder. That the disk is full is for a step to say: it is no reason to stop a run."""
-        values = {**asdict(self), "target": "local"}
+        values = {**asdict(self), "target": "local", "reason": self.reason and masked(self.reason)}
+        values["steps"] = [{**step, "reason": step["reason"] and masked(step["reason"])} for step in values["steps"]]
         with suppress(OSError):
             write_atomically(runs / self.run / FILE, json.dumps(values, indent=2, default=datetime.isoformat) + "\n")
 
