@@ -1,0 +1,72 @@
+"""Disks that are full: the step that meets one says so in a sentence, leaves nothing that looks whole, and goes on
+well when there is room again."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.campaign import Command, check_what_looks_whole
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+
+LEFT = {"preprocess": 60_000, "train": 4_096, "evaluate": 40_000, "register": 100_000}
+"""Bytes that are left on the disk: too few for what each step writes."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only who may mount a file system can have a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset, a model and its evaluation."""
+    folder = tmp_path_factory.mktemp("made")
+    for step in ("preprocess", "train", "evaluate"):
+        assert Command(folder, "step", step, "digits", *words(step, folder, folder)).end() == 0
+    return folder
+
+
+def words(step: str, made: Path, output: Path) -> tuple[str | Path, ...]:
+    dataset, model, evaluation = made / "dataset", made / "model", made / "evaluation"
+    known: dict[str, tuple[str | Path, ...]] = {
+        "preprocess": ("--output", output / "dataset"),
+        "train": ("--dataset", dataset, "--output", output / "model"),
+        "evaluate": ("--dataset", dataset, "--model", model, "--output", output / "evaluation"),
+        "register": ("--dataset", dataset, "--model", model, "--evaluation", evaluation, "--workspace", output),
+    }
+    return known[step]
+
+
+def fill(disk: Path, left: int) -> Path:
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(disk).free - left))
+    return ballast
+
+
+@pytest.mark.parametrize("step", LEFT)
+def test_a_step_says_that_the_disk_is_full_and_ends_well_when_there_is_room(
+    step: str, disk: Path, made: Path, tmp_path: Path
+):
+    ballast = fill(disk, LEFT[step])
+    full = Command(tmp_path, "step", step, "digits", *words(step, made, disk))
+    assert full.end() == 1, "".join(full.lines)
+    assert any(words in full.lines[-1] for words in ("space is left", "disk full", "disk is full")), "".join(full.lines)
+    assert full.left() == []
+    assert check_what_looks_whole(disk) == set()
+    ballast.unlink()
+    again = Command(tmp_path, "step", step, "digits", *words(step, made, disk))
+    assert again.end() == 0, "".join(again.lines)
+    assert again.temporary_folders() == []
+    whole = {"preprocess": {"dataset"}, "train": {"model"}, "evaluate": {"evaluation"}}
+    assert check_what_looks_whole(disk) == whole.get(step, set())
