@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from components import databases, registered, tracking
+from components import databases, readable, registered, tracking
 from settings import RequestError
 from settings.explain import nearest
 
@@ -64,7 +64,7 @@ def _existing(tracking_uri: str, model: str) -> "MlflowClient":
     database = databases.file_of(tracking_uri)
     if database and not database.is_file():
         raise RequestError(f"{model} is in MLflow, and there is no MLflow at {database} yet; `elboflow run` makes one")
-    return tracking.connect(tracking_uri)
+    return readable.connect(tracking_uri)
 
 
 def _registered(client: "MlflowClient", model: str, rest: str) -> Path:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from artifacts import names
 from components import history
 from settings import RequestError, WorkError
@@ -26,14 +28,12 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
         WorkError: MLflow does not have its files any more.
         RequestError: It is not a model of ELBOflow's.
     """
-    from mlflow.artifacts import download_artifacts
-    from mlflow.models import Model
-
     with _missing(f"the files of {uri}"):
-        path = Path(download_artifacts(uri, dst_path=None if copy_to is None else str(copy_to)))
-        flavor = Model.load(str(path)).flavors.get("python_function", {})
+        path = _files(uri, copy_to)
+        # Not by MLflow's Model.load, which takes the path for a URI: a folder may be called `My%20Project`.
+        about = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     try:
-        place = flavor["artifacts"]["model"]["path"]
+        place = about["flavors"]["python_function"]["artifacts"]["model"]["path"]
     except (KeyError, TypeError):
         raise RequestError(f"{uri} is not a model of ELBOflow's: it holds no model folder") from None
     try:
@@ -41,6 +41,19 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
     except WorkError as error:
         raise WorkError(f"{path / 'MLmodel'} is not believed: {error}") from None
     return path / place
+
+
+def _files(uri: str, copy_to: Path | None) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    if copy_to is not None:
+        return Path(download_artifacts(uri, dst_path=str(copy_to)))
+    place = ModelsArtifactRepository.get_underlying_uri(uri)
+    if place.startswith("file:"):  # MLflow would write into it
+        return Path(local_file_uri_to_path(place))
+    return Path(download_artifacts(uri))
 
 
 def evaluation_folder(client: "MlflowClient", version: "ModelVersion", copy_to: Path) -> Path:
@@ -59,5 +72,5 @@ def _missing(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, MlflowException) as error:
+    except (OSError, MlflowException, UnicodeDecodeError, yaml.YAMLError) as error:
         raise WorkError(f"MLflow does not have {what}: {error}") from error

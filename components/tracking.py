@@ -38,14 +38,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
         RequestError: The folder of a SQLite file cannot be written to.
         WorkError: MLflow cannot be reached, or its database is damaged or of another version.
     """
-    # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Standard output carries results only.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    import mlflow
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    _set_up()
     database = databases.file_of(tracking_uri)
     if database is None:
         tracking_limits.bound(tracking_uri)
@@ -55,12 +48,29 @@ def connect(tracking_uri: str) -> "MlflowClient":
                 _make(database)
             relocation.mend(database)
             tracking_uri = databases.normal(tracking_uri)
-        # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_registry_uri(tracking_uri)
-        client = mlflow.MlflowClient()
-        client.search_experiments(max_results=1)
-        return client
+        return use(tracking_uri)
+
+
+def use(tracking_uri: str) -> "MlflowClient":
+    """Returns a client of an MLflow that is there, as it is, which becomes the one of this process."""
+    _set_up()
+    import mlflow
+
+    # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    client = mlflow.MlflowClient()
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _set_up() -> None:
+    # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Standard output carries results only.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import show_log, tell
+from settings import WorkError
 
 HOST = "127.0.0.1"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -24,8 +26,8 @@ def ui(
     """Open the MLflow UI on the workspace, until Ctrl-C."""
     import socket
 
-    from components import tracking
-    from settings import RequestError, WorkError
+    from components import databases, readable
+    from settings import RequestError
 
     place = workspaces.found(workspace)
     if not place.database.is_file():
@@ -39,10 +41,16 @@ def ui(
                 f"port {port} cannot be listened on: {error.strerror}; choose another with --port"
             ) from None
     show_log()
-    tracking.mended(place.tracking_uri)  # the server reads locations as they are
+    with readable.database(place.database) as database:
+        if database != place.database:
+            tell(f"{place.folder} cannot be written to: what is changed in these pages is lost when they are closed")
+        tell(f"MLflow on {place.folder}, until Ctrl-C:")
+        _serve(databases.uri_of(database), place.model_files, port)
+
+
+def _serve(store: str, artifacts: Path, port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", place.tracking_uri, "--artifacts-destination", str(place.model_files)]
-    tell(f"MLflow on {place.folder}, until Ctrl-C:")
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
     print(f"http://{HOST}:{port}", flush=True)
     # Jobs are for what language models are judged with; their workers are half a dozen processes.
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}

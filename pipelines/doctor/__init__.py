@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components import servers
+from components import databases, servers
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
 from pipelines.targets.local.surroundings import TRACKING_URI
+from pipelines.workspace import Workspace
 from settings import RequestError
 
 PATIENCE = 4.0
@@ -84,7 +85,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     """Returns the checks for runs on a target."""
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
-    from pipelines.doctor import data, devices, installed, schedules, tracking, workspaces
+    from pipelines.doctor import data, devices, installed, schedules, workspaces
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
@@ -98,7 +99,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
             raw = experiment.data
             here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
         uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
-        here.append(Check("MLflow", lambda: tracking.local(workspace) if uri is None else tracking.server(uri)))
+        here.append(_mlflow(uri, Workspace(workspace.resolve()), experiment))
         return [*here, Check("schedules", lambda: schedules.schedules(workspace.resolve()))]
     if experiment is None:
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
@@ -109,6 +110,16 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     from pipelines.doctor import vertex
 
     return here + vertex.checks(experiment)
+
+
+def _mlflow(uri: str | None, workspace: Workspace, experiment: Experiment | None) -> Check:
+    from pipelines.doctor import tracking
+
+    named = uri or workspace.tracking_uri
+    database = databases.file_of(named)
+    if database is None:
+        return Check("MLflow", lambda: tracking.server(named))
+    return Check("MLflow", lambda: tracking.local(database, workspace, experiment.name if experiment else None), 20)
 
 
 def _begun(check: Check) -> "Future[list[Finding]]":

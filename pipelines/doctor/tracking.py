@@ -1,29 +1,72 @@
 """MLflow: whether it answers, in a version that the installed client speaks."""
 
 import os
+import shlex
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
-from components import servers
+from components import databases, preflight, relocation, servers, tracking
 from components.masking import masked
 from pipelines.doctor import PATIENCE, Finding
+from pipelines.targets.local import dead
 from pipelines.workspace import Workspace
+from settings import RequestError, WorkError
 from settings.text import counted
 
 
-def local(folder: Path) -> Finding:
-    """Looks at the workspace's own MLflow, which is a file."""
-    what, place = "MLflow", Workspace(folder.resolve())
-    if not place.database.is_file():
-        return Finding(what, "well", f"{version('mlflow')}; the first run makes {place.database.name} in the workspace")
+def local(database: Path, workspace: Workspace, experiment: str | None) -> Iterator[Finding]:
+    """Looks at an MLflow that is a SQLite file, and mends what any command would mend: a workspace that was moved, and
+    runs that were killed.
+
+    Args:
+        database: The file.
+        workspace: The workspace, whose own it usually is.
+        experiment: The name of the experiment that is to run, if it is known.
+    """
+    what = "MLflow"
+    if not database.is_file():
+        yield Finding(what, "well", f"{version('mlflow')}; the first run makes {database}")
+        return
     try:
-        with sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE) as database:
-            (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+            (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        gone = preflight.deleted(database, experiment) if experiment else None
+        before = relocation.moved_from(database)
     except sqlite3.Error as error:
-        mend = "put it away (mlflow.db); or, after an upgrade, run `mlflow db upgrade sqlite:///…/mlflow.db`"
-        return Finding(what, "ill", f"{place.database} cannot be read: {error}", mend)
-    return Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {place.database.name}")
+        damage = str(error)
+    if damage != "ok":
+        mend = (
+            "put it away, and its backup in its place if there is one: without it, the next run makes a new one; or, "
+            f"after an upgrade, run: mlflow db upgrade {shlex.quote(databases.uri_of(database))}"
+        )
+        yield Finding(what, "ill", f"{database} cannot be read: {damage}", mend)
+        return
+    ill = False
+    if gone is not None:
+        ill, mend = True, f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
+        yield Finding(what, "ill", f"the experiment {experiment!r} was deleted there", mend)
+    if before:
+        ill = True
+        yield _moved(database, before)
+    if dead_runs := dead.end(workspace):
+        ill, mend = True, "they are recorded as ended now, in MLflow as KILLED; run them again"
+        yield Finding("runs", "ill", f"killed, with their machine or container: {', '.join(dead_runs)}", mend)
+    if not ill:
+        yield Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")
+
+
+def _moved(database: Path, before: tuple[str, ...]) -> Finding:
+    found = f"the workspace was moved or copied: {database.name} says that its files are in {' and '.join(before)}"
+    try:
+        mended = tracking.mended(databases.uri_of(database))
+    except (RequestError, WorkError) as error:
+        return Finding("MLflow", "ill", found, f"give yourself the right to write there, and look again: {error}")
+    count = 0 if mended is None else mended.locations
+    return Finding("MLflow", "ill", found, f"{counted(count, 'location')} of files point here now; look again")
 
 
 def server(uri: str) -> Finding:

@@ -4,11 +4,16 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from pipelines.doctor import devices, installed, tracking, workspaces
+from pipelines.doctor import Finding, devices, installed, tracking, workspaces
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import Record
+from pipelines.workspace import Workspace
 from tests.pipelines.doctor.cloud import Cloud
 
 
@@ -29,13 +34,80 @@ def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, m
     monkeypatch.setattr(workspaces, "ROOM", 1e18)
     told = workspaces.workspace(tmp_path)
     assert (told.state, told.mend) == ("ill", "make room for at least 1e+09 GB, or choose another --workspace")
-    (tmp_path / "mlflow.db").write_text("no database, but longer than the header of one" * 10, encoding="utf-8")
-    assert tracking.local(tmp_path).state == "ill"
-    (tmp_path / "mlflow.db").unlink()
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        database.execute("CREATE TABLE runs (id TEXT)")
-        database.execute("INSERT INTO runs VALUES ('a')")
-    assert tracking.local(tmp_path).found.endswith("1 run in mlflow.db")
+
+
+TABLES = """
+CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, lifecycle_stage TEXT);
+CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, end_time INTEGER, artifact_uri TEXT);
+CREATE TABLE logged_models (artifact_location TEXT);
+CREATE TABLE model_versions (source TEXT, storage_location TEXT);
+CREATE TABLE datasets (dataset_source TEXT);
+CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT, PRIMARY KEY (key, run_uuid));
+"""
+"""What doctor reads of MLflow's tables."""
+
+
+@pytest.fixture(params=["workspace", 'My%20Project a?b#c "q"'])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    """A workspace whose MLflow holds one run, of the experiment `digits`."""
+    place = Workspace(tmp_path / request.param)
+    place.folder.mkdir()
+    digits = (place.model_files / "digits").as_uri()
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.executescript(TABLES)
+        database.execute("INSERT INTO experiments VALUES (1, 'digits', ?, 'active')", (digits,))
+        database.execute("INSERT INTO runs VALUES ('r1', 'digits-1', 'RUNNING', NULL, ?)", (f"{digits}/r1/artifacts",))
+    return place
+
+
+def looked(place: Workspace) -> list[Finding]:
+    return list(tracking.local(place.database, place, "digits"))
+
+
+def test_a_workspace_without_an_mlflow_is_well(tmp_path: Path):
+    (found,) = looked(Workspace(tmp_path))
+    assert (found.state, f"the first run makes {tmp_path}/mlflow.db" in found.found) == ("well", True)
+
+
+def test_an_mlflow_is_well_in_any_folder(place: Workspace):
+    (found,) = looked(place)
+    assert (found.state, found.found.endswith("1 run in mlflow.db")) == ("well", True)
+
+
+def test_an_mlflow_that_is_damaged_is_ill_with_a_mend(place: Workspace):
+    with open(place.database, "r+b") as file:
+        file.seek(4096)
+        file.write(b"x" * 2048)
+    (found,) = looked(place)
+    assert (found.state, "cannot be read" in found.found) == ("ill", True)
+    assert found.mend.startswith("put it away, and its backup in its place")
+
+
+def test_a_workspace_that_was_moved_is_ill_and_mended_and_then_well(place: Workspace, tmp_path: Path):
+    moved = Workspace(place.folder.rename(tmp_path / "moved"))
+    (found,) = looked(moved)
+    assert found.state == "ill"
+    assert f"says that its files are in {place.folder}" in found.found
+    assert found.mend == "1 location of files point here now; look again"
+    assert [again.state for again in looked(moved)] == ["well"]
+
+
+def test_a_run_that_was_killed_is_ill_and_ended_and_then_well(place: Workspace):
+    nowhere = Process(2**22 + 1, "1")
+    Record("digits-1", "digits", nowhere, "running", datetime.now(UTC)).write(place.runs)
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.execute("INSERT INTO tags VALUES ('elboflow.run', 'digits-1', 'r1')")
+    (found,) = looked(place)
+    assert (found.state, found.found) == ("ill", "killed, with their machine or container: digits-1")
+    assert [again.state for again in looked(place)] == ["well"]
+
+
+def test_an_experiment_that_was_deleted_in_mlflow_is_ill_with_the_way_to_restore_it(place: Workspace):
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
+    (found,) = looked(place)
+    assert (found.state, "'digits' was deleted there" in found.found) == ("ill", True)
+    assert found.mend.endswith("mlflow experiments restore --experiment-id 1")
 
 
 def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeypatch: pytest.MonkeyPatch):
