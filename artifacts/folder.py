@@ -63,7 +63,7 @@ def read(folder: Path, format: Format[T]) -> T:
             version cannot read.
     """
     path = Path(folder) / f"{format.kind}.json"
-    facts = format.read(_content(Path(folder), path.name, format.kind), path)
+    facts = format.read(_content(Path(folder), path.name, format.kind, format.largest), path)
     _check_names(facts.files, path)
     if missing := format.holds - facts.files.keys():
         raise DamagedError(path, f"it does not list {', '.join(sorted(missing))}")
@@ -148,17 +148,17 @@ def _place(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _content(folder: Path, file: str, name: str) -> bytes:
+def _content(folder: Path, file: str, name: str, largest: int = manifests.LARGEST) -> bytes:
     """Returns the text of a manifest."""
     try:
         with names.open_listed(folder, file) as opened:
-            text = opened.read(manifests.LARGEST + 1)
+            text = opened.read(largest + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise WorkError(f"{folder} is not a finished {name} folder: it holds no {file}") from None
     except OSError as error:
         raise WorkError(f"{folder / file} cannot be read: {error.strerror}") from None
-    if len(text) > manifests.LARGEST:
-        raise DamagedError(folder / file, f"it is larger than {manifests.LARGEST:,} bytes")
+    if len(text) > largest:
+        raise DamagedError(folder / file, f"it is larger than {largest:,} bytes")
     return text
 
 

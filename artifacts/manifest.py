@@ -18,11 +18,12 @@ from settings.explain import explain
 from settings.terminal import one_line
 
 FORMAT, CHECKSUM = "format", "checksum"
-LARGEST = 256 * 2**20
-"""Bytes of a manifest; that of a million shards is half as large."""
+LARGEST = 2**20
+"""Bytes of a manifest, where its format does not say otherwise. Ours have some thousands."""
 _FIRST_WITH_CHECKSUM = 2
 _HIGHEST = 1_000_000  # what is above is no format, but damage
 _LONGEST_REASON = 400
+_TOLD = 1000  # mistakes of which the first is told: pydantic describes them all, and a file may have a million
 
 T = TypeVar("T", bound=Settings)
 
@@ -52,12 +53,14 @@ class Format(Generic[T]):
         schema: What the newest format says, besides its number and its checksum.
         upgrades: What turns the facts of format 1 into those of format 2, those of format 2 into those of 3, …
         holds: Files that every such folder lists.
+        largest: Bytes that a manifest may have. As Python's values they take up to 30 times as much.
     """
 
     kind: str
     schema: type[T]
     upgrades: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = ()
     holds: frozenset[str] = frozenset()
+    largest: int = LARGEST
 
     @property
     def newest(self) -> int:
@@ -74,6 +77,8 @@ class Format(Generic[T]):
         Raises:
             WorkError: It is damaged, or of a newer version of this program, or says what none would.
         """
+        if len(content) > self.largest:
+            raise DamagedError(place, f"it is larger than {self.largest:,} bytes")
         facts = unsealed(content, place, self.newest)
         found = facts.pop(FORMAT)
         try:
@@ -130,7 +135,9 @@ def unsealed(content: bytes, place: object, newest: int | None = None, unnumbere
 
 def unreadable(place: object, error: Exception, schema: type[Settings] | None = None) -> DamagedError:
     """Returns the error of facts that are not what a schema says: one sentence, for a person."""
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError) and error.error_count() > _TOLD:
+        why = f"{error.error_count():,} of its values are not what is expected"
+    elif isinstance(error, ValidationError):
         first, *others = map(str, explain(error, schema)) if schema else map(_told, error.errors())
         why = first + (f" (and {len(others)} more)" if others else "")
     else:

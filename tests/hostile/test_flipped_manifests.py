@@ -80,6 +80,20 @@ def test_what_is_no_manifest_is_one_sentence(format: Format[Any], content: bytes
 
 
 @pytest.mark.parametrize("format", KINDS, ids=lambda format: format.kind)
+def test_what_is_too_large_is_not_parsed(format: Format[Any]) -> None:
+    content = old(format).ljust(format.largest + 1)
+    with pytest.raises(WorkError, match=rf"it is damaged: it is larger than {format.largest:,} bytes"):
+        format.read(content, "it")
+
+
+@pytest.mark.parametrize("format", KINDS, ids=lambda format: format.kind)
+def test_many_mistakes_are_counted_and_not_listed(format: Format[Any]) -> None:
+    facts = {**json.loads(old(format)), **{f"k{number}": 0 for number in range(50_000)}}
+    with pytest.raises(WorkError, match="it is damaged: 50,000 of its values are not what is expected"):
+        format.read(json.dumps(facts).encode(), "it")
+
+
+@pytest.mark.parametrize("format", KINDS, ids=lambda format: format.kind)
 def test_a_key_that_is_missing_or_unknown_is_named(format: Format[Any]) -> None:
     facts = json.loads(old(format))
     for name in facts.keys() - {"format", "kind"}:
