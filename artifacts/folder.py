@@ -106,7 +106,8 @@ def withdraw(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
     for leftovers in (f".*{_UNFINISHED}", f"*/.*{_UNFINISHED}"):
         for leftover in folder.glob(leftovers):
-            leftover.unlink(missing_ok=True)
+            if not leftover.parent.is_symlink() or leftover.parent == folder:
+                leftover.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

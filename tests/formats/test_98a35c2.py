@@ -11,13 +11,27 @@ import pytest
 import artifacts
 from components import trial
 from preprocessing import manifest as manifests
+from preprocessing.config import DataConfig
 from preprocessing.reader import open_dataset
 from settings import WorkError
 from vae import folder
+from vae.config import ModelConfig, TrainingConfig
 from vae.evaluation import folder as evaluations
 
 WRITTEN = Path(__file__).parent / "98a35c2"
 DATASET = "ac0adc6f2dac5787955357d1300cd241c607eff4a27edc237a1574b24da255b5"
+TRAINING = "34e9b47186df70e6dde2c566f28673804e69e150932a5c9572e57bc76b14b1b0"
+DATA = DataConfig.model_validate(
+    {
+        "source": {"kind": "npz", "path": "digits.npz"},
+        "features": {
+            "image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]},
+            "label": {"kind": "category"},
+            "ink": {"kind": "number"},
+        },
+        "splits": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    }
+)
 
 
 def test_the_dataset_is_read_and_keeps_its_digest() -> None:
@@ -28,18 +42,20 @@ def test_the_dataset_is_read_and_keeps_its_digest() -> None:
 
 
 def test_the_same_data_and_settings_still_have_that_digest() -> None:
-    from preprocessing.config import DataConfig
-
-    features = {
-        "image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]},
-        "label": {"kind": "category"},
-        "ink": {"kind": "number"},
-    }
-    splits = {"train": 0.6, "validation": 0.2, "test": 0.2}
-    source = {"kind": "npz", "path": "digits.npz"}
-    config = DataConfig.model_validate({"source": source, "features": features, "splits": splits})
     fingerprint = json.loads((WRITTEN / "dataset/dataset.json").read_text(encoding="utf-8"))["source"]["fingerprint"]
-    assert manifests.digest(config, fingerprint) == DATASET
+    assert manifests.digest(DATA, fingerprint) == DATASET
+
+
+def test_a_candidate_of_a_sweep_still_has_its_digest() -> None:
+    model = {"latent": 2, "encoder": {"kind": "mlp", "hidden": [8]}, "decoder": {"kind": "mlp", "hidden": [8]}}
+    training = {"epochs": 3, "batch_size": 32, "checkpoints": {"every_steps": 2, "keep": 1}}
+    sections = {
+        "data": DATA,
+        "model": ModelConfig.model_validate(model),
+        "training": TrainingConfig.model_validate(training),
+    }
+    recorded = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    assert trial.Candidate({}, {**recorded, "seed": 0}).digest == trial.read(WRITTEN / "trial").digest
 
 
 def test_the_model_folder_is_read() -> None:
@@ -94,10 +110,13 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from components.train import train
+    from vae.training import identity
 
     (old,) = (WRITTEN / "stopped/checkpoints").iterdir()
     shutil.copytree(old, tmp_path / "model/checkpoints" / old.name)
     written = folder.load(WRITTEN / "model")
+    same = identity.identity(DATASET, written.config, written.provenance.training, seed=0)
+    assert identity.digest(same) == TRAINING
     with caplog.at_level("INFO", "elboflow"):
         train(WRITTEN / "dataset", tmp_path / "model", written.config, written.provenance.training, seed=0)
     assert "step 6" in caplog.text

@@ -15,6 +15,7 @@ import pytest
 
 import artifacts
 from settings import WorkError
+from tests.hostile.memory import elboflow
 from vae import folder
 from vae.keras_file import CONFIG, METADATA, WEIGHTS
 
@@ -250,6 +251,17 @@ def test_settings_of_a_huge_network_are_held_against_the_file(tmp_path: Path) ->
     facts["model"]["encoder"]["hidden"] = [10**6, 10**6]
     artifacts.commit(place, "model", facts, facts["files"])
     refuse_with_little_memory(place, "which the 1,000,070,000,604 weights of this model do not fit in")
+
+
+def test_the_command_ends_with_one_sentence_and_makes_no_image(tmp_path: Path) -> None:
+    members = parts()
+    with_value(np.nan)(members, tmp_path)
+    place = planted(tmp_path / "model", archived(members)).path
+    done = elboflow("generate", place, "--output", tmp_path / "images.png")
+    assert done.code == 1
+    assert "Traceback" not in done.said
+    assert done.said.replace("\n", " ").strip().endswith(f"the weight {KERNEL} is not finite in 2 of 512 numbers")
+    assert not (tmp_path / "images.png").exists()
 
 
 def refuse_with_little_memory(place: Path, why: str) -> None:

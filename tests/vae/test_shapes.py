@@ -72,6 +72,17 @@ def test_a_configuration_of_another_version_is_one_sentence(changed: dict) -> No
         VAE.from_config({**config, **changed})
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_with_a_weight_that_is_not_finite_is_not_saved(value: float) -> None:
+    from vae.model import VAE
+
+    model = VAE(ModelConfig(latent=2), ImageSpec((4, 4, 1), 2), seed=1)
+    bias = model.decoder.layers[-2].bias
+    bias.assign(np.where(np.arange(16) == 3, value, 0.0))
+    with pytest.raises(WorkError, match="is not saved: its weight decoder/layers/dense_2/vars/1 is not finite"):
+        keras_file.write(model)
+
+
 def test_keras_reads_the_file_as_well(tmp_path) -> None:
     import keras
 
