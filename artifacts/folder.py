@@ -46,13 +46,7 @@ def load(folder: Path, name: str) -> dict[str, Any]:
         WorkError: The folder holds no such manifest (never written, or not finished), or a damaged one.
     """
     path = Path(folder) / f"{name}.json"
-    facts = manifests.unsealed(_content(Path(folder), path.name, name), path)
-    try:
-        _FILES.validate_python(facts.get("files"))
-    except (ValidationError, RecursionError):
-        raise DamagedError(path, "it does not list files with their sizes and SHA-256") from None
-    _check_names(facts["files"], path)
-    return facts
+    return _facts(_content(Path(folder), path.name, name), path)
 
 
 def read(folder: Path, format: Format[T]) -> T:
@@ -75,7 +69,7 @@ def damage(folder: Path, files: Files) -> str | None:
     for file, expected in files.items():
         try:
             with names.open_listed(Path(folder), file) as opened:
-                _copied(opened, None, expected, Path(folder) / file)
+                _verified(opened, expected, Path(folder) / file)
         except (WorkError, OSError) as error:
             return _said(error, Path(folder) / file)
     return None
@@ -88,10 +82,10 @@ def copy(folder: Path, name: str, to: Path) -> None:
         WorkError: The folder is not such an artifact, or is damaged.
     """
     manifest = _content(Path(folder), f"{name}.json", name)
-    for file, expected in load(folder, name)["files"].items():
+    for file, expected in _facts(manifest, Path(folder) / f"{name}.json")["files"].items():
         try:
             with names.open_listed(Path(folder), file) as source, _replaced(_place(to, file)) as target:
-                _copied(source, target, Listed.model_validate(expected), Path(folder) / file)
+                _verified(source, Listed.model_validate(expected), Path(folder) / file, target)
         except OSError as error:
             raise WorkError(f"{folder} cannot be copied to {to}: {_said(error, Path(file))}") from None
     write_atomically(to / f"{name}.json", manifest)
@@ -163,6 +157,16 @@ def _content(folder: Path, file: str, name: str, largest: int = manifests.LARGES
     return text
 
 
+def _facts(content: bytes, path: Path) -> dict[str, Any]:
+    facts = manifests.unsealed(content, path)
+    try:
+        _FILES.validate_python(facts.get("files"))
+    except (ValidationError, RecursionError):
+        raise DamagedError(path, "it does not list files with their sizes and SHA-256") from None
+    _check_names(facts["files"], path)
+    return facts
+
+
 def _check_names(files: Iterable[object], path: Path) -> None:
     try:
         names.check(files, path.name)
@@ -176,8 +180,8 @@ def _described(folder: Path, file: str) -> Listed:
         return Listed(bytes=os.fstat(opened.fileno()).st_size, sha256=digest)
 
 
-def _copied(source: IO[bytes], target: IO[bytes] | None, expected: Listed, path: Path) -> None:
-    """Reads a file to its end, and writes it to another, if any, while it is what its manifest says."""
+def _verified(source: IO[bytes], expected: Listed, path: Path, target: IO[bytes] | None = None) -> None:
+    """Reads a file to its end, and copies it to another, if any; raises WorkError if it is not what was listed."""
     size = os.fstat(source.fileno()).st_size
     if size != expected.bytes:
         raise WorkError(f"{path} holds {counted(size, 'byte')}; its manifest says {expected.bytes:,}")

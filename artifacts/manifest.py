@@ -128,8 +128,11 @@ def unsealed(content: bytes, place: object, newest: int | None = None, unnumbere
     if newest is not None and found > newest:
         reads = "1" if newest == 1 else f"1 and {newest}" if newest == 2 else f"1 to {newest}"
         raise WorkError(f"{place} was written by a newer ELBOflow: its format is {found}; this version reads {reads}")
-    if found >= _FIRST_WITH_CHECKSUM and facts.pop(CHECKSUM, None) != _checksum(facts):
-        raise DamagedError(place, "its checksum is not that of its content")
+    try:
+        if found >= _FIRST_WITH_CHECKSUM and facts.pop(CHECKSUM, None) != _checksum(facts):
+            raise DamagedError(place, "its checksum is not that of its content")
+    except RecursionError:
+        raise DamagedError(place, "it nests too deeply") from None
     return facts
 
 

@@ -4,15 +4,16 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, field_validator
+from pydantic import NonNegativeInt, TypeAdapter, field_validator
 
 import artifacts
 from settings import Settings, WorkError
 from vae import backends, keras_file
 from vae.config import ModelConfig, TrainingConfig
 from vae.data import ImageSpec
+from vae.keras_file import SpecFacts
 
 if TYPE_CHECKING:
     from vae.model import VAE
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 MODEL, CURVES = "model.keras", "curves.json"
 TENSORBOARD, PROFILE = "tensorboard", "profile"
 FILES = frozenset({MODEL, CURVES})
-
-
-class ImageFacts(Settings):
-    """The images that a model models, as `model.json` describes them."""
-
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    levels: Annotated[int, Field(ge=2, le=256)]
 
 
 class ProvenanceFacts(Settings):
@@ -51,7 +45,7 @@ class Facts(artifacts.Described):
     """What `model.json` says; a new field needs a default, or a new format and an upgrade of the older ones."""
 
     model: ModelConfig
-    image: ImageFacts
+    image: SpecFacts
     provenance: ProvenanceFacts
     parameters: NonNegativeInt
     best_epoch: NonNegativeInt
@@ -170,7 +164,7 @@ def load(folder: Path) -> ModelFolder:
     return ModelFolder(
         path=Path(folder),
         config=facts.model,
-        spec=ImageSpec(facts.image.shape, facts.image.levels),
+        spec=facts.image.spec(),
         provenance=Provenance(
             provenance.seed, provenance.training, provenance.range, provenance.dataset, provenance.code
         ),

@@ -10,10 +10,10 @@ import math
 import struct
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from artifacts.manifest import unreadable
 from artifacts.temporary import temporary_folder
@@ -40,10 +40,14 @@ _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, stru
 
 
 class SpecFacts(Settings):
-    """The images that a model models, as `config.json` describes them."""
+    """The images that a model models, as its files describe them."""
 
-    shape: tuple[int, int, int]
-    levels: int
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    levels: Annotated[int, Field(ge=2, le=256)]
+
+    def spec(self) -> ImageSpec:
+        """Returns them as the model takes them."""
+        return ImageSpec(self.shape, self.levels)
 
 
 class ConfigFacts(Settings):
@@ -85,7 +89,7 @@ def facts(config: Any, place: object) -> tuple[ModelConfig, ImageSpec]:
         found = ConfigFacts.model_validate(config)
     except (ValidationError, RecursionError) as error:
         raise unreadable(place, error, ConfigFacts) from None
-    return found.config, ImageSpec(found.spec.shape, found.spec.levels)
+    return found.config, found.spec.spec()
 
 
 def described(path: Path) -> tuple[ModelConfig, ImageSpec]:
@@ -112,15 +116,19 @@ def weights(path: Path, config: ModelConfig, spec: ImageSpec) -> dict[str, np.nd
     import h5py
 
     expected = shapes.weights(config, spec)
+    numbers = sum(math.prod(shape) for shape in expected.values())
+    least, most = 4 * numbers, 4 * numbers + _HEADERS + _HEADER * len(expected)
+    if (size := path.stat().st_size) > most + 3 * _TEXT:
+        raise WorkError(
+            f"{path} cannot be used: it has {size:,} bytes, too many for the {numbers:,} weights of this model"
+        )
     with _opened(path) as archive:
         _config(archive, path)
         size = archive.getinfo(WEIGHTS).file_size
-        numbers = sum(math.prod(shape) for shape in expected.values())
-        least, most = 4 * numbers, 4 * numbers + _HEADERS + _HEADER * len(expected)
         if not least <= size <= most:
             raise WorkError(
-                f"{path} cannot be used: {WEIGHTS} has {size:,} bytes, which the {numbers:,} weights of this model "
-                f"do not {'fit in' if size < least else 'need'}"
+                f"{path} cannot be used: {WEIGHTS} has {size:,} bytes; {least:,} to {most:,} are expected for the "
+                f"{numbers:,} weights of this model"
             )
         content = _member(archive, WEIGHTS, path)
     try:

@@ -69,6 +69,7 @@ def test_a_checksum_that_is_missing_or_renamed_is_damage(format: Format[Any]) ->
     b'{"format": 0}', b'{"format": -1}', b'{"format": 1}', b'{"format": 1, "x": NaN}',
     b'{"format": 1, "x": ' + b"9" * 5000 + b"}",
     b'{"format": 1, "model": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"format": 1, "files": "\\ud800"}',
+    b'{"format": 2, "x": ' + b"[" * 900 + b"]" * 900 + b"}",
     b'{"format": 1, "\\u001b[2J\\u202e\\n": 1}', b'{"format": 1' + b"0" * 4000 + b"}",
 ], ids=lambda content: repr(content[:30]))  # fmt: skip
 def test_what_is_no_manifest_is_one_sentence(format: Format[Any], content: bytes) -> None:
