@@ -60,7 +60,9 @@ def test_a_champion_that_cannot_be_read_is_said_and_the_registration_ends_well(
 
 def test_a_champion_of_version_98a35c2_wins_and_loses(tracking_uri: str, tmp_path: Path) -> None:
     old = Run("old", WRITTEN / "dataset", WRITTEN / "model", WRITTEN / "evaluation")
-    old.register(tracking_uri)
+    network = {"kind": "mlp", "hidden": [8]}
+    experiment = {"name": "digits", "seed": 0, "model": {"latent": 2, "encoder": network, "decoder": network}}
+    old.register(tracking_uri, experiment)
     with np.load(WRITTEN / "evaluation/examples.npz") as columns:
         theirs = columns["log_likelihood"][np.argsort(columns["key"])]
     order = np.argsort(np.argsort(open_images(old.dataset, "image").examples("test").keys))

@@ -152,8 +152,8 @@ def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_example
     trained: Run, tracking_uri: str, tmp_path: Path
 ) -> None:
     longer = Run("longer", trained.dataset, tmp_path / "model", tmp_path / "evaluation")
-    train(longer.dataset, longer.model, SMALL_MODEL, SHORT_TRAINING.model_copy(update={"epochs": 20}), seed=0)
     other_bits = 7
+    train(longer.dataset, longer.model, SMALL_MODEL, SHORT_TRAINING.model_copy(update={"epochs": 20}), seed=other_bits)
     evaluate(longer.dataset, longer.model, longer.evaluation, QUICK_EVALUATION, seed=other_bits)
     trained.register(tracking_uri)  # evaluated with seed 0
     registered = longer.register(tracking_uri)
