@@ -24,7 +24,7 @@ from components.train import train
 from components.use import generate, reconstruct
 from preprocessing.config import DataConfig
 from settings import RequestError, WorkError
-from tests.components.runs import QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run
+from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run
 from vae import folder
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
@@ -156,7 +156,7 @@ def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_example
     train(longer.dataset, longer.model, SMALL_MODEL, SHORT_TRAINING.model_copy(update={"epochs": 20}), seed=other_bits)
     evaluate(longer.dataset, longer.model, longer.evaluation, QUICK_EVALUATION, seed=other_bits)
     trained.register(tracking_uri)  # evaluated with seed 0
-    registered = longer.register(tracking_uri)
+    registered = longer.register(tracking_uri, {**EXPERIMENT, "seed": other_bits})
 
     rejudged = tmp_path / "rejudged"
     evaluate(trained.dataset, trained.model, rejudged, QUICK_EVALUATION, seed=other_bits)
