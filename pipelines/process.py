@@ -43,6 +43,8 @@ def understood(error: Exception) -> RequestError | WorkError | None:
     """Returns an error as one that a person can understand, or None where only its traceback helps."""
     if isinstance(error, RequestError | WorkError):
         return error
+    if isinstance(error, MemoryError):
+        return WorkError(f"the memory of this machine is not enough: {error}")
     if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_MACHINE:
         return WorkError(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

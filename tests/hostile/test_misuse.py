@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -80,3 +81,11 @@ def test_a_file_that_the_machine_does_not_give_is_told_without_a_traceback(tmp_p
     told = understood(caught.value)
     assert isinstance(told, WorkError)
     assert str(told).endswith("x: File name too long")
+
+
+def test_a_model_that_no_memory_holds_is_told_without_a_traceback():
+    with pytest.raises(MemoryError) as caught:
+        np.empty((2**20, 2**30))
+    told = understood(caught.value)
+    assert isinstance(told, WorkError)
+    assert str(told).startswith("the memory of this machine is not enough: Unable to allocate")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat
 
 from settings import Settings, by_name
 
@@ -10,7 +10,7 @@ Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "softp
 Initializer = Literal[
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
 ]
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(gt=0, le=2**20)]
 Dropout = Annotated[
     float, Field(ge=0, lt=1, description="probability with which training drops the outputs of hidden layers")
 ]
@@ -33,8 +33,8 @@ class Convolutional(Settings):
     channels: list[Width] = Field(
         [32, 64], min_length=1, description="filters of each stage, each half the size of the last"
     )
-    kernel: PositiveInt = 3
-    dense: PositiveInt = Field(256, description="units between the grid and the latent")
+    kernel: Annotated[int, Field(gt=0, le=1000)] = 3
+    dense: Width = Field(256, description="units between the grid and the latent")
     activation: Activation = "relu"
     initializer: Initializer = "glorot_uniform"
     dropout: Dropout = 0.0
@@ -116,7 +116,7 @@ class ModelConfig(Settings):
     """What the model is: a choice of networks, prior, posterior, likelihood and objective."""
 
     input: str = Field("image", description="the feature that the model models")
-    latent: PositiveInt = Field(16, description="dimensions of the latent variable")
+    latent: Width = Field(16, description="dimensions of the latent variable")
     encoder: Network = MLP()
     decoder: Network = MLP()
     prior: Prior = StandardNormal()
