@@ -85,7 +85,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     """Returns the checks for runs on a target."""
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
-    from pipelines.doctor import data, devices, installed, schedules, workspaces
+    from pipelines.doctor import data, devices, installed, schedules, state, workspaces
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
@@ -100,6 +100,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
             here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
         uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
         here.append(_mlflow(uri, Workspace(workspace.resolve()), experiment))
+        here.append(Check("records", lambda: state.state(workspace.resolve())))
         return [*here, Check("schedules", lambda: schedules.schedules(workspace.resolve()))]
     if experiment is None:
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")

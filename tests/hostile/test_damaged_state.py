@@ -13,6 +13,7 @@ from artifacts import read_json
 from components import trial
 from components.sweep import of_run
 from pipelines.cli import app
+from pipelines.doctor.state import state
 from pipelines.experiment import load
 from pipelines.schedules import local as schedules
 from pipelines.sweeps import axes
@@ -145,6 +146,21 @@ def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):
         path.write_bytes(content)
         with pytest.raises(WorkError, match=r"study.db cannot be used: .*remove it"):
             _study(settings, "digits", load("digits"))
+
+
+def test_doctor_names_what_is_damaged(workspace: Path):
+    (found,) = state(workspace)
+    assert found.found == "2 runs here, none damaged"
+    (workspace / "sweeps" / "digits-1").mkdir(parents=True)
+    damaged = [workspace / "runs/digits-2/run.json", workspace / "sweeps/digits-1/sweep.json", workspace / MEMORY]
+    for path in damaged:
+        path.write_bytes(DAMAGED["half"])
+    (found,) = state(workspace)
+    assert found.state == "ill"
+    assert all(str(path) in found.found for path in damaged)
+    done = elboflow(workspace, "doctor")
+    assert done.exit_code == 1
+    assert str(damaged[0]) in told(done)
 
 
 def test_a_file_that_cannot_be_read_is_no_damage(tmp_path: Path):
