@@ -13,7 +13,6 @@ import typer
 from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import show_log, tell
-from settings import WorkError
 
 HOST = "127.0.0.1"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -69,6 +68,8 @@ def _serve(store: str, artifacts: Path, port: int) -> None:
             return
         finally:
             _end(server)
+    from settings import WorkError
+
     raise WorkError(f"the MLflow server ended with exit code {code}")
 
 
