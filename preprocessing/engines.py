@@ -6,10 +6,11 @@ of whole numbers. What differs is where workers are, and so which files they can
 
 import contextlib
 import logging
+import shutil
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
+from artifacts.temporary import temporary_folder
 from preprocessing import files
 from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner, Runner
 from settings import RequestError, WorkError
@@ -89,9 +91,12 @@ def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipel
 
         mode = "in_memory" if threads == 1 else "multi_threading"
         options = PipelineOptions(_COMMON, direct_num_workers=threads, direct_running_mode=mode)
-        # Beam's default runner would first look for Prism, a Go binary to download.
-        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-            add_graph(pipeline)
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)  # the default would look for Prism, a Go binary
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam's own, which a kill would leave behind
+        with _interrupts_kept(), temporary_folder() as temporary:
+            pipeline.local_tempdir = str(temporary)
+            with pipeline:
+                add_graph(pipeline)
         return
     job = f"{name}-{uuid.uuid4().hex[:8]}"
     engine: beam.runners.PipelineRunner
@@ -120,6 +125,28 @@ def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipel
             raise
     except Exception as error:
         raise WorkError(f"the job {job} failed ({place}): {_last_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Lets an interrupt of a worker in this process through as what it is.
+
+    Beam logs what a worker raises, an interrupt too, with its traceback, and raises a RuntimeError in its place.
+    """
+    told = logging.getLogger("apache_beam.runners.common")
+    before = told.level
+    told.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while isinstance(cause, Exception):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise
+    finally:
+        told.setLevel(before)
 
 
 def _cancel(result: Any, job: str, place: str) -> None:

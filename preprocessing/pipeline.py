@@ -145,7 +145,7 @@ def _run(plan: Plan, units: list[Unit], runner: Runner, digest: str) -> Summary:
             summary = Summary.model_validate_json(file.read())
     except (OSError, ValidationError):
         if is_here:
-            write(files.join(plan.folder, SUMMARY), b"")  # says why, if it still cannot be written
+            write(files.join(plan.folder, SUMMARY), bytes(1 << 20))  # says why, if there is still no way to write it
             raise WorkError(f"could not write {plan.folder}/{SUMMARY}: is the disk full?") from None
         raise WorkError(
             f"the workers have done their work, but {plan.folder}/{SUMMARY} is not there: they need a place to write "
