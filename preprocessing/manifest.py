@@ -20,7 +20,7 @@ from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature,
 from preprocessing.records import Schema
 from preprocessing.summary import Summary
 from preprocessing.vocabulary import Names
-from settings import Settings, WorkError
+from settings import PossiblyEmpty, Settings, WorkError
 
 RECORDS = 1
 """The version of what is written for a source and settings. It is part of a digest; the manifest's format is not."""
@@ -48,7 +48,7 @@ class Category(Settings):
     kind: Literal["category"] = "category"
     dtype: Literal["int64"] = "int64"
     classes: list[int]
-    names: list[str] | None = None
+    names: list[PossiblyEmpty] | None = None
 
 
 class NumberStatistics(Settings):

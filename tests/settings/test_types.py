@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
+from preprocessing.manifest import Category
 from settings import Settings
 
 
@@ -44,3 +45,7 @@ def test_booleans_and_texts_are_not_numbers(values):
 )
 def test_what_is_of_its_type_is_taken(values):
     assert Whole(part=values, switch=True).part.model_dump(mode="json", include=set(values)) == values
+
+
+def test_a_class_of_text_labels_may_be_the_empty_text():
+    assert Category(classes=[0, 1], names=["", "a"]).names == ["", "a"]
