@@ -49,8 +49,8 @@ def _numbers(raw: ArrayLike) -> np.ndarray:
         values = np.asarray(raw)
     except ValueError:  # NumPy's word for lists of different lengths
         raise RequestError("the model takes images of one shape; found lists of different lengths") from None
-    if values.dtype.kind == "b":
-        return values.astype(np.uint8)
+    if values.dtype.kind == "b" or (values.dtype.kind == "f" and values.dtype.itemsize < 4):
+        return values.astype(np.float32)  # which can be compared with any number
     if values.dtype.kind not in "uif":
         raise RequestError(f"the model takes images of numbers; found an array of {values.dtype}")
     return values
