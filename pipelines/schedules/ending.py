@@ -1,6 +1,7 @@
 """How the run of a tick ended, from its exit code and from what it said last."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from pipelines.schedules.states import State
 _STOPPED = {128 + number: signal.Signals(number).name for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
 
 
+_READ = 2**20  # bytes of what a run printed
+_LONGEST = 4000  # characters of a reason
+
+
 def ending(folder: Path, exit_code: int | None) -> tuple[State, str | None]:
     """Returns what became of a tick whose run has ended, and why.
 
@@ -19,7 +24,7 @@ def ending(folder: Path, exit_code: int | None) -> tuple[State, str | None]:
         exit_code: The run's; None where nobody was there to see it.
     """
     result = _result(folder)
-    reason = result.get("reason")
+    reason, step = _text(result, "reason"), _text(result, "step")
     if exit_code in _STOPPED:
         return "cancelled", f"ended by {_STOPPED[exit_code]}"
     if exit_code in (0, None) and result.get("status") == "skipped":
@@ -27,27 +32,39 @@ def ending(folder: Path, exit_code: int | None) -> tuple[State, str | None]:
     if exit_code == 0 or (exit_code is None and result.get("status") == "succeeded"):
         return "succeeded", None
     if reason is not None:
-        return "failed", f"{result['step']}: {reason}" if result.get("step") else reason
+        return "failed", f"{step}: {reason}" if step else reason
     return "failed", _last_words(folder, exit_code)
 
 
 def _result(folder: Path) -> dict[str, Any]:
     """Returns the JSON object that ends a run's standard output."""
     try:
-        read = json.loads((folder / RESULT).read_text(encoding="utf-8").splitlines()[-1])
-    except (OSError, ValueError, IndexError):
+        read = json.loads(_end(folder / RESULT).splitlines()[-1])
+    except (OSError, ValueError, IndexError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
 
 
+def _text(result: dict[str, Any], key: str) -> str | None:
+    value = result.get(key)
+    return value[:_LONGEST] if isinstance(value, str) else None
+
+
+def _end(file: Path) -> str:
+    """Returns the end of a file, which a run may have filled with any number of bytes."""
+    with open(file, "rb") as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - _READ))
+        return opened.read().decode(errors="replace")
+
+
 def _last_words(folder: Path, exit_code: int | None) -> str:
     try:
-        log = (folder / LOG).read_text(errors="replace")
+        log = _end(folder / LOG)
     except OSError:
         log = ""
     error = log.rpartition("\nerror: ")[2] if "\nerror: " in log else log.partition("error: ")[2]
     if error.strip() and exit_code is not None:
-        return error.strip()
+        return error.strip()[:_LONGEST]
     if exit_code is None:
         return "its processes ended without a word, as when they are killed, memory runs out or the machine stops"
     return f"it ended with exit code {exit_code}; what it printed is in {folder / LOG}"

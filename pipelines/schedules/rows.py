@@ -1,4 +1,4 @@
-"""Rows of `schedules.db` as values, and values as rows. A row that makes no sense is a `DamagedError`."""
+"""Rows of `schedules.db` as values, and values as rows. A row that makes no sense is a `DamagedRowError`."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from typing import Any, get_args
 from pipelines.schedules.states import Key, NeverRan, Origin, Range, Schedule, State, Tick
 from pipelines.targets import Timing
 
+_YEARS = range(1970, 9991)
 
-class DamagedError(ValueError):
+
+class DamagedRowError(ValueError):
     """A row holds what no version of ELBOflow writes. The text says in which column, and what."""
 
 
@@ -29,7 +31,7 @@ def schedule(row: Row) -> Schedule:
     """Returns the schedule of a row."""
     try:
         experiment = json.loads(_text(row, "experiment"))
-    except ValueError:
+    except (ValueError, RecursionError):
         experiment = None
     if not isinstance(experiment, dict):
         raise _damaged(row, "experiment")
@@ -38,7 +40,7 @@ def schedule(row: Row) -> Schedule:
         timezone=_text(row, "timezone"),
         start=_moment_or_none(row, "start"),
         end=_moment_or_none(row, "end"),
-        max_active=_number(row, "max_active"),
+        max_active=_number(row, "max_active", least=1),
         catch_up=_one_of(row, "catch_up", ("none", "last", "all")),
     )
     return Schedule(
@@ -82,7 +84,7 @@ def range_of(row: Row) -> Range:
         schedule=_text(row, "schedule"),
         first=_moment(row, "first"),
         last=_moment(row, "last"),
-        ticks=_number(row, "ticks"),
+        ticks=_number(row, "ticks", least=1),
         state=_one_of(row, "state", get_args(NeverRan)),
         reason=_text(row, "reason"),
         recorded=_moment(row, "recorded"),
@@ -100,8 +102,8 @@ def _text(row: Row, column: str) -> str:
     return value
 
 
-def _number(row: Row, column: str) -> int:
-    if not isinstance(value := row[column], int):
+def _number(row: Row, column: str, least: int = -(2**63)) -> int:
+    if not isinstance(value := row[column], int) or value < least:
         raise _damaged(row, column)
     return value
 
@@ -117,7 +119,7 @@ def _moment(row: Row, column: str) -> datetime:
         moment = datetime.fromisoformat(_text(row, column))
     except ValueError:
         raise _damaged(row, column) from None
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or moment.year not in _YEARS:
         raise _damaged(row, column)
     return moment
 
@@ -126,6 +128,6 @@ def _moment_or_none(row: Row, column: str) -> datetime | None:
     return None if row[column] is None else _moment(row, column)
 
 
-def _damaged(row: Row, column: str) -> DamagedError:
+def _damaged(row: Row, column: str) -> DamagedRowError:
     text = repr(row[column])
-    return DamagedError(f"{column} is {text if len(text) <= 60 else f'{text[:57]}…'}")
+    return DamagedRowError(f"{column} is {text if len(text) <= 60 else f'{text[:57]}…'}")

@@ -84,7 +84,7 @@ def _due(
 
 
 def _missed(schedule: Schedule) -> Fate:
-    more = f"; of those, the latest {MOST:,} are made up for" if schedule.timing.catch_up == "all" else ""
+    more = f"; at most {MOST:,} wait to be made up for, the latest" if schedule.timing.catch_up == "all" else ""
     return "missed", f"no scheduler was at work when it came, or the clock jumped past it{more}"
 
 
@@ -117,6 +117,8 @@ def _crowded(schedule: Schedule, open_ticks: list[Tick]) -> str | None:
     """Returns why a tick in time is not to run; None where it may stand in line."""
     catch_up, most = schedule.timing.catch_up, schedule.timing.max_active
     waiting = [tick for tick in open_ticks if tick.state == "waiting"]
+    if schedule.paused is not None:
+        return _PAUSED[1]  # by a person who saw it come, or nearly so
     if catch_up == "all" and waiting:
         return f"{len(waiting):,} ticks of the schedule wait already" if len(waiting) > MOST else None
     if catch_up == "last" and any(tick.origin == "catch-up" for tick in waiting):

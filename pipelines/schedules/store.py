@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pipelines.schedules import rows
 from pipelines.schedules.database import Database
-from pipelines.schedules.rows import DamagedError, named, plain
+from pipelines.schedules.rows import DamagedRowError, named, plain
 from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick
 from settings import WorkError
 
@@ -39,7 +39,7 @@ class Store(Database):
         for row in self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id"):
             try:
                 rows.schedule(row)
-            except DamagedError as error:
+            except DamagedRowError as error:
                 found[str(row["id"])] = self._damage(error)
         return found
 
@@ -52,7 +52,7 @@ class Store(Database):
         found = self.read("SELECT * FROM schedules WHERE id = ?", id)
         try:
             return rows.schedule(found[0]) if found else None
-        except DamagedError as error:
+        except DamagedRowError as error:
             raise WorkError(f"the schedule {id} {self._damage(error)}; delete it, and make it anew") from None
 
     def add(self, schedule: Schedule) -> None:
@@ -152,9 +152,9 @@ class Store(Database):
         for row in found:
             try:
                 values.append(read(row))
-            except DamagedError as error:
+            except DamagedRowError as error:
                 self.damaged[what(row)] = self._damage(error)
         return values
 
-    def _damage(self, error: DamagedError) -> str:
+    def _damage(self, error: DamagedRowError) -> str:
         return f"cannot be read: its row in {self.path} is damaged, {error}"

@@ -86,7 +86,7 @@ def _settle_due(store: Store, now: datetime, pulse: Callable[[], object]) -> dic
         try:
             while _is_due(schedule, now) and not settle(store, schedule.id, now):
                 pulse()
-        except (RequestError, sqlite3.IntegrityError) as error:
+        except (RequestError, sqlite3.IntegrityError, OverflowError) as error:
             broken[schedule.id] = str(error)
     return broken
 

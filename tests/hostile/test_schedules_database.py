@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from pipelines.schedules.daemon import Daemon
+from pipelines.schedules.launch import LOG, RESULT, tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
@@ -116,6 +117,9 @@ def test_a_database_without_a_column_is_named(workspace: Path):
 
 
 DAMAGES = {
+    "deep": ("experiment", "[" * 100_000, "experiment is '[[["),
+    "year": ("settled", "0001-01-01T00:00:00+00:00", "settled is '0001"),
+    "none": ("max_active", 0, "max_active is 0"),
     "experiment": ("experiment", "{'name'", "experiment is \"{'name'\""),
     "list": ("experiment", "[1, 2]", "experiment is '[1, 2]'"),
     "moment": ("settled", "yesterday", "settled is 'yesterday'"),
@@ -243,6 +247,32 @@ def test_a_scheduler_outlives_a_database_that_is_replaced_by_garbage_and_goes_on
     while "a-1" not in {child.key.schedule for child in daemon.children}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+RESULTS = {
+    "deep": b"[" * 100_000,
+    "types": b'{"status": 7, "reason": ["x"], "step": {}}',
+    "binary": b"\xff\xfe\0" * 50,
+    "long": b"x" * 3_000_000 + b"\n" + json.dumps({"status": "failed", "reason": "y" * 100_000}).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_run_that_leaves_a_damaged_result_or_a_huge_log_has_its_end_recorded(kind: str, workspace: Path):
+    key = Key("a-1", NOW + timedelta(days=1))
+    folder = tick_folder(workspace, key)
+    folder.mkdir(parents=True)
+    (folder / RESULT).write_bytes(RESULTS[kind])
+    (folder / LOG).write_bytes(b"\x1b[2J\xff" * 1_000_000 + b"\nerror: disk full\n")
+    with Store(workspace) as store:
+        store.record([Tick(key, "tick", "running", process=1)])
+    World(workspace, 0, NOW + timedelta(days=1, hours=1)).look()
+    with Store(workspace) as store:
+        tick = store.tick(key)
+    assert tick is not None
+    assert tick.state == "failed"
+    assert tick.reason is not None
+    assert len(tick.reason) <= 4000
 
 
 @pytest.mark.slow

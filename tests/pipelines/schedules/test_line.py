@@ -184,6 +184,16 @@ def test_what_waits_can_be_cancelled_by_pausing_or_deleting_its_schedule(waiting
     assert [key for key in waiting.ran if key.schedule != "a-1"] == []
 
 
+def test_a_tick_that_came_just_before_its_schedule_was_paused_does_not_wait_for_the_end_of_the_pause(tmp_path: Path):
+    nightly(tmp_path, "a")
+    with Store(tmp_path) as store:
+        store.change("a-1", paused=NIGHT + timedelta(seconds=1))
+    world = World(tmp_path, 0, NIGHT + timedelta(seconds=2))
+    world.look()
+    (tick,) = records(tmp_path, "a-1")
+    assert (tick.state, tick.reason) == ("skipped", "the schedule was paused")
+
+
 def test_what_waits_is_known_to_the_next_scheduler_and_it_may_let_fewer_run_at_once(memory: Path):
     nightly(memory, *"abcdef")
     world = World(memory, 0, BEGIN, runs_for=MINUTE)

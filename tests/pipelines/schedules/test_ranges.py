@@ -149,7 +149,7 @@ def test_no_more_than_a_thousand_wait_to_be_made_up_for_and_they_are_the_latest(
     assert NOW + timedelta(days=2) - MOST * MINUTE <= waiting[0] <= NOW + timedelta(days=2)
     ticks = records(tmp_path, "nightly-1")
     assert len(ticks) == 7 * 24 * 60 - 1
-    assert "latest 1,000 are made up for" in (ticks[0].reason or "")
+    assert "at most 1,000 wait to be made up for, the latest" in (ticks[0].reason or "")
 
 
 @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
