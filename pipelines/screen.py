@@ -154,7 +154,7 @@ class Log:
         self.path = path = folder / LOG
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8", buffering=1)
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
             self._file.writelines(f"{line}\n" for line in self.last)
 
     def keep(self, line: str) -> None:

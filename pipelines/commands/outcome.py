@@ -175,7 +175,9 @@ def show_log() -> None:
 
     quieten()
     hear_warnings()
-    logging.getLogger("elboflow").setLevel(logging.INFO)
+    logger = logging.getLogger("elboflow")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def hear_warnings() -> None:
@@ -183,7 +185,6 @@ def hear_warnings() -> None:
     logger = logging.getLogger("elboflow")
     if not any(isinstance(handler, _Told) for handler in logger.handlers):
         logger.addHandler(_Told())
-    logger.propagate = False
 
 
 class _Told(logging.Handler):

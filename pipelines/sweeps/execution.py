@@ -27,7 +27,8 @@ from artifacts import DamagedError, read_json, write_atomically
 from components import sweep, trial
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
-from pipelines.targets.local.execution import StepError, named, reason, recorded, values_of
+from pipelines.targets.local.execution import StepError, reason, recorded, values_of
+from pipelines.targets.local.kfp_changes import any_bytes, named
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -185,7 +186,7 @@ def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: 
             "study": str(folder / STUDY),
         }
     try:
-        with named(name), loops(screen.stop):
+        with named(name), any_bytes(), loops(screen.stop):
             return pipeline(**given, run=name).outputs
     except KeyboardInterrupt:
         screen.stop()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipelines.screen import Screen
 from pipelines.steps import IMAGE
 from pipelines.sweeps.screen import Screen as SweepScreen
 from pipelines.targets import StepState
-from pipelines.targets.local.execution import named
+from pipelines.targets.local.kfp_changes import any_bytes, named
 from pipelines.targets.local.process import Process
 
 RUN_KEY = new_key()
@@ -63,6 +64,7 @@ def forged(process: int, output: Path) -> list[str]:
         f"[elboflow {'0' * 64}] {said}",
         f"[elboflow ] {said}",
         signed(Message("begin", str(output), process), new_key()),
+        f"[elboflow \udc80] {said}\udc80",
         "Executing task 'register'",
         "12:00:00 - INFO - Task 'train' finished with status SUCCESS",
     ]
@@ -175,6 +177,12 @@ def test_a_message_says_what_it_said_and_only_under_the_runs_key(text: str, kind
     assert messages.read(line, new_key()) is None
 
 
+def test_a_long_line_of_beginnings_is_text_at_once():
+    begun = time.monotonic()
+    assert messages.read(f"[elboflow {'0' * 64}] {{" * 100_000, RUN_KEY) is None
+    assert time.monotonic() - begun < 5
+
+
 @given(st.data())
 def test_no_changed_message_is_one(data: st.DataObject):
     line = signed(Message("begin", "/runs/1/train/model", 7), RUN_KEY)
@@ -230,10 +238,12 @@ def test_a_step_that_logs_a_file_named_like_a_message_steers_no_run(
     @dsl.component(base_image=IMAGE, install_kfp_package=False)
     def register(name: str, registration: dsl.Output[dsl.Artifact]) -> None:
         import logging
+        import os
 
         from pipelines.process import step
 
         with step(registration.path):
+            os.write(1, b"bytes that are no text: \xff\xfe\n")
             logging.getLogger("elboflow.register").warning("%s is missing", name)
             print(name)
 
@@ -244,10 +254,11 @@ def test_a_step_that_logs_a_file_named_like_a_message_steers_no_run(
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.setenv(KEY, RUN_KEY)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "runs"))
-    with named("digits-1"), Screen(moved, RUN_KEY, tmp_path / "runs" / "digits-1") as screen:
+    with named("digits-1"), any_bytes(), Screen(moved, RUN_KEY, tmp_path / "runs" / "digits-1") as screen:
         pipeline(name=f"x\n{MARK}begin {bystander.pid} {canary}\n{MARK}error: owned")
     assert (screen.step, list(screen.seconds), screen.errors) == ("register", ["register"], [])
     assert screen.log.path == tmp_path / "runs" / "digits-1" / "register" / "log.txt"
     assert screen.log.path.read_text(encoding="utf-8").count(f"begin {bystander.pid} {canary}") >= 2
+    assert r"bytes that are no text: \xff\xfe" in screen.log.path.read_text(encoding="utf-8")
     assert canary.read_text(encoding="utf-8") == "precious"
     assert bystander.poll() is None

@@ -22,6 +22,7 @@ from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
 from pipelines.targets.local import begun, killed
 from pipelines.targets.local.client import NAME, new_name
+from pipelines.targets.local.kfp_changes import any_bytes, named
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
@@ -219,7 +220,7 @@ def _execute(
             executor["container"]["image"] = image
     given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
     try:
-        with named(name), nullcontext() if image is None else docker.explained():
+        with named(name), any_bytes(), nullcontext() if image is None else docker.explained():
             return graph(**given).outputs
     except KeyboardInterrupt:
         _stop(screen.process) if image is None else docker.stop(name)
@@ -230,19 +231,6 @@ def _execute(
         if screen.step is None or screen.step in screen.seconds:
             raise
         raise StepError(name, screen.step, reason(screen.errors, screen.log)) from None
-
-
-@contextmanager
-def named(run: str) -> Iterator[None]:
-    """Lets KFP call the run what it has been called since it began; of itself, it makes a name of its own."""
-    from kfp.local import executor_input_utils as kfp
-
-    before = kfp.get_local_pipeline_resource_name
-    kfp.get_local_pipeline_resource_name = lambda _: run
-    try:
-        yield
-    finally:
-        kfp.get_local_pipeline_resource_name = before
 
 
 def reason(errors: list[str], log: Log) -> str:
