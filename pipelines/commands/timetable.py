@@ -163,7 +163,8 @@ _ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
 def _seconds(run: "RunState") -> str:
     if run.status not in ("running", "succeeded", "failed", "cancelled") or run.created is None:
         return ""
-    return f"{((run.ended or datetime.now(UTC)) - run.created).total_seconds():.0f}"
+    seconds = ((run.ended or datetime.now(UTC)) - run.created).total_seconds()
+    return f"{seconds:.0f}" if seconds >= 0 else ""  # the clock was put back meanwhile
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 import time_machine
 
+from pipelines.schedules import capacity
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.daemon import Daemon
+from pipelines.schedules.heartbeat import places
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
@@ -99,6 +101,19 @@ def test_a_second_scheduler_of_a_workspace_is_refused_and_told_the_process_of_th
     first.kill()
     first.wait()
     assert start().poll() is None
+
+
+def test_how_many_runs_it_lets_be_at_work_is_said_by_an_option_or_by_what_the_machine_carries(
+    start: Start, tmp_path: Path
+):
+    for options, expected in ((("--max-runs", "7"), 7), ((), capacity.places())):
+        scheduler = start(None, *options)
+        with Store(tmp_path) as store:
+            assert places(store) == expected
+        scheduler.send_signal(signal.SIGTERM)
+        said(scheduler)
+    refused = elboflow("scheduler", "--max-runs", "0", "--workspace", tmp_path, folder=tmp_path)
+    assert refused.returncode == 2
 
 
 def test_check_tells_whether_a_scheduler_is_at_work_by_its_exit_code(start: Start, tmp_path: Path):
