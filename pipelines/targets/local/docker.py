@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components import servers
+from components import liveness, servers
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
@@ -56,6 +56,7 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
             "HOME": "/tmp",
             RUN: run,
             messages.KEY: os.environ[messages.KEY],
+            **{name: os.environ[name] for name in (liveness.VARIABLE,) if name in os.environ},
             **threads(experiment),
         },
         init=True,
