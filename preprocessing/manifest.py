@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from artifacts import Format, checksum_added, names
 from preprocessing import files
-from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, NumberFeature
+from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, Name, NumberFeature
 from preprocessing.records import Schema
 from preprocessing.summary import Summary
 from preprocessing.vocabulary import Names
@@ -129,12 +129,12 @@ class Manifest(Settings):
 
     kind: Literal["dataset"] = "dataset"
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    features: dict[str, Annotated[Image | Category | Number, Field(discriminator="kind")]]
+    features: dict[Name, Annotated[Image | Category | Number, Field(discriminator="kind")]]
     counts: dict[str, int]
     distinct: dict[str, int] | None = None
     categories: dict[str, dict[str, dict[int, int]]]
     statistics: dict[str, Statistics]
-    shards: dict[str, list[Shard]]
+    shards: dict[str, Annotated[list[Shard], Field(min_length=1)]]
     rejected: dict[str, int]
     source: SourceRecord
     code: str
@@ -145,6 +145,12 @@ class Manifest(Settings):
         counts = {split: sum(shard.examples for shard in shards) for split, shards in self.shards.items()}
         if counts != self.counts:
             raise ValueError(f"`counts` is {self.counts}, and the shards hold {counts}")
+        codes = sum(self.record_schema.images.values())
+        for shard in self.all_shards:
+            if shard.examples * codes > shard.bytes:
+                raise ValueError(
+                    f"the {shard.bytes:,} bytes of {shard.name} cannot hold its examples of {codes:,} codes"
+                )
         return self
 
     def to_json(self) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 
 from preprocessing import files, records
 from preprocessing import manifest as manifests
+from preprocessing.config import KEY
 from preprocessing.manifest import Image, Manifest, Shard
 from settings import RequestError, WorkError
 from settings.text import counted
@@ -109,6 +110,9 @@ class Dataset:
         decode = records.parse if is_verified else records.decode
         place = files.join(self.folder, shard.name)
         arrays = decode(self.manifest.record_schema, np.frombuffer(content, np.uint8), place)
+        if (found := len(arrays[KEY])) != shard.examples:
+            said = f"{manifests.NAME} says {shard.examples:,}"
+            raise WorkError(f"the shard {place} holds {counted(found, 'example')}; {said}")
         for name, feature in self.manifest.features.items():
             if isinstance(feature, Image):
                 arrays[name] = arrays[name].reshape(-1, *feature.shape)

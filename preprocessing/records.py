@@ -18,6 +18,7 @@ import numpy as np
 
 from preprocessing.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, Expected, SpellingError, spans
 from settings import WorkError
+from settings.text import counted
 
 HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
 _FLOAT = 4  # bytes
@@ -139,6 +140,9 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndar
 def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarray]:
     """Does what `decode` does, but for the checksums: for records that were made, or checked, a moment ago."""
     starts, lengths = _frames(content, place)
+    codes = sum(schema.images.values())
+    if len(starts) * codes > len(content):
+        raise WorkError(f"{place}: {counted(len(starts), 'record')} with {codes:,} bytes of images are more than it is")
     found: dict[str, np.ndarray] = {
         **{name: np.empty((len(starts), size), np.uint8) for name, size in schema.images.items()},
         **{name: np.empty(len(starts), np.int64) for name in schema.integers},
