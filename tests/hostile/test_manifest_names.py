@@ -1,15 +1,17 @@
 """A manifest lists names; none of them reaches a file outside its folder, however it is read, copied or written."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import artifacts
@@ -107,6 +109,23 @@ def test_what_is_allowed_stays_in_the_folder_on_every_file_system(name: str) -> 
     assert name.isprintable()
     assert not set(name) & set('\\:*?"<>| ')
     assert all(part and not part.endswith(".") for part in name.split("/"))
+
+
+@given(name=st.text(max_size=12) | st.text("./\\abc~", max_size=10) | st.sampled_from(HOSTILE))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_reaches_a_canary_outside(name: str, tmp_path: Path) -> None:
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    place = planted(root, "model", {name: listed()})
+    with contextlib.suppress(OSError, ValueError):  # what is listed is there, as far as it would be in the folder
+        if (place / name).resolve().is_relative_to(place) and not (place / name).exists():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(CONTENT)
+    before = {path for path in root.rglob("*") if not path.is_relative_to(place)}
+    with contextlib.suppress(WorkError):
+        artifacts.copy(place, "model", root / "to")
+    written = {path for path in root.rglob("*") if not path.is_relative_to(place)} - before
+    assert all(path.is_relative_to(root / "to") for path in written)
+    assert (root / CANARY).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("entry", [
