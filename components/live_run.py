@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 import artifacts
 from components import history
 from components.tracking import quoted
+from settings import WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,11 +48,16 @@ class Note:
         artifacts.write_atomically(folder / FILE, json.dumps(asdict(self)) + "\n")
 
 
+_NOTE = TypeAdapter(Note)
+_MOST_BYTES = 10_000
+
+
 def note(folder: Path) -> Note | None:
     """Returns the note in a folder; None where there is none that can be read."""
     try:
-        return Note(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        with artifacts.open_listed(folder, FILE) as file:
+            return _NOTE.validate_json(file.read(_MOST_BYTES))
+    except (OSError, ValueError, WorkError):
         return None
 
 
