@@ -48,6 +48,18 @@ def normalised(location: str, *schemes: str) -> str:
     return f"{found}:{rest}"
 
 
+def of_mlflow(location: str) -> str:
+    """Returns the address of an MLflow as it was written: a server's, or a database's.
+
+    Raises:
+        ValueError: It is a word, a path or a file, in which MLflow no longer keeps anything; what is allowed.
+    """
+    if scheme(location) in (None, "file") and not location.startswith("databricks"):
+        allowed = "http://HOST:PORT, https://HOST, or a database such as sqlite:////FOLDER/mlflow.db"
+        raise ValueError(f"{location} is no address of an MLflow; allowed: {allowed}")
+    return location
+
+
 def allowing(*schemes: str) -> AfterValidator:
     """Returns a validator of a setting that is a location, which it normalises."""
     return AfterValidator(lambda location: normalised(location, *schemes))

@@ -30,12 +30,12 @@ def folder(parameter: typer.CallbackParam, value: str) -> Path:
 def tracking(parameter: typer.CallbackParam, value: str | None) -> str | None:
     """The callback of the address of an MLflow: a server, or a database."""
     from settings import RequestError
-    from settings.locations import scheme
+    from settings.locations import of_mlflow
 
-    if value is None or scheme(value) not in (None, "file") or value.startswith("databricks"):
-        return value
-    allowed = "http://HOST:PORT, https://HOST, or a database such as sqlite:////FOLDER/mlflow.db"
-    raise RequestError(f"{_name(parameter)}: {value} is no address of an MLflow; allowed: {allowed}")
+    try:
+        return None if value is None else of_mlflow(value)
+    except ValueError as error:
+        raise RequestError(f"{_name(parameter)}: {error}") from None
 
 
 def named(parameter: typer.CallbackParam, value: str | None) -> str | None:

@@ -58,6 +58,14 @@ def test_a_wrong_path_or_address_is_refused_by_its_option(place: Path, command: 
     assert sorted(place.rglob("*")) == before
 
 
+def test_a_variable_that_names_no_mlflow_is_refused_before_anything_runs(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "mlruns")
+    done = elboflow("run", "digits")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "error: ELBOFLOW_TRACKING_URI: mlruns is no address of an MLflow; allowed: http" in done.stderr
+    assert not (place / "elboflow-workspace/runs").exists() or not any((place / "elboflow-workspace/runs").iterdir())
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -12,6 +12,8 @@ from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN, RUN_PROCESS, quieten
 from pipelines.workspace import Workspace
+from settings import RequestError
+from settings.locations import of_mlflow
 
 logger = logging.getLogger("elboflow.targets")
 
@@ -23,8 +25,16 @@ THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 
 
 def tracking_uri(experiment: Experiment, workspace: Workspace) -> str:
-    """Returns the MLflow that an experiment's local runs register with."""
-    return experiment.targets.local.tracking_uri or os.environ.get(TRACKING_URI) or workspace.tracking_uri
+    """Returns the MLflow that an experiment's local runs register with.
+
+    Raises:
+        RequestError: ELBOFLOW_TRACKING_URI is no address of one.
+    """
+    try:
+        of_machine = of_mlflow(uri) if (uri := os.environ.get(TRACKING_URI)) else workspace.tracking_uri
+    except ValueError as error:
+        raise RequestError(f"{TRACKING_URI}: {error}") from None
+    return experiment.targets.local.tracking_uri or of_machine
 
 
 def threads(experiment: Experiment) -> dict[str, str]:
