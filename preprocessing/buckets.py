@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import contextmanager, suppress
-from functools import cache
 from http import HTTPStatus
 from io import RawIOBase
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -36,23 +35,24 @@ class DeniedError(WorkError):
     """An account may not do what it asked a bucket for."""
 
 
-@cache
-def reach(bucket: str) -> None:
-    """Asks a bucket for something, once in the life of a process.
+def reach(uri: str) -> None:
+    """Waits for the first answer that this process has from a bucket, whatever it is.
 
     Args:
-        bucket: gs://BUCKET.
+        uri: A file in it, which need not be there. (To know of another one takes the right to list the bucket.)
 
     Raises:
-        RequestError: It is not for this account.
-        WorkError: It gives no answer.
+        WorkError: It gives none.
     """
+    bucket = "/".join(uri.split("/")[:3])
+    if bucket in _reached:
+        return
     answer: Future[None] = Future()
 
     def ask() -> None:
         try:
             with explained(bucket):
-                _ask(bucket.removeprefix("gs://"))
+                _ask(uri)
             answer.set_result(None)
         except BaseException as error:
             answer.set_exception(error)
@@ -67,14 +67,10 @@ def reach(bucket: str) -> None:
             answer.result(PATIENCE - NOTICE)
     except NotInTime:
         raise WorkError(f"{bucket} cannot be reached: no answer within {PATIENCE:.0f} s") from None
-    except DeniedError as error:
-        raise RequestError(str(error)) from None
+    _reached.add(bucket)
 
 
-def bucket_of(uri: str) -> str:
-    """Returns gs://BUCKET of a URI in it."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
+_reached: set[str] = set()
 
 
 @contextmanager
@@ -129,19 +125,23 @@ class Reading(RawIOBase):
         super().close()
 
 
-def _ask(bucket: str) -> None:
+def _ask(uri: str) -> None:
     import google.auth
+    from google.api_core.exceptions import ClientError
     from google.auth.exceptions import DefaultCredentialsError
-    from google.cloud.storage import Client
+    from google.cloud.storage import Blob, Client
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     try:
         credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
         client = Client(project=project, credentials=credentials)
     except DefaultCredentialsError:
+        LOG.warning("no Google credentials are here: %s is asked without any, for which Beam takes a minute", uri)
         client = Client.create_anonymous_client()
-    blob = client.bucket(bucket).blob("elboflow")
-    blob.exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
+    try:
+        Blob.from_uri(uri).exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
+    except ClientError:
+        return  # an answer: what it means, the request in earnest will tell
 
 
 def _chain(error: BaseException) -> list[Any]:

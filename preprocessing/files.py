@@ -42,13 +42,12 @@ def reached(path: str) -> Iterator[None]:
     """Lets Beam's file systems work on a URI, whose bucket must answer, and whose errors become sentences.
 
     Raises:
-        RequestError: The bucket is not for this account.
-        WorkError: It cannot be reached, or refused what was asked.
+        WorkError: The bucket cannot be reached, or refuses what is asked.
     """
     if not is_uri(path):
         yield
         return
-    buckets.reach(buckets.bucket_of(path))
+    buckets.reach(path)
     with buckets.explained(path):
         yield
 
@@ -71,13 +70,22 @@ def open_within(folder: str, name: str) -> BufferedReader:
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file at this path or URI."""
-    if not is_uri(path):
-        return _expanded(path).is_file()
-    from apache_beam.io.filesystems import FileSystems
+    """Whether there is a file at this path or URI.
 
-    with reached(path):
-        return bool(FileSystems.exists(path))
+    Raises:
+        RequestError: It is not for this account to know.
+    """
+    try:
+        if not is_uri(path):
+            return _expanded(path).is_file()
+        from apache_beam.io.filesystems import FileSystems
+
+        with reached(path):
+            return bool(FileSystems.exists(path))
+    except buckets.DeniedError as error:
+        raise RequestError(str(error)) from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be looked for: {error.strerror or error}") from None
 
 
 def join(folder: str, *names: str) -> str:
@@ -86,9 +94,14 @@ def join(folder: str, *names: str) -> str:
 
 
 def require(path: str, what: str) -> None:
-    """Raises a RequestError if there is no file at this path or URI, saying what it was wanted for."""
+    """Raises a RequestError if there is no file to read at this path or URI, saying what it was wanted for."""
     if not exists(path):
         raise RequestError(f"{what}: there is no file {path}")
+    if not is_uri(path):
+        try:
+            open_to_read(path).close()
+        except OSError as error:
+            raise RequestError(f"{what}: {path} cannot be read: {error.strerror}") from None
 
 
 def sha256(path: str) -> str:

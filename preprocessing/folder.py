@@ -43,7 +43,7 @@ def attempt(output: str) -> Iterator[str]:
     """
     if files.is_uri(output):
         folder = files.join(output, _ATTEMPT + uuid.uuid4().hex)
-        with files.reached(output):
+        with files.reached(files.join(output, manifest.NAME)):
             pass
         try:
             yield folder

@@ -39,7 +39,7 @@ class Idx:
             main = {"image": source.images, "label": source.labels}
             held_out = {"image": source.test_images, "label": source.test_labels} if source.test_images else {}
         else:
-            needed = {"image", *features}  # without images, it is no such folder
+            needed = dict.fromkeys(["image", *features])  # without images, it is no such folder
             main = {feature: _in_folder(source.path, "train", feature) for feature in needed}
             held_out = {feature: _in_folder(source.path, "t10k", feature) for feature in needed}
             if held_out["image"] is None:

@@ -1,8 +1,12 @@
 """Bad input gets an error that names the thing, the place and what is allowed, and leaves nothing behind."""
 
 import gzip
+import os
 import re
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +51,28 @@ def test_the_files_of_mnist_are_found_with_a_dot_in_their_names_too(end, tmp_pat
     both = f"train-images-idx3-ubyte.gz and train-images.idx3-ubyte{end}; leave one there, or name the files"
     with pytest.raises(RequestError, match=re.escape(both)):
         sources.check(raw)
+
+
+@pytest.mark.parametrize("kind", ["npz", "idx"])
+def test_a_name_that_no_file_can_have_is_told_in_a_line(kind):
+    with pytest.raises(RequestError, match="cannot be looked for: File name too long"):
+        sources.check(config({"kind": kind, "path": "x" * 300}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not read")
+def test_a_file_that_may_not_be_read_is_told_in_a_line(tmp_path):
+    np.savez(tmp_path / "x.npz", image=examples(10)[0])
+    (tmp_path / "x.npz").chmod(0)
+    tmp_path.chmod(0o755)
+    code = (
+        "import os; from preprocessing import files; from settings import RequestError\n"
+        "os.chdir(os.environ['PLACE']); os.setuid(65534)\n"
+        "try: files.require('x.npz', 'data.source')\n"
+        "except RequestError as error: print(error)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PLACE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8")
+    assert done.stdout == "data.source: x.npz cannot be read: Permission denied\n", done.stderr
 
 
 def test_a_missing_held_out_part_is_found_before_anything_runs(tmp_path):

@@ -120,7 +120,7 @@ def test_a_file_or_bucket_that_is_not_there_is_told_in_a_line(buckets, tmp_path)
 @pytest.mark.parametrize(
     ("method", "path", "code", "said"),
     [
-        ("GET", "/storage/v1/b/raw/o/elboflow", 2, "gs://raw cannot be used: 403 Forbidden, "),
+        ("GET", "/storage/v1/b/raw/o/.*", 2, "gs://raw/x.npz cannot be used: 403 Forbidden, "),
         ("GET", "/download/.*x.npz", 1, "gs://raw/x.npz cannot be used: 403 Forbidden, "),
         ("POST", "/upload/storage/v1/b/out/.*", 1, "gs://out/far/.* cannot be used: 403 Forbidden, "),
     ],
