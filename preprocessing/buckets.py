@@ -136,12 +136,11 @@ def _ask(uri: str) -> None:
         credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
         client = Client(project=project, credentials=credentials)
     except DefaultCredentialsError:
-        LOG.warning("no Google credentials are here: %s is asked without any, for which Beam takes a minute", uri)
-        client = Client.create_anonymous_client()
-    try:
+        credentials, client = None, Client.create_anonymous_client()
+    with suppress(ClientError):  # an answer, too: what it means, the request in earnest will tell
         Blob.from_uri(uri).exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
-    except ClientError:
-        return  # an answer: what it means, the request in earnest will tell
+    if credentials is None:
+        LOG.warning("no Google credentials are here: %s is asked without any, for which Beam takes a minute", uri)
 
 
 def _chain(error: BaseException) -> list[Any]:
