@@ -3,24 +3,23 @@
 MLflow writes when it opens a SQLite file, if only to see which tables there are.
 """
 
-import logging
+import atexit
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.temporary import temporary_folder
 from components import databases, relocation, tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-logger = logging.getLogger("elboflow.registry")
-
-_copies = ExitStack()  # whose temporary folders go when the process ends
+_copies = ExitStack()
+atexit.register(_copies.close)
 _BESIDE = ("-journal", "-wal")  # what SQLite keeps beside a file that is being written, or was when a process died
 
 
@@ -43,8 +42,8 @@ def database(file: Path) -> Iterator[Path]:
         tracking.mended(databases.uri_of(file))
         yield file
         return
-    with tempfile.TemporaryDirectory(prefix="elboflow-", ignore_cleanup_errors=True) as temporary:
-        copy = Path(temporary) / file.name
+    with temporary_folder() as temporary:
+        copy = temporary / file.name
         with tracking.explained(databases.uri_of(file)):
             _copy(file, copy)
             relocation.mend(copy, home=file.parent)

@@ -215,6 +215,45 @@ def test_a_registration_by_hand_that_was_killed_is_ended(workspace: Workspace):
     assert dead.end(workspace) == ("digits-by-hand",)
 
 
+TRAINING = """
+import os, sys, time
+from pathlib import Path
+from components import live
+folder = Path(sys.argv[2])
+with live.curves(live.Tracking(sys.argv[1], "digits"), folder / "saved", folder, "of this training") as (tell,):
+    for epoch in range(1, 1_000_000):
+        tell("train", epoch, 10 * epoch, {"elbo": -100.0 / epoch})
+        time.sleep(0.1)
+"""
+
+
+def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_kill(
+    workspace: Workspace, tmp_path: Path
+):
+    command = [sys.executable, "-c", TRAINING, workspace.tracking_uri, str(tmp_path / "model")]
+    training = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_for(lambda: statuses(workspace) == {"digits training": "RUNNING"}, 60)
+        assert dead.end(workspace) == ()
+        sender = next(  # what sends the curves has a process group of its own
+            int(line.split()[0])
+            for line in subprocess.check_output(["ps", "-eo", "pid,ppid"], encoding="utf-8").splitlines()[1:]
+            if int(line.split()[1]) == training.pid
+        )
+        os.kill(sender, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{sender}/stat").exists() or _is_zombie(sender))
+        assert dead.end(workspace) == ()  # the training itself goes on
+    finally:
+        os.killpg(training.pid, signal.SIGKILL)
+        training.wait()
+    assert dead.end(workspace) == ("digits training",)
+    assert statuses(workspace) == {"digits training": "KILLED"}
+
+
+def _is_zombie(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+
+
 def test_a_record_that_names_another_folder_leaves_that_folder_alone(workspace: Workspace, at_work: AtWork):
     at_work.kill()
     record = read(at_work.folder)
