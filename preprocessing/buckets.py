@@ -83,8 +83,8 @@ def explained(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RequestError, WorkError):
-        raise
+    except (RequestError, WorkError, TypeError, AttributeError, LookupError, AssertionError):
+        raise  # told already, or a bug
     except Exception as error:  # theirs have no common class
         chain = _chain(error)
         answer = next((e.response for e in chain if getattr(e, "response", None) is not None), None)

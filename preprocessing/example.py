@@ -63,7 +63,7 @@ def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
 
 def _entry(example: bytes, span: slice) -> tuple[str, slice]:
     """Returns the name and the place of the Feature of an entry of the map."""
-    inside = list(_fields(example, span))
+    inside = _fields(example, span)
     if [number for number, _ in inside] != [1, 2]:
         raise _misspelt(span.start, "an entry that is not a name and a Feature")
     (_, name), (_, feature) = inside
@@ -89,7 +89,7 @@ def _value(example: bytes, feature: slice, name: str, expected: Expected) -> sli
 
 def _only(example: bytes, span: slice, number: int, what: str) -> slice:
     """Returns where the content of the only field of a message lies."""
-    inside = list(_fields(example, span))
+    inside = _fields(example, span)
     if [found for found, _ in inside] != [number]:
         found = ", ".join(str(found) for found, _ in inside) or "none"
         raise _misspelt(span.start, f"{what}, with the fields {found} instead of {number} alone")

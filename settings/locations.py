@@ -6,7 +6,6 @@ and in a container the data would end with it.
 
 import os
 import re
-from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator
@@ -63,10 +62,6 @@ def of_mlflow(location: str) -> str:
 def allowing(*schemes: str) -> AfterValidator:
     """Returns a validator of a setting that is a location, which it normalises."""
     return AfterValidator(lambda location: normalised(location, *schemes))
-
-
-LocalPath = Annotated[str, allowing()]
-"""A path of the machine that uses it."""
 
 
 def _path(location: str, rest: str) -> str:

@@ -16,6 +16,7 @@ RATIO = 1032
 """How many bytes one compressed byte can stand for: deflate's bound, of 258 bytes from 2 bits."""
 
 _DIMENSIONS = 64  # of an array, in NumPy 2
+_SIZES = 2**63  # an int64
 _NUMBER = 32  # bytes of the widest: a complex of two long doubles
 _TEXT = 4096  # bytes of a class's name
 
@@ -71,8 +72,8 @@ class Header:
             raise WorkError(
                 f"{self.place} has {counted(len(self.shape), 'dimension')}; at most {_DIMENSIONS} are possible"
             )
-        if any(isinstance(size, bool) or size < 0 for size in self.shape):
-            raise WorkError(f"{self.place} has the shape {shown(self.shape)}; sizes are whole numbers, 0 or more")
+        if any(isinstance(size, bool) or not 0 <= size < _SIZES for size in self.shape):
+            raise WorkError(f"{self.place} has the shape {shown(self.shape)}; sizes are whole numbers from 0 to 2^63")
         if isinstance(feature, ImageFeature):
             if prod(self.row) != feature.size:
                 raise WorkError(

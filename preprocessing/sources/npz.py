@@ -131,7 +131,7 @@ class Npz:
         """Returns the only member of an array's name, if its sizes are possible."""
         found = [member for member in archive.infolist() if member.filename == f"{array}.npy"]
         if not found:
-            names = sorted(name.removesuffix(".npy") for name in archive.namelist())
+            names = sorted(f"{name.removesuffix('.npy'):.80}" for name in archive.namelist())
             more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
             raise WorkError(f"{self.path} holds no array {array!r}; it holds {names[:_MOST_NAMES]}{more}")
         member, *others = found
@@ -144,6 +144,8 @@ class Npz:
             wrong = f"it is compressed by the method {member.compress_type}; NumPy stores or deflates"
         elif member.file_size > (RATIO if member.compress_type == zipfile.ZIP_DEFLATED else 1) * member.compress_size:
             wrong = f"{member.compress_size:,} bytes cannot hold the {member.file_size:,} that it is said to have"
+        elif member.header_offset + member.compress_size > archive.start_dir:
+            wrong = f"it is said to take {member.compress_size:,} bytes; the file ends before"
         if wrong:
             raise WorkError(f"{self.path} is not a whole .npz file: {array!r}: {wrong}")
         return member
@@ -166,7 +168,7 @@ def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
         raise WorkError(f"{place} is not a NumPy array: its header cannot be read ({reason:.200})") from None
     if dtype.hasobject:
         raise WorkError(
-            f"{place} holds Python objects ({dtype}), which could run code when read; save numbers, or names of "
+            f"{place} holds Python objects ({dtype!s:.80}), which could run code when read; save numbers, or names of "
             "classes as text: array.astype(str)"
         )
     if is_fortran and prod(shape[1:]) > 1:

@@ -59,6 +59,8 @@ IMAGES = {
     "images without pixels": (described((8, 0)), r"has the shape \[0\]; data.features.image.shape says \[8, 8, 1\]"),
     "a single value": (described((), content=b"1"), "is a single value"),
     "100 dimensions": (described((10, 8, 8, *[1] * 97), content=bytes(640)), "has 100 dimensions; at most 64"),
+    "a size of 4,000 digits": (described((10**4000, 8, 8)), r"shape \[…, 8, 8\]; sizes are whole numbers from 0 to"),
+    "the largest sizes": (described((2**63 - 1,) * 64), "has the shape|promises"),
     "true as a size": (described((True, 8, 8), content=bytes(64)), "sizes are whole numbers"),
     "values of no bytes": (described((10, 8, 8), "|V0"), "has values of type [|]V0; numbers"),
     "bytes that are no numbers": (
@@ -109,9 +111,9 @@ def test_a_hostile_label_is_named_with_what_is_wrong(content: bytes, reason: str
         read(config(path, label="category"))
 
 
-def patched(path: Path, field: int, format: str, *values: int) -> Path:
+def patched(path: Path, field: int, format: str, *values: int, method: int = zipfile.ZIP_DEFLATED) -> Path:
     """Writes an archive of ten images whose directory says something else of them."""
-    content = bytearray(npz(path, ("image.npy", GOOD)).read_bytes())
+    content = bytearray(npz(path, ("image.npy", GOOD), method=method).read_bytes())
     struct.pack_into(format, content, content.index(b"PK\x01\x02") + field, *values)
     path.write_bytes(content)
     return path
@@ -122,6 +124,10 @@ ARCHIVES = {
     "that unpacks to more than it could": (
         lambda path: patched(path, 24, "<I", 2**32 - 2),
         "'image': [0-9]+ bytes cannot hold the 4,294,967,294 that it is said to have",
+    ),
+    "stored beyond the file's end": (
+        lambda path: patched(path, 20, "<II", 2**32 - 2, 2**32 - 2, method=zipfile.ZIP_STORED),
+        "'image': it is said to take 4,294,967,294 bytes; the file ends before",
     ),
     "of another method": (
         lambda path: npz(path, ("image.npy", GOOD), method=zipfile.ZIP_BZIP2),
