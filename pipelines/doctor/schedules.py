@@ -1,4 +1,4 @@
-"""The schedules of this machine: whether somebody runs them, in time, and whether what they run is still there."""
+"""The schedules of this machine: whether a scheduler runs them in time, and whether what they run is still there."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -201,7 +201,7 @@ def _is_writable(path: Path) -> bool:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """Opens a database to read it. Where SQLite cannot keep a file beside it, nobody writes to it from here either."""
+    """Opens a database to read it. Where SQLite cannot keep a file beside it, no process writes to it."""
     for how in ("mode=ro", "immutable=1"):
         database = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
         try:

@@ -21,7 +21,7 @@ class Store(Database):
     """The schedules of a workspace.
 
     Attributes:
-        damaged: What cannot be read of it, as far as somebody tried, and why. The rest is read as if it were not there.
+        damaged: The rows that reads have found damaged so far, and why. Reads leave them out.
     """
 
     def __init__(self, workspace: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_history_shows_them_in_one_line_and_as_one_json_object(tmp_path: Pat
     assert "paused" in does("list")
 
 
-def test_a_pause_that_somebody_watches_is_one_record_that_grows(tmp_path: Path):
+def test_a_pause_with_a_scheduler_at_work_is_one_record_that_grows(tmp_path: Path):
     add(tmp_path, Timing("* * * * *"), NOW, paused=NOW)
     world = World(tmp_path, 0, NOW)
     for _ in range(60):
