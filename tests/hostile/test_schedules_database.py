@@ -323,3 +323,17 @@ def _reads_and_does_not_write(folder: Path) -> int:
         except WorkError as error:
             return 0 if "schedules.db cannot be used: attempt to write a readonly database" in str(error) else 2
     return 3
+
+
+def test_escape_sequences_in_its_rows_are_shown_escaped(workspace: Path):
+    with Store(workspace) as store:
+        for column in ("name", "cron", "timezone"):
+            store.write(f"UPDATE schedules SET {column} = ? WHERE id = 'b-1'", "\x1b[2J\u202e[bold]x")
+        store.write("UPDATE ticks SET run = ?, reason = ? WHERE schedule = 'b-1'", "\x1b[2J\r", "\x1b]0;title\x07")
+        store.write("UPDATE ranges SET reason = ? WHERE schedule = 'b-1'", "\x1b[2J\u202e")
+    for words in (["list"], ["show", "b-1"], ["history", "b-1"], ["delete", "b-1"]):
+        done = does(workspace, "schedule", *words)
+        assert done.exit_code == 0, done.stderr
+        shown = done.stdout + done.stderr
+        assert not {"\x1b", "\u202e", "\x07", "\r"} & set(shown)
+    assert "\\x1b[2J\\u202e[bold]x" in does(workspace, "schedule", "show", "b-1").stdout
