@@ -25,10 +25,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def hold(path: Path) -> int | None:
+def hold(path: Path, patience: float = _PATIENCE) -> int | None:
     """Locks a file, which is made if need be, until its descriptor is closed: at the latest, when the process ends.
 
     A child process that inherits the descriptor holds the lock, too.
+
+    Args:
+        path: The file.
+        patience: Seconds to wait for another process that holds it.
 
     Returns:
         The descriptor; None where another process holds the lock, or the file cannot be locked.
@@ -37,7 +41,7 @@ def hold(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
         return None
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

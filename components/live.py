@@ -32,6 +32,7 @@ FLUSH_SECONDS = 10.0
 SECONDS_TO_BEGIN = 10.0
 """How long a training must last to be shown, where its registration follows: importing MLflow costs 3 s of a core."""
 
+_LONGEST_SENDING = 90.0  # longer than a process still sends for a training that was killed
 _FAREWELL_SECONDS = 2.0  # and one that failed or was killed; its last points are sent without it
 _MOST_WAITING = 10_000  # epochs that the process has not taken: it does not keep up, or hangs
 
@@ -180,7 +181,7 @@ class _Curves:
             return
         try:
             self._note.write(self._saved)
-            self._held = lock.hold(self._saved / live_run.LOCK)
+            self._held = lock.hold(self._saved / live_run.LOCK, _LONGEST_SENDING)
             self._process = process = self._started()
             assert process.stdin is not None
             threading.Thread(target=self._listen, args=(process,), daemon=True).start()
