@@ -31,6 +31,9 @@ from settings import RequestError, WorkError
 
 logger = logging.getLogger("elboflow.run")
 
+SECONDS_TO_TELL = 10.0
+"""Seconds that MLflow has to take how a run ended: a step may have waited for it already."""
+
 LAST_WORDS = 15
 """Lines of a step's log that are shown when it failed without an error of ours."""
 
@@ -193,11 +196,13 @@ def _finish(
     experiment: Experiment,
     workspace: Workspace,
 ) -> None:
+    from components import servers
     from components.finish import finish
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
-        finish(experiment.recorded(), record.run, status, step, record.reason, link, experiment.notify, place)
+        with servers.within(SECONDS_TO_TELL):
+            finish(experiment.recorded(), record.run, status, step, record.reason, link, experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)
 
