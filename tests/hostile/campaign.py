@@ -96,6 +96,26 @@ class Command:
         return [path.name for path in self.temporary.glob(f"{PREFIX}*")]
 
 
+def words(step: str, made: Path, output: Path) -> tuple[str | Path, ...]:
+    """The options of a step that reads from one folder and writes into another."""
+    dataset, model, evaluation = made / "dataset", made / "model", made / "evaluation"
+    known: dict[str, tuple[str | Path, ...]] = {
+        "preprocess": ("--output", output / "dataset"),
+        "train": ("--dataset", dataset, "--output", output / "model"),
+        "evaluate": ("--dataset", dataset, "--model", model, "--output", output / "evaluation"),
+        "register": ("--dataset", dataset, "--model", model, "--evaluation", evaluation, "--workspace", output),
+    }
+    return known[step]
+
+
+def make(folder: Path) -> Path:
+    """Makes a dataset, a model and its evaluation in a folder."""
+    for step in ("preprocess", "train", "evaluate"):
+        command = Command(folder, "step", step, "digits", *words(step, folder, folder))
+        assert command.end() == 0, "".join(command.lines)
+    return folder
+
+
 def end_at_some_moment(
     command: Command, after: str | None, by: signal.Signals, chance: random.Random, longest: float = 3.0
 ) -> int:

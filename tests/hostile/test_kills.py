@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.campaign import Command, check_what_looks_whole, end_at_some_moment, states
+from tests.hostile.campaign import Command, check_what_looks_whole, end_at_some_moment, make, states, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 
@@ -37,16 +37,7 @@ def begin(tmp_path: Path) -> Iterator[Begun]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset, a model and its evaluation."""
-    folder = tmp_path_factory.mktemp("made")
-    dataset, model, evaluation = folder / "dataset", folder / "model", folder / "evaluation"
-    for words in (
-        ("preprocess", "digits", "--output", dataset),
-        ("train", "digits", "--dataset", dataset, "--output", model),
-        ("evaluate", "digits", "--dataset", dataset, "--model", model, "--output", evaluation),
-    ):
-        assert Command(folder, "step", *words).end() == 0
-    return folder
+    return make(tmp_path_factory.mktemp("made"))
 
 
 def versions(workspace: Path) -> list[str]:
@@ -101,34 +92,17 @@ def test_a_step_killed_at_random_moments_ends_well_when_it_is_begun_again(
     step: str, begin: Begun, made: Path, tmp_path: Path
 ):
     output, chance = tmp_path / "output", random.Random(step)
-    folder = {"preprocess": "dataset", "train": "model", "evaluate": "evaluation"}.get(step, "workspace")
-    dataset, model, evaluation = made / "dataset", made / "model", made / "evaluation"
-    words: dict[str, tuple[str | Path, ...]] = {
-        "preprocess": ("--output", output / folder),
-        "train": ("--dataset", dataset, "--output", output / folder),
-        "evaluate": ("--dataset", dataset, "--model", model, "--output", output / folder),
-        "register": (
-            "--dataset",
-            dataset,
-            "--model",
-            model,
-            "--evaluation",
-            evaluation,
-            "--workspace",
-            output / folder,
-        ),
-    }
+    whole = {"preprocess": {"dataset"}, "train": {"model"}, "evaluate": {"evaluation"}, "register": set[str]()}
     for _ in range(3):
-        command = begin("step", step, "digits", *words[step])
+        command = begin("step", step, "digits", *words(step, made, output))
         assert end_at_some_moment(command, None, signal.SIGKILL, chance, longest=8.0) in (-signal.SIGKILL, 0)
         assert command.left() == []
         check_what_looks_whole(output)
-    last = begin("step", step, "digits", *words[step])
+    last = begin("step", step, "digits", *words(step, made, output))
     assert last.end() == 0, "".join(last.lines)
     assert last.left() == []
     assert last.temporary_folders() == []
     assert check_what_looks_whole(made) == {"dataset", "model", "evaluation"}
+    assert check_what_looks_whole(output) == whole[step]
     if step == "register":
-        assert "READY" in versions(output / folder)
-    else:
-        assert check_what_looks_whole(output) == {folder}
+        assert "READY" in versions(output)
