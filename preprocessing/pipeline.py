@@ -19,6 +19,7 @@ import apache_beam as beam
 from pydantic import ValidationError
 
 from preprocessing import engines, files, folder, manifest, vocabulary
+from preprocessing.beside import write
 from preprocessing.config import HELD_OUT, DataConfig
 from preprocessing.extent import LEAST_USE, advice
 from preprocessing.manifest import Manifest, Shard, SourceRecord
@@ -26,7 +27,7 @@ from preprocessing.remarks import remarks
 from preprocessing.runners import DirectRunner, Runner
 from preprocessing.sources import Unit, check, open_source
 from preprocessing.summary import Summary, total
-from preprocessing.work import REMARKS, Plan, ReadAndEncode, WriteShard, write
+from preprocessing.work import REMARKS, Plan, ReadAndEncode, WriteShard
 from settings import WorkError
 from settings.text import counted
 

@@ -7,17 +7,15 @@ an engine would retry an exception, and wrap it until nobody can read it. Anythi
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Literal, TypeAlias
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
 from preprocessing import files, records, splits
+from preprocessing.beside import Writer, ahead
 from preprocessing.config import HELD_OUT, KEY, DataConfig
 from preprocessing.extent import Extent
 from preprocessing.quantise import RawImages, UnfitError, quantise, raw_images
@@ -91,8 +89,8 @@ class ReadAndEncode(beam.DoFn):
         unfit: dict[str, list[str]] = {}
         problems = []
         try:
-            with _Writer() as writer:
-                for batch in _ahead(self.plan.raw.read(unit)):
+            with Writer() as writer:
+                for batch in ahead(self.plan.raw.read(unit)):
                     images = raw_images(batch, self.plan.config)
                     seen = add(seen, _extents(images))
                     if unfit:
@@ -112,7 +110,7 @@ class ReadAndEncode(beam.DoFn):
         yield TaggedOutput(REMARKS, _json(summary))
 
     def _of(
-        self, batch: Batch, images: dict[str, RawImages], unit: Unit, writer: "_Writer"
+        self, batch: Batch, images: dict[str, RawImages], unit: Unit, writer: Writer
     ) -> tuple[list[tuple[int, Encoded]], np.ndarray]:
         """Returns the encoded records of a batch, and which of its examples are of the train split."""
         columns = quantise(batch, images, self.plan.config, self.plan.names)
@@ -126,7 +124,7 @@ class ReadAndEncode(beam.DoFn):
         return elements, is_train[destinations]
 
     def _encode(
-        self, columns: dict[str, np.ndarray], destinations: np.ndarray, writer: "_Writer"
+        self, columns: dict[str, np.ndarray], destinations: np.ndarray, writer: Writer
     ) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         encoded = records.encode(self.plan.schema, {name: values[order] for name, values in columns.items()})
@@ -169,7 +167,7 @@ class WriteShard(beam.DoFn):
             return
         path = files.join(self.plan.folder, f"{split}-{number:05d}")
         try:
-            with _Writer() as writer:
+            with Writer() as writer:
                 content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
                 writer.write(path, content.data)
                 columns = records.parse(self.plan.schema, content, path)
@@ -197,54 +195,6 @@ class WriteShard(beam.DoFn):
 def _extents(images: dict[str, RawImages], chosen: np.ndarray | slice = slice(None)) -> dict[str, Extent]:
     found = {name: image.extent(chosen) for name, image in images.items()}
     return {name: extent for name, extent in found.items() if extent is not None}
-
-
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yields the batches while the next one is being read: inflating leaves Python to other threads."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch
-
-
-class _Writer:
-    """Writes files beside the work, one at a time: writing, too, leaves Python to other threads.
-
-    What goes wrong is raised at the next write or in the end; then every file is there.
-    """
-
-    def __enter__(self) -> Self:
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        with self._pool:
-            if error is None:
-                self._wait()
-
-    def write(self, path: str, content: memoryview | bytes) -> None:
-        """Begins to write a new file; its content must not change before the writing has ended."""
-        self._wait()
-        self._pending = self._pool.submit(write, path, content)
-
-    def _wait(self) -> None:
-        if self._pending is not None:
-            self._pending.result()
-
-
-def write(path: str, content: memoryview | bytes) -> None:
-    """Writes a new file.
-
-    Raises:
-        WorkError: It cannot be written, for instance because the disk is full.
-    """
-    try:
-        with files.reached(path), FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(content)
-    except (OSError, BeamIOError) as error:
-        raise WorkError(f"could not write {path}: {error}") from None
 
 
 def _fetched(found: list[Encoded]) -> np.ndarray:
