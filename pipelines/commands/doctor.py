@@ -42,6 +42,7 @@ def doctor(
     import json
     from dataclasses import asdict
 
+    from components.masking import masked_values
     from pipelines.console import make_console
     from pipelines.doctor import examine
     from pipelines.experiment import load
@@ -59,7 +60,9 @@ def doctor(
             console.print(_line(finding))
     is_well = all(finding.state != "ill" for finding in found)
     if as_json:
-        print(json.dumps({"well": is_well, "target": target, "findings": [asdict(finding) for finding in found]}))
+        print(
+            json.dumps({"well": is_well, "target": target, "findings": masked_values([asdict(each) for each in found])})
+        )
     if not is_well:
         raise typer.Exit(1)
 

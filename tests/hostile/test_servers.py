@@ -17,6 +17,7 @@ import urllib3
 from components import servers, tracking
 from components.config import Webhook
 from components.notify import Ending, notify
+from pipelines import doctor
 from settings import WorkError
 from tests.servers.faults import WIRE, Fault
 from tests.servers.wire import Reply, Request, WireServer, free_port, route, wait_for
@@ -178,6 +179,31 @@ def test_a_webhook_that_does_not_answer_costs_seconds_and_one_line(
     assert "S3CR3T" not in caplog.text
     if how in ("an empty reply", "dribbles its headers", "never ends its headers"):  # else there is an answer
         assert caplog.messages[-1].startswith("nobody was told how digits-1 ended: the webhook in ELBOFLOW_WEBHOOK ")
+
+
+@pytest.mark.parametrize("how", [*WIRE, "never answers", "answers 500", "nobody listens"])
+def test_doctor_finds_an_mlflow_that_does_not_answer_within_seconds(
+    how: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for method in ("GET", "POST"):
+        if how in WIRE:
+            server.faults.break_off(method, ".*", how)
+        elif how == "answers 500":
+            server.faults.refuse(method, ".*", 500, times=None)
+        else:
+            server.faults.delay(method, ".*", 3600, times=None)
+    address = f"http://me:S3CR3T@localhost:{free_port() if how == 'nobody listens' else server.port}"
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", address)
+    monkeypatch.setattr(doctor, "PATIENCE", 1.0)
+    monkeypatch.setattr("pipelines.doctor.tracking.PATIENCE", 1.0)
+    mlflow = [check for check in doctor.checks("local", None, tmp_path) if check.what == "MLflow"]
+    monkeypatch.setattr(doctor, "checks", lambda *_: mlflow)
+    started = time.monotonic()
+    (found,) = doctor.examine("local", None, tmp_path)
+    assert time.monotonic() - started < 4
+    assert found.state == "ill", found
+    assert found.mend
+    assert "S3CR3T" not in str(found)
 
 
 STEP = """
