@@ -56,6 +56,7 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
             "HOME": "/tmp",
             RUN: run,
             messages.KEY: os.environ[messages.KEY],
+            "PYTHONIOENCODING": "ascii:backslashreplace",  # KFP decodes pieces of lines, which may end within a letter
             **{name: os.environ[name] for name in (liveness.VARIABLE,) if name in os.environ},
             **threads(experiment),
         },
