@@ -24,6 +24,9 @@ FOLDER = "schedules"
 _PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
 
+_MADE = 2.0
+"""Seconds in which another process that makes the file has written its first page."""
+
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -99,8 +102,11 @@ class Database:
 
     def _refuse_lost(self) -> None:
         """Refuses an empty file where there were schedules: SQLite would take it for a new database."""
-        kept = self.path.with_name(FOLDER)
-        if self.path.is_file() and not self.path.stat().st_size and kept.is_dir() and any(kept.iterdir()):
+        kept, deadline = self.path.with_name(FOLDER), time.monotonic() + _MADE
+        while (found := _stat(self.path)) is not None and not found.st_size and kept.is_dir() and any(kept.iterdir()):
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
             raise WorkError(self._damaged(f"it is empty, and {kept} holds the logs of its schedules"))
 
     def _use_wal(self) -> None:

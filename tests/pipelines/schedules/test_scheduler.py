@@ -365,7 +365,10 @@ def test_an_error_that_may_pass_does_not_end_the_scheduler_and_is_told_once(
     assert len([record for record in caplog.records if "1 schedule: " in record.message]) == 1
 
 
-def test_many_processes_that_open_a_new_workspace_at_once_all_find_its_tables(tmp_path: Path):
+@pytest.mark.parametrize("is_moved_away", [False, True])
+def test_many_processes_that_open_a_new_workspace_at_once_all_find_its_tables(is_moved_away: bool, tmp_path: Path):
+    if is_moved_away:
+        (tmp_path / "schedules" / "nightly-1").mkdir(parents=True)  # logs of the schedules that were
     code = (
         f"from pathlib import Path; from pipelines.schedules.store import Store; Store(Path('{tmp_path}')).schedules()"
     )
