@@ -41,7 +41,7 @@ class Difference:
     said: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.made)} made it, the experiment says {_shown(self.said)}"
+        return f"{self.key} is {_shown(self.made)}; the experiment says {_shown(self.said)}"
 
 
 def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:

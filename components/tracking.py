@@ -56,6 +56,7 @@ def use(tracking_uri: str) -> "MlflowClient":
     _set_up()
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
@@ -72,7 +73,6 @@ def _set_up() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # What is logged is lines, each once.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager

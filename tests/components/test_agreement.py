@@ -44,13 +44,17 @@ def test_the_experiment_that_made_the_folders_is_recorded(
 @pytest.mark.parametrize(
     ("section", "change", "said"),
     [
-        ("model", {"latent": 8}, "model.latent: 4 made it, the experiment says 8"),
-        ("model", {"encoder": "mlp"}, "model.encoder.hidden: [32] made it, the experiment says [256, 256]"),
-        ("training", {"epochs": 5}, "training.epochs: 50 made it, the experiment says 5"),
-        ("evaluation", {"bound_samples": 9}, "evaluation.bound_samples: 5 made it, the experiment says 9"),
-        ("data", {"splits": {"train": 0.5, "validation": 0.25, "test": 0.25}}, "data (features, splits or shards): "),
-        ("data", {"splits": {"train": 0.5, "test": 0.5}}, "data.splits: "),
-        ("data", {"features": {"image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 255]}}}, "image.range: [0"),
+        ("model", {"latent": 8}, "model.latent is 4; the experiment says 8"),
+        ("model", {"encoder": "mlp"}, "model.encoder.hidden is [32]; the experiment says [256, 256]"),
+        ("training", {"epochs": 5}, "training.epochs is 50; the experiment says 5"),
+        ("evaluation", {"bound_samples": 9}, "evaluation.bound_samples is 5; the experiment says 9"),
+        ("data", {"splits": {"train": 0.5, "validation": 0.25, "test": 0.25}}, "data (features, splits or shards) is "),
+        ("data", {"splits": {"train": 0.5, "test": 0.5}}, "data.splits is "),
+        (
+            "data",
+            {"features": {"image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 255]}}},
+            "image.range is [0",
+        ),
     ],
 )
 def test_a_setting_that_made_no_folder_is_refused_with_both_values(
@@ -76,10 +80,10 @@ def test_all_that_differs_is_listed(written: Callable[..., Run], values: np.ndar
         run.register(tracking_uri, other)
     lines = str(refused.value).splitlines()
     assert [line.strip() for line in lines[1:-1]] == [
-        f"{run.model}: training.epochs: 50 made it, the experiment says 5",
-        f"{run.model}: training.batch_size: 128 made it, the experiment says 7",
-        f"{run.model}: seed: 0 made it, the experiment says 1",
-        f"{run.evaluation}: seed: 0 made it, the experiment says 1",
+        f"{run.model}: training.epochs is 50; the experiment says 5",
+        f"{run.model}: training.batch_size is 128; the experiment says 7",
+        f"{run.model}: seed is 0; the experiment says 1",
+        f"{run.evaluation}: seed is 0; the experiment says 1",
     ]
 
 
@@ -97,8 +101,8 @@ def test_a_dataset_of_other_images_is_not_that_of_the_experiment(tmp_path: Path)
     preprocess(DataConfig.model_validate({"source": source, "features": {"image": image}}), tmp_path / "other")
     with pytest.raises(RequestError) as refused:
         check_dataset("digits", DIGITS, tmp_path / "other")
-    assert "data.source.kind: 'npz' made it, the experiment says 'sklearn'" in str(refused.value)
-    assert "data.features.label: (not there) made it, the experiment says 'category'" in str(refused.value)
+    assert "data.source.kind is 'npz'; the experiment says 'sklearn'" in str(refused.value)
+    assert "data.features.label is (not there); the experiment says 'category'" in str(refused.value)
 
 
 def test_the_dataset_of_the_experiment_is_taken_whatever_the_number_of_workers(dataset: Path):
