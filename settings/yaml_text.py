@@ -270,3 +270,11 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # Unicode's line breaks would be read as spaces; within double quotes they are escaped.
+        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+        return self.represent_scalar(TAGS + "str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines import source
@@ -214,6 +214,7 @@ plain_values = st.recursive(
 )  # fmt: skip
 
 
+@example({"\x85": None, " ": "\u2028a"})
 @given(plain_values)
 def test_what_is_written_is_read_again_as_the_same_values(value: object):
     again = yaml_text.read(yaml_text.write(value)).value
