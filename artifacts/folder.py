@@ -171,7 +171,7 @@ def _check_names(files: Iterable[object], path: Path) -> None:
     try:
         names.check(files, path.name)
     except WorkError as error:
-        raise WorkError(f"{path} is not believed: {error}") from None
+        raise WorkError(f"{path} cannot be used: {error}") from None
 
 
 def _described(folder: Path, file: str) -> Listed:

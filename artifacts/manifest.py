@@ -1,4 +1,4 @@
-"""What a folder says of itself: JSON of a numbered format, which is checked before any of it is believed.
+"""What a folder says of itself: JSON of a numbered format, checked before any of it is used.
 
 Format 2 and all later ones carry a checksum of themselves. Format 1, which has none, goes on being read.
 """
@@ -86,7 +86,7 @@ class Format(Generic[T]):
                 facts = upgrade(facts)
             return self.schema.model_validate(facts)
         except WorkError as error:
-            raise WorkError(f"{place} is not believed: {error}") from None
+            raise WorkError(f"{place} cannot be used: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise unreadable(place, error, self.schema) from None
 
@@ -149,7 +149,7 @@ def unreadable(place: object, error: Exception, schema: type[Settings] | None = 
 
 
 def _checksum(facts: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of JSON values, whatever the order of their keys and the space between them."""
+    """Returns the SHA-256 of JSON values. The order of their keys and the space between them do not matter."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

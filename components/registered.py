@@ -39,7 +39,7 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
     try:
         names.check([place], "MLmodel")
     except WorkError as error:
-        raise WorkError(f"{path / 'MLmodel'} is not believed: {error}") from None
+        raise WorkError(f"{path / 'MLmodel'} cannot be used: {error}") from None
     return path / place
 
 

@@ -75,9 +75,7 @@ def test_a_hostile_name_is_refused_by_name_and_touches_nothing(
     if name.lower().startswith("model.json"):
         name = name.replace("model", kind).replace("MODEL", kind.upper())
     place = planted(tmp_path, kind, {name: listed()})
-    with pytest.raises(
-        WorkError, match=rf"{kind}\.json is .*(file name .* is not|empty text is not) allowed"
-    ) as refused:
+    with pytest.raises(WorkError, match=rf"{kind}\.json .*: .*(name .* is|text is) not allowed") as refused:
         reader(place, tmp_path / "to")
     assert str(refused.value).replace(str(tmp_path), "").isprintable()
     assert (tmp_path / CANARY).read_bytes() == CONTENT

@@ -1,4 +1,4 @@
-"""Keras's global settings are ours in our processes, whatever a user's file or environment says."""
+"""Keras's global settings are ours in our processes: a user's file or environment changes none."""
 
 import json
 import os

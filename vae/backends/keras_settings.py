@@ -1,7 +1,7 @@
-"""Keras's global settings, which are this program's in its own processes, whatever a user's `keras.json` says.
+"""Keras's global settings: this program's processes set all of them, and read no `keras.json`.
 
 Keras reads `~/.keras/keras.json`, or that in `KERAS_HOME`, and some variables once, when it is imported, and writes the
-file where there is none. A layout or a precision from there would train another model without a word.
+file where there is none. A user's layout or precision from there would silently train another model.
 """
 
 import os
