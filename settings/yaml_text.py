@@ -85,7 +85,7 @@ class _Node:
     Attributes:
         value: A scalar, a list of nodes, or for each key its line and node.
         line: Where it begins.
-        size: How many values it is, with all that is inside it.
+        size: How many values it is, with all that is inside it; a long text counts for several.
         levels: How many sections and lists are inside each other, itself included.
     """
 
@@ -120,7 +120,9 @@ class _Composer:
         if event.anchor is not None:
             self._anchored[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):
-            node = _Node(_scalar(event), _line_of(event))
+            size = 1 + len(event.value) // 100  # so that aliases of long text are bounded, too
+            self._count(size - 1, event)
+            node = _Node(_scalar(event), _line_of(event), size)
         else:
             self._levels_allowed(len(path) + 1, event)
             node = self._mapping(event, path) if isinstance(event, yaml.MappingStartEvent) else self._list(event, path)

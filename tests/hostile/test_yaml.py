@@ -75,6 +75,7 @@ BOMBS = {
     "anchors": "a: [" + ", ".join(f"&a{i} x" for i in range(60_000)) + "]",
     "directives": "\n".join(f"%TAG !a{i}! tag:x,{i}:" for i in range(30_000)),
     "text": f'a: "{"x" * 900_000}"',
+    "aliases of text": "notify:\n  - &t " + "x" * 9_000 + "\n" + "  - *t\n" * 9_000,
     "a key": f"{'x' * 900}: 1",
     "spaces": "a: [" + " " * 900_000,
     "digits": f"seed: {'9' * 9_000}",
