@@ -47,7 +47,7 @@ def _scheduler(store: Store, workspace: Path) -> Iterator[Finding]:
     if (reason := trouble(workspace)) is not None:
         start = f"elboflow scheduler --workspace {workspace}"
         mend = f"start one: {start}" if holder(workspace) is None else f"end that process, and start another: {start}"
-        yield Finding(what, "ill", f"{reason}; {counted(len(known), 'schedule')} wait for one", mend)
+        yield Finding(what, "ill", f"{reason}; its {counted(len(known), 'schedule')} will not run", mend)
         return
     if behind := [schedule.id for schedule in known if _is_overdue(schedule, now)]:
         yield Finding(what, "ill", f"does not look at what is due of {', '.join(behind[:5])}", "its log says why")

@@ -65,7 +65,7 @@ def test_a_scheduler_that_is_at_work_is_well(workspace: Path, scheduler: int):
 def test_a_scheduler_that_is_dead_is_ill(workspace: Path):
     (finding,) = schedules(workspace)
     assert (finding.what, finding.state) == ("scheduler", "ill")
-    assert finding.found == f"no scheduler is at work on {workspace}; 2 schedules wait for one"
+    assert finding.found == f"no scheduler is at work on {workspace}; its 2 schedules will not run"
     assert finding.mend == f"start one: elboflow scheduler --workspace {workspace}"
 
 
