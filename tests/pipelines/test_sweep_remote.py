@@ -24,7 +24,7 @@ def swept(platform: Platform) -> Done:
     words[words.index("run")] = "sweep"
     settings = words.index("training.batch_size=256")
     del words[settings - 1 : settings + 1]
-    return platform.do(words, seconds=900)
+    return platform.do(words)
 
 
 def check(platform: Platform, mlflow: str) -> None:
