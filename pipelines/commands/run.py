@@ -100,7 +100,7 @@ def _submit(
     platform = connect(target, wanted, Workspace(workspace.resolve()))
     submitted = job(wanted, target, if_changed, release)
     if target == "local":
-        workspaces.made(workspace)
+        workspaces.made(workspace, wanted)
     started = platform.submit(submitted)
     if not started.id:
         _skip(started, as_json)
@@ -119,7 +119,7 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
 
     check_here(wanted, workspace)
     image = containers.image(wanted) if docker else None
-    place = workspaces.made(workspace)
+    place = workspaces.made(workspace, wanted)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
         _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return

@@ -150,7 +150,7 @@ def register(
     must_be_folders(dataset, model, evaluation)
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
-    uri = tracking_uri or workspaces.made(workspace).tracking_uri
+    uri = tracking_uri or workspaces.made(workspace, wanted).tracking_uri
     check(uri, wanted.name)
     show_log()
     registered = register(

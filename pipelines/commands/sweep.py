@@ -115,7 +115,7 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.targets.local.execution import StepError
 
     check_here(plan.experiment, workspace, plan.backends)
-    place = workspaces.made(workspace)
+    place = workspaces.made(workspace, plan.experiment)
     try:
         done = execution.run(plan, place)
     except StepError as error:

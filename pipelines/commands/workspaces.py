@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.experiment import Experiment
     from pipelines.workspace import Workspace
 
 
@@ -17,15 +18,20 @@ def found(folder: Path) -> "Workspace":
     return workspace
 
 
-def made(folder: Path) -> "Workspace":
+def made(folder: Path, experiment: "Experiment | None" = None) -> "Workspace":
     """Returns a workspace to write into, made if need be.
+
+    Args:
+        folder: The workspace's folder.
+        experiment: What is to run there.
 
     Raises:
         RequestError: It cannot be written to.
     """
     from pipelines.targets.local import dead
+    from pipelines.targets.local.surroundings import tracking_uri
     from pipelines.workspace import open_to_write
 
     workspace = open_to_write(folder)
-    dead.end(workspace)
+    dead.end(workspace, None if experiment is None else tracking_uri(experiment, workspace))
     return workspace

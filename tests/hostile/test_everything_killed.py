@@ -254,6 +254,25 @@ def _is_zombie(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
 
 
+def test_the_end_of_a_run_is_told_only_to_an_mlflow_that_this_machine_or_the_experiment_names(
+    workspace: Workspace, at_work: AtWork, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    monkeypatch.setattr(dead.killed, "begin", lambda record, experiment, place, uri: told.append(uri))
+    record = read(at_work.folder)
+    assert record is not None
+    replace(record, tracking_uri="https://mlflow.example").write(workspace.runs)
+    at_work.kill()
+    assert dead.end(workspace) == ("digits-1",)
+    assert told == []
+    dead.end(workspace, "https://other.example")
+    assert told == []
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "https://me:secret@mlflow.example")
+    dead.end(workspace)
+    dead.end(workspace)
+    assert told == ["https://me:secret@mlflow.example"]
+
+
 def test_a_record_that_names_another_folder_leaves_that_folder_alone(workspace: Workspace, at_work: AtWork):
     at_work.kill()
     record = read(at_work.folder)

@@ -4,25 +4,33 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from artifacts import DamagedError, lock
-from components import databases, liveness
+from components import liveness
+from components.masking import without_userinfo
 from pipelines.targets import ENDED
 from pipelines.targets.local import killed
-from pipelines.targets.local.record import EXPERIMENT, LOCK, Record, read
+from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
+from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.run")
 
 
-def end(workspace: Workspace) -> tuple[str, ...]:
+def end(workspace: Workspace, tracking_uri: str | None = None) -> tuple[str, ...]:
     """Ends what is dead in a workspace: in the records of runs, and as KILLED in MLflow.
 
     Safe to repeat, also after a kill. A workspace that cannot be written to is left as it is.
+
+    Args:
+        workspace: The workspace.
+        tracking_uri: The MLflow of the experiment that is to run, if it is known. Another than the workspace's own is
+            told only if it is that one, or that of this machine: a record that somebody else wrote may name any, and
+            would get the credentials for it.
 
     Returns:
         The names of the runs that it ended, in order.
@@ -31,22 +39,20 @@ def end(workspace: Workspace) -> tuple[str, ...]:
     with suppress(OSError, sqlite3.Error):
         if workspace.database.is_file():
             ended |= set(liveness.end_dead(workspace.database, lambda run: _is_over(workspace.runs / run)))
-        for record in list(unsaid(workspace)):
-            if _end(record, workspace):
+    trusted = {without_userinfo(place): place for place in (tracking_uri, os.environ.get(TRACKING_URI)) if place}
+    with suppress(OSError, sqlite3.Error):
+        for folder in sorted(workspace.runs.iterdir()) if workspace.runs.is_dir() else ():
+            record = _read(folder)
+            if record is None or record.run != folder.name:
+                continue
+            if record.status not in ENDED and record.is_over(folder) and _end(record, workspace):
                 ended.add(record.run)
+                record = _read(folder) or record
+            if record.reason == GONE and record.tracking_uri is not None:
+                _tell_elsewhere(record, workspace, trusted.get(record.tracking_uri))
     if ended:
         logger.warning("found killed, and recorded as ended now: %s", ", ".join(sorted(ended)))
     return tuple(sorted(ended))
-
-
-def unsaid(workspace: Workspace) -> Iterator[Record]:
-    """Yields the records of runs whose processes are gone and did not say how they ended."""
-    for folder in sorted(workspace.runs.iterdir()) if workspace.runs.is_dir() else ():
-        record = _read(folder)
-        if record is None or record.run != folder.name:
-            continue
-        if record.status not in ENDED and record.is_over(folder):
-            yield record
 
 
 def _end(record: Record, workspace: Workspace) -> bool:
@@ -59,23 +65,28 @@ def _end(record: Record, workspace: Workspace) -> bool:
         if record.status in ENDED:
             return False
         over = record.ended_with_its_process(folder)
-        _tell_mlflow(over, workspace)
+        _tell_here(over, workspace)
         over.write(workspace.runs)
         return True
     finally:
         os.close(held)
 
 
-def _tell_mlflow(record: Record, workspace: Workspace) -> None:
-    """Lets a process apart write the end of a run, unless it was written above."""
+def _tell_here(record: Record, workspace: Workspace) -> None:
+    """Has a run that was killed before it was in the workspace's MLflow written there, by a process apart."""
     experiment = _experiment(workspace.runs / record.run)
-    if experiment is None:
-        return  # a run of an older version
-    place = record.tracking_uri or workspace.tracking_uri
-    database = databases.file_of(place)
-    if database == workspace.database and database.is_file() and liveness.has_run(database, record.run):
-        return
-    killed.begin(record, experiment, workspace, place)
+    if experiment is None or record.tracking_uri is not None:
+        return  # it is of an older version, or recorded elsewhere
+    if not workspace.database.is_file() or not liveness.has_run(workspace.database, record.run):
+        killed.begin(record, experiment, workspace, workspace.tracking_uri)
+
+
+def _tell_elsewhere(record: Record, workspace: Workspace, tracking_uri: str | None) -> None:
+    """Has the end of a run written into another MLflow, by a process apart, and notes in its record that it was."""
+    experiment = _experiment(workspace.runs / record.run)
+    if tracking_uri is not None and experiment is not None:
+        killed.begin(record, experiment, workspace, tracking_uri)
+        replace(record, tracking_uri=None).write(workspace.runs)
 
 
 def _experiment(folder: Path) -> dict[str, Any] | None:
