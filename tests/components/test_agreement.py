@@ -16,6 +16,8 @@ from settings import RequestError
 from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, Run
 from vae.config import TrainingConfig
 
+pytestmark = pytest.mark.xdist_group("mlflow")
+
 DIGITS = DataConfig.model_validate({"source": "sklearn"})
 
 

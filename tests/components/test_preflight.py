@@ -7,9 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_model_name
 from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
@@ -18,6 +17,8 @@ from components.config import RegistryConfig
 from pipelines.cli import app
 from pipelines.experiment import load
 from settings import RequestError
+
+pytestmark = pytest.mark.xdist_group("mlflow")
 
 REFUSED = ["", " ", "   ", ".", "..", "../x", "..x", "a/b", "/a", "a:b", "a" * 201, "a\nb", "a\x00b", "é"]
 
@@ -41,8 +42,11 @@ def test_a_name_that_mlflow_refuses_is_refused_with_the_experiment(name: str):
         load("digits", [f"registry.model={json.dumps(name)}"])
 
 
+@settings(deadline=None)  # the first call imports MLflow
 @given(st.text(st.sampled_from("ab.A_- 9/:"), max_size=8))
 def test_every_name_that_is_allowed_is_one_that_mlflow_takes(name: str):
+    from mlflow.utils.validation import _validate_model_name
+
     try:
         allowed = RegistryConfig(model=name).model
     except ValidationError:

@@ -14,6 +14,8 @@ import artifacts
 from components import databases, models, relocation, tracking
 from tests.components.runs import Run
 
+pytestmark = pytest.mark.xdist_group("mlflow")
+
 
 @pytest.fixture
 def workspace(tracking_uri: str, written: Callable[..., Run], values: np.ndarray) -> Path:

@@ -24,6 +24,8 @@ from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.workspace import Workspace
 from tests.servers.wire import wait_for
 
+pytestmark = pytest.mark.xdist_group("mlflow")
+
 STANDS_STILL = """
 import os, sys, time
 from pathlib import Path

@@ -16,6 +16,8 @@ from tests.components.conftest import dataset as dataset
 from tests.components.conftest import empty_database as empty_database
 from tests.components.runs import Run, write
 
+pytestmark = pytest.mark.xdist_group("mlflow")
+
 RESOLVED = """
 import sys
 from pathlib import Path
