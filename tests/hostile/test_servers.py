@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -161,6 +162,33 @@ def test_bytes_that_unpack_to_very_many_are_not_unpacked(server: Server, impatie
     with pytest.raises(servers.NoAnswerError, match="more than 64 MiB"):
         _ = urllib3.PoolManager().request("GET", f"{server.url}/x", preload_content=preload, retries=False).data
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+
+
+def test_bytes_that_are_no_answer_are_an_error_of_the_request(
+    server: Server, impatient: None, monkeypatch: pytest.MonkeyPatch
+):
+    servers.watch()
+    moment = random.Random(0)
+    sent = b""
+    monkeypatch.setitem(WIRE, "broken", lambda: iter([sent]))
+    server.faults.break_off("GET", ".*", "broken")
+    outcomes = {True: 0, False: 0}
+    for _ in range(300):
+        mutated = bytearray(REPLY)
+        for _ in range(moment.randrange(1, 8)):
+            place = moment.randrange(len(mutated))
+            mutated[place : place + moment.randrange(3)] = moment.randbytes(moment.randrange(4))
+        sent = bytes(mutated[: moment.randrange(len(mutated)) if moment.random() < 0.3 else None])
+        monkeypatch.setattr(servers, "_servers", {})
+        try:
+            answered = bool(requests.get(f"{server.url}/x", timeout=5).content is not None)
+        except (requests.RequestException, servers.NoAnswerError):
+            answered = False
+        outcomes[answered] += 1
+    assert min(outcomes.values()) > 10, outcomes
 
 
 @pytest.mark.parametrize("how", WIRE)
