@@ -19,7 +19,11 @@ from urllib3 import connection, connectionpool
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
-from components.servers import CONNECT_SECONDS, Exchange, server_at, short
+from components.exchange import Exchange
+from components.servers import short
+from components.waiting import server_at
+
+CONNECT_SECONDS = 10.0
 
 _PIECE = 2**16
 

@@ -82,7 +82,7 @@ def _post(webhook: Webhook, message: bytes) -> None:
     hide(address)
     if not address.startswith(("https://", "http://")):
         raise UndeliveredError(f"what {webhook.variable} holds does not begin with https:// or http://")
-    servers.introduce(address, f"the webhook in {webhook.variable}", TRIES * SECONDS_PER_TRY)
+    servers.introduce(address, f"the webhook in {webhook.variable}", _seconds())
     for attempt in range(1, TRIES + 1):
         try:
             _send(address, message)
@@ -107,7 +107,7 @@ def _send(address: str, message: bytes) -> None:
         with error:
             raise UndeliveredError(f"answered {error.code}", error.code >= 500 or error.code in (408, 429)) from None
     except servers.NoAnswerError:
-        raise UndeliveredError(f"gave no answer that ends within {TRIES * SECONDS_PER_TRY:.0f} s") from None
+        raise UndeliveredError(f"gave no answer that ends within {_seconds():.0f} s") from None
     except TimeoutError:
         raise UndeliveredError(f"did not answer within {SECONDS_PER_TRY:.0f} s", again=True) from None
     except OSError as error:  # URLError is one
@@ -120,6 +120,11 @@ def _send(address: str, message: bytes) -> None:
         raise UndeliveredError(f"has an address that cannot be used ({type(error).__name__})") from None
     except Exception as error:  # http.client's own, such as an answer that is not HTTP
         raise UndeliveredError(f"did not answer in HTTP ({type(error).__name__})", again=True) from None
+
+
+def _seconds() -> float:
+    """Returns how long all tries take at most, and a second for what surrounds them."""
+    return TRIES * SECONDS_PER_TRY + 3 * _PAUSE + 1
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

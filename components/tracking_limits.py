@@ -5,7 +5,7 @@ Its defaults are a minute or two for each of eight tries, and pauses that double
 
 import os
 
-from components import servers
+from components import servers, waiting
 from components.masking import masked
 
 DEFAULTS = {
@@ -34,9 +34,9 @@ def _seconds() -> float:
     """Returns how long a server may be asked in vain: as long as tries and pauses take, where a person set them."""
     timeout, retries, factor = (_number(name) for name in DEFAULTS)
     if all(_number(name) <= float(default) for name, default in DEFAULTS.items()):
-        return servers.ANSWER_SECONDS
+        return waiting.ANSWER_SECONDS
     pauses = sum(min(120.0, factor * 2**tries) for tries in range(1, int(retries)))
-    return max(servers.ANSWER_SECONDS, (retries + 1) * timeout + pauses)
+    return max(waiting.ANSWER_SECONDS, (retries + 1) * timeout + pauses)
 
 
 def _number(name: str) -> float:

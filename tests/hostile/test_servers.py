@@ -15,7 +15,7 @@ import pytest
 import requests
 import urllib3
 
-from components import servers, tracking
+from components import exchange, servers, tracking, waiting
 from components.config import Webhook
 from components.notify import Ending, notify
 from pipelines import doctor
@@ -67,8 +67,8 @@ def break_off(server: WireServer, how: str) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server has two seconds, and MLflow's client pauses no longer than that."""
-    monkeypatch.setattr(servers, "ANSWER_SECONDS", SECONDS)
-    monkeypatch.setattr(servers, "NOTICE_SECONDS", SECONDS / 2)
+    monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
     monkeypatch.setattr("components.tracking_limits._seconds", lambda: SECONDS)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setattr(logging.getLogger("elboflow"), "propagate", True)
@@ -137,7 +137,7 @@ def test_a_file_may_be_larger_and_take_longer_than_an_answer(
     server: Server, impatient: None, monkeypatch: pytest.MonkeyPatch
 ):
     servers.watch()
-    monkeypatch.setattr(servers, "ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(exchange, "ANSWER_BYTES", 100_000)
     server.faults.inject(Fault("GET", ".*", wire="never ends its body", times=None))
     with pytest.raises(servers.NoAnswerError, match="answers with more than 0 MiB"):
         requests.get(f"{server.url}/x")
@@ -182,7 +182,7 @@ def test_bytes_that_are_no_answer_are_an_error_of_the_request(
             place = moment.randrange(len(mutated))
             mutated[place : place + moment.randrange(3)] = moment.randbytes(moment.randrange(4))
         sent = bytes(mutated[: moment.randrange(len(mutated)) if moment.random() < 0.3 else None])
-        monkeypatch.setattr(servers, "_servers", {})
+        monkeypatch.setattr(waiting, "_servers", {})
         try:
             answered = bool(requests.get(f"{server.url}/x", timeout=5).content is not None)
         except (requests.RequestException, servers.NoAnswerError):
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_answer_are_an_error_of_the_request(
 def test_a_webhook_that_does_not_answer_costs_seconds_and_one_line(
     how: str, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(servers, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr("components.notify.SECONDS_PER_TRY", SECONDS / 3)
     monkeypatch.setattr("components.notify._PAUSE", 0.01)
     monkeypatch.setenv("ELBOFLOW_WEBHOOK", f"{server.url}/S3CR3T")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from components import servers
+from components import waiting
 from pipelines.targets import patience
 from tests.pipelines.remote import Platform
 from tests.servers.faults import WIRE
@@ -17,9 +17,9 @@ COMMANDS = [("runs", "list"), ("status", "some-run"), ("schedule", "list")]
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("kubeflow", "vertex")])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setattr(patience, "WAITS", (0.01, 0.02, 0.05, 0.1))
-    monkeypatch.setattr(servers, "_servers", {})  # which were given up in the test before
-    monkeypatch.setattr(servers, "ANSWER_SECONDS", SECONDS)
-    monkeypatch.setattr(servers, "NOTICE_SECONDS", SECONDS / 2)
+    monkeypatch.setattr(waiting, "_servers", {})  # which were given up in the test before
+    monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
     platform: Platform = request.getfixturevalue(request.param)
     return platform
 
