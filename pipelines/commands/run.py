@@ -118,7 +118,7 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
     from pipelines.targets.local import execution as local
 
     check_here(wanted, workspace)
-    image = containers.image(wanted) if docker else None
+    image = containers.image(wanted, workspace) if docker else None
     place = workspaces.made(workspace, wanted)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
         _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)

@@ -1,6 +1,6 @@
-"""Which raw data the steps of a platform can read: what is in a bucket, or on a volume that they mount."""
+"""Which raw data the steps of a platform, or in containers, can read: in a bucket, or in what they mount."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pipelines.experiment import Experiment
@@ -20,6 +20,21 @@ def require_readable(experiment: Experiment, target: Literal["kubeflow", "vertex
     for key, location in experiment.data.source.locations.items():
         if reason := _unreadable(experiment, target, location):
             raise RequestError(f"data.source.{key}: {location} is a path that {reason}")
+
+
+def require_mounted(experiment: Experiment, *folders: Path) -> None:
+    """Looks whether containers of this machine, which mount these folders alone, can read the source.
+
+    Raises:
+        RequestError: They cannot.
+    """
+    for key, location in experiment.data.source.locations.items():
+        path = Path(location).expanduser().resolve()
+        if not is_uri(location) and not any(path.is_relative_to(folder.resolve()) for folder in folders):
+            raise RequestError(
+                f"data.source.{key}: {location} is a path that no container sees; they see this folder and the "
+                "workspace: copy the data into one of them, or run without --docker"
+            )
 
 
 def _unreadable(experiment: Experiment, target: str, location: str) -> str | None:

@@ -61,8 +61,10 @@ def test_every_step_does_its_work_in_a_container_of_the_image(engine: DockerEngi
 
 
 def test_a_step_that_fails_in_its_container_fails_the_run_with_its_own_words(engine: DockerEngine, tmp_path: Path):
-    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no archive")
-    source = f"data.source={{kind: npz, path: {tmp_path / 'damaged.npz'}}}"
+    damaged = tmp_path / "workspace" / "damaged.npz"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"PK\x03\x04 no archive")
+    source = f"data.source={{kind: npz, path: {damaged}}}"
     run = begin(engine, tmp_path / "workspace", source)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 1, err
@@ -70,6 +72,15 @@ def test_a_step_that_fails_in_its_container_fails_the_run_with_its_own_words(eng
     assert (failure["status"], failure["step"]) == ("failed", "preprocess")
     assert "damaged.npz" in failure["reason"]
     assert "Traceback" not in err
+
+
+def test_a_source_that_no_container_sees_is_refused(engine: DockerEngine, tmp_path: Path):
+    (tmp_path / "raw.npz").write_bytes(b"")
+    run = begin(engine, tmp_path / "workspace", f"data.source={{kind: npz, path: {tmp_path / 'raw.npz'}}}")
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert err.startswith(f"error: data.source.path: {tmp_path / 'raw.npz'} is a path that no container sees; ")
+    assert not engine.containers
 
 
 def test_an_interrupt_ends_the_container_at_work(engine: DockerEngine, tmp_path: Path):

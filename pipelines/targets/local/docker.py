@@ -11,6 +11,7 @@ from components import liveness, servers
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
+from pipelines.targets.data import require_mounted
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -18,15 +19,16 @@ from settings import RequestError, WorkError
 LABEL = "elboflow.run"
 
 
-def image(experiment: Experiment) -> str:
+def image(experiment: Experiment, workspace: Path) -> str:
     """Returns the image of the steps.
 
     Raises:
-        RequestError: The experiment names none, or no Docker engine answers.
+        RequestError: The experiment names none, its containers cannot read the source, or no Docker engine answers.
     """
     named = experiment.targets.local.image
     if named is None:
         raise RequestError("targets.local.image: missing; `--docker` runs the steps in it (infra/images/cpu makes one)")
+    require_mounted(experiment, Path.cwd(), workspace)
     import docker
     from docker.errors import DockerException
 
