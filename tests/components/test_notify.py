@@ -104,7 +104,7 @@ def test_a_server_that_stumbles_is_tried_again(monkeypatch: pytest.MonkeyPatch, 
         (429, 3, "answered 429, 3 times"),
         (404, 1, "answered 404"),
         (301, 1, "answered 301"),  # followed, it would be a GET without the message
-        (None, 3, "gave no answer that ends within 1 s, 3 times"),
+        (None, 3, "did not answer within 0 s, 3 times"),
     ],
 )
 def test_what_cannot_be_delivered_is_one_line_without_the_address(
