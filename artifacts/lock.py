@@ -58,14 +58,16 @@ def hold(path: Path, patience: float = _PATIENCE) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Returns whether a process holds the lock of a file. A file that is not there is held by none."""
+    """Returns whether a process holds the lock of a file, or that cannot be told. Without a file there is no holder."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return True
     finally:
         os.close(descriptor)

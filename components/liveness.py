@@ -66,12 +66,6 @@ def end_dead(database: Path, has_ended: Callable[[str], bool]) -> tuple[str, ...
     return tuple(name for _, name, _ in found)
 
 
-def dead(database: Path, has_ended: Callable[[str], bool]) -> tuple[str, ...]:
-    """Returns the names of the dead runs of a SQLite file, which is only read."""
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
-        return tuple(name for _, name, _ in _dead(connection, database.parent, has_ended))
-
-
 def has_run(database: Path, run: str) -> bool:
     """Returns whether a SQLite file holds the MLflow run of a pipeline run."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
