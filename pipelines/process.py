@@ -94,6 +94,7 @@ def step(output_file: str = "") -> Iterator[None]:
         refusal = beside(output_file) if output_file else None
         try:
             with _terminable():
+                servers.watch()  # whatever the step asks: Cloud Storage through Beam, MLflow, webhooks
                 if refusal is not None and (earlier := refusal.read()) is not None:
                     raise RequestError(earlier)
                 from pipelines.secrets import reveal
