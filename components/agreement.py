@@ -97,9 +97,9 @@ def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[
         return {}
     found = list(_known(data, dataset))
     if not found:  # what the manifest does not repeat: fractions of splits, sizes of shards, numbers of classes
-        splits = {split: f"{count:,} examples" for split, count in dataset.counts.items()}
-        said = {key: data.model_dump(mode="json")[key] for key in ("splits", "shards")}
-        found = [Difference("data (features, splits or shards)", splits, said)]
+        made = ", ".join(f"{split} {count:,}" for split, count in sorted(dataset.counts.items()))
+        said = ", ".join(f"{split} {fraction}" for split, fraction in sorted(data.splits.items()))
+        found = [Difference("data (splits, shards or classes)", made, said)]
     return {place: found}
 
 

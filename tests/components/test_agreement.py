@@ -50,7 +50,11 @@ def test_the_experiment_that_made_the_folders_is_recorded(
         ("model", {"encoder": "mlp"}, "model.encoder.hidden is [32]; the experiment says [256, 256]"),
         ("training", {"epochs": 5}, "training.epochs is 50; the experiment says 5"),
         ("evaluation", {"bound_samples": 9}, "evaluation.bound_samples is 5; the experiment says 9"),
-        ("data", {"splits": {"train": 0.5, "validation": 0.25, "test": 0.25}}, "data (features, splits or shards) is "),
+        (
+            "data",
+            {"splits": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+            "the experiment says 'test 0.25, train 0.5, ",
+        ),
         ("data", {"splits": {"train": 0.5, "test": 0.5}}, "data.splits is "),
         (
             "data",
