@@ -76,7 +76,7 @@ def damage(folder: Path, files: Files) -> str | None:
 
 
 def copy(folder: Path, name: str, to: Path) -> None:
-    """Copies an artifact into a folder: its manifest, last, and the files that it lists, whatever else lies there.
+    """Copies an artifact into a folder: its manifest, last, and only the files that it lists.
 
     Raises:
         WorkError: The folder is not such an artifact, or is damaged.

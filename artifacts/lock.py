@@ -51,7 +51,7 @@ def hold(path: Path, patience: float = _PATIENCE) -> int | None:
                 os.close(descriptor)
                 return None
             time.sleep(0.02)
-        except OSError:  # the file system has no locks: a file that nobody can lock would say that nobody holds it
+        except OSError:  # the file system has no locks: an unlockable file would look like a free one
             path.unlink(missing_ok=True)
             os.close(descriptor)
             return None

@@ -1,4 +1,4 @@
-"""Temporary folders that a kill does not leave for ever: whoever makes the next one removes those of dead processes."""
+"""Temporary folders. A killed process leaves its own; the next process that makes one removes those of dead ones."""
 
 import fcntl
 import os

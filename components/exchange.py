@@ -118,7 +118,7 @@ class Exchange:
             self.server.answered()
 
     def cut(self) -> None:
-        """Ends the waiting of whatever thread it is that waits."""
+        """Ends the wait of any thread."""
         if self.socket is not None:
             with suppress(OSError):  # it has ended
                 self.socket.shutdown(socket.SHUT_RDWR)

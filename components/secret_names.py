@@ -54,5 +54,5 @@ def may_be_secret(value: str) -> bool:
         return False
     try:
         return not (value.startswith(("/", "~", "./", "../")) and Path(value).expanduser().exists())
-    except (OSError, RuntimeError, ValueError):  # too long for a path, or of a home that nobody has
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or the home of an unknown user
         return True

@@ -24,7 +24,7 @@ def bound(tracking_uri: str) -> None:
 
 
 def set_defaults(values: dict[str, str]) -> None:
-    """Sets variables that nobody has set but `bound`, in this process or in its parent."""
+    """Sets variables that are unset, or that `bound` has set in this process or in its parent."""
     for name, value in values.items():
         if os.environ.get(name) in (None, DEFAULTS[name]):
             os.environ[name] = value

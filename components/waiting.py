@@ -1,4 +1,4 @@
-"""How long this process waits for servers, and what it says meanwhile: the state of each of them.
+"""How long this process waits for servers, and what it says during a wait: the state of each of them.
 
 `components.exchange` asks it before every byte.
 """
@@ -38,7 +38,7 @@ class Asking(Protocol):
     server: "Server"
 
     def cut(self) -> None:
-        """Ends the waiting of whatever thread it is that waits."""
+        """Ends the wait of any thread."""
 
 
 in_progress: "weakref.WeakSet[Asking]" = weakref.WeakSet()
@@ -57,7 +57,7 @@ def server_at(host: str, port: int) -> "Server":
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Gives every server that many seconds at most, meanwhile."""
+    """Gives every server that many seconds at most, within the block."""
     global _at_most
     before, _at_most = _at_most, seconds
     try:

@@ -4,7 +4,7 @@ A message stands in the step's output, among all that libraries print there: one
 (HMAC-SHA256). The run makes the key and gives it to the processes of its steps alone, which take it out of their
 environment before they read data or start other processes. So no text that data can write is a message.
 
-Without a key, as in a pod, there are lines for a person to read, and nobody acts on them.
+Without a key, as in a pod, messages are plain lines for a person, and no program acts on them.
 """
 
 import hmac

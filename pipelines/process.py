@@ -1,6 +1,6 @@
 """What surrounds a step in its own process: its lines in the log, its errors, and its end when the run is gone.
 
-Whatever runs a pipeline mixes a step's output with that of the executor and of every library. What is meant for a
+A pipeline's runner mixes a step's output with that of the executor and of every library. What is meant for a
 person are messages (`pipelines.messages`), which a local run knows from text, and a reader of a cluster's log sees. No
 secret that the process knows of is printed.
 """
@@ -94,7 +94,7 @@ def step(output_file: str = "") -> Iterator[None]:
         refusal = beside(output_file) if output_file else None
         try:
             with _terminable():
-                servers.watch()  # whatever the step asks: Cloud Storage through Beam, MLflow, webhooks
+                servers.watch()  # all requests of the step: Cloud Storage through Beam, MLflow, webhooks
                 if refusal is not None and (earlier := refusal.read()) is not None:
                     raise RequestError(earlier)
                 from pipelines.secrets import reveal

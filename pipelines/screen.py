@@ -2,7 +2,7 @@
 
 KFP prints what its processes print, and logs what it does itself, to standard output. `Screen` stands in both places.
 Messages of a step (`pipelines.messages`) go to standard error; these and all lines go to the step's log file, for the
-day when they are needed. No line moves the screen, whatever it says.
+day when they are needed. Text of a step never moves the screen.
 """
 
 import io

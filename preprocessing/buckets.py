@@ -36,7 +36,7 @@ class DeniedError(WorkError):
 
 
 def reach(uri: str) -> None:
-    """Waits for the first answer that this process has from a bucket, whatever it is.
+    """Waits for the first answer of a bucket to this process, an error included.
 
     Args:
         uri: A file in it, which need not be there. (To know of another one takes the right to list the bucket.)

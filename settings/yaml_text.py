@@ -1,4 +1,4 @@
-"""YAML that a person wrote: plain values, and the line of each. Whatever the text, reading it ends soon.
+"""YAML that a person wrote: plain values, and the line of each. Time and memory are bounded for any text.
 
 Read are sections, lists, text, numbers, true, false and null, with anchors and merge keys (`<<`). Refused, with the
 line, are other types and tags, a key that is given twice, and text beyond the limits below. An alias counts for as many

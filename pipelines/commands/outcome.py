@@ -181,7 +181,7 @@ def show_log() -> None:
 
 
 def hear_warnings() -> None:
-    """Shows the house's warnings, and whatever `show_log` adds to them, as plain lines on standard error."""
+    """Shows the project's warnings, and what `show_log` adds to them, as plain lines on standard error."""
     logger = logging.getLogger("elboflow")
     if not any(isinstance(handler, _Told) for handler in logger.handlers):
         logger.addHandler(_Told())

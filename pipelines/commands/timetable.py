@@ -164,7 +164,7 @@ def _seconds(run: "RunState") -> str:
     if run.status not in ("running", "succeeded", "failed", "cancelled") or run.created is None:
         return ""
     seconds = ((run.ended or datetime.now(UTC)) - run.created).total_seconds()
-    return f"{seconds:.0f}" if seconds >= 0 else ""  # the clock was put back meanwhile
+    return f"{seconds:.0f}" if seconds >= 0 else ""  # the clock was put back during the run
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

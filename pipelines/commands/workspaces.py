@@ -1,4 +1,4 @@
-"""The workspace of a command: whatever opens it ends what was killed there."""
+"""The workspace of a command. Opening it records the end of runs that were killed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

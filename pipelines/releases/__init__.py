@@ -63,7 +63,7 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
         RequestError: The version is there already and holds another pipeline, or the experiment does not say where
             versions are kept.
     """
-    text = specification(experiment, target)  # first: it asks nobody, and refuses what no platform could run
+    text = specification(experiment, target)  # first: it sends no request, and refuses what no platform could run
     shelf = _shelf(experiment, target)
     digest = hashlib.sha256(text.encode()).hexdigest()
     name = version or f"v{installed('elboflow').replace('.', '-')}-{digest[:12]}"

@@ -84,7 +84,7 @@ class Database:
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
             if version < schema.VERSION:
-                with self.transaction():  # another process may have made the tables meanwhile: then there is no step
+                with self.transaction():  # if another process was faster, no upgrade is left to do
                     schema.upgrade(self._database)
         self._file = _stat(self.path)
         if lacking := schema.lacking(self._database):

@@ -1,4 +1,4 @@
-"""Processes that tell MLflow of a run, apart from the run: importing MLflow takes seconds, which nobody waits for."""
+"""Processes that tell MLflow of a run, apart from it: the run does not wait for the seconds of MLflow's import."""
 
 import json
 import os
@@ -14,7 +14,7 @@ LONGEST = 60
 def start(module: str, request: dict[str, Any]) -> "subprocess.Popen[bytes] | None":
     """Starts a module that reads its request, as JSON, from its standard input; None where it cannot be started.
 
-    It goes on when this process ends, and whatever interrupts this process does not interrupt it.
+    It goes on when this process ends, and signals to this process do not reach it.
     """
     with suppress(OSError):
         process = subprocess.Popen(

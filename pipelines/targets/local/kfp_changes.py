@@ -22,7 +22,7 @@ def named(run: str) -> Iterator[None]:
 
 @contextmanager
 def any_bytes() -> Iterator[None]:
-    """Lets KFP read what steps print whatever bytes it is; a name of a file that is not UTF-8 would end the run."""
+    """Lets KFP read any bytes that steps print; a file name that is not UTF-8 would end the run otherwise."""
     from kfp.local import subprocess_task_handler as kfp
 
     before = kfp.subprocess

@@ -1,6 +1,6 @@
 """A run that was interrupted, or found dead, is KILLED in MLflow: written by a process apart.
 
-Whoever interrupts waits for it no longer than a moment.
+An interrupted command waits for it no longer than a moment.
 """
 
 import json
@@ -22,7 +22,7 @@ def record(run: Record, experiment: dict[str, Any], workspace: Workspace, tracki
     """Has the end of a run that was interrupted written into MLflow, and waits for it for a moment."""
     process = begin(run, experiment, workspace, tracking_uri)
     if process is not None:
-        with suppress(subprocess.TimeoutExpired):  # an interrupt stays one, whatever becomes of its record
+        with suppress(subprocess.TimeoutExpired):  # the interrupt counts, also without its record
             process.wait(MOMENT)
 
 
