@@ -6,7 +6,7 @@ WORKERS ?= 2
 IMAGES  ?= cpu cuda tpu mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run nightly compile test test-all lint format setup setup-dev setup-backends pins images sboms push benchmarks \
+.PHONY: help run nightly compile test test-slow test-all lint format setup setup-dev setup-backends pins images sboms push benchmarks \
   clean
 
 help: ## list the targets
@@ -25,6 +25,9 @@ compile: setup ## compile that example for both platforms, into build/pipelines
 
 test: setup-dev ## set everything up and pass the tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+test-slow: setup-dev ## the slow ones alone
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow
 
 test-all: setup-dev ## the tests, and the slow ones
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

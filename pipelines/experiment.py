@@ -8,10 +8,12 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from components.config import Notification, RegistryConfig
 from pipelines import environments, source
 from pipelines.overrides import option, override
+from pipelines.schedules import cron
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
 from settings import RequestError, Settings
 from settings.explain import ConflictsError, Path, Problem, explain, written
+from settings.zones import Timezone
 from vae import abilities
 from vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 
@@ -30,7 +32,13 @@ class Schedule(Settings):
 
     short_form: ClassVar = "cron"
     cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
-    timezone: Annotated[str, Field(description="a name of the tz database: Europe/Berlin")] = "UTC"
+    timezone: Timezone = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _is_understood(cls, fields: str) -> str:
+        cron.parse(fields)
+        return fields
 
 
 class Experiment(Settings):

@@ -107,7 +107,7 @@ def values(schedule: "ScheduleState") -> dict[str, Any]:
 
 def at(moment: datetime | None, timezone: str) -> str:
     """Returns a moment as the wall's clock of a timezone shows it, or of UTC where that is gone; nothing for none."""
-    from pipelines.schedules.zones import zone
+    from settings.zones import zone
 
     if moment is None:
         return ""

@@ -12,9 +12,9 @@ from functools import lru_cache
 from itertools import islice
 
 from pipelines.schedules import cron
-from pipelines.schedules.zones import zone
 from pipelines.targets import Timing
 from settings import RequestError
+from settings.zones import zone
 
 _SEARCHED = timedelta(days=366 * 9)  # 29 February is eight years from the next, across a century
 _LAST_DAY = date(9990, 1, 1)

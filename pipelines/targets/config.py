@@ -19,6 +19,7 @@ from pipelines.targets.machines import (
 from preprocessing.runners import DirectRunner, Project, Runner
 from settings import PossiblyEmpty, Settings, by_name
 from settings.explain import ConflictsError, Problem, written
+from settings.zones import Timezone
 
 HTTPAddress = Annotated[
     str,
@@ -131,7 +132,7 @@ class KubeflowTarget(Settings):
     tracking_uri: TrackingURI
     host: HTTPAddress | None = None
     namespace: str = "kubeflow"
-    timezone: str = "UTC"
+    timezone: Timezone = "UTC"
     credentials: Annotated[
         NoCredentials | Token | Cookie | IdentityAwareProxy | InCluster,
         Field(discriminator="kind"),

@@ -60,9 +60,19 @@ def test_each_image_has_a_machine_of_its_own_and_none_is_left_out(root: Path) ->
 
 
 def test_the_tests_have_the_terraform_that_they_would_be_skipped_without(root: Path) -> None:
-    (job,) = yaml.safe_load((root / ".github/workflows/test.yaml").read_text(encoding="utf-8"))["jobs"].values()
-    installed = {step["uses"].split("@")[0]: step.get("with", {}) for step in job["steps"] if "uses" in step}
-    assert installed["hashicorp/setup-terraform"]["terraform_wrapper"] is False
+    for job in jobs_of_the_tests(root):
+        installed = {step["uses"].split("@")[0]: step.get("with", {}) for step in job["steps"] if "uses" in step}
+        assert installed["hashicorp/setup-terraform"]["terraform_wrapper"] is False
+
+
+def test_every_test_runs_in_a_job_the_slow_ones_too(root: Path) -> None:
+    called = {step.get("run") for job in jobs_of_the_tests(root) for step in job["steps"]}
+    assert {"make setup-backends", "make lint", "make test", "make test-slow"} <= called
+
+
+def jobs_of_the_tests(root: Path) -> list[dict[str, Any]]:
+    workflow = yaml.safe_load((root / ".github/workflows/test.yaml").read_text(encoding="utf-8"))
+    return list(workflow["jobs"].values())
 
 
 @pytest.mark.xdist_group("checkers")

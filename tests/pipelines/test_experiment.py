@@ -304,6 +304,32 @@ def test_any_yaml_as_a_section_is_taken_or_refused_with_words(key: str, value: o
     assert is_taken_or_refused_with_words(f"{key}={yaml.safe_dump(value)}")
 
 
+KUBEFLOW = "targets.kubeflow={image: a/b:1, tracking_uri: http://mlflow, timezone: %s}"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("schedule={cron: 0 2 * * *, timezone: CEST}", "schedule.timezone: timezone 'CEST': the tz database has no"),
+        (
+            KUBEFLOW % "UTC+2",
+            "targets.kubeflow.timezone: timezone 'UTC+2': the tz database has no such",
+        ),
+        (KUBEFLOW % "''", "targets.kubeflow.timezone: empty text is not allowed here"),
+        ("schedule=99 2 * * *", "schedule.cron: cron '99 2 * * *': minute '99'; allowed: 0 to 59"),
+    ],
+)
+def test_a_schedule_that_would_never_tick_is_refused_before_anything_runs(assignment: str, told: str):
+    assert told in refusal("digits", assignment)
+
+
+def test_timezones_that_exist_are_taken():
+    loaded = load("digits", ["schedule={cron: 0 2 * * *, timezone: Asia/Tokyo}", KUBEFLOW % "Europe/Berlin"])
+    assert loaded.schedule is not None
+    assert loaded.targets.kubeflow is not None
+    assert (loaded.schedule.timezone, loaded.targets.kubeflow.timezone) == ("Asia/Tokyo", "Europe/Berlin")
+
+
 @pytest.mark.parametrize(
     ("short", "full"),
     [

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipelines.schedules import cron
 from pipelines.schedules.calendar import Calendar, check, moment
-from pipelines.schedules.zones import zone
 from pipelines.targets import Timing
 from settings import RequestError
+from settings.zones import zone
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, Field
 
 from settings import RequestError
 from settings.explain import shown
@@ -42,6 +45,14 @@ def zone(name: str) -> ZoneInfo:
             f"timezone {shown(name)}: the tz database has no such zone; {_instead(name.strip())}"
         ) from None
 
+
+def _known(name: str) -> str:
+    zone(name)
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(_known), Field(description="a name of the tz database: Europe/Berlin")]
+"""The value of a key `timezone`."""
 
 _EXPECTED = "expected UTC, or the name of a place, such as Europe/Berlin"
 

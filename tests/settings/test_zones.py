@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.schedules.zones import zone
 from settings import RequestError
+from settings.zones import zone
 
 SEASONS = [datetime(datetime.now(UTC).year, month, 15, tzinfo=UTC) for month in (1, 7)]
 
