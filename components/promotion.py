@@ -97,10 +97,11 @@ def decide(
 def _compared(
     client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, confidence: float, temporary: Path
 ) -> bootstrap.Comparison:
+    uri = f"models:/{champion.name}/{champion.version}"
     try:
-        rival = folder.load(registered.model_folder(f"models:/{champion.name}/{champion.version}", temporary))
+        rival = folder.load(registered.model_folder(uri, temporary))
     except (RequestError, WorkError) as error:
-        raise NotComparableError(str(error)) from error
+        raise NotComparableError(str(error).replace(str(temporary), uri)) from error  # the copy is gone when it is read
     if rival.weights == finished.trained.weights:
         raise SameWeightsError
     for what, ours, theirs in zip(

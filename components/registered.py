@@ -30,6 +30,21 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
     """
     with _missing(f"the files of {uri}"):
         path = _files(uri, copy_to)
+    return model_folder_in(path, uri)
+
+
+def model_folder_in(path: Path, uri: str) -> Path:
+    """Returns the model folder inside the files of an MLflow model, which are here.
+
+    Args:
+        path: The files.
+        uri: What errors call the model.
+
+    Raises:
+        WorkError: Its files are not there, or cannot be read.
+        RequestError: It is not a model of ELBOflow's.
+    """
+    with _missing(f"the files of {uri}"):
         # Not by MLflow's Model.load, which takes the path for a URI: a folder may be called `My%20Project`.
         about = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     try:

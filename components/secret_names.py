@@ -21,7 +21,7 @@ _ALONE = re.compile("(OLD)?PWD|PASS|PAT|PW|KEYS?|AUTH|SALT|SAS|SIGNATURE")
 # What stands behind the word that says so, to tell one secret from another: STRIPE_KEY_LIVE, HF_TOKEN_2.
 _WHICH = re.compile(
     r"V?\d+|OLD|NEW|PREVIOUS|CURRENT|NEXT|FIRST|SECOND|MAIN|BACKUP|PROD(UCTION)?|STAG(E|ING)|DEV|TEST|LIVE|CI|LOCAL|"
-    "B(ASE)?64|HEX|JSON|RAW|VALUE|RO|RW|READ|WRITE|ADMIN"
+    "BASE|B(ASE)?64|HEX|JSON|PEM|RAW|VALUE|RO|RW|READ|WRITE|ADMIN"
 )
 # What makes a key one that everybody may know, or none of cryptography's.
 _OPEN = re.compile("PUB(LIC)?|CACHE|PRIMARY|FOREIGN|SORT|PARTITION|LABEL|FEATURE|GROUP|COLUMN|ROW|INDEX")

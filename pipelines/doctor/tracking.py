@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components import databases, preflight, relocation, servers, tracking
 from components.masking import masked
-from pipelines.doctor import PATIENCE, Finding
+from pipelines.doctor import PATIENCE, Finding, champions
 from pipelines.targets.local import dead
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -19,7 +19,7 @@ from settings.text import counted
 
 def local(database: Path, workspace: Workspace, experiment: str | None) -> Iterator[Finding]:
     """Looks at an MLflow that is a SQLite file, and mends what any command would mend: a workspace that was moved, and
-    runs that were killed.
+    runs that were killed. A champion that cannot be used is said.
 
     Args:
         database: The file.
@@ -55,6 +55,9 @@ def local(database: Path, workspace: Workspace, experiment: str | None) -> Itera
     if dead_runs := dead.end(workspace):
         ill, mend = True, "they are recorded as ended now, in MLflow as KILLED; run them again"
         yield Finding("runs", "ill", f"killed, with their machine or container: {', '.join(dead_runs)}", mend)
+    for finding in champions.unusable(database):
+        ill = True
+        yield finding
     if not ill:
         yield Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")
 

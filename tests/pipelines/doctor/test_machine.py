@@ -1,6 +1,8 @@
 """What a doctor finds on this machine: packages, devices, the workspace, MLflow."""
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -40,7 +42,8 @@ TABLES = """
 CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, lifecycle_stage TEXT);
 CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, end_time INTEGER, artifact_uri TEXT);
 CREATE TABLE logged_models (artifact_location TEXT);
-CREATE TABLE model_versions (source TEXT, storage_location TEXT);
+CREATE TABLE model_versions (name TEXT, version INTEGER, source TEXT, storage_location TEXT);
+CREATE TABLE registered_model_aliases (alias TEXT, version INTEGER, name TEXT);
 CREATE TABLE datasets (dataset_source TEXT);
 CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT, PRIMARY KEY (key, run_uuid));
 """
@@ -108,6 +111,26 @@ def test_an_experiment_that_was_deleted_in_mlflow_is_ill_with_the_way_to_restore
     (found,) = looked(place)
     assert (found.state, "'digits' was deleted there" in found.found) == ("ill", True)
     assert found.mend.endswith("mlflow experiments restore --experiment-id 1")
+
+
+def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_well(place: Workspace):
+    files = place.model_files / "digits/models/m-1/artifacts"
+    model = files / "artifacts/model"
+    shutil.copytree(Path(__file__).parents[2] / "formats/98a35c2/model", model)
+    about = "flavors: {python_function: {artifacts: {model: {path: artifacts/model}}}}"
+    (files / "MLmodel").write_text(about, encoding="utf-8")
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.execute("INSERT INTO model_versions VALUES ('digits-vae', 7, 'models:/m-1', ?)", (files.as_uri(),))
+        database.execute("INSERT INTO registered_model_aliases VALUES ('champion', 7, 'digits-vae')")
+    assert [finding.state for finding in tracking.local(place.database, place, None)] == ["well"]
+    facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    (model / "model.json").write_text(json.dumps({**facts, "format": 99}), encoding="utf-8")
+    (newer,) = tracking.local(place.database, place, None)
+    assert (newer.what, newer.state) == ("champion models:/digits-vae/7", "ill")
+    assert "written by a newer ELBOflow" in newer.found
+    shutil.rmtree(files)
+    (absent,) = tracking.local(place.database, place, None)
+    assert "MLflow does not have the files of models:/digits-vae/7" in absent.found
 
 
 def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeypatch: pytest.MonkeyPatch):
