@@ -45,10 +45,14 @@ def model_folder_in(path: Path, uri: str) -> Path:
         RequestError: It is not a model of ELBOflow's.
     """
     with _missing(f"the files of {uri}"):
-        # Not by MLflow's Model.load, which takes the path for a URI: a folder may be called `My%20Project`.
-        about = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
+        text = (path / "MLmodel").read_bytes()
     try:
+        # Not by MLflow's Model.load, which takes the path for a URI: a folder may be called `My%20Project`. As text
+        # alone: a damaged date or number is of no interest here.
+        about = yaml.load(text, yaml.BaseLoader)
         place = about["flavors"]["python_function"]["artifacts"]["model"]["path"]
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise WorkError(f"{path / 'MLmodel'}, of {uri}, is damaged: it is no YAML") from None
     except (KeyError, TypeError):
         raise RequestError(f"{uri} is not a model of ELBOflow's: it holds no model folder") from None
     try:
@@ -87,5 +91,5 @@ def _missing(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, MlflowException, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, MlflowException) as error:
         raise WorkError(f"MLflow does not have {what}: {error}") from error

@@ -59,6 +59,29 @@ def test_a_champion_that_cannot_be_read_is_said_and_the_registration_ends_well(
         assert client.get_run(registered.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"flavors: [", "is damaged: it is no YAML"),
+        (b"\xff\xff", "is damaged: it is no YAML"),
+        (b"[" * 50_000, "is damaged: it is no YAML"),
+        (b"? {a: b}\n: c", "is damaged: it is no YAML"),
+        (b"time: 2020-13-45\nsize: !!int x", "it holds no model folder"),
+        (b"flavors: {python_function: {artifacts: {model: {path: ../x}}}}", "the file name '../x' is not allowed"),
+    ],
+)  # fmt: skip
+def test_a_champion_whose_mlmodel_is_damaged_is_said(
+    content: bytes, why: str, written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    (described,) = (tmp_path / "workspace/mlartifacts").rglob("MLmodel")
+    described.write_bytes(content)
+    registered = written("second", values + 1).register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith("cannot be compared with version 1, the champion: ")
+    assert why in registered.reason
+
+
 def test_a_champion_of_version_98a35c2_wins_and_loses(tracking_uri: str, tmp_path: Path) -> None:
     old = Run("old", WRITTEN / "dataset", WRITTEN / "model", WRITTEN / "evaluation")
     network = {"kind": "mlp", "hidden": [8]}
