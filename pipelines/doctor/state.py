@@ -8,6 +8,7 @@ from pipelines.doctor import Finding
 from pipelines.targets.connect import MEMORY
 from pipelines.targets.local import record
 from settings import WorkError
+from settings.text import counted
 
 MOST = 3
 """Damaged files that are named."""
@@ -31,7 +32,7 @@ def state(workspace: Path) -> Iterator[Finding]:
             ill.append(str(error))
     if not ill:
         if runs:
-            yield Finding("records", "well", f"{len(runs):,} run{'' if len(runs) == 1 else 's'} here, none damaged")
+            yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
         return
     more = f"; {len(ill) - MOST:,} more" if len(ill) > MOST else ""
     mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
