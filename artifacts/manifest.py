@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
 
-from artifacts.reading import DamagedError
+from artifacts.reading import DamagedError, told
 from settings import Settings, WorkError
 from settings.explain import explain
 from settings.terminal import one_line
@@ -141,7 +140,7 @@ def unreadable(place: object, error: Exception, schema: type[Settings] | None = 
     if isinstance(error, ValidationError) and error.error_count() > _TOLD:
         why = f"{error.error_count():,} of its values are not what is expected"
     elif isinstance(error, ValidationError):
-        first, *others = map(str, explain(error, schema)) if schema else map(_told, error.errors())
+        first, *others = map(str, explain(error, schema)) if schema else map(told, error.errors())
         why = first + (f" (and {len(others)} more)" if others else "")
     else:
         why = f"{type(error).__name__}: {error}"
@@ -152,10 +151,6 @@ def _checksum(facts: Mapping[str, Any]) -> str:
     """Returns the SHA-256 of JSON values. The order of their keys and the space between them do not matter."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _told(problem: ErrorDetails) -> str:
-    return f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}"
 
 
 def _refused(constant: str) -> NoReturn:

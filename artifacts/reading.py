@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from settings import WorkError
 
 T = TypeVar("T")
@@ -47,7 +50,14 @@ def read_json(path: Path, parse: Callable[[Any], T]) -> T:
         raise DamagedError(path, _first_line(error)) from None
 
 
+def told(problem: ErrorDetails) -> str:
+    """Returns where a value is not what was expected, and how."""
+    return f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}"
+
+
 def _first_line(error: Exception) -> str:
-    """Returns what an error says, in one line: of pydantic's, which field is wrong and how."""
-    lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-    return ": ".join(lines[1:3]) if len(lines) > 2 else lines[0]
+    """Returns what an error says, in one line: of a validator's, the first."""
+    if isinstance(error, ValidationError):
+        return told(error.errors(include_url=False)[0])
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].strip()

@@ -75,6 +75,7 @@ def test_a_run_with_a_damaged_record_is_named_and_the_others_are_listed(content:
         assert done.exit_code == 1
         assert done.stderr.startswith(f"error: {path} is damaged: ")
         assert told(done).count("\n") == 1
+        assert "[type=" not in done.stderr, "the validator's own words"
     assert elboflow(workspace, "status", "digits-1").exit_code == 0
 
 
