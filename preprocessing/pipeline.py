@@ -184,6 +184,7 @@ def _shards(config: DataConfig, units: list[Unit], source: str) -> dict[str, int
 def _check_splits(config: DataConfig, summary: Summary) -> None:
     counts = {split: sum(shard.examples for shard in summary.of(split)) for split in config.splits}
     examples, distinct = sum(counts.values()), sum(shard.distinct for shard in summary.shards)
+    held = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     copies = ""
     if distinct < examples:
         copies = f", which are {distinct:,} distinct: examples with the same image are always in one split"
@@ -191,7 +192,8 @@ def _check_splits(config: DataConfig, summary: Summary) -> None:
         if not count:
             raise WorkError(
                 f"the split {split!r} came out empty: data.splits gives it {config.splits[split]} of "
-                f"{counted(examples, 'example')}{copies}; the splits hold {counts}{_unused(config, summary)}"
+                f"{counted(examples, 'example')}{copies}; the splits hold {held}; give it a larger share, or more "
+                f"distinct examples{_unused(config, summary)}"
             )
 
 
