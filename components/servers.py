@@ -74,6 +74,8 @@ def short(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         deepest, cause = cause, cause.__cause__ or cause.__context__
+        if cause is None and deepest.args and isinstance(deepest.args[-1], BaseException):
+            cause = deepest.args[-1]  # urllib3 keeps what ended a connection as an argument, not as the cause
     return str(deepest).partition("\n")[0][:_LONGEST_REASON] or type(deepest).__name__
 
 

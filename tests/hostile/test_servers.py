@@ -1,5 +1,6 @@
 """Servers that answer with errors, with nothing, too slowly or without an end: every wait ends, and says what for."""
 
+import http.client
 import logging
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 import urllib3
+from urllib3.exceptions import ProtocolError
 
 from components import exchange, servers, tracking, waiting
 from components.config import Webhook
@@ -189,6 +191,11 @@ def test_bytes_that_are_no_answer_are_an_error_of_the_request(
             answered = False
         outcomes[answered] += 1
     assert min(outcomes.values()) > 10, outcomes
+
+
+def test_a_connection_that_was_closed_without_an_answer_is_told_without_the_layers_of_the_library():
+    closed = http.client.RemoteDisconnected("Remote end closed connection without response")
+    assert servers.short(ProtocolError("Connection aborted.", closed)) == str(closed)
 
 
 @pytest.mark.parametrize("how", WIRE)
