@@ -55,7 +55,9 @@ def test_only_what_a_training_depends_on_names_a_trial():
 @pytest.mark.slow
 def test_a_training_that_dies_is_an_outcome_and_the_next_try_trains_to_the_end(dataset: Path, tmp_path: Path):
     def kill(epoch: int, elbo: float) -> bool:
-        (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
+        # Fixtures of other tests may have left servers to this process.
+        (child,) = (c for c in children if b"components.trial_process" in Path(f"/proc/{c}/cmdline").read_bytes())
         os.kill(int(child), signal.SIGKILL)
         return True
 

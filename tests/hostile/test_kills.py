@@ -44,7 +44,8 @@ def versions(workspace: Path) -> list[str]:
     """The states of a workspace's registered versions; the champion must be one of those that are whole."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{workspace}/mlflow.db")
+    database = f"sqlite:///{workspace}/mlflow.db"
+    client = MlflowClient(database, registry_uri=database)  # an earlier test may have set another one in this process
     found = client.search_model_versions("name = 'digits-vae'")
     champion = client.get_model_version_by_alias("digits-vae", "champion")
     assert champion.status == "READY"

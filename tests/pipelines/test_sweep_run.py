@@ -117,7 +117,8 @@ def test_a_sweep_is_interrupted_and_killed_and_goes_on_to_the_best_of_what_did_n
 def check_mlflow(done: dict[str, Any], workspace: Path) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{workspace}/mlflow.db")
+    database = f"sqlite:///{workspace}/mlflow.db"
+    client = MlflowClient(database, registry_uri=database)  # an earlier test may have set another one in this process
     parent = client.get_run(done["mlflow"]["run_id"])
     assert parent.info.run_name == done["run"]
     assert parent.info.status == "FINISHED"
