@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import traceback
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests.servers.wire import WireServer
 
@@ -111,3 +113,11 @@ class Platform:
 def running(server: WireServer) -> list[str]:
     """Returns the ids of the server's runs that have not ended."""
     return [id for id, run in vars(server)["runs"].items() if run.execution.ended is None]
+
+
+def newest_version(mlflow: str, model: str = "digits-vae") -> Any:
+    """Returns a model's latest version on an MLflow server; the champion may be of an earlier test with that server."""
+    named = quote(f"name = '{model}'")
+    search = f"model-versions/search?max_results=1000&filter={named}"
+    with urllib.request.urlopen(f"{mlflow}/api/2.0/mlflow/{search}", timeout=30) as answer:
+        return max(json.load(answer)["model_versions"], key=lambda version: int(version["version"]))
