@@ -196,7 +196,8 @@ class StorageServer(WireServer):
             split = urlsplit(target)
             body = rest.partition("\r\n\r\n")[2].encode()
             inner = Request(method, split.path, parse_qs(split.query), request.headers, body)
-            reply = self.serve(inner) or self.problem(RefusedError(503, "reset"))
+            served = self.serve(inner)  # text where a fault garbles the connection
+            reply = served if isinstance(served, Reply) else self.problem(RefusedError(503, "reset"))
             answers.append(
                 f"--{boundary}\r\nContent-Type: application/http\r\n\r\n"
                 f"HTTP/1.1 {reply.status} X\r\nContent-Type: {reply.kind}\r\n\r\n{reply.body.decode()}\r\n"
