@@ -31,7 +31,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
     """Returns a client of an MLflow, which becomes the one of this process.
 
     A SQLite file that does not exist yet is made. That takes about two seconds, for MLflow's whole history of
-    migrations; a caller with something else to wait for can call this earlier, in a process of its own. One whose
+    migrations; a caller with something else to wait for can call this earlier, in a separate process. One whose
     folder was moved or copied is mended first (`components.relocation`).
 
     Raises:

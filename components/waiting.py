@@ -184,5 +184,5 @@ class Server:
 
 def _in_progress() -> list[Asking]:
     while True:
-        with suppress(RuntimeError):  # another thread has begun or ended one meanwhile
+        with suppress(RuntimeError):  # another thread has begun or ended one
             return list(in_progress)

@@ -25,7 +25,7 @@ def use_utf8() -> None:
     encoding = os.environ.pop(_TERMINAL, None)
     for stream in (sys.stdout, sys.stderr):
         if encoding is not None and stream.isatty():
-            stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+            stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]  # a TextIOWrapper here
 
 
 def check_names() -> None:

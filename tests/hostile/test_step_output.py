@@ -170,10 +170,11 @@ def test_no_line_of_a_trials_output_moves_the_screen_of_a_sweep(
 
 @given(st.text(), st.sampled_from(["begin", "line", "error"]))
 def test_a_message_says_what_it_said_and_only_under_the_runs_key(text: str, kind: str):
-    line = signed(Message(kind, text, 7), RUN_KEY)  # type: ignore[arg-type]
+    message = Message(kind, text, 7)  # type: ignore[arg-type]  # Hypothesis draws a plain str
+    line = signed(message, RUN_KEY)
     assert len(line.splitlines()) == 1
     assert line.isascii()
-    assert messages.read(line, RUN_KEY) == Message(kind, text, 7)  # type: ignore[arg-type]
+    assert messages.read(line, RUN_KEY) == message
     assert messages.read(line, new_key()) is None
 
 

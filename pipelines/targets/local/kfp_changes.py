@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 @contextmanager
 def named(run: str) -> Iterator[None]:
-    """Lets KFP call the run what it has been called since it began; of itself, it makes a name of its own."""
+    """Gives KFP the name that the run has had since it began; KFP would make another one."""
     from kfp.local import executor_input_utils as kfp
 
     before = kfp.get_local_pipeline_resource_name
