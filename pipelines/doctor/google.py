@@ -7,7 +7,6 @@ from typing import Any
 
 from components import servers
 from pipelines.doctor import PATIENCE, Finding
-from pipelines.doctor.tracking import short
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
 from settings import RequestError
 
@@ -38,7 +37,7 @@ class Cloud:
         except RequestError as error:
             return Finding(what, "ill", str(error).partition(";")[0], LOGIN)
         except (GoogleAuthError, servers.NoAnswerError) as error:
-            return Finding(what, "ill", f"Google does not take them: {short(error)}", f"renew them: {LOGIN}")
+            return Finding(what, "ill", f"Google does not take them: {servers.short(error)}", f"renew them: {LOGIN}")
         account = self.member().partition(":")[2] if self._named() else "a person's, or nobody's"
         return Finding(what, "well", f"Application Default Credentials: {account}")
 
@@ -85,7 +84,7 @@ class Cloud:
         except (RequestError, GoogleAuthError):
             raise RefusedError("there are no credentials to ask with") from None
         except (requests.RequestException, servers.NoAnswerError) as error:
-            raise RefusedError(f"{address(api)} cannot be reached from here: {short(error)}") from None
+            raise RefusedError(f"{address(api)} cannot be reached from here: {servers.short(error)}") from None
         if answer.status_code != 200:
             raise RefusedError(f"{api} answers {answer.status_code}: {_said(answer)}")
         return answer.json()

@@ -6,7 +6,6 @@ from typing import Any
 
 from components import servers
 from pipelines.doctor import PATIENCE, Finding
-from pipelines.doctor.tracking import short
 from pipelines.targets.images import Images
 
 _KINDS = (
@@ -56,7 +55,7 @@ class Registry:
             answer = self._asked(address, registry)
         except (requests.RequestException, servers.NoAnswerError) as error:
             mend = f"look at the address; whether the platform reaches {registry} cannot be told from here"
-            return Finding(what, "unknown", f"{registry} cannot be reached from here: {short(error)}", mend)
+            return Finding(what, "unknown", f"{registry} cannot be reached from here: {servers.short(error)}", mend)
         match answer.status_code:
             case 200:
                 return Finding(what, "well", f"is there: {answer.headers.get('Docker-Content-Digest', reference)}")

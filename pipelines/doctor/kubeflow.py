@@ -77,7 +77,7 @@ def api(target: KubeflowTarget) -> Finding:
             answer = requests.get(place, {"page_size": "1"}, headers=headers, timeout=PATIENCE, allow_redirects=False)
     except (requests.RequestException, servers.NoAnswerError) as error:
         mend = "look at targets.kubeflow.host, and at the port-forward, if there is one"
-        return Finding(what, "ill", f"cannot be reached from here: {tracking.short(error)}", mend)
+        return Finding(what, "ill", f"cannot be reached from here: {servers.short(error)}", mend)
     match answer.status_code:
         case 200 if "json" in answer.headers.get("Content-Type", ""):
             return Finding(what, "well", f"answers; runs in {target.namespace} can be listed")

@@ -82,7 +82,7 @@ def server(uri: str) -> Finding:
         answer = requests.get(f"{uri.rstrip('/')}/version", headers=_token(), auth=_password(), timeout=PATIENCE)
     except (requests.RequestException, servers.NoAnswerError) as error:
         mend = "look at the address, and at the network between; the steps must reach it, too"
-        return Finding(what, "ill", f"cannot be reached from here: {short(error)}", mend)
+        return Finding(what, "ill", f"cannot be reached from here: {servers.short(error)}", mend)
     if answer.status_code in (401, 403):
         mend = "set MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN; give them to steps as `secrets`"
         return Finding(what, "ill", f"refuses the credentials ({answer.status_code})", mend)
@@ -103,14 +103,3 @@ def _token() -> dict[str, str]:
 def _password() -> tuple[str, str] | None:
     name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
     return (name, password) if name and password else None
-
-
-def short(error: Exception) -> str:
-    """Returns what is the matter, without the layers of the libraries around it."""
-    said = str(error)
-    if isinstance(error, servers.NoAnswerError) and "gave no answer" in said:
-        return "no answer in time"
-    for sign in ("Name or service not known", "Temporary failure in name resolution", "Connection refused"):
-        if sign in said:
-            return sign.lower()
-    return "no answer in time" if "timed out" in said else said.partition("\n")[0][:120]

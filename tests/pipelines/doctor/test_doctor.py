@@ -70,7 +70,9 @@ def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path):
         )
         assert time.monotonic() - started < 15
     assert done.returncode == 1
-    assert f"✗ MLflow http://{nowhere}: cannot be reached from here: no answer in time" in done.stdout
+    assert f"✗ MLflow http://{nowhere}: cannot be reached from here: the MLflow at http://{nowhere} gave no answer" in (
+        done.stdout
+    )
     assert "bucket" in done.stdout
     assert done.stderr == ""
 

@@ -24,7 +24,7 @@ def test_a_private_image_cannot_be_told(cloud: Cloud):
 
 def test_a_registry_that_only_the_platform_may_reach_is_no_illness():
     found = images.Registry(lambda: None).image("localhost:1/vae/cpu:1")
-    assert (found.state, found.found) == ("unknown", "localhost:1 cannot be reached from here: connection refused")
+    assert (found.state, found.found) == ("unknown", "localhost:1 cannot be reached from here: Connection refused")
     assert found.mend == "look at the address; whether the platform reaches localhost:1 cannot be told from here"
 
 
