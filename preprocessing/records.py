@@ -4,23 +4,19 @@ A record is, byte for byte, what TensorFlow's TFRecordWriter makes of a serialis
 in the order of their names. Records whose integers take equally many bytes differ only in their values, so they are
 made, and read, as the rows of one matrix with the values as some of its columns.
 
-    framing  uint64 length, uint32 masked CRC-32C of it, the data, uint32 masked CRC-32C of the data
-    data     an Example, as `preprocessing.example` says
-
-Source: tensorflow/core/lib/io/record_writer.h.
+The framing is that of `preprocessing.framing`, the data an Example as `preprocessing.example` says.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import google_crc32c
 import numpy as np
 
 from preprocessing.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, Expected, SpellingError, spans
+from preprocessing.framing import FOOTER, HEADER, check, crcs, frames
 from settings import WorkError
 from settings.text import counted
 
-HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
 _FLOAT = 4  # bytes
 _LONGEST_VARINT = 10  # bytes
 
@@ -109,7 +105,7 @@ def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> Records:
         for name, at in layout.columns.items():
             values = fixed[name] if name in fixed else varints[name][0][:, : at.stop - at.start]
             matrix[:, at] = values[rows]
-        matrix[:, -FOOTER:] = _crcs(matrix[:, HEADER:-FOOTER])
+        matrix[:, -FOOTER:] = crcs(matrix[:, HEADER:-FOOTER])
         if len(layouts) > 1:
             data[starts[rows][:, None] + np.arange(length)] = matrix
     return Records(data, lengths)
@@ -129,17 +125,17 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndar
     Raises:
         WorkError: The file is damaged, or a record is not of this schema.
     """
-    starts, lengths = _frames(content, place)
-    _check(content[starts[:, None] + np.arange(HEADER)], np.arange(len(starts)), place)
+    starts, lengths = frames(content, place)
+    check(content[starts[:, None] + np.arange(HEADER)], np.arange(len(starts)), place)
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        _check(_rows(content, starts, lengths, rows)[:, HEADER:], rows, place)
+        check(_rows(content, starts, lengths, rows)[:, HEADER:], rows, place)
     return parse(schema, content, place)
 
 
 def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, np.ndarray]:
     """Does what `decode` does, but for the checksums: for records that were made, or checked, a moment ago."""
-    starts, lengths = _frames(content, place)
+    starts, lengths = frames(content, place)
     codes = sum(schema.images.values())
     if len(starts) * codes > len(content):
         raise WorkError(f"{place}: {counted(len(starts), 'record')} with {codes:,} bytes of images are more than it is")
@@ -169,7 +165,7 @@ def _layout(schema: Schema, widths: Mapping[str, int]) -> _Layout:
     data = _field(1, body)
     shift = HEADER + len(data) - len(body)
     length = np.frombuffer(len(data).to_bytes(8, "little"), np.uint8)
-    framed = b"".join([length.tobytes(), _crcs(length[None]).tobytes(), data, bytes(FOOTER)])
+    framed = b"".join([length.tobytes(), crcs(length[None]).tobytes(), data, bytes(FOOTER)])
     moved = {name: slice(at.start + shift, at.stop + shift) for name, at in columns.items()}
     return _Layout(np.frombuffer(framed, np.uint8), moved)
 
@@ -222,49 +218,11 @@ _READ: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _masked(crc: np.ndarray) -> np.ndarray:
-    """Returns the masked form of a CRC-32C, in which a TFRecord stores it."""
-    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
-
-
-def _crcs(matrix: np.ndarray) -> np.ndarray:
-    """Returns the masked CRC-32C of each row as stored, uint8 [rows, 4]."""
-    content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
-    crcs = np.array([crc32c(content[row * size : (row + 1) * size]) for row in range(len(matrix))], np.uint32)
-    return _masked(crcs).astype("<u4").view(np.uint8).reshape(-1, 4)
-
-
-def _frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where each record starts and how long it is, both int64 [records]."""
-    total, overhead = len(content), HEADER + FOOTER
-    first = int.from_bytes(content[:8].tobytes(), "little") + overhead
-    if total and total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
-        lengths = np.full(total // first, first, np.int64)
-        starts = np.cumsum(lengths) - lengths
-    else:
-        found, at, view = [], 0, content.data
-        while at < total:
-            found.append(at)
-            at += int.from_bytes(view[at : at + 8], "little") + overhead
-        if at != total:
-            raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it ends at byte {at:,} of {total:,}")
-        starts = np.array(found, np.int64)
-        lengths = np.diff(starts, append=total)
-    return starts, lengths
-
-
 def _rows(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns records of one length as the rows of a matrix, uint8 [rows, bytes]."""
     if len(rows) == len(starts):
         return content.reshape(len(rows), lengths[0])
     return content[starts[rows][:, None] + np.arange(lengths[rows[0]])]
-
-
-def _check(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
-    """Checks rows of content and its masked CRC."""
-    wrong = (_crcs(matrix[:, :-FOOTER]) != matrix[:, -FOOTER:]).any(axis=1)
-    if wrong.any():
-        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit")
 
 
 def _parse(

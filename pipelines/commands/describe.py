@@ -37,7 +37,7 @@ def init(
 
     from pipelines import source
     from pipelines.experiment import Name
-    from settings import RequestError, yaml_text
+    from settings import RequestError, yaml_writing
 
     try:
         TypeAdapter(Name).validate_python(name)
@@ -45,7 +45,7 @@ def init(
         rule = error.errors()[0]["msg"].removeprefix("Input should ")
         raise RequestError(f"{name}: a name must {rule}") from None
     text, replaced = re.subn(
-        r"(?m)^name:.*$", yaml_text.write({"name": name}).rstrip(), source.find(template).text, count=1
+        r"(?m)^name:.*$", yaml_writing.write({"name": name}).rstrip(), source.find(template).text, count=1
     )
     if not replaced:
         raise RequestError(f"{template}: has no line `name: …` to put the new name in")
@@ -69,11 +69,11 @@ def config(
 ) -> None:
     """Print the full, resolved experiment: every key with its value."""
     from pipelines.experiment import load
-    from settings import yaml_text
+    from settings import yaml_writing
 
     changed = load(experiment, assignments or (), env)
     if not diff:
-        print(yaml_text.write(changed.model_dump(mode="json")), end="")
+        print(yaml_writing.write(changed.model_dump(mode="json")), end="")
         return
     from pipelines.differences import differences, show
     from settings import RequestError

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.config import DataConfig
+from preprocessing.framing import HEADER
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
-from preprocessing.records import HEADER, Schema, decode, encode
+from preprocessing.records import Schema, decode, encode
 from settings import WorkError
 
 SCHEMA = Schema({"image": 6}, ("key", "label"), ("weight",))

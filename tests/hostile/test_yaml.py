@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines import source
 from pipelines.experiment import load
-from settings import RequestError, yaml_text
+from settings import RequestError, yaml_text, yaml_writing
 from settings.yaml_text import YAMLTextError
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
@@ -218,7 +218,7 @@ plain_values = st.recursive(
 @example({"\x85": None, " ": "\u2028a"})
 @given(plain_values)
 def test_what_is_written_is_read_again_as_the_same_values(value: object):
-    again = yaml_text.read(yaml_text.write(value)).value
+    again = yaml_text.read(yaml_writing.write(value)).value
     assert again == value
     assert repr(again) == repr(value)
 

@@ -1,0 +1,68 @@
+"""The framing of a TFRecord file, and its checksums, of many records at once.
+
+    uint64 length, uint32 masked CRC-32C of the length, the data, uint32 masked CRC-32C of the data
+
+Source: tensorflow/core/lib/io/record_writer.h.
+"""
+
+import google_crc32c
+import numpy as np
+
+from settings import WorkError
+
+HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
+
+
+def frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where each record starts and how long it is, both int64 [records].
+
+    Args:
+        content: The bytes of a TFRecord file, uint8 [bytes].
+        place: The file, for the error.
+
+    Raises:
+        WorkError: The last record is longer than what is left of the file.
+    """
+    total, overhead = len(content), HEADER + FOOTER
+    first = int.from_bytes(content[:8].tobytes(), "little") + overhead
+    if total and total % first == 0 and (content.reshape(-1, first)[:, :8] == content[:8]).all():
+        lengths = np.full(total // first, first, np.int64)
+        starts = np.cumsum(lengths) - lengths
+    else:
+        found, at, view = [], 0, content.data
+        while at < total:
+            found.append(at)
+            at += int.from_bytes(view[at : at + 8], "little") + overhead
+        if at != total:
+            raise WorkError(f"{place}: record {len(found) - 1:,} is truncated: it ends at byte {at:,} of {total:,}")
+        starts = np.array(found, np.int64)
+        lengths = np.diff(starts, append=total)
+    return starts, lengths
+
+
+def check(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
+    """Checks the CRC that ends each row, uint8 [rows, bytes].
+
+    Args:
+        matrix: Some content and its masked CRC in each row.
+        rows: The number of each row's record, for the error.
+        place: The file, for the error.
+
+    Raises:
+        WorkError: A CRC does not fit.
+    """
+    wrong = (crcs(matrix[:, :-FOOTER]) != matrix[:, -FOOTER:]).any(axis=1)
+    if wrong.any():
+        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit")
+
+
+def crcs(matrix: np.ndarray) -> np.ndarray:
+    """Returns the masked CRC-32C of each row as stored, uint8 [rows, 4]."""
+    content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
+    plain = np.array([crc32c(content[row * size : (row + 1) * size]) for row in range(len(matrix))], np.uint32)
+    return _masked(plain).astype("<u4").view(np.uint8).reshape(-1, 4)
+
+
+def _masked(crc: np.ndarray) -> np.ndarray:
+    """Returns the masked form of a CRC-32C, in which a TFRecord stores it."""
+    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
