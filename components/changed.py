@@ -28,7 +28,7 @@ class Change:
 
 
 def config_digest(experiment: dict[str, Any]) -> str:
-    """Returns the SHA-256 of an experiment's JSON values, whatever the order of their keys."""
+    """Returns the SHA-256 of an experiment's JSON values; the order of keys does not matter."""
     canonical = json.dumps(experiment, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -11,7 +11,7 @@ _PROJECT = Path(__file__).resolve().parents[1]
 @cache
 def code_version() -> str:
     """Returns the commit of a git checkout, with `-dirty` if tracked files were changed; elsewhere `elboflow X.Y.Z`."""
-    # Only the project's own repository counts: an installed package may lie inside somebody else's checkout.
+    # Only the project's own repository counts: an installed package may lie inside the checkout of another project.
     in_checkout = (_PROJECT / ".git").exists()
     if in_checkout and (commit := _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")):
         return commit

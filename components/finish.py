@@ -36,8 +36,8 @@ def finish(
     """Writes how a run ended into MLflow, and tells it where that is asked for.
 
     A run that failed before it registered is that of its training, or else is made in MLflow, with its parameters. One
-    that registered stays FINISHED whatever came after. A run that was skipped leaves nothing. Done twice, it has the
-    effect of once, but tells twice.
+    that registered stays FINISHED, also if a later step failed. A run that was skipped leaves nothing. A second call
+    changes nothing, but notifies again.
 
     Args:
         experiment: What `Experiment.recorded()` returns.

@@ -2,7 +2,7 @@
 
 MLflow finds `Identity` by its entry point and asks it for headers. The token is a JWT that a service account signs of
 itself for one address, as IAP takes it (https://cloud.google.com/iap/docs/authentication-howto, "signed JWT"). Other
-addresses, and whoever names MLFLOW_TRACKING_TOKEN or MLFLOW_TRACKING_USERNAME, are left alone.
+addresses are left alone, as are all where MLFLOW_TRACKING_TOKEN or MLFLOW_TRACKING_USERNAME is set.
 """
 
 import json

@@ -67,7 +67,7 @@ def curves(
             from them goes on in the same MLflow run.
         output: The model folder.
         identity: The digest of all that the training is a function of.
-        anew: Whether the training starts over, whatever lies in the folder of checkpoints.
+        anew: Whether the training starts over, and ignores the checkpoints in its folder.
 
     Yields:
         The observers that the training is to have: one, or none.
@@ -153,7 +153,7 @@ class _Curves:
         if self._ended(time.monotonic() + patience):
             return
         if self._process is not None:
-            self._process.kill()  # whoever registers the model then is alone in completing the curves
+            self._process.kill()  # from here on, only the registration writes curves
             self._process.wait()
         if patience:
             logger.warning(

@@ -217,7 +217,7 @@ class Sender:
 
 @contextmanager
 def _asking_once() -> Iterator[None]:
-    """Keeps MLflow's client from repeating requests of its own accord meanwhile."""
+    """Switches off the retries of MLflow's own client for the duration."""
     before = os.environ[_RETRIES]
     os.environ[_RETRIES] = "0"
     try:
@@ -232,7 +232,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _terminate(client: "MlflowClient", run_id: str, state: str | None) -> None:
-    if client.get_run(run_id).info.status == "RUNNING":  # whoever knows more of the pipeline run may have been faster
+    if client.get_run(run_id).info.status == "RUNNING":  # another process may have ended the run before
         client.set_terminated(run_id, state)
 
 

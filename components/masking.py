@@ -1,7 +1,7 @@
 """Secrets stay out of logs, errors, parameters, tags, artifacts and messages: `masked` hides all that are known.
 
 Known are the values of environment variables whose names say so (`components.secret_names`), of those that
-ELBOFLOW_SECRETS lists, whatever a step was given from a secret manager, and what stands before the @ of any address.
+ELBOFLOW_SECRETS lists, all that a secret manager gave to this step, and what stands before the @ of any address.
 """
 
 import os

@@ -55,7 +55,7 @@ def resolve(model: str, runs: Path, tracking_uri: str) -> Path:
 
 def _newest(run: Path) -> Path | None:
     """Returns the model folder in a run's folder, the newest of several."""
-    # Of bounded depth: a mistaken path may be somebody's whole disk.
+    # Of bounded depth: a mistaken path may be a whole disk.
     manifests = [path for depth in range(_DEPTH) for path in run.glob("*/" * depth + "model.json")]
     return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
 

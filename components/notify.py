@@ -1,4 +1,4 @@
-"""Telling somebody how a run ended: one JSON object to a webhook, or to a command on its standard input."""
+"""Notification of how a run ended: one JSON object to a webhook, or to a command on its standard input."""
 
 import json
 import logging

@@ -48,7 +48,7 @@ def hurried_by_interrupts() -> Iterator[None]:
     """Lets Ctrl-C end all waiting for servers, also that of other threads, which Python would wait for."""
     before = signal.getsignal(signal.SIGINT)
     if before != signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield  # somebody else's, or ignored
+        yield  # another handler is installed, or the signal is ignored
         return
 
     def interrupt(*_: object) -> None:

@@ -52,7 +52,7 @@ class Ended:
 
 
 def train(request: Request, watch: Watch | None = None) -> Ended:
-    """Trains in a process of its own. Whatever becomes of that process, this function returns and says so.
+    """Trains in a child process. This function returns and says so however the child ends.
 
     Args:
         request: What to train.
@@ -136,7 +136,7 @@ def main(pipe: int) -> None:
         def watch(epoch: int, elbo: float) -> bool:
             _say(tell, {"epoch": epoch, "elbo": elbo})
             answer = sys.stdin.readline()
-            if not answer:  # whoever asked for this training has gone, or goes: it may save where it is
+            if not answer:  # the parent has ended, or is ending: the training saves its state and ends
                 signal.raise_signal(signal.SIGTERM)
                 return True
             return bool(json.loads(answer))

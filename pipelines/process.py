@@ -69,11 +69,11 @@ def step(output_file: str = "") -> Iterator[None]:
 
     An error that a person can understand becomes one message, without a traceback; any other error keeps its
     traceback. The process ends with code 2 where the request was wrong, 1 where the work failed, and 143 after a
-    SIGTERM. A platform tries a failed step again whatever its code was; after a wrong request the next try ends at
+    SIGTERM. A platform retries a failed step after any exit code; after a wrong request the next try ends at
     once, with the same words, wherever `pipelines.refusal` has a place that outlives a try.
 
     Args:
-        output_file: A path in the folder of the step, for whoever runs it to know where that is.
+        output_file: A path in the folder of the step, from which the caller learns where that is.
     """
     prepare()
     told = Told(sys.stdout)

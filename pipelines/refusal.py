@@ -1,6 +1,6 @@
 """What a step whose request was wrong leaves for its next try, which then ends at once and with the same words.
 
-A platform tries a failed step again whatever its exit code was. Where the reason is kept, beside the step's output:
+A platform retries a failed step after any exit code. Where the reason is kept, beside the step's output:
 
 - on this machine, on Vertex AI (whose steps see their bucket as a folder) and on a volume: in a file;
 - in a pod of Kubeflow Pipelines with artifacts in `gs://`: in the bucket itself, because the pod's folder ends with it;
@@ -68,7 +68,7 @@ class _InBucket:
             return str(self._blob().download_as_text(timeout=_SECONDS, retry=None))
         except NotFound:
             return None
-        except Exception as error:  # whatever it is, it is no reason to refuse
+        except Exception as error:  # no error here is a reason to refuse
             logger.warning("could not look for gs://%s/%s: %s", self._bucket, self._name, _line(error))
             return None
 

@@ -43,7 +43,7 @@ def train(
     tracking_uri: str,
     model: Output[Model],
 ) -> None:
-    """The dataset → the model, and curves in MLflow meanwhile.
+    """The dataset → the model, with curves in MLflow during the training.
 
     The run's name is no input, with which no run would find the cached result of another; where the target can say it,
     it is in the environment.

@@ -1,6 +1,6 @@
 """The engines that run the Beam graph: Beam's own in this process, a Flink cluster, Dataflow.
 
-Whatever the engine, the dataset is the same, byte for byte: shards are sorted by content, and the statistics are sums
+The dataset is the same on every engine, byte for byte: shards are sorted by content, and the statistics are sums
 of whole numbers. What differs is where workers are, and so which files they can reach.
 """
 
@@ -74,7 +74,7 @@ def check(runner: Runner, paths: list[str], output: str) -> str:
 def run(runner: Runner, threads: int, name: str, add_graph: Callable[[beam.Pipeline], None]) -> None:
     """Runs a graph to its end.
 
-    Whatever ends the waiting, such as an interrupt or a SIGTERM, cancels what was started elsewhere.
+    An exception during the wait, such as an interrupt or a SIGTERM, cancels what was started elsewhere.
 
     Args:
         runner: Where.
@@ -150,7 +150,7 @@ def _interrupts_kept() -> Iterator[None]:
 
 
 def _cancel(result: Any, job: str, place: str) -> None:
-    """Cancels a job that has not ended: whoever started it is about to go, and would start another the next time."""
+    """Cancels a job that has not ended: this process is about to end, and would start another the next time."""
     went_wrong: list[Exception] = []
 
     def cancel() -> None:

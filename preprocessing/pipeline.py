@@ -4,7 +4,7 @@
 
 A worker reads a unit of raw data in batches, checks it, turns it into codes, hashes each example into its key, which
 says in which split and shard it belongs, and encodes the batch into records. Grouping brings the records of a shard
-together; sorting them by key makes the shard the same whoever read what first, and shuffles it. No element of the
+together; sorting them by key makes the shard independent of the order of reading, and shuffles it. No element of the
 graph is a single example: Beam's cost per element would be thirty times the work.
 """
 

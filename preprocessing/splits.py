@@ -2,7 +2,7 @@
 
 The key of an example is a hash of its image codes. The split is a function of the key, so an example keeps its split
 when more data arrive, when their order changes, and when its label is corrected; and two examples with the same image
-are in the same split, whatever their labels, so that no test image is ever trained on.
+are in the same split, also if their labels differ, so that no test image is ever trained on.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def keys(images: Sequence[np.ndarray]) -> np.ndarray:
 def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray, list[str]]:
     """Assigns each key to a split with the probability of that split's fraction.
 
-    The splits share the unit interval in the order of their names, whatever the order in the config.
+    The splits share the unit interval in the order of their names, not in that of the config.
 
     Args:
         keys: int64 [examples].

@@ -1,7 +1,7 @@
 """What the workers do: read a unit of raw data into encoded records, and write the records of a shard.
 
 A worker meets two kinds of trouble. What a person can mend (damaged data, a full disk) becomes a line in the summary:
-an engine would retry an exception, and wrap it until nobody can read it. Anything else is a bug, and is raised.
+an engine would retry an exception, and wrap it until it cannot be read. Anything else is a bug, and is raised.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ class ReadAndEncode(beam.DoFn):
     """A work unit → (destination, encoded records), a few for each of its batches; REMARKS are another output.
 
     An example that the source holds out must not be trained on. So its key goes, without a record, to the destination
-    that the example would have had otherwise: there, whatever has the same key is left out.
+    that the example would have had otherwise: there, all examples with the same key are left out.
     """
 
     def __init__(self, plan: Plan):

@@ -14,7 +14,7 @@ from keras import ops
 from vae import config
 from vae.data import ImageSpec
 
-Tensor = Any  # a tensor of whichever backend runs; Keras has no common type for it
+Tensor = Any  # a tensor of the backend that runs; Keras has no common type for it
 
 LOG_TWO_PI = math.log(2 * math.pi)
 # A scale below this is finer than the quantisation of 8-bit data (1/256 of the range, uniform: deviation e^-6.8).

@@ -66,7 +66,7 @@ class _Events:
 
 
 def _append(path: Path, records: bytes) -> None:
-    """Appends in one call, and closes: a reader, and whoever looks after a kill, finds whole records."""
+    """Appends in one call, and closes: readers find whole records, also after a kill."""
     with open(path, "ab", buffering=0) as file:
         file.write(records)
 

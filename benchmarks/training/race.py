@@ -1,4 +1,4 @@
-"""Runs the sides of a comparison turn by turn, so that whatever else the machine does slows all of them alike."""
+"""Runs the sides of a comparison turn by turn, so that other load of the machine slows all of them alike."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def race(sides: Sequence[Side], rounds: int) -> dict[Side, Result]:
         for side, process in running.items():
             facts[side] = process.turn()[1]
         for number in range(rounds):
-            # Forwards and backwards in turn: a machine that slows down or speeds up steadily favours nobody.
+            # Forwards and backwards in turn: a machine that slows down or speeds up steadily favours no side.
             for side in list(running)[:: -1 if number % 2 else 1]:
                 speeds[side].append(running[side].turn(go=True)[0])
     return {side: Result(tuple(speeds[side]), facts[side]) for side in sides}

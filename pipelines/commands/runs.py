@@ -34,7 +34,7 @@ def status(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a run is, step by step. Exit code 0 whatever it is."""
+    """Show how far a run is, step by step. The exit code is 0 in every state."""
     state = reach(target, experiment, env, workspace).run(run)
     if as_json:
         print(json.dumps(values(state)))
@@ -180,7 +180,7 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
         tell(state.link)
     try:
         ended = follow(target, state)
-    except BaseException as error:  # whatever it is, it is none of the run's
+    except BaseException as error:  # it is no error of the run
         again = pasteable("runs", "attach", state.id, "--target", target.name, "--workspace", workspace)
         tell(f"the run goes on; to follow it again: {again}")
         if as_json and isinstance(error, LostError):
@@ -237,5 +237,5 @@ def _console() -> Any:
 
     console = make_console()
     if not console.is_terminal:
-        console.width = 10_000  # whoever reads lines wants a run in one
+        console.width = 10_000  # a program that reads lines wants a run in one
     return console

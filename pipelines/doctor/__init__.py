@@ -124,7 +124,7 @@ def _mlflow(uri: str | None, workspace: Workspace, experiment: Experiment | None
 
 
 def _begun(check: Check) -> "Future[list[Finding]]":
-    """Begins a check in a thread that nobody has to wait for in the end."""
+    """Begins a check in a thread that does not keep the process alive."""
     answer: Future[list[Finding]] = Future()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Google Cloud, asked over REST by whoever the experiment says: one session for all checks."""
+"""Google Cloud, asked over REST with the experiment's credentials: one session for all checks."""
 
 import os
 import threading
@@ -42,7 +42,7 @@ class Cloud:
         return Finding(what, "well", f"Application Default Credentials: {account}")
 
     def member(self) -> str:
-        """Returns whoever asks as Google's policies name them; for a person whose credentials do not say who they are,
+        """Returns the caller as Google's policies name it; for a person whose credentials do not say who they are,
         an expression of the shell that does."""
         return self._named() or '"user:$(gcloud config get account)"'
 
@@ -53,7 +53,7 @@ class Cloud:
         return None
 
     def token(self) -> str:
-        """Returns a token of whoever asks."""
+        """Returns a token of the caller."""
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 

@@ -35,7 +35,7 @@ def parsed(image: str) -> tuple[str, str, str]:
 
 
 class Registry:
-    """Registries, asked with Google's token where they are Google's, else as nobody.
+    """Registries, asked with Google's token where they are Google's, else anonymously.
 
     Args:
         token: Returns the token, or None.

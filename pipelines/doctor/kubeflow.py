@@ -58,7 +58,7 @@ def credentials(target: KubeflowTarget) -> Finding:
 
 
 def api(target: KubeflowTarget) -> Finding:
-    """Looks whether Kubeflow Pipelines answers whoever asks."""
+    """Looks whether Kubeflow Pipelines answers, and takes the credentials."""
     import requests
 
     if target.host is None or isinstance(target.credentials, IdentityAwareProxy | InCluster):

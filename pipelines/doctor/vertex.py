@@ -68,7 +68,7 @@ def apis(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
 
 
 def bucket(cloud: Cloud, target: VertexTarget) -> Finding:
-    """Looks whether whoever asks may do with the bucket what a pipeline does."""
+    """Looks whether the caller may do with the bucket what a pipeline does."""
     name = target.root.removeprefix("gs://").partition("/")[0]
     what = f"bucket gs://{name}"
     try:
@@ -135,5 +135,5 @@ def _limit(metric: dict[str, Any], location: str) -> int | None:
 def _token(cloud: Cloud) -> str | None:
     try:
         return cloud.token()
-    except Exception:  # whatever is wrong with them, the check of the credentials says so
+    except Exception:  # the check of the credentials says what is wrong with them
         return None

@@ -47,7 +47,7 @@ class Shelf(Protocol):
         """Publishes a version that is not there yet, and returns its reference.
 
         Raises:
-            FileExistsError: Somebody else has published a version of this name in the meantime.
+            FileExistsError: Another caller has published a version of this name in the meantime.
         """
 
 

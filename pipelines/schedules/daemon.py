@@ -1,7 +1,7 @@
 """The scheduler: one process for a workspace, which launches what is due.
 
 APScheduler wakes it at every tick. Its own job stores pickle, so its jobs live in memory: they are made from the tables
-of `schedules.db`, anew whenever those change or the clock jumps. Whatever it misses, the next pass makes good.
+of `schedules.db`, anew whenever those change or the clock jumps. The next pass does what a pass has missed.
 """
 
 import logging
@@ -150,7 +150,7 @@ class Daemon:
         except (WorkError, OSError, sqlite3.Error) as error:
             self._tell(str(error))
             self._stale = True
-            self._alarm.clear()  # or nobody would wait
+            self._alarm.clear()  # otherwise the next wait would return at once
 
     def _reopen_if_replaced(self) -> None:
         if self._store.is_replaced():
@@ -198,7 +198,7 @@ class Daemon:
                 log.info("%s: %s%s", tick.run or key, tick.state, f": {tick.reason}" if tick.reason else "")
 
     def _wait_for_runs(self) -> None:
-        """Launches nothing more. What is due meanwhile is the next scheduler's."""
+        """Launches nothing more. What falls due from now on is for the next scheduler."""
         told = 0
         while self._stops == 1:
             with self._patience():

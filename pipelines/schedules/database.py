@@ -167,7 +167,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Makes what happens within it happen wholly or not at all, with nobody else's changes in between."""
+        """Runs the block in one transaction, isolated from the writes of other processes."""
         with self._lock:
             self.write("BEGIN IMMEDIATE")
             try:

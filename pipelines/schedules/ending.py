@@ -21,7 +21,7 @@ def ending(folder: Path, exit_code: int | None) -> tuple[State, str | None]:
 
     Args:
         folder: The tick's folder.
-        exit_code: The run's; None where nobody was there to see it.
+        exit_code: The run's; None where no scheduler was running to see it.
     """
     result = _result(folder)
     reason, step = _text(result, "reason"), _text(result, "step")

@@ -73,7 +73,7 @@ def _asked(target: str, workspace: Workspace) -> tuple[multiprocessing.process.B
 def _ask(target: str, workspace: Workspace, answer: "Connection[Any, Any]") -> None:
     try:
         found: dict[str, Any] = {"schedules": [asdict(each) for each in connect(target, None, workspace).schedules()]}
-    except Exception as error:  # whatever is wrong with one target is no reason to hide the others
+    except Exception as error:  # a fault of one target must not hide the others
         found = {"reason": _one_line(error)}
     answer.send_bytes(json.dumps(found, default=datetime.isoformat).encode())  # not send, which pickles
 

@@ -1,4 +1,4 @@
-"""The processes that run ticks: one for each, in a session of its own, which outlives whoever started it.
+"""The processes that run ticks: one for each, in a session of its own, which outlives the scheduler that started it.
 
 A process holds a lock on a file of its tick's folder while it is at work, and so does the run that it starts. The
 system gives the lock back when both are gone, however they ended: unlike a process id, it never means another process.
@@ -30,7 +30,7 @@ class Launcher(Protocol):
         """Returns the ticks whose processes were started here and have ended since the last call."""
 
     def at_work(self, key: Key) -> bool:
-        """Returns whether there is a process for the tick, whoever started it."""
+        """Returns whether there is a process for the tick, started by this scheduler or another."""
 
 
 class Processes:
@@ -67,7 +67,7 @@ class Processes:
         return ended
 
     def at_work(self, key: Key) -> bool:
-        """Returns whether there is a process for the tick, whoever started it."""
+        """Returns whether there is a process for the tick, started by this scheduler or another."""
         child = self._children.get(key)
         return (child is not None and child.poll() is None) or is_held(tick_folder(self._workspace, key) / LOCK)
 
@@ -85,7 +85,7 @@ def hold(path: Path, patience: float = 1.0) -> int | None:
         patience: Seconds to try, because `is_held` holds it for a moment, too.
 
     Returns:
-        The descriptor; None where somebody else holds the file.
+        The descriptor; None where another process holds the lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     deadline = time.monotonic() + patience
@@ -101,7 +101,7 @@ def hold(path: Path, patience: float = 1.0) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Returns whether somebody holds a file."""
+    """Returns whether a process holds the lock of a file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The process of one tick, `python -m pipelines.schedules.tick WORKSPACE SCHEDULE TIME`: takes it, runs it, records it.
 
-Whoever starts this, and however often, the tick runs once: the only way from `claimed` to `running` is one statement
-here, and the run comes after it.
+The tick runs once, also if several processes start this, or start it again: the only way from `claimed` to `running` is
+one statement here, and the run comes after it.
 """
 
 import json

@@ -33,7 +33,7 @@ def _none() -> None:
 def work(
     store: Store, launcher: Launcher, workspace: Path, now: datetime, places: int, pulse: Callable[[], object] = _none
 ) -> dict[str, str]:
-    """Does everything that is to be done now. Killed anywhere, it is made good by the next pass, whoever's that is.
+    """Does everything that is to be done now. If it is killed, the next pass of any process completes it.
 
     Args:
         store: The schedules.

@@ -1,6 +1,7 @@
 """KFP's local loop, with as many iterations at once as the pipeline asks for.
 
-KFP's own runs two at most, whatever the pipeline says, and an interrupt leaves it starting the iterations that wait.
+KFP's own runs two at most, also if the pipeline says otherwise. After an interrupt, it starts the iterations that
+wait.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a sweep is to try, whichever target it runs on."""
+"""What a sweep is to try, on any target."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """Where a pipeline runs, behind one protocol: this machine, Kubeflow Pipelines, Vertex AI Pipelines.
 
 A target submits a compiled pipeline, follows it, and keeps schedules of it. Everything that a command shows of a run or
-a schedule is one of the frozen values below, whichever target it came from.
+a schedule is one of the frozen values below, on every target.
 """
 
 from collections.abc import Iterator

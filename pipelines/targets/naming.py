@@ -5,5 +5,5 @@ from datetime import UTC, datetime
 
 
 def unique(experiment: str) -> str:
-    """Returns a name that nobody else gives: NAME-YYYYMMDD-HHMMSS-HEX, in lower case, for ids that want it so."""
+    """Returns a unique name: NAME-YYYYMMDD-HHMMSS-HEX, in lower case, for ids that want it so."""
     return f"{experiment}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

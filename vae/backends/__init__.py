@@ -49,7 +49,7 @@ class Steps(Protocol):
     """Runs many training steps in one call."""
 
     def hold(self, examples: Examples, capacity: int) -> Any:
-        """Copies examples to the devices, in arrays of one capacity whatever their number: what is compiled serves all.
+        """Copies examples to the devices. Pads to a fixed capacity, so that the step compiles once.
 
         Returns at once where the framework copies in the background.
         """
@@ -60,7 +60,7 @@ class Steps(Protocol):
         Args:
             held: What `hold` returned.
             rows: The examples of each step, int32 `[capacity, batch]`, of which the first `count` are used. One
-                capacity compiles once, whatever the count. The batch is this process's part.
+                capacity compiles once, for any count. The batch is this process's part.
             first_step: Number of the first step, from 0 at the start of training; with the seed it fixes all noise.
             count: Number of steps.
             factor: What the schedule's learning rate is multiplied by.
@@ -120,7 +120,7 @@ class Backend(Protocol):
         """Returns the bytes in use on the first device of this process; None where it does not tell."""
 
     def profiled(self, folder: Path) -> AbstractContextManager[None]:
-        """Writes a profile of what runs meanwhile into a folder."""
+        """Writes a profile of what runs in the block into a folder."""
 
 
 if TYPE_CHECKING:

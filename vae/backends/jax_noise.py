@@ -1,4 +1,4 @@
-"""Random numbers on JAX: each is a function of (seed, step, draw, example, place), whatever computes it and where.
+"""Random numbers on JAX: each is a function of (seed, step, draw, example, place), on any device.
 
 The compiler fuses them with what takes them: on a CPU, they cost a third of what `jax.random` does. And it divides them
 among devices as it divides batches: one device and many see the same numbers, and each draws those of its own examples.

@@ -115,7 +115,7 @@ class PureStep:
         return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
 
     def _drawn(self, number: tf.Tensor, first: tf.Tensor | int, count: int) -> list[tf.Tensor]:
-        """Returns the numbers of consecutive examples of a batch: the same in whatever parts it is computed."""
+        """Returns the numbers of consecutive examples of a batch: the same for any division into parts."""
         key = tf.constant(self._seed, tf.uint32), tf.cast(number, tf.uint32)
         draws = enumerate(self._step.draws)
         return [_DRAWN[draw.kind](bits(key, place, (count, *draw.shape[1:]), first)) for place, draw in draws]

@@ -1,7 +1,7 @@
 """Threefry-2x32 (Salmon et al., 2011): random bits as a function of a key and a counter.
 
-It is element-wise arithmetic: a compiler fuses it with what takes the bits, and whoever computes some of the examples
-of a batch draws the numbers of these alone, as they are for everybody else.
+It is element-wise arithmetic: a compiler fuses it with the code that takes the bits, and a device that computes a part
+of a batch draws the numbers of that part alone, the same as on any other device.
 """
 
 import math

@@ -54,7 +54,7 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     """Returns the bounds of each example.
 
     They are a function of weights, example, `samples` and `seed`: neither the order of the examples, nor the size of
-    batches or calls changes them beyond rounding. Memory is bounded whatever `samples` is.
+    batches or calls changes them beyond rounding. Memory is bounded for any `samples`.
 
     Args:
         model: The model.
@@ -83,7 +83,7 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     return result
 
 
-@functools.lru_cache(maxsize=1)  # compiling takes a second: whoever judges one model again and again pays it once
+@functools.lru_cache(maxsize=1)  # compiling takes a second, once for several evaluations of a model
 def _program(model: VAE) -> Callable[..., tuple[np.ndarray, ...]]:
     def of_samples(codes: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, ...]:
         x = model.prepare(codes, uniform)

@@ -38,7 +38,7 @@ def evaluate(
     """Evaluates a model on held-out examples and writes the evaluation folder, whose manifest comes last.
 
     The same model, examples, settings and seed give the same numbers; two models evaluated with the same seed see the
-    same binarised or dequantised examples, whatever their order.
+    same binarised or dequantised examples, in any order.
 
     Args:
         trained: The model.

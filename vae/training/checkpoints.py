@@ -218,7 +218,7 @@ class Keeper:
 
 def remove(folder: Path) -> None:
     """Removes the checkpoints of a training that is finished, and nothing else that is in their folder."""
-    with contextlib.suppress(OSError):  # the model is there; what else is left harms nobody
+    with contextlib.suppress(OSError):  # the model is complete; files that are left do no harm
         for path in stored.all_of(folder):
             stored.discard(path)
         folder.rmdir()

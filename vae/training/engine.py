@@ -83,7 +83,7 @@ class Engine:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Lets the model have the moving average of its weights meanwhile, where `training.ema` asks for one."""
+        """Swaps in the EMA weights for the duration, if `training.ema` is set."""
         if self._training.ema is None:
             yield
             return

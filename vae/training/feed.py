@@ -161,7 +161,7 @@ class Feed:
         return Examples.joined([self._read(piece) for piece in pieces])
 
     def _read(self, piece: Piece) -> Examples:
-        if self._is_over.is_set():  # nobody waits for what is being read
+        if self._is_over.is_set():  # what is being read is not needed
             raise CancelledError
         if self._shard is None or self._shard[0] != piece.shard:
             self._shard = None  # before the next one is there

@@ -49,7 +49,7 @@ def _locked(path: Path) -> int:
                 raise
         if _is(path, handle):
             return handle
-        os.close(handle)  # whoever held it has just removed it: what was locked is no longer the folder's lock
+        os.close(handle)  # its holder has just removed it: what was locked is no longer the folder's lock
 
 
 def _is(path: Path, handle: int) -> bool:

@@ -214,7 +214,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
 
 def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
     """Returns the state to go on from, and sets the model and its optimizer to it."""
-    agreed(0)  # what the chief moves aside, nobody has read before
+    agreed(0)  # no process reads before the chief has moved the old files aside
     state = keeper.latest()
     at_the_same_step(state.step if state else 0)
     if state is None:

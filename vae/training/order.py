@@ -1,4 +1,4 @@
-"""The order in which an epoch shows the examples: a function of (seed, epoch), whatever the number of machines.
+"""The order in which an epoch shows the examples: a function of (seed, epoch), for any number of machines.
 
 The examples are cut into lanes, contiguous ranges of equal size; a batch takes equally many of each, in an order of the
 lane's own. A machine that owns some of the lanes thus has its part of every batch, and needs no other example. With the

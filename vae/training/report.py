@@ -1,4 +1,4 @@
-"""What a training tells while it runs: its curves, and whoever watches them grow."""
+"""What a training reports while it runs: its curves, to those that follow them."""
 
 from collections.abc import Sequence
 

@@ -63,7 +63,7 @@ class API:
     def once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:
         """Returns what `create` makes, which is looked for with `find` before its making is tried again.
 
-        Kubeflow takes two of the same name, so that a name that nobody else gives is all there is to know them by.
+        Kubeflow takes two of the same name, so that only a unique name tells them apart.
         """
         tried = False
 

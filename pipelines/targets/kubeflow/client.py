@@ -17,7 +17,7 @@ class KubeflowClient(Schedules):
     name = "kubeflow"
 
     def submit(self, job: Job) -> RunState:
-        """Starts a run, once: it has a name that nobody else gives, and is looked for before it is submitted again."""
+        """Starts a run, once: it has a unique name, and is looked for before it is submitted again."""
         name = unique(job.name)
         with self.asking(f"the run of {job.name}"), self.source(job) as source:
             experiment = self.experiment(job.name)

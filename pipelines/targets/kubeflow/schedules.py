@@ -204,7 +204,7 @@ def _next(timing: Timing) -> datetime | None:
     """
     try:
         return Calendar(timing, literally=True).after(datetime.now(UTC))
-    except RequestError:  # somebody made it by other means, with a cron such as @every 2h
+    except RequestError:  # made by other means, with a cron such as @every 2h
         return None
 
 

@@ -253,7 +253,7 @@ def reason(errors: list[str], log: Log) -> str:
 def _stop(process: Process | None, patience: float = 10.0) -> None:
     """Ends the step at work and waits until it has gone: an interrupt may have reached this process alone.
 
-    It is asked once, and a training then saves where it is; whoever asks twice wants the end at once.
+    The first request lets a training save its state; the second ends it at once.
     """
     if process is not None and not process.end(patience):
         process.signal(signal.SIGKILL)

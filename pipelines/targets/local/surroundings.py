@@ -57,7 +57,7 @@ def bytes_of(amount: str) -> int:
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
     """Returns the bytes of memory that are free, or can be freed, on this machine.
 
-    macOS does not tell: there it is all that the machine has. None where nobody tells.
+    macOS does not tell: there it is all that the machine has. None where the system does not say.
     """
     try:
         if meminfo.exists() and (

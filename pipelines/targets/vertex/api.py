@@ -80,7 +80,7 @@ class API:
     def specification(self, job: Any) -> dict[str, Any]:
         """Returns the pipeline of a job: its own, or that of the published version which it names instead.
 
-        It is empty where whoever asks cannot read the version: the job is there all the same.
+        It is empty where the caller cannot read the version: the job is there all the same.
         """
         if (held := states.own(job)) or not job.template_uri:
             return held
