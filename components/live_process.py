@@ -2,8 +2,8 @@
 
 It is told in lines of JSON on its standard input: first what it needs to know (`components.live`), then points, then
 how the training ended. It answers in lines of JSON, each a message for the training's log. An MLflow that is away is
-asked again, ever less often; meanwhile the newest points are kept. It ends some seconds after the training, come what
-may, and marks the run of a training that went away without a word as killed.
+asked again, at growing intervals, and the newest points are kept. The process ends some seconds after the training in
+any case, and marks the run of a training that was killed as killed.
 """
 
 import fcntl

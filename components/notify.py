@@ -67,7 +67,7 @@ def notify(ending: Ending, notification: Notification) -> None:
         else:
             _call(notification, _message(ending))
     except UndeliveredError as error:
-        logger.warning("nobody was told how %s ended: %s", ending.run, masked(str(error)))
+        logger.warning("no notification was sent of how %s ended: %s", ending.run, masked(str(error)))
 
 
 def _message(ending: Ending) -> bytes:

@@ -64,7 +64,7 @@ class Registry:
                 return Finding(what, "ill", f"{registry} has no such image (404)", mend)
             case 401 | 403 if _GOOGLE.fullmatch(registry):
                 mend = "ask for roles/artifactregistry.reader on the repository, for yourself and for the steps"
-                return Finding(what, "ill", f"{registry} refuses whoever asks ({answer.status_code})", mend)
+                return Finding(what, "ill", f"{registry} refuses the credentials ({answer.status_code})", mend)
             case 401 | 403:
                 mend = "the cluster needs a pull secret for it: targets.kubeflow.pull_secrets"
                 return Finding(what, "unknown", f"{registry} shows it to those who log in ({answer.status_code})", mend)

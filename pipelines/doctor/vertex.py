@@ -55,7 +55,7 @@ def apis(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
     try:
         answer = cloud.ask("serviceusage", f"/v1/{parent}/services:batchGet", names)
     except RefusedError as refused:
-        mend = f"gcloud services list --enabled --project {target.project}, by somebody who may"
+        mend = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
         yield Finding("APIs", "unknown", str(refused), mend)
         return
     enabled = {each["config"]["name"] for each in answer.get("services", []) if each.get("state") == "ENABLED"}

@@ -76,7 +76,7 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
         except FileExistsError:
             found = shelf.find(experiment.name, name)
             if found is None:
-                raise RequestError(f"{name}: somebody else is publishing or deleting this version; try again") from None
+                raise RequestError(f"{name}: another process publishes or deletes this version; try again") from None
     if found[1] != digest:
         held = f"sha256 {found[1]:.12}…" if found[1] else "one that does not tell its digest"
         raise RequestError(

@@ -92,8 +92,8 @@ def _explained(address: str, what: str) -> Iterator[None]:
             raise RequestError(f"{address} does not accept the credentials (401); renew them: {LOGIN}") from error
         if status == 403:
             raise RequestError(
-                f"{address} forbids {what} (403); whoever publishes needs the role roles/artifactregistry.writer, "
-                "whoever runs roles/artifactregistry.reader"
+                f"{address} forbids {what} (403); the publisher needs the role roles/artifactregistry.writer, "
+                "the account of the runs roles/artifactregistry.reader"
             ) from error
         if status == 404:
             raise RequestError(f"{address} is not there (404); look at targets.vertex.repository") from error

@@ -118,7 +118,9 @@ def test_what_cannot_be_delivered_is_one_line_without_the_address(
     with server(monkeypatch, answer) as running:
         notify(FAILED, Webhook())
     assert [kind for _, kind, _ in running.posted] == ["application/json"] * tries
-    assert caplog.messages == [f"nobody was told how digits-1 ended: the webhook in ELBOFLOW_WEBHOOK {words}"]
+    assert caplog.messages == [
+        f"no notification was sent of how digits-1 ended: the webhook in ELBOFLOW_WEBHOOK {words}"
+    ]
 
 
 def closed_port() -> int:

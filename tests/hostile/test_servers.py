@@ -213,7 +213,9 @@ def test_a_webhook_that_does_not_answer_costs_seconds_and_one_line(
     assert time.monotonic() - started < 3 * SECONDS
     assert "S3CR3T" not in caplog.text
     if how in ("an empty reply", "dribbles its headers", "never ends its headers"):  # else there is an answer
-        assert caplog.messages[-1].startswith("nobody was told how digits-1 ended: the webhook in ELBOFLOW_WEBHOOK ")
+        assert caplog.messages[-1].startswith(
+            "no notification was sent of how digits-1 ended: the webhook in ELBOFLOW_WEBHOOK "
+        )
 
 
 @pytest.mark.parametrize("how", [*WIRE, "never answers", "answers 500", "nobody listens"])

@@ -114,7 +114,7 @@ def _told(error: Any, connection: Connection, what: str) -> RequestError | WorkE
             return RequestError(f"{place} does not accept the credentials (401): {said}; {connection.remedy()}")
         case 403:
             return RequestError(
-                f"{place} forbids {what} (403): {said}; whoever asks needs to be a contributor of the namespace "
+                f"{place} forbids {what} (403): {said}; the caller needs to be a contributor of the namespace "
                 f"{connection.namespace}"
             )
         case 404:

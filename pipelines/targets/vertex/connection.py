@@ -142,7 +142,7 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
 def _remedy(connection: Connection) -> str:
     if isinstance(connection.credentials, Impersonation):
         role = f"the role roles/iam.serviceAccountTokenCreator on {connection.credentials.service_account}"
-        return f"whoever asks needs {role}; or renew who that is: {LOGIN}"
+        return f"the caller needs {role}; or renew who that is: {LOGIN}"
     return f"renew them: {LOGIN}"
 
 
@@ -153,7 +153,7 @@ def _told(error: Any, place: str, connection: Connection, what: str) -> RequestE
             return RequestError(f"{place} does not accept the credentials (401): {said}; renew them: {LOGIN}")
         case 403:
             return RequestError(
-                f"{place} forbids {what} (403): {said}; whoever asks needs the role roles/aiplatform.user there"
+                f"{place} forbids {what} (403): {said}; the caller needs the role roles/aiplatform.user there"
             )
         case 404:
             return RequestError(

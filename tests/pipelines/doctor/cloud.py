@@ -14,7 +14,7 @@ class Cloud(WireServer):
 
     Attributes:
         enabled: The APIs of the project.
-        allowed: The permissions that whoever asks has on the bucket `data`.
+        allowed: The permissions that the caller has on the bucket `data`.
         limits: The effective limit of each quota metric, by region; None is the bucket without dimensions.
         images: The images of the registry, as REPOSITORY:TAG.
         login: Whether the registry wants the token that it gives to anybody.

@@ -1,4 +1,4 @@
-"""What a doctor finds on Kubeflow: whether its API answers whoever asks."""
+"""What a doctor finds on Kubeflow: whether its API answers, and takes the credentials."""
 
 import json
 from pathlib import Path
@@ -75,4 +75,4 @@ def test_kubeflow_is_asked_with_the_token_of_the_pod(cloud: Cloud, tmp_path: Pat
     code, found = examined("kubeflow", *in_cluster())
     assert (code, found[what].state) == (0, "well")
     code, found = examined("kubeflow", *in_cluster(", namespace: others"))
-    assert (code, found[what].mend) == (1, "whoever asks needs to be a contributor of the namespace others")
+    assert (code, found[what].mend) == (1, "the caller needs to be a contributor of the namespace others")
