@@ -71,9 +71,7 @@ class KubeflowServer(Schedules, Pipelines):
         self.experiments: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, dict[str, str]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self.mounts = {"minio://": f"{folder / 'minio'}/"}
-        if storage is not None:
-            self.mounts["gs://"] = f"{storage.folder}/"
+        self.mounts = {"minio://": f"{folder / 'minio'}/", "gs://": f"{storage.folder if storage else folder / 'gs'}/"}
 
     def close(self) -> None:
         for run in self.runs.values():
