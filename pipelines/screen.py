@@ -29,6 +29,7 @@ from pipelines.targets.local.process import Process
 from settings.terminal import printable
 
 LOG = "log.txt"
+_EARLY_LINES = 20_000  # that a step may print before its log file is known
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXECUTING = re.compile(r"Executing task '([\w-]+)'")
 _FINISHED = re.compile(r"Task '([\w-]+)' finished with status SUCCESS")
@@ -144,6 +145,7 @@ class Log:
     def __init__(self) -> None:
         self.path: Path | None = None
         self.last: deque[str] = deque(maxlen=200)
+        self._early: deque[str] = deque(maxlen=_EARLY_LINES)
         self._file: TextIO | None = None
 
     def begin(self, output: str, *roots: Path) -> None:
@@ -155,11 +157,14 @@ class Log:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
-            self._file.writelines(f"{line}\n" for line in self.last)
+            self._file.writelines(f"{line}\n" for line in self._early)
+            self._early.clear()
 
     def keep(self, line: str) -> None:
         self.last.append(line)
-        if self._file is not None:
+        if self.path is None:
+            self._early.append(line)
+        elif self._file is not None:
             try:
                 self._file.write(f"{line}\n")  # not print, to which KFP adds its indentation for the time being
             except OSError:

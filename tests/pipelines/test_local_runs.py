@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from artifacts import DamagedError
 from pipelines.cli import app
 from pipelines.experiment import load
+from pipelines.screen import Log
 from pipelines.targets import StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import GONE, Record, read
@@ -219,3 +220,15 @@ def test_steps_in_containers_need_an_engine_that_answers(tmp_path: Path, monkeyp
     assert done.exit_code == 2
     assert "--docker: no Docker engine answers here" in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_a_log_begins_with_a_steps_first_line_however_many_came_before_its_folder_was_known(tmp_path: Path):
+    log, lines = Log(), [f"line {number}" for number in range(1000)]
+    for line in lines[:900]:
+        log.keep(line)
+    log.begin(str(tmp_path / "train" / "model"), tmp_path)
+    for line in lines[900:]:
+        log.keep(line)
+    log.close()
+    assert (tmp_path / "train" / "log.txt").read_text(encoding="utf-8").splitlines() == lines
+    assert list(log.last) == lines[-200:]
