@@ -5,6 +5,7 @@ Format 2 and all later ones carry a checksum of themselves. Format 1, which has 
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
@@ -116,7 +117,7 @@ def unsealed(content: bytes, place: object, newest: int | None = None, unnumbere
         WorkError: It is damaged, or of a newer format.
     """
     try:
-        facts = json.loads(content.decode("utf-8"), parse_constant=_refused)
+        facts = json.loads(content.decode("utf-8"), parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise DamagedError(place, f"it is not JSON ({_printable(str(error))})") from None
     if not isinstance(facts, dict):
@@ -155,6 +156,14 @@ def _checksum(facts: Mapping[str, Any]) -> str:
 
 def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    """Returns a number, which JSON's readers would make infinite where it is beyond a float: 1e999."""
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:20]} is beyond the floating-point numbers of 64 bits")
+    return value
 
 
 def _printable(text: str) -> str:

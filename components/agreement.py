@@ -4,23 +4,29 @@ A model folder says what the model is, how it was trained and with which seed; a
 was judged; a dataset's digest says what it was made from. The settings of a command may be others than those.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from preprocessing import manifest
-from preprocessing.config import DataConfig
+from preprocessing import files, manifest
+from preprocessing.config import DataConfig, IdxSource
 from preprocessing.manifest import Manifest
+from preprocessing.sources import open_source
 from settings import RequestError, Settings
 from settings.explain import explain, shown
 from vae.evaluation.folder import EvaluationFolder
 from vae.folder import ModelFolder
 
+logger = logging.getLogger("elboflow.agreement")
+
 _LISTED = 20
+_READ_BYTES = 2**30
+"""The largest source that is read to compare its content, which takes about a second."""
 _NOT_SAID = "(not set)"
 # What a dataset says of a feature and a setting does not: what occurs in the data.
 _FOUND_IN_DATA = {"dtype", "classes", "statistics", "class_means"}
@@ -57,6 +63,48 @@ def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:
         WorkError: The folder holds no finished dataset.
     """
     _refuse(name, _of_dataset(data, manifest.load(str(dataset)), dataset))
+    check_source(name, data, dataset)
+
+
+def check_source(name: str, data: DataConfig, dataset: Path | str) -> None:
+    """Compares the source of an experiment with the one that a dataset was made from, as far as both are known here.
+
+    A source of the same name but with other content has changed since, which is logged. A source of another name is
+    accepted only if its content is the same. Content is compared for files of this machine, up to a size.
+
+    Args:
+        name: The experiment's name.
+        data: Its section `data`.
+        dataset: The dataset folder.
+
+    Raises:
+        RequestError: The source is another one.
+        WorkError: The folder holds no finished dataset.
+    """
+    made = manifest.load(str(dataset)).source
+    if made.kind != data.source.kind:
+        return  # a difference between settings, which is found with the others
+    described, fingerprint = _source(data)
+    if all(part in made.description for part in described):
+        if fingerprint not in (None, made.fingerprint):
+            logger.warning("data.source: %s has changed since %s was made", ", ".join(described), dataset)
+    elif fingerprint != made.fingerprint:
+        _refuse(name, {dataset: [Difference("data.source", made.description, ", ".join(described))]})
+
+
+def _source(data: DataConfig) -> tuple[list[str], str | None]:
+    """Returns names that the description of a dataset of this source contains, and its fingerprint, if it is known."""
+    source, locations = data.source, data.source.locations.values()
+    is_folder = isinstance(source, IdxSource) and source.path is not None
+    named = [] if is_folder else [PurePath(path).name for path in locations]
+    if any(map(files.is_uri, locations)):
+        return named, None
+    try:
+        raw = open_source(data)
+        sizes = [Path(path).expanduser().stat().st_size for path in raw.paths()]
+    except (RequestError, OSError):  # it is not on this machine
+        return named, None
+    return [raw.describe()], raw.fingerprint() if 0 < sum(sizes) <= _READ_BYTES else None
 
 
 def check_run(

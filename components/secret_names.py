@@ -2,7 +2,8 @@
 
 The words are those of three kept lists: the keyword detector of detect-secrets, the deny list of Sentry's SDK
 (`sentry_sdk.scrubber`), and what gitleaks calls a generic key. Those lists look for whole names, or anywhere in a text;
-here the last word of a name decides: `SSH_KEY_PATH`, `KEYBOARD`, `MONKEY` and `TOKENIZERS_PARALLELISM` are none.
+here the last word of a name decides, and a few words anywhere: `SSH_KEY_PATH`, `KEYBOARD`, `MONKEY`, `TOKEN_URL` and
+`TOKENIZERS_PARALLELISM` are none.
 """
 
 import re
@@ -20,13 +21,24 @@ _SECRET = re.compile(
 _PHRASES = (("WEBHOOK", "URL"), ("CONNECTION", "STRING"), ("AUTH", "CONFIG"))
 # By themselves, these are no names of secrets; PWD is the current folder.
 _ALONE = re.compile("(OLD)?PWD|PASS|PAT|PW|KEYS?|AUTH|SALT|SAS|SIGNATURE")
+# Those that say so wherever they stand in a name, such as TOKEN_GITHUB, unless the name ends in what it is about one.
+_ANYWHERE = re.compile("PASSWORDS?|PASSWD|PASSPHRASE|TOKEN|SECRET|APIKEY|CREDENTIALS?")
+_ABOUT = re.compile(
+    "PATHS?|FILES?|FILENAME|DIR(ECTORY)?|FOLDER|UR[IL]S?|ENDPOINT|HOST(NAME)?|PORT|DOMAIN|REALM|ISSUER|AUDIENCE|SCOPES?|"
+    "NAMES?|ID|ARN|USER(NAME)?|ACCOUNT|EMAIL|PROVIDER|STORE|MANAGER|BACKEND|CLASS|KIND|TYPE|FORMAT|ALGORITHM|METHOD|"
+    "MODE|POLICY|VERSION|REGION|LENGTH|SIZE|LIMIT|BUDGET|COUNT|MAX|MIN|ROUNDS|TTL|EXP(IRY|IRES?|IRATION)?|AGE|LIFETIME|"
+    "TIMEOUT|SECONDS|MINUTES|HOURS|DAYS|DATE|TIME|ENABLED?|DISABLED?|REQUIRED|PREFIX|SUFFIX|HEADER|FIELD|PROMPT|"
+    "SEPARATOR|PARALLELISM"
+)
 # What stands behind the word that says so, to tell one secret from another: STRIPE_KEY_LIVE, HF_TOKEN_2.
 _WHICH = re.compile(
-    r"V?\d+|OLD|NEW|PREVIOUS|CURRENT|NEXT|FIRST|SECOND|MAIN|BACKUP|PROD(UCTION)?|STAG(E|ING)|DEV|TEST|LIVE|CI|LOCAL|"
-    "BASE|B(ASE)?64|HEX|JSON|PEM|RAW|VALUE|RO|RW|READ|WRITE|ADMIN"
+    r"V?\d+|[A-Z]|OLD|NEW|PREVIOUS|CURRENT|NEXT|FIRST|SECOND|PRIMARY|SECONDARY|MAIN|BACKUP|REPLICA|PROD(UCTION)?|"
+    "STAG(E|ING)|DEV(ELOPMENT)?|TEST|LIVE|SANDBOX|CI|LOCAL|GLOBAL|EU|US|UK|ASIA|APAC|EMEA|BASE|B(ASE)?64|HEX|JSON|PEM|"
+    "RAW|VALUE|RO|RW|READ(ONLY)?|WRITE|ROOT|ADMIN"
 )
-# What makes a key one that everybody may know, or none of cryptography's.
-_OPEN = re.compile("PUB(LIC)?|CACHE|PRIMARY|FOREIGN|SORT|PARTITION|LABEL|FEATURE|GROUP|COLUMN|ROW|INDEX")
+# Keys that everybody may know; and names of two words that are keys of a table, a cache or a data set.
+_OPEN = re.compile("PUB(LIC)?")
+_OF_DATA = re.compile("CACHE|PRIMARY|FOREIGN|SORT|PARTITION|LABEL|FEATURE|GROUP|COLUMN|ROW|INDEX")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_SECRET = re.compile(
     "true|false|enabled|disabled|default|required|optional|unknown|always|basic|bearer", re.IGNORECASE
@@ -44,9 +56,13 @@ def is_secret(name: str) -> bool:
     *before, last = [*words[:-1], words[-1].rstrip("0123456789")]
     if not before:
         return _SECRET.fullmatch(last) is not None and _ALONE.fullmatch(last) is None
-    if last in ("KEY", "KEYS") and _OPEN.fullmatch(before[-1]):
+    if last in ("KEY", "KEYS") and (
+        _OPEN.fullmatch(before[-1]) or (len(before) == 1 and _OF_DATA.fullmatch(before[0]))
+    ):
         return False
-    return _SECRET.fullmatch(last) is not None or (before[-1], last) in _PHRASES
+    if _SECRET.fullmatch(last) is not None or (before[-1], last) in _PHRASES:
+        return True
+    return any(map(_ANYWHERE.fullmatch, before)) and _ABOUT.fullmatch(last) is None
 
 
 @lru_cache(maxsize=4096)

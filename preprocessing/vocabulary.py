@@ -4,6 +4,8 @@ The numbers are a function of the data, whose fingerprint is part of a dataset's
 found before the workers start, by one pass over the labels alone.
 """
 
+import sys
+
 import numpy as np
 
 from preprocessing.config import DataConfig
@@ -50,9 +52,11 @@ def texts(batch: Batch, name: str, array: np.ndarray) -> np.ndarray:
         array: Text or bytes, [examples].
 
     Raises:
-        WorkError: Bytes are not UTF-8.
+        WorkError: Bytes are not UTF-8, or text has code points that are no characters.
     """
     if array.dtype.kind == "U":
+        if not _is_unicode(array):
+            raise WorkError(f"{batch.places[name]}: the feature {name!r} holds text that is no Unicode; it is damaged")
         return array
     try:
         return np.char.decode(array, "utf-8")
@@ -65,6 +69,13 @@ def numbers(names: tuple[str, ...], labels: np.ndarray) -> np.ndarray:
     ordered = np.array(names)
     places = np.minimum(np.searchsorted(ordered, labels), len(names) - 1)
     return np.where(ordered[places] == labels, places, -1).astype(np.int64)
+
+
+def _is_unicode(array: np.ndarray) -> bool:
+    """Whether all code points are characters: none is half of a surrogate pair, or beyond the last one."""
+    native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+    points = native.view(np.uint32) if native.dtype.itemsize else np.zeros(0, np.uint32)
+    return not ((points > sys.maxunicode) | ((points >= 0xD800) & (points <= 0xDFFF))).any()
 
 
 def _names(config: DataConfig, name: str) -> tuple[str, ...]:

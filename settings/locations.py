@@ -10,9 +10,11 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator
 
-# RFC 3986, section 3.1, with at least two letters: `C:\data` and `C:/data` are paths of Windows. A URI from which a
-# slash was lost, gs:/bucket, is one still. A folder that is called `gs:` can be written ./gs:
-_SCHEME = re.compile(r"\s*(file(?=:)|[a-z][a-z0-9+.-]+(?=:/)):", re.IGNORECASE)
+# RFC 3986, section 3.1, with at least two letters: `C:\data` and `C:/data` are paths of Windows. A URI that lost a
+# slash, gs:/bucket, is one still, and one of a kind of storage also without both. A folder that is called `gs:` can be
+# written ./gs:
+_STORAGE = "file|gs|s3[an]?|az|azfs|abfss?|wasbs?|hdfs|dbfs|https?"
+_SCHEME = re.compile(rf"[\s'\"]*((?:{_STORAGE})(?=:)|[a-z][a-z0-9+.-]+(?=:/)):", re.IGNORECASE)
 
 
 def scheme(location: str) -> str | None:
@@ -37,6 +39,8 @@ def normalised(location: str, *schemes: str) -> str:
         raise ValueError(f"empty; allowed: {allowed}")
     if found is None:
         return location
+    if location.strip()[0] in "'\"":
+        raise ValueError(f"{location} is a URI in quotes; write it without them")
     rest = location.strip()[len(found) + 1 :]
     if found == "file":
         return _path(location, rest)

@@ -142,12 +142,14 @@ def register(
     import json
     from dataclasses import asdict
 
+    from components.agreement import check_source
     from components.preflight import check, check_run_name
     from components.register import register
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
+    check_source(wanted.name, wanted.data, dataset)
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
     uri = tracking_uri or workspaces.made(workspace, wanted).tracking_uri

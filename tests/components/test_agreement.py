@@ -113,3 +113,37 @@ def test_a_dataset_of_other_images_is_not_that_of_the_experiment(tmp_path: Path)
 
 def test_the_dataset_of_the_experiment_is_taken_whatever_the_number_of_workers(dataset: Path):
     check_dataset("digits", DIGITS.model_copy(update={"workers": 7}), dataset)
+
+
+def npz(path: Path, seed: int = 0) -> DataConfig:
+    """Writes random images; returns what makes a dataset of them."""
+    np.savez(path, image=np.random.default_rng(seed).integers(0, 17, (300, 8, 8, 1)))
+    return named(path)
+
+
+def named(path: Path) -> DataConfig:
+    image = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
+    return DataConfig.model_validate({"source": {"kind": "npz", "path": str(path)}, "features": {"image": image}})
+
+
+def test_a_dataset_of_another_file_of_the_same_kind_and_shape_is_refused_by_its_name(tmp_path: Path):
+    preprocess(npz(tmp_path / "a.npz"), tmp_path / "dataset")
+    for other in (npz(tmp_path / "b.npz", seed=1), named(tmp_path / "not-there.npz")):
+        with pytest.raises(
+            RequestError, match=r"data\.source is 'a\.npz: image'; the experiment says '(b|not-there)\.npz"
+        ):
+            check_dataset("night", other, tmp_path / "dataset")
+
+
+def test_the_same_content_under_another_name_is_the_same_source(tmp_path: Path):
+    preprocess(npz(tmp_path / "a.npz"), tmp_path / "dataset")
+    (tmp_path / "a.npz").rename(tmp_path / "b.npz")
+    check_dataset("night", named(tmp_path / "b.npz"), tmp_path / "dataset")
+    check_dataset("night", named(tmp_path / "elsewhere" / "a.npz"), tmp_path / "dataset")  # not here: known by its name
+
+
+def test_a_source_that_has_changed_since_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("WARNING", "elboflow")
+    preprocess(npz(tmp_path / "a.npz"), tmp_path / "dataset")
+    check_dataset("night", npz(tmp_path / "a.npz", seed=1), tmp_path / "dataset")
+    assert f"a.npz: image has changed since {tmp_path / 'dataset'} was made" in caplog.text

@@ -66,7 +66,7 @@ def test_a_checksum_that_is_missing_or_renamed_is_damage(format: Format[Any]) ->
 @pytest.mark.parametrize("format", KINDS, ids=lambda format: format.kind)
 @pytest.mark.parametrize("content", [
     b"", b"{", b"[]", b"null", b"3", b'"x"', b"\xff\xfe", b"{}", b'{"format": true}', b'{"format": "1"}',
-    b'{"format": 0}', b'{"format": -1}', b'{"format": 1}', b'{"format": 1, "x": NaN}',
+    b'{"format": 0}', b'{"format": -1}', b'{"format": 1}', b'{"format": 1, "x": NaN}', b'{"format": 2, "x": -1e999}',
     b'{"format": 1, "x": ' + b"9" * 5000 + b"}",
     b'{"format": 1, "model": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"format": 1, "files": "\\ud800"}',
     b'{"format": 2, "x": ' + b"[" * 900 + b"]" * 900 + b"}",

@@ -69,6 +69,13 @@ def test_true_and_false_are_classes(tmp_path):
     assert made.features["label"].classes == [0, 1]
 
 
+def with_code_point(point: int, order: str = "<") -> np.ndarray:
+    """Labels of text, one of which holds this code point, as a damaged file may."""
+    points = np.array([ord("a"), ord("b")] * 50, f"{order}u4")
+    points[7] = point
+    return points.view(f"{order}U1")
+
+
 @pytest.mark.parametrize(
     ("label", "feature", "expected"),
     [
@@ -79,11 +86,17 @@ def test_true_and_false_are_classes(tmp_path):
             "category",
             "raw.npz[label]: the feature 'label' holds bytes that are no UTF-8",
         ),
+        (with_code_point(0x7FFFFFFF), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
+        (with_code_point(0xD800), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
+        (with_code_point(0xDFFF, ">"), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
         (np.eye(100), "category", "raw.npz[label]: the feature 'label' is float64 of shape [100]; a category is one"),
         (np.arange(100).astype("M8[D]"), "category", "raw.npz[label]: the feature 'label' is dates (datetime64[D])"),
         (np.arange(100) * 1j, "category", "raw.npz[label]: the feature 'label' is complex numbers (complex128)"),
     ],
-    ids=["more names than classes", "text for a number", "bytes that are no text", "one-hot", "dates", "complex"],
+    ids=[
+        *("more names than classes", "text for a number", "bytes that are no text", "beyond Unicode", "half of a pair"),
+        *("the other half, big-endian", "one-hot", "dates", "complex"),
+    ],
 )
 def test_labels_of_a_wrong_type_are_told_with_their_array_and_what_is_expected(tmp_path, label, feature, expected):
     with pytest.raises(WorkError) as caught:

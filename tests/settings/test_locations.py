@@ -32,14 +32,30 @@ def test_the_file_uri_of_a_path_is_that_path(name: str):
 
 
 @pytest.mark.parametrize(
-    "path", ["data/x.npz", "/data/x.npz", "~/x", "C:\\data", "C:/data", "c:data", "./gs://bucket", "a b://c", "/a://b"]
+    "path",
+    [
+        *("data/x.npz", "/data/x.npz", "~/x", "C:\\data", "C:/data", "c:data", "./gs:bucket", "./gs://bucket", "gsx:y"),
+        *("12:30.npz", "a b://c", "/a://b"),
+    ],
 )
 def test_a_path_stays_as_it_was_written(path: str):
     assert scheme(path) is None
     assert normalised(path, "gs") == path
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/x", "gs://bucket/x", "gs:/bucket/x", "hdfs://host/x", " s3://b/x"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://bucket/x",
+        "gs://bucket/x",
+        "gs:/bucket/x",
+        "gs:bucket/x",
+        "S3:b/x",
+        "http:f.npz",
+        "hdfs://host/x",
+        " s3://b/x",
+    ],
+)
 def test_a_uri_of_a_scheme_that_is_not_allowed_is_refused_with_what_is(location: str):
     with pytest.raises(ValueError, match=r"is a URI that cannot be used here; allowed: a path .*, file:///PATH$"):
         normalised(location)
@@ -47,7 +63,7 @@ def test_a_uri_of_a_scheme_that_is_not_allowed_is_refused_with_what_is(location:
 
 def test_an_allowed_uri_has_a_bucket_and_a_scheme_in_lower_case():
     assert normalised(" GS://bucket/a b ", "gs") == "gs://bucket/a b"
-    for location in ("gs:/bucket/x", "gs://", "gs:///x"):
+    for location in ("gs:/bucket/x", "gs:bucket/x", "gs://", "gs:///x"):
         with pytest.raises(ValueError, match="names no bucket; write gs://BUCKET/NAME"):
             normalised(location, "gs")
     with pytest.raises(ValueError, match=r"s3://b/x .* allowed: a path of this machine, file:///PATH, gs://BUCKET/"):
@@ -66,6 +82,8 @@ def test_an_allowed_uri_has_a_bucket_and_a_scheme_in_lower_case():
         ("file:///x?y", "write ? as %3F"),
         ("file:///x#y", "write ? as %3F"),
         ("file:///x%00", "zero byte"),
+        ("'gs://bucket/x'", "in quotes; write it without"),
+        ('"file:///x"', "in quotes; write it without"),
     ],
 )
 def test_what_names_no_path_is_refused_with_the_reason(location: str, reason: str):
