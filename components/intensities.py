@@ -4,6 +4,9 @@ A raw value lies in the data's own range [low, high]; its code is round((x - low
 preprocessing stores it; a model's intensity is the code over (levels - 1), in [0, 1].
 """
 
+from contextlib import suppress
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -27,12 +30,12 @@ def codes(raw: ArrayLike, range: Range, spec: ImageSpec) -> np.ndarray:
             range. The message never holds the images.
     """
     values = _numbers(raw)
+    if values.ndim and not len(values):
+        raise RequestError("there are no images; the model takes at least 1")
     shapes = [spec.shape, spec.shape[:2]] if spec.shape[2] == 1 else [spec.shape]
     if values.shape[1:] not in shapes:
         allowed = " or ".join(f"[images, {', '.join(map(str, shape))}]" for shape in shapes)
         raise RequestError(f"the model takes images of shape {allowed}; found {list(values.shape)}")
-    if not len(values):
-        raise RequestError("there are no images; the model takes at least 1")
     low, high = range
     values = values.reshape(len(values), *spec.shape)
     unfit = ~((values >= low) & (values <= high))
@@ -49,6 +52,11 @@ def _numbers(raw: ArrayLike) -> np.ndarray:
         values = np.asarray(raw)
     except ValueError:  # NumPy's word for lists of different lengths
         raise RequestError("the model takes images of one shape; found lists of different lengths") from None
+    if values.dtype.kind == "O":  # as pandas has them
+        if not all(isinstance(value, Real) for value in values.flat):
+            raise RequestError("the model takes images of numbers; found other objects")
+        with suppress(OverflowError):  # a whole number beyond all floats is refused below
+            return values.astype(np.float64)
     if values.dtype.kind == "b" or (values.dtype.kind == "f" and values.dtype.itemsize < 4):
         return values.astype(np.float32)  # which can be compared with any number
     if values.dtype.kind not in "uif":

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from settings.terminal import one_line
+
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Returns a number with its noun: `1 epoch`, `1,442 examples`.
@@ -22,4 +24,5 @@ def short(text: str) -> str:
 
 def shown(value: Any) -> str:
     """Returns a value as YAML would have it on one line, shortened."""
-    return short(f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return short(one_line(text))
