@@ -123,13 +123,15 @@ def weights(path: Path, config: ModelConfig, spec: ImageSpec) -> dict[str, np.nd
             f"{path} cannot be used: it has {size:,} bytes, too many for the {numbers:,} weights of this model"
         )
     with _opened(path) as archive:
-        _config(archive, path)
+        stated = _config(archive, path)
         size = archive.getinfo(WEIGHTS).file_size
         if not least <= size <= most:
             raise WorkError(
                 f"{path} cannot be used: {WEIGHTS} has {size:,} bytes; {least:,} to {most:,} are expected for the "
                 f"{numbers:,} weights of this model"
             )
+        if facts(stated, path) != (config, spec):
+            raise WorkError(f"{path} cannot be used: its {CONFIG} describes another model than it should hold")
         content = _member(archive, WEIGHTS, path)
     try:
         with h5py.File(io.BytesIO(content), "r") as file:

@@ -124,7 +124,14 @@ def of_another_class(members: Parts, _: Path) -> None:
     members[CONFIG] = json.dumps({**json.loads(members[CONFIG]), "registered_name": "elboflow>Other"}).encode()
 
 
+def of_other_settings(members: Parts, _: Path) -> None:
+    described = json.loads(members[CONFIG])
+    described["config"]["config"]["latent"] += 1
+    members[CONFIG] = json.dumps(described).encode()
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
+    "other settings": (of_other_settings, "its config.json describes another model than it should hold"),
     "NaN": (with_value(np.nan), f"the weight {KERNEL} is not finite in 2 of 512 numbers"),
     "infinite": (with_value(-np.inf), f"the weight {KERNEL} is not finite in 2 of 512 numbers"),
     "a weight missing": (replaced(lambda group, name: None), f"the weight {KERNEL} is missing"),
