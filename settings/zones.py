@@ -29,6 +29,12 @@ _KNOWN = (
 )
 """Places that many people know: they come first where several have the same time."""
 
+_NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
+"""What lies among the zones on many a machine, but means another time on the next, or none."""
+
+_NO_AREAS = ("posix/", "right/")
+"""Copies of all zones: the second counts leap seconds, and is half a minute off."""
+
 
 def zone(name: str) -> ZoneInfo:
     """Returns a timezone of the tz database.
@@ -37,13 +43,30 @@ def zone(name: str) -> ZoneInfo:
         RequestError: There is none of that name. The message says what means the same, or which name is near.
     """
     try:
-        return ZoneInfo(name)
+        found = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        if not name.strip():
-            raise RequestError(f"timezone {shown(name)}: it is empty; {_EXPECTED}") from None
-        raise RequestError(
-            f"timezone {shown(name)}: the tz database has no such zone; {_instead(name.strip())}"
-        ) from None
+        found = None
+    if found is not None and _is_listed(name):
+        return found
+    if not name.strip():
+        raise RequestError(f"timezone {shown(name)}: it is empty; {_EXPECTED}")
+    raise RequestError(f"timezone {shown(name)}: the tz database has no such zone; {_instead(name.strip())}")
+
+
+def _is_listed(name: str) -> bool:
+    """Returns whether a name is that of a zone, and not only of a file beside them, such as the machine's own time."""
+    if name == "UTC" or name in _names():
+        return True
+    if name in _NO_ZONES or name.startswith(_NO_AREAS):
+        return False
+    _names.cache_clear()  # it may be newer than this process
+    return name in _names()
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Returns the names of all zones. Kept: it takes a walk through a folder."""
+    return frozenset(available_timezones() - _NO_ZONES)
 
 
 def _known(name: str) -> str:
@@ -60,9 +83,10 @@ _EXPECTED = "expected UTC, or the name of a place, such as Europe/Berlin"
 @cache
 def _instead(name: str) -> str:
     """Returns what helps a person who gave a name that is none. Kept: a scheduler asks again at every pass."""
-    names = {known.lower(): known for known in sorted(available_timezones())}
-    if name.lower() in names:
-        return f"did you mean '{names[name.lower()]}'?"
+    names = {known.lower(): known for known in sorted(_names())}
+    plain = name.lower().removeprefix("posix/").removeprefix("right/")
+    if plain in names:
+        return f"did you mean '{names[plain]}'?"
     if (offset := _OFFSET.fullmatch(name)) is not None:
         return _of_offset(offset)
     if _ABBREVIATION.fullmatch(name) and (meant := _of_abbreviation(name.upper())):
@@ -93,7 +117,7 @@ def _of_offset(written: re.Match[str]) -> str:
     sign, hours, minutes = written[1], int(written[2]), int(written[3] or 0)
     offset = timedelta(hours=hours, minutes=minutes) * (1 if sign == "+" else -1)
     fixed = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if hours else "UTC"
-    if not minutes and fixed in available_timezones() | {"UTC"}:
+    if not minutes and fixed in _names() | {"UTC"}:
         reversed_sign = ", whose sign is the other way round," if hours else ""
         return f"'{fixed}'{reversed_sign} is {_utc(offset)} all year; the name of a place follows its clocks"
     same = [
@@ -112,7 +136,7 @@ _SEASONS = (datetime(_YEAR, 1, 15, tzinfo=UTC), datetime(_YEAR, 7, 15, tzinfo=UT
 def _places() -> Iterator[str]:
     yield from _KNOWN
     areas = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/")
-    yield from (name for name in sorted(available_timezones()) if name.startswith(areas) and name not in _KNOWN)
+    yield from (name for name in sorted(_names()) if name.startswith(areas) and name not in _KNOWN)
 
 
 def _utc(offset: timedelta) -> str:

@@ -7,9 +7,14 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from typer.testing import CliRunner
 
-from settings import RequestError
-from settings.zones import zone
+from pipelines.cli import app
+from pipelines.schedules.calendar import check
+from pipelines.targets import Timing
+from settings import RequestError, zones
+from settings.zones import Timezone, zone
 
 SEASONS = [datetime(datetime.now(UTC).year, month, 15, tzinfo=UTC) for month in (1, 7)]
 
@@ -98,6 +103,47 @@ def test_a_slip_in_the_name_of_a_place_is_undone(name: str, meant: str):
 )
 def test_what_means_nothing_is_answered_with_what_is_expected_and_no_guess(name: str):
     assert told(name).endswith("; expected UTC, or the name of a place, such as Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("right/UTC", "did you mean 'UTC'?"),
+        ("posix/Europe/Berlin", "did you mean 'Europe/Berlin'?"),
+        ("localtime", "expected UTC, or the name of a place, such as Europe/Berlin"),
+        ("posixrules", "expected UTC, or the name of a place, such as Europe/Berlin"),
+        ("Factory", "expected UTC, or the name of a place, such as Europe/Berlin"),
+    ],
+)
+def test_files_beside_the_zones_are_no_zones_wherever_one_is_given(name: str, meant: str):
+    text = f"timezone '{name}': the tz database has no such zone; {meant}"
+    assert told(name) == text
+    with pytest.raises(ValidationError, match=re.escape(text)):
+        TypeAdapter(Timezone).validate_python(name)
+    with pytest.raises(RequestError, match=re.escape(text)):
+        check(Timing("0 2 * * *", name))
+
+
+def test_every_other_zone_of_the_machine_is_taken():
+    for name in available_timezones() - {"Factory", "localtime"}:
+        assert zone(name).key == name
+
+
+def test_a_zone_that_came_with_an_update_of_the_machine_is_taken_by_a_process_that_is_older(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    zones._names.cache_clear()
+    monkeypatch.setattr(zones, "available_timezones", lambda: {"Europe/Paris"})
+    assert zone("Europe/Paris").key == "Europe/Paris"
+    monkeypatch.undo()
+    assert zone("Europe/Berlin").key == "Europe/Berlin"
+
+
+def test_no_folder_is_walked_through_where_no_zone_is_given(monkeypatch: pytest.MonkeyPatch):
+    zones._names.cache_clear()
+    monkeypatch.setattr(zones, "available_timezones", lambda: pytest.fail("it looked"))
+    assert zone("UTC").key == "UTC"
+    assert CliRunner().invoke(app, ["config", "digits"]).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["", "  "])
