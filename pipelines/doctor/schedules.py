@@ -1,5 +1,6 @@
 """The schedules of this machine: whether a scheduler runs them in time, and whether what they run is still there."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
 from pipelines.schedules.calendar import Calendar
-from pipelines.schedules.database import FILE
+from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.heartbeat import holder, places, trouble
 from pipelines.schedules.line import in_line
 from pipelines.schedules.settle import GRACE
@@ -29,6 +30,9 @@ def schedules(workspace: Path) -> list[Finding]:
     if not (workspace / FILE).is_file():
         return []
     what = f"schedules {workspace / FILE}"
+    if (reason := blank(workspace)) is not None:
+        remove = f"remove it, and make the schedules anew: rm {shlex.quote(str(workspace / FILE))}"
+        return [Finding(what, "ill", reason, f"put a backup in its place, or {remove}")]
     try:
         with Store(workspace) as store:
             if (damage := store.damage()) is not None:

@@ -22,6 +22,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from pipelines.schedules import capacity
 from pipelines.schedules.calendar import Calendar
+from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.heartbeat import EVERY, LOCK, announce, beat, holder, sign
 from pipelines.schedules.launch import Launcher, Processes, hold
 from pipelines.schedules.states import Key
@@ -68,6 +69,8 @@ class Daemon:
         self._lock = lock
         try:
             sign(lock)
+            if (reason := blank(workspace)) is not None:
+                log.warning("%s is made anew: %s", workspace / FILE, reason)
             self._store = Store(workspace)
             announce(self._store, self._places)
         except BaseException:

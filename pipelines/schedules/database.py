@@ -40,6 +40,7 @@ class Database:
 
     def __init__(self, workspace: Path) -> None:
         self.path = workspace / FILE
+        self.workspace = workspace.resolve()
         self._lock = threading.RLock()
         self._refuse_lost()
         self._file: os.stat_result | None = None
@@ -66,7 +67,7 @@ class Database:
         finally:
             source.close()
         if 0 < schema.version(copy) < schema.VERSION:
-            schema.upgrade(copy)
+            schema.upgrade(copy, self.workspace)
         copy.execute("PRAGMA query_only = ON")
         return copy
 
@@ -85,7 +86,7 @@ class Database:
             self._database.execute("PRAGMA foreign_keys = ON")
             if version < schema.VERSION:
                 with self.transaction():  # if another process was faster, no upgrade is left to do
-                    schema.upgrade(self._database)
+                    schema.upgrade(self._database, self.workspace)
         self._file = _stat(self.path)
         if lacking := schema.lacking(self._database):
             raise WorkError(self._damaged(f"it lacks {', '.join(lacking[:5])}"))
@@ -102,12 +103,9 @@ class Database:
 
     def _refuse_lost(self) -> None:
         """Refuses an empty file where there were schedules: SQLite would take it for a new database."""
-        kept, deadline = self.path.with_name(FOLDER), time.monotonic() + _MADE
-        while (found := _stat(self.path)) is not None and not found.st_size and kept.is_dir() and any(kept.iterdir()):
-            if time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
-            raise WorkError(self._damaged(f"it is empty, and {kept} holds the logs of its schedules"))
+        logs = self.path.with_name(FOLDER)
+        if _has_logs(logs) and _is_empty(self.path):
+            raise WorkError(self._damaged(f"it is empty, and {logs} holds the logs of its schedules"))
 
     def _use_wal(self) -> None:
         """Lets readers read while one writes. SQLite does not wait by itself where others open a new file as well."""
@@ -192,6 +190,30 @@ class Database:
         """Executes a command once for each row of values."""
         with self._lock, self._understood():
             self._database.executemany(command, rows)
+
+
+def blank(workspace: Path) -> str | None:
+    """Returns what an empty file means, of which nothing tells whether it held schedules; None where there is none.
+
+    Opening it makes a new database of it.
+    """
+    if _has_logs(workspace / FOLDER) or not _is_empty(workspace / FILE):
+        return None
+    return "it is empty: a command was killed as it first made it, or a fault of the disk took the schedules in it"
+
+
+def _has_logs(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _is_empty(path: Path) -> bool:
+    """Returns whether a file is there and empty, and does not become a database: another process may be making it."""
+    deadline = time.monotonic() + _MADE
+    while (found := _stat(path)) is not None and not found.st_size:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _stat(path: Path) -> os.stat_result | None:

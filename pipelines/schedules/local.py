@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipelines.schedules.calendar import check
-from pipelines.schedules.database import FILE
+from pipelines.schedules.database import FILE, blank
+from pipelines.schedules.folders import absent
 from pipelines.schedules.heartbeat import places
 from pipelines.schedules.launch import LOG, Processes, tick_folder
 from pipelines.schedules.report import deleted_at, places_in_line, schedule_state, tick_state, unreadable_state
@@ -57,7 +58,7 @@ def create(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> 
 
 def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> str | None:
     """Returns the id of a schedule that runs the same at the same times; None where there is none."""
-    if not (workspace.folder / FILE).is_file():
+    if not _are_there(workspace):
         return None
     experiment = job.arguments.get("experiment")
     same = (experiment, str(Path.cwd()), timing, if_changed or bool(job.arguments.get("if_changed")))
@@ -70,7 +71,7 @@ def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> st
 
 def schedules(workspace: Workspace) -> list[ScheduleState]:
     """Returns all schedules, the oldest first."""
-    if not (workspace.folder / FILE).is_file():
+    if not _are_there(workspace):
         return []
     with Store(workspace.folder) as store:
         line = places_in_line(store)
@@ -114,13 +115,15 @@ def trigger(workspace: Workspace, id: str) -> RunState:
     """Runs a schedule's experiment now, besides its ticks, whether a scheduler is at work or not.
 
     Raises:
-        WorkError: Its process does not begin.
+        WorkError: The folder that it works in is not there, or its process does not begin.
     """
     now = datetime.now(UTC)
     key = Key(id, now if now.microsecond else now + timedelta(microseconds=1))  # ticks have none
     processes = Processes(workspace.folder)
     with _opened(workspace, id) as store:
         found = _found(store, id)
+        if (reason := absent(found)) is not None:
+            raise WorkError(f"{id}: {reason}; put it back, or delete the schedule, and make it anew")
         store.record([Tick(key, "hand", "claimed")])
         processes.start(key)
         deadline = time.monotonic() + _PATIENCE
@@ -161,14 +164,25 @@ def history(workspace: Workspace, id: str, limit: int = 50) -> list[RunState]:
 
 def waiting(workspace: Workspace) -> tuple[int, int | None]:
     """Returns how many ticks stand in line, and for how many places."""
-    if not (workspace.folder / FILE).is_file():
+    if not _are_there(workspace):
         return 0, None
     with Store(workspace.folder) as store:
         return len(places_in_line(store)), places(store)
 
 
+def _are_there(workspace: Workspace) -> bool:
+    """Returns whether there are schedules to read. An empty file is told of, and left for `doctor` to find."""
+    file = workspace.folder / FILE
+    if not file.is_file():
+        return False
+    if (reason := blank(workspace.folder)) is not None:
+        log.warning("%s has no schedules: %s", file, reason)
+        return False
+    return True
+
+
 def _opened(workspace: Workspace, id: str) -> Store:
-    if not (workspace.folder / FILE).is_file():
+    if not _are_there(workspace):
         raise RequestError(
             f"there is no schedule '{id}': {workspace.folder} holds none; `elboflow schedule create` makes one"
         )

@@ -1,12 +1,16 @@
 """The tables of `schedules.db`, and how those of an older version become those of this one.
 
-A version only adds tables: a scheduler that was started before an update goes on with those that it knows.
+A version only adds tables, and changes only what the processes of ticks read: a scheduler that was started before an
+update goes on with what it knows.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-VERSION = 2
+from pipelines.schedules.folders import kept
+
+VERSION = 3
 
 _FIRST = """
 CREATE TABLE schedules (
@@ -34,8 +38,21 @@ CREATE TABLE ranges (
 ) WITHOUT ROWID;
 CREATE TABLE places (only INTEGER PRIMARY KEY CHECK (only = 1), runs INTEGER NOT NULL);
 """
-_STEPS = (_FIRST, _SECOND)
-"""The statements that lead to version 1, from there to version 2, and so on."""
+
+
+def _third(database: sqlite3.Connection, workspace: Path) -> None:
+    """Makes the folders that contain the workspace relative to it."""
+    text = "SELECT DISTINCT CAST(folder AS BLOB) FROM schedules WHERE typeof(folder) = 'text'"
+    for (raw,) in database.execute(text).fetchall():  # as bytes: a damaged row must not keep the others from it
+        try:
+            folder = raw.decode()
+        except UnicodeDecodeError:
+            continue
+        database.execute("UPDATE schedules SET folder = ? WHERE folder = ?", (kept(folder, workspace), folder))
+
+
+_STEPS: tuple[str | Callable[[sqlite3.Connection, Path], None], ...] = (_FIRST, _SECOND, _third)
+"""What leads to version 1, from there to version 2, and so on: statements, or a function."""
 
 
 def version(database: sqlite3.Connection) -> int:
@@ -43,9 +60,17 @@ def version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def upgrade(database: sqlite3.Connection) -> None:
-    """Makes the tables of this version, within a transaction of the caller's."""
+def upgrade(database: sqlite3.Connection, workspace: Path) -> None:
+    """Makes the tables of this version, within a transaction of the caller's.
+
+    Args:
+        database: The database.
+        workspace: The workspace that it is in, without symbolic links.
+    """
     for step in _STEPS[version(database) :]:
+        if not isinstance(step, str):
+            step(database, workspace)
+            continue
         for statement in step.split(";"):
             database.execute(statement)
     database.execute(f"PRAGMA user_version = {VERSION}")
@@ -54,7 +79,7 @@ def upgrade(database: sqlite3.Connection) -> None:
 def lacking(database: sqlite3.Connection) -> Sequence[str]:
     """Returns the columns of this version's tables that a database does not have, as `table.column`."""
     with sqlite3.connect(":memory:") as model:
-        upgrade(model)
+        upgrade(model, Path())
         wanted = _columns(model)
     model.close()
     return sorted(wanted - _columns(database))

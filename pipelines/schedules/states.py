@@ -26,7 +26,8 @@ class Schedule:
         id: The experiment's name and a number that is never used again.
         name: The experiment's name.
         experiment: The experiment, resolved, as JSON values.
-        folder: The folder in which the schedule was made, which the experiment's paths are relative to.
+        folder: The folder in which the schedule was made, which the experiment's paths are relative to: an absolute
+            path. Where it contains the workspace, it goes along when the two are moved or copied.
         timing: When it ticks.
         if_changed: Whether a run is skipped when neither data nor experiment changed.
         created: When it was made.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime
 from pathlib import Path
 from sqlite3 import Row
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pipelines.schedules import rows
 from pipelines.schedules.database import Database
+from pipelines.schedules.folders import kept, located
 from pipelines.schedules.rows import DamagedRowError, named, plain
 from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick
 from settings import WorkError
@@ -31,7 +32,7 @@ class Store(Database):
     def schedules(self) -> list[Schedule]:
         """Returns the schedules that were not deleted, in their order of creation."""
         found = self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id")
-        return self._readable(found, rows.schedule, lambda row: f"the schedule {row['id']}")
+        return self._readable(found, self._schedule, lambda row: f"the schedule {row['id']}")
 
     def unreadable(self) -> dict[str, str]:
         """Returns the schedules whose rows are damaged, by their ids, and what is wrong."""
@@ -51,14 +52,15 @@ class Store(Database):
         """
         found = self.read("SELECT * FROM schedules WHERE id = ?", id)
         try:
-            return rows.schedule(found[0]) if found else None
+            return self._schedule(found[0]) if found else None
         except DamagedRowError as error:
             raise WorkError(f"the schedule {id} {self._damage(error)}; delete it, and make it anew") from None
 
     def add(self, schedule: Schedule) -> None:
         """Adds a schedule."""
         timing = schedule.timing
-        values: list[Any] = [schedule.id, schedule.name, json.dumps(schedule.experiment), schedule.folder]
+        folder = kept(schedule.folder, self.workspace)
+        values: list[Any] = [schedule.id, schedule.name, json.dumps(schedule.experiment), folder]
         values += [timing.cron, timing.timezone, timing.start, timing.end, timing.max_active, timing.catch_up]
         values += [schedule.if_changed, schedule.created, schedule.settled, schedule.paused, schedule.deleted]
         self.write(f"INSERT INTO schedules VALUES ({', '.join('?' * len(values))})", *map(plain, values))
@@ -139,6 +141,10 @@ class Store(Database):
         self.write(f"DELETE FROM ticks WHERE schedule = ? AND tick > ? AND {never_ran}", schedule, plain(after))
         self.write("DELETE FROM ranges WHERE schedule = ? AND first > ?", schedule, plain(after))
         return self._ranges(self.read("SELECT * FROM ranges WHERE schedule = ? AND last > ?", schedule, plain(after)))
+
+    def _schedule(self, row: Row) -> Schedule:
+        found = rows.schedule(row)
+        return replace(found, folder=located(found.folder, self.workspace))
 
     def _ticks(self, found: Iterable[Row]) -> list[Tick]:
         return self._readable(found, rows.tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")

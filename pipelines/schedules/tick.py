@@ -15,6 +15,7 @@ from types import FrameType
 
 from artifacts import write_atomically
 from pipelines.schedules.ending import ending
+from pipelines.schedules.folders import absent
 from pipelines.schedules.launch import LOCK, LOG, RESULT, hold, tick_folder
 from pipelines.schedules.states import Key, Schedule
 from pipelines.schedules.store import Store
@@ -60,8 +61,8 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int)
     """Runs the experiment as a person would have done where the schedule was made, and returns the exit code."""
     from pipelines.targets.local.client import NAME
 
-    if not Path(schedule.folder).is_dir():
-        raise WorkError(f"the folder {schedule.folder}, in which the schedule was made, is no longer there")
+    if (reason := absent(schedule)) is not None:
+        raise WorkError(reason)
     write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
     command = [sys.executable, "-P", "-m", "pipelines", "run", str(folder / SOURCE), "--workspace", str(workspace)]
     command += ["--json", *(["--if-changed"] if schedule.if_changed else [])]

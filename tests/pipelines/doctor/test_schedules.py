@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines.cli import app
 from pipelines.doctor.schedules import schedules
 from pipelines.experiment import load
 from pipelines.schedules.heartbeat import LOCK, announce, beat, sign
@@ -127,6 +129,27 @@ def test_an_experiment_that_this_version_does_not_accept_and_a_timezone_that_is_
     first, second = found(workspace)[1:]
     assert first[2].startswith("this version does not accept its experiment: ")
     assert "timezone 'Europe/Gone'" in second[2]
+
+
+def test_an_empty_file_is_ill_also_after_its_schedules_were_listed(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipelines.schedules.database._MADE", 0.1)
+    for path in workspace.glob("schedules.db*"):
+        path.unlink()
+    (workspace / "schedules.db").touch()
+    for words in (["list"], ["show", "nightly-1"]):
+        done = CliRunner().invoke(app, ["schedule", *words, "--workspace", str(workspace)])
+        assert f"{workspace / 'schedules.db'} has no schedules: it is empty: a command was killed" in done.stderr
+        assert done.stderr.count("it is empty") == 1
+    (finding,) = schedules(workspace)
+    assert finding.state == "ill"
+    assert finding.found.startswith("it is empty: ")
+    assert finding.mend.endswith(f"remove it, and make the schedules anew: rm {workspace / 'schedules.db'}")
+    made = CliRunner().invoke(
+        app, ["schedule", "create", "digits", "--cron", "0 2 * * *", "--workspace", str(workspace)]
+    )
+    assert (made.exit_code, made.stdout) == (0, "digits-1\n")
+    assert made.stderr.count("has no schedules: it is empty") == 1
+    assert "ill" not in {finding.state for finding in schedules(workspace) if finding.what != "scheduler"}
 
 
 def test_a_damaged_database_or_row_is_ill_with_its_way_out(workspace: Path, scheduler: int):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.schedules import settle
+from pipelines.schedules import schema, settle
 from pipelines.schedules.calendar import MOST, Calendar, Span
 from pipelines.schedules.states import Range, Tick
 from pipelines.schedules.store import Store
@@ -204,7 +204,7 @@ def check_old(workspace: Path) -> None:
         assert gone.deleted == utc(2026, 11, 3)
         ticks = [*records(workspace, "daily-1"), *records(workspace, "hourly-1")]
         states = Counter((tick.key.schedule, tick.state) for tick in ticks)
-        assert store.read("PRAGMA user_version")[0][0] == 2
+        assert store.read("PRAGMA user_version")[0][0] == schema.VERSION
     assert states == {
         ("daily-1", "missed"): 1, ("daily-1", "running"): 1, ("daily-1", "succeeded"): 1, ("hourly-1", "failed"): 2,
         ("hourly-1", "running"): 2, ("hourly-1", "skipped"): 9, ("hourly-1", "succeeded"): 33,
@@ -231,9 +231,9 @@ def test_a_database_of_an_older_version_is_read_and_goes_on(old: Path):
 def test_a_kill_while_an_older_database_is_brought_up_to_date_loses_nothing(killed: str, old: Path):
     code = "import os, sys\nfrom pathlib import Path\nfrom pipelines.schedules import schema, store\n"
     code += "upgrade = schema.upgrade\n"
-    code += "def die(database):\n"
-    code += "    if not database.in_transaction: return upgrade(database)\n"
-    code += f"    {'upgrade(database); ' if 'commit' in killed else ''}os.kill(os.getpid(), 9)\n"
+    code += "def die(database, workspace):\n"
+    code += "    if not database.in_transaction: return upgrade(database, workspace)\n"
+    code += f"    {'upgrade(database, workspace); ' if 'commit' in killed else ''}os.kill(os.getpid(), 9)\n"
     code += "schema.upgrade = die\n"
     code += "store.Store(Path(sys.argv[1]))\n"
     assert subprocess.run([sys.executable, "-c", code, str(old)]).returncode == -signal.SIGKILL
@@ -242,9 +242,10 @@ def test_a_kill_while_an_older_database_is_brought_up_to_date_loses_nothing(kill
 
 def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path):
     with Store(tmp_path) as store:
-        store.write("PRAGMA user_version = 3")
+        store.write(f"PRAGMA user_version = {schema.VERSION + 1}")
     before = (tmp_path / "schedules.db").read_bytes()
     done = CliRunner().invoke(app, ["schedule", "list", "--workspace", str(tmp_path)])
     assert done.exit_code == 2
-    assert "was written by a newer version of ELBOflow: its format is 3, and this one reads up to 2" in done.stderr
+    newer = f"its format is {schema.VERSION + 1}, and this one reads up to {schema.VERSION}"
+    assert f"was written by a newer version of ELBOflow: {newer}" in done.stderr
     assert (tmp_path / "schedules.db").read_bytes() == before
