@@ -139,6 +139,9 @@ def listed(
         begun = f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
         table.add_row(one_line(run.id), one_line(run.experiment), run.status, begun, one_line(run.link or ""))
     _console().print(table)
+    for run in found:
+        if run.status == "damaged":
+            tell(f"{run.id}: {run.reason}")
 
 
 @app.command()

@@ -63,6 +63,43 @@ def test_what_a_record_says_is_read_back_as_it_was_written(tmp_path: Path):
     assert read(tmp_path / "absent") is None
 
 
+OF_DAMAGED_RECORDS: list[tuple[Any, str]] = [
+    ([], "it is not a JSON object"),
+    (None, "it is not a JSON object"),
+    ("x", "it is not a JSON object"),
+    (1, "it is not a JSON object"),
+    ({"created": "2026-11-29T00:12:30"}, "created: 2026-11-29T00:12:30 has no offset from UTC"),
+    ({"created": "0001-01-01T00:00:00+14:00"}, "created: 0001-01-01T00:00:00+14:00 is no time at which a run was at"),
+    ({"created": "9999-12-31T23:59:59-14:00"}, "created: 9999-12-31T23:59:59-14:00 is no time at which a run was at"),
+    ({"ended": "2026-11-29T00:12:30"}, "ended: 2026-11-29T00:12:30 has no offset from UTC"),
+    (
+        {"steps": [{"name": "train", "status": "failed", "started": "2026-11-29T00:12:30"}]},
+        "steps.0.started: 2026-11-29T00:12:30 has no offset from UTC",
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "reason"), OF_DAMAGED_RECORDS)
+def test_a_damaged_record_is_listed_with_its_reason_beside_the_other_runs(tmp_path: Path, written: Any, reason: str):
+    for run in ("digits-1", "digits-2"):
+        record(run, Process.current()).over("succeeded").write(tmp_path / "runs")
+    file = tmp_path / "runs" / "digits-2" / "run.json"
+    good = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**good, **written} if isinstance(written, dict) else written), encoding="utf-8")
+    table = elboflow(tmp_path, "runs")
+    assert table.exit_code == 0, table.stderr
+    assert len(table.stdout.splitlines()) == 3
+    assert f"run.json is damaged: {reason}" in table.stderr
+    done = elboflow(tmp_path, "runs", "--json")
+    listed = {run["run"]: run for run in json.loads(done.stdout)["runs"]}
+    assert {name: run["status"] for name, run in listed.items()} == {"digits-1": "succeeded", "digits-2": "damaged"}
+    assert f"run.json is damaged: {reason}" in listed["digits-2"]["reason"]
+    for command in ("status", "logs", "cancel"):
+        done = elboflow(tmp_path, command, "digits-2")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert f"run.json is damaged: {reason}" in done.stderr
+
+
 def test_a_run_at_work_shows_its_steps_and_those_to_come(tmp_path: Path):
     record("digits-1", Process.current()).write(tmp_path / "runs")
     done = elboflow(tmp_path, "status", "digits-1", "--json")

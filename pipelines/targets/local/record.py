@@ -1,13 +1,13 @@
 """What a local run says of itself while it is at work: `run.json` in its folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artifacts import DamagedError, lock, read_json, write_atomically
 from components.liveness import GONE as GONE
@@ -25,6 +25,8 @@ LOCK = "at-work.lock"
 """Is locked, beside that file, by the process of a run that is at work: every container of the machine sees that."""
 EXPERIMENT = "experiment.json"
 """The experiment as it runs, beside that file; MLflow is told of it when a run is found dead."""
+EARLIEST_YEAR = 1970
+"""Where the clocks of machines begin."""
 STEPS = ("preprocess", "train", "evaluate", "register")
 
 
@@ -114,9 +116,32 @@ def read(folder: Path) -> Record | None:
         DamagedError: There is one that is not what a run writes.
     """
     try:
-        return read_json(folder / FILE, _reader().validate_python)
+        return read_json(folder / FILE, _record)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _record(values: Any) -> Record:
+    """Makes a record of JSON values.
+
+    Raises:
+        ValueError: They are none. A time without an offset, or which no zone's calendar can show, is damage, too.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("it is not a JSON object")
+    record = _reader().validate_python(values)
+    for name, time in _times(record):
+        if time is not None and time.tzinfo is None:
+            raise ValueError(f"{name}: {time.isoformat()} has no offset from UTC")
+        if time is not None and not EARLIEST_YEAR <= time.year < MAXYEAR:
+            raise ValueError(f"{name}: {time.isoformat()} is no time at which a run was at work")
+    return record
+
+
+def _times(record: Record) -> Iterator[tuple[str, datetime | None]]:
+    yield from (("created", record.created), ("ended", record.ended))
+    for number, step in enumerate(record.steps):
+        yield from ((f"steps.{number}.started", step.started), (f"steps.{number}.ended", step.ended))
 
 
 @cache
