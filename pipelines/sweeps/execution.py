@@ -28,7 +28,7 @@ from components import sweep, trial
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
 from pipelines.targets.local.execution import StepError, reason, recorded, values_of
-from pipelines.targets.local.kfp_changes import any_bytes, named
+from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
 from settings import RequestError, WorkError
@@ -186,7 +186,7 @@ def _execute(plan: Plan, name: str, folder: Path, workspace: Workspace, screen: 
             "study": str(folder / STUDY),
         }
     try:
-        with named(name), any_bytes(), loops(screen.stop):
+        with named(name), any_bytes(), outputs_read_once(), loops(screen.stop):
             return pipeline(**given, run=name).outputs
     except KeyboardInterrupt:
         screen.stop()

@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from artifacts import write_atomically
 from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
@@ -62,13 +62,14 @@ class LocalClient:
             raise RequestError("a run on this machine starts from an experiment, and the job holds none")
         run = new_name(job.name)
         folder = self._workspace.runs / run
-        source = folder / "experiment.yaml"  # JSON is YAML
-        write_atomically(source, json.dumps(experiment, indent=2) + "\n")
-        command = [sys.executable, "-m", "pipelines", "run", str(source), "--workspace", str(self._workspace.folder)]
-        command += ["--json", *(["--if-changed"] if arguments.get("if_changed") else [])]
-        with open(folder / OUTPUT, "wb") as output:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _nameless(json.dumps(experiment)) as source, open(folder / OUTPUT, "wb") as output:
+            command = [sys.executable, "-m", "pipelines", "run", f"/dev/fd/{source.fileno()}"]  # JSON is YAML
+            command += ["--workspace", str(self._workspace.folder), "--json"]
+            command += ["--if-changed"] if arguments.get("if_changed") else []
             process = subprocess.Popen(
                 command,
+                pass_fds=(source.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -120,7 +121,14 @@ class LocalClient:
             )
 
     def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
-        """Makes a schedule of a job, which `elboflow scheduler` keeps."""
+        """Makes a schedule of a job, which `elboflow scheduler` keeps.
+
+        Raises:
+            RequestError: The timing makes no sense, the job is a published version, or its experiment holds a secret.
+        """
+        from pipelines.targets.disclosure import require_no_secret
+
+        require_no_secret(job.arguments.get("experiment", {}), "the schedule would keep it, readable, in the workspace")
         return schedules.create(self._workspace, job, timing, if_changed)
 
     def schedules(self) -> list[ScheduleState]:
@@ -176,8 +184,7 @@ class LocalClient:
 def _ended_early(code: int, folder: Path, experiment: str) -> RunState:
     """Returns what a run that ended before it began had to say: that it was not needed, or what was wrong."""
     lines = list(_lines(folder / OUTPUT))
-    for file in (folder / OUTPUT, folder / "experiment.yaml"):
-        file.unlink(missing_ok=True)
+    (folder / OUTPUT).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
     if code == 0:
@@ -185,6 +192,16 @@ def _ended_early(code: int, folder: Path, experiment: str) -> RunState:
         return RunState("", experiment, "local", said["status"], reason=said["reason"])
     told = "\n".join(lines).partition("error: ")[2] or "\n".join(lines[-5:]) or f"it ended with exit code {code}"
     raise RequestError(told) if code == RequestError.exit_code else WorkError(told)
+
+
+@contextmanager
+def _nameless(text: str) -> Iterator[IO[bytes]]:
+    """Yields an open file that holds a text and has no name: what is secret in it stands in no folder."""
+    in_memory = hasattr(os, "memfd_create")  # not on macOS
+    with os.fdopen(os.memfd_create("experiment"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)  # which also writes what is buffered
+        yield file
 
 
 def _lines(path: Path) -> Iterator[str]:

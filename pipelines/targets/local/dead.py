@@ -14,6 +14,7 @@ from components import liveness
 from components.masking import without_userinfo
 from pipelines.targets import ENDED
 from pipelines.targets.local import killed
+from pipelines.targets.local.kfp_changes import remove_outputs
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
@@ -65,6 +66,7 @@ def _end(record: Record, workspace: Workspace) -> bool:
         if record.status in ENDED:
             return False
         over = record.ended_with_its_process(folder)
+        remove_outputs(folder)
         _tell_here(over, workspace)
         over.write(workspace.runs)
         return True

@@ -22,7 +22,7 @@ from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
 from pipelines.targets.local import begun, killed
 from pipelines.targets.local.client import NAME, new_name
-from pipelines.targets.local.kfp_changes import any_bytes, named
+from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once, remove_outputs
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
@@ -170,6 +170,7 @@ def recorded(
         if experiment.notify is not None:
             _finish(record, "succeeded", None, experiment, workspace)
     finally:
+        remove_outputs(workspace.runs / name)
         record.write(workspace.runs)
         os.environ.pop(liveness.VARIABLE, None)
         if at_work is not None:
@@ -225,7 +226,8 @@ def _execute(
             executor["container"]["image"] = image
     given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
     try:
-        with named(name), any_bytes(), nullcontext() if image is None else docker.explained():
+        explained = nullcontext() if image is None else docker.explained()
+        with named(name), any_bytes(), outputs_read_once(), explained:
             return graph(**given).outputs
     except KeyboardInterrupt:
         _stop(screen.process) if image is None else docker.stop(name)
