@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipelines.targets.local import dead
 from pipelines.targets.local.kfp_changes import OUTPUT, remove_outputs
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import Record
+from pipelines.workspace import Workspace
 
 SECRET = "database-S3CR3T"
 SMALL = ("training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
@@ -161,6 +166,16 @@ def test_what_a_step_returned_is_removed_with_the_end_of_its_run_and_nothing_els
     remove_outputs(tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.txt"]
     remove_outputs(tmp_path / "absent")
+
+
+def test_what_a_step_of_a_killed_run_returned_is_removed_by_the_command_that_finds_it_dead(tmp_path: Path):
+    gone = Process(os.getpid(), "long ago")
+    Record("digits-1", "digits", gone, "running", datetime.now(UTC)).write(tmp_path / "runs")
+    left = tmp_path / "runs" / "digits-1" / "choose" / OUTPUT
+    left.parent.mkdir()
+    left.write_text(SECRET, encoding="utf-8")
+    assert dead.end(Workspace(tmp_path)) == ("digits-1",)
+    assert not left.exists()
 
 
 def test_a_schedule_of_an_experiment_that_holds_a_secret_is_refused_and_not_kept(place: Place):
