@@ -149,11 +149,11 @@ def register(
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
-    check_source(wanted.name, wanted.data, dataset)
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
     uri = tracking_uri or workspaces.made(workspace, wanted).tracking_uri
     check(uri, wanted.name)
+    check_source(wanted.name, wanted.data, dataset)
     show_log()
     registered = register(
         dataset,

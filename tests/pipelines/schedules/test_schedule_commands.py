@@ -105,9 +105,10 @@ def test_start_and_end_are_read_in_the_schedule_s_timezone(person: Person):
 
 
 def test_without_catch_up_ticks_before_the_making_do_not_count_and_with_it_those_since_the_start_do(person: Person):
-    started = ("--start", (datetime.now() - timedelta(days=3)).isoformat())
+    nightly = ("--cron", "0 2 * * *", "--timezone", "UTC")  # three ticks in three days, also where clocks change
+    started = ("--start", (datetime.now(UTC) - timedelta(days=3)).isoformat())
     for catch_up, ticks in (("none", 0), ("all", 3)):
-        made = person.gets("create", "digits", *NIGHTLY, *started, "--catch-up", catch_up)
+        made = person.gets("create", "digits", *nightly, *started, "--catch-up", catch_up)
         person.gets("resume", made["schedule"])  # which looks what was due
         assert len(person.gets("history", made["schedule"])["history"]) == ticks
 
