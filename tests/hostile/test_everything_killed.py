@@ -238,9 +238,12 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
         wait_for(lambda: statuses(workspace) == {"digits training": "RUNNING"}, 60)
         assert dead.end(workspace) == ()
         sender = next(  # what sends the curves has a process group of its own
-            int(line.split()[0])
-            for line in subprocess.check_output(["ps", "-eo", "pid,ppid"], encoding="utf-8").splitlines()[1:]
-            if int(line.split()[1]) == training.pid
+            int(pid)
+            for pid, parent, command in (
+                line.split(None, 2)
+                for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args"], encoding="utf-8").splitlines()
+            )
+            if parent == str(training.pid) and "live_process" in command
         )
         os.kill(sender, signal.SIGKILL)
         wait_for(lambda: not Path(f"/proc/{sender}/stat").exists() or _is_zombie(sender))
@@ -248,7 +251,9 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
     finally:
         os.killpg(training.pid, signal.SIGKILL)
         training.wait()
-    assert dead.end(workspace) == ("digits training",)
+    wait_for(
+        lambda: dead.end(workspace) == ("digits training",)
+    )  # a killed process takes a moment to let go of its lock
     assert statuses(workspace) == {"digits training": "KILLED"}
 
 

@@ -1,5 +1,6 @@
 """Keras's global settings are ours in our processes: a user's file or environment changes none."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -42,6 +43,8 @@ print(json.dumps({
 
 def settings_of(backend: str, environment: dict[str, str], *arguments: str) -> dict[str, object]:
     """Returns the settings of a process that asks for a backend in this environment, and has no other."""
+    if not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
     names = ("PATH", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
     clean = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(
