@@ -7,7 +7,7 @@ A folder is not trusted: what its manifest says is checked (`artifacts.manifest`
 (`artifacts.names`).
 """
 
-from artifacts.folder import commit, copy, damage, load, read, sha256, withdraw, write_atomically
+from artifacts.folder import commit, copy, damage, load, open_whole, read, sha256, withdraw, write_atomically
 from artifacts.manifest import Described, Files, Format, checksum_added
 from artifacts.names import open_listed
 from artifacts.reading import DamagedError, read_json
@@ -23,6 +23,7 @@ __all__ = [
     "damage",
     "load",
     "open_listed",
+    "open_whole",
     "read",
     "read_json",
     "sha256",

@@ -49,6 +49,18 @@ def load(folder: Path, name: str) -> dict[str, Any]:
     return _facts(_content(Path(folder), path.name, name), path)
 
 
+def open_whole(folder: Path, format: Format[T]) -> T:
+    """Reads the manifest of an artifact, and checks every file that it lists.
+
+    Raises:
+        WorkError: The folder is not finished, or this version cannot read it, or a file of it is missing or damaged.
+    """
+    facts = read(folder, format)
+    if found := damage(folder, facts.files):
+        raise WorkError(f"the {format.kind} folder cannot be used: {found}")
+    return facts
+
+
 def read(folder: Path, format: Format[T]) -> T:
     """Reads the manifest of an artifact, whose files are not read yet.
 

@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -158,7 +158,7 @@ class Answer(HTTPResponse):
             self._body = data
         return data
 
-    def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:  # type: ignore[override]
+    def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Generator[bytes]:
         """Yields the pieces of an answer of unknown length."""
         for piece in super().read_chunked(amt or _PIECE, decode_content):
             yield self._counted(piece)

@@ -36,7 +36,7 @@ def introduce(address: str, name: str, seconds: float | None = None) -> None:
 
     One with `math.inf` seconds, such as an engine that streams logs, is bounded by nothing but its client.
     """
-    with suppress(ValueError):  # the request to such an address fails with a message of its own
+    with suppress(ValueError):  # the request to such an address fails, and says why
         split = urlsplit(address)
         if split.hostname is not None:
             server = server_at(split.hostname, split.port or (443 if split.scheme == "https" else 80))

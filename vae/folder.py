@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import NonNegativeInt, TypeAdapter, field_validator
 
 import artifacts
-from settings import Settings, WorkError
+from settings import Settings
 from vae import backends, keras_file
 from vae.config import ModelConfig, TrainingConfig
 from vae.data import ImageSpec
@@ -157,9 +157,7 @@ def load(folder: Path) -> ModelFolder:
     Raises:
         WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
     """
-    facts = artifacts.read(folder, FORMAT)
-    if damage := artifacts.damage(folder, facts.files):
-        raise WorkError(f"the model folder cannot be used: {damage}")
+    facts = artifacts.open_whole(folder, FORMAT)
     provenance = facts.provenance
     return ModelFolder(
         path=Path(folder),

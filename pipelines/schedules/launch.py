@@ -1,4 +1,4 @@
-"""The processes that run ticks: one for each, in a session of its own, which outlives the scheduler that started it.
+"""The processes that run ticks: one for each, leading a new session, so that it outlives the scheduler that started it.
 
 A process holds a lock on a file of its tick's folder while it is at work, and so does the run that it starts. The
 system gives the lock back when both are gone, however they ended: unlike a process id, it never means another process.

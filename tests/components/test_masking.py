@@ -1,4 +1,4 @@
-"""What counts as a secret, and that it is hidden in whatever form it is met."""
+"""What counts as a secret, and that it is hidden in every form in which it may be met."""
 
 import base64
 import html

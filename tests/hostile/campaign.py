@@ -1,4 +1,4 @@
-"""Commands that are ended at random moments, and what must hold then, whatever the moment was."""
+"""Commands that are ended at random moments, and what must hold at every one of them."""
 
 import os
 import random
@@ -26,7 +26,7 @@ PATIENCE = 300.0
 
 
 class Command:
-    """A command in a process of its own.
+    """A command in a child process.
 
     Args:
         folder: Holds its place for temporary files, `tmp`.
@@ -87,7 +87,7 @@ class Command:
             try:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-            except OSError:  # gone meanwhile
+            except OSError:  # it has ended since
                 continue
         return found
 

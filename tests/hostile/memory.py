@@ -1,4 +1,4 @@
-"""A command in a process of its own, and the most memory that it had."""
+"""A command in a child process, and its peak memory."""
 
 import json
 import subprocess

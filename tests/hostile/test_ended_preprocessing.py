@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from preprocessing.reader import open_dataset
+from tests import disks
 
 SETTINGS = [
     "--set",
@@ -87,13 +88,8 @@ def test_whatever_ends_it_the_next_command_leaves_the_dataset_and_nothing_else(h
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only who may mount a file system can have a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", "24m") as folder:
+        yield folder
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts import lock
-from components import databases, history, liveness, tracking
+from components import history, liveness, tracking
 from pipelines.cli import app
 from pipelines.targets.local import dead
 from pipelines.targets.local.process import Process
@@ -43,7 +43,7 @@ execution.run(load("digits"), open_to_write(Path(sys.argv[1])))
 
 
 class Still:
-    """A run that stands still, in a session of its own with all its processes."""
+    """A run that stands still; it leads a new session, which holds all its processes."""
 
     def __init__(self, workspace: Path) -> None:
         command = [sys.executable, "-c", STANDS_STILL, str(workspace)]
@@ -55,22 +55,6 @@ class Still:
         """Ends it as a loss of power would: without a word."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database before the first run: copied, because making one takes seconds."""
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    tracking.connect(databases.uri_of(database))
-    return database
-
-
-@pytest.fixture
-def workspace(empty: Path, tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.folder.mkdir()
-    shutil.copy(empty, place.database)
-    return place
 
 
 class AtWork:
@@ -237,7 +221,7 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
     try:
         wait_for(lambda: statuses(workspace) == {"digits training": "RUNNING"}, 60)
         assert dead.end(workspace) == ()
-        sender = next(  # what sends the curves has a process group of its own
+        sender = next(  # the process that sends the curves leads another process group
             int(pid)
             for pid, parent, command in (
                 line.split(None, 2)

@@ -2,12 +2,12 @@
 well when there is room again."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import disks
 from tests.hostile.campaign import Command, check_what_looks_whole, make, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
@@ -18,14 +18,8 @@ LEFT = {"preprocess": 60_000, "train": 4_096, "evaluate": 40_000, "register": 10
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only who may mount a file system can have a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with disks.small_disk(tmp_path / "disk", "8m") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,7 +24,6 @@ from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 from tests.components.conftest import dataset as dataset
-from tests.components.conftest import empty_database as empty_database
 from tests.components.runs import Run, write
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -37,14 +35,6 @@ from components.register import register
 dataset, model, evaluation, run, tracking_uri = sys.argv[1:]
 register(dataset, model, evaluation, RegistryConfig(), {"name": "digits"}, run, tracking_uri)
 """
-
-
-@pytest.fixture
-def workspace(empty_database: Path, tmp_path: Path) -> Workspace:
-    place = Workspace(tmp_path / "workspace")
-    place.folder.mkdir()
-    shutil.copy(empty_database, place.database)
-    return place
 
 
 def written(name: str, dataset: Path, tmp_path: Path, better: float) -> Run:

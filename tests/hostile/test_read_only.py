@@ -1,4 +1,4 @@
-"""A workspace that nobody may write to can be read: models, runs and pages; a moved one is mended in a copy."""
+"""A read-only workspace can be read: models, runs and pages; a moved one is mended in a copy."""
 
 import json
 import os

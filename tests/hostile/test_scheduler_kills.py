@@ -182,8 +182,8 @@ def test_200_schedules_of_which_197_wait_are_listed_within_seconds(tmp_path: Pat
         add(tmp_path, Timing("0 2 * * *", "Europe/Berlin"), now, f"model{number:03}-1", name=f"model{number:03}")
     with Store(tmp_path) as store, store.transaction():
         for number in range(200):
-            state = "running" if number < 3 else "waiting"
-            store.record([Tick(Key(f"model{number:03}-1", now - timedelta(minutes=1)), "tick", state)])  # type: ignore[arg-type]
+            key = Key(f"model{number:03}-1", now - timedelta(minutes=1))
+            store.record([Tick(key, "tick", "running" if number < 3 else "waiting")])
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command("schedule", "list", "--workspace", tmp_path), capture_output=True, encoding="utf-8")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -192,7 +192,7 @@ def test_a_damaged_tick_is_named_in_the_history_and_the_others_are_shown(column:
 
 @pytest.fixture
 def daemon(workspace: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
-    """A scheduler that is at work, in a workspace that a test damages meanwhile."""
+    """A scheduler that is at work, in a workspace that a test damages while it runs."""
     caplog.set_level("INFO", logger="elboflow.schedules")
     world = World(workspace, 0, datetime.now(UTC))
     with Daemon(workspace, world, places=9) as running:

@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def framed(*examples: bytes) -> np.ndarray:
-    """Returns a TFRecord file whose checksums fit, whatever its records are."""
+    """Returns a TFRecord file whose checksums fit, with any records."""
     content = b""
     for data in examples:
         length = len(data).to_bytes(8, "little")

@@ -1,4 +1,4 @@
-"""A secret in the path of the data stays out of the workspace, whatever command was at work there and however it ended.
+"""A secret in the path of the data stays out of the workspace, for every command and every way in which it ends.
 
 What is known to hold it is the environment that the commands are started in, which is the caller's own.
 """

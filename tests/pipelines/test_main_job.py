@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import disks
+
 pytestmark = pytest.mark.xdist_group("main_job")
 
 SMALL = {
@@ -278,13 +280,8 @@ def test_a_shard_damaged_between_two_steps_fails_the_run_and_is_named(tmp_path: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only who may mount a file system can have a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_whole(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from settings import RequestError, WorkError
+from tests import disks
 from tests.vae.killing import ROOT
 from vae.config import MLP, Checkpoints, Constant, ModelConfig, Skip, TrainingConfig
 from vae.data import Examples, InMemory
@@ -243,16 +244,8 @@ def test_only_the_chief_of_several_processes_writes_and_all_read(keeper, state, 
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 300 kB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", folder], capture_output=True, encoding="utf-8"
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with disks.small_disk(tmp_path / "disk", "300k") as folder:
+        yield folder
 
 
 def test_a_full_disk_costs_a_training_no_more_than_checkpoints(train, small_disk, caplog):

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import NonNegativeInt
 
 import artifacts
-from settings import Settings, WorkError
+from settings import Settings
 from vae.config import EvaluationConfig
 from vae.evaluation import metrics
 from vae.evaluation.metrics import Metrics
@@ -69,7 +69,5 @@ def load(folder: Path) -> EvaluationFolder:
     Raises:
         WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
     """
-    facts = artifacts.read(folder, FORMAT)
-    if damage := artifacts.damage(folder, facts.files):
-        raise WorkError(f"the evaluation folder cannot be used: {damage}")
+    facts = artifacts.open_whole(folder, FORMAT)
     return EvaluationFolder(Path(folder), facts, metrics.read(Path(folder) / METRICS))
