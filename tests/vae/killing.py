@@ -96,20 +96,20 @@ def assert_same(one: End, other: End) -> None:
 
 
 def in_start_up(chance: random.Random) -> Moment:
-    """A moment before, or soon after, a process has imported its framework."""
+    """A moment before a process's first checkpoint, or at it: a machine that starts fast does not train for seconds."""
     delay = chance.uniform(0, 8)
 
     def wait(process: Process) -> None:
-        end = time.monotonic() + delay
-        while time.monotonic() < end and not process.has_ended():
-            time.sleep(0.01)
+        begun, end = process.last_step(), time.monotonic() + delay
+        while time.monotonic() < end and process.last_step() == begun and not process.has_ended():
+            time.sleep(0.002)
 
     return wait
 
 
 def at_work(chance: random.Random) -> Moment:
     """A moment soon after a process has written one to three checkpoints: in a step, a validation or another one."""
-    checkpoints, delay = chance.randint(1, 3), chance.uniform(0, 0.2)
+    checkpoints, delay = chance.randint(1, 3), chance.uniform(0, 0.05)
 
     def wait(process: Process) -> None:
         begun = process.last_step()
