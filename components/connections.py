@@ -180,7 +180,7 @@ class _WatchedBy3(Watched):
     def request(self, *arguments: Any, preload_content: bool = True, **rest: Any) -> None:
         """Sends a request."""
         self._preload = preload_content
-        super().request(*arguments, preload_content=False, **rest)  # type: ignore[call-arg]  # urllib3's, not http.client's
+        cast(Any, super()).request(*arguments, preload_content=False, **rest)  # urllib3's, which `Watched` does not say
 
     def getresponse(self) -> Any:
         """Waits for the answer's head, and for all of it where all is wanted."""

@@ -178,7 +178,7 @@ class _Masked(io.TextIOBase):
         return self._stream.isatty()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # an attribute there, and of no use as one
+    def encoding(self) -> str:  # type: ignore[override]  # TextIOBase's is None, and cannot be set
         return self._stream.encoding
 
 

@@ -6,6 +6,7 @@ import pwd
 import stat
 import sys
 import tempfile
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -24,8 +25,8 @@ def use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     encoding = os.environ.pop(_TERMINAL, None)
     for stream in (sys.stdout, sys.stderr):
-        if encoding is not None and stream.isatty():
-            stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]  # a TextIOWrapper here
+        if encoding is not None and isinstance(stream, TextIOWrapper) and stream.isatty():
+            stream.reconfigure(encoding=encoding)
 
 
 def check_names() -> None:

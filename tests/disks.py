@@ -16,5 +16,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     mounted = subprocess.run(mount, capture_output=True, encoding="utf-8")
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -130,7 +130,7 @@ def choose(
     tracking_uri: str,
     model: Output[Model],
     comparison: Output[Artifact],
-) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # KFP takes outputs by name from this
+) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The trials → the best model, the experiment that it is of, and a comparison of all."""
     from pipelines.process import step
 
@@ -152,7 +152,7 @@ def choose_found(
     tracking_uri: str,
     model: Output[Model],
     comparison: Output[Artifact],
-) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # KFP takes outputs by name from this
+) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The trials that a search left under a root → as `choose`."""
     from pipelines.process import step
 

@@ -25,15 +25,15 @@ from preprocessing.sources.headers import RATIO, Header
 from preprocessing.sources.raw import Batch, Column, Unit, batches, same_count
 from settings import RequestError, WorkError
 
-# What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption, a wrong method like
-# one to come, a wrong offset like a seek to before the start.
+# What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption (RuntimeError), an
+# unknown method like one of a later version (a subclass of it), a wrong offset like a seek to before the start.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     struct.error,
     EOFError,
-    RuntimeError,  # with NotImplementedError, a kind of it
+    RuntimeError,
     OSError,
 )
 _MAGIC = b"\x93NUMPY"

@@ -235,9 +235,8 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
     finally:
         os.killpg(training.pid, signal.SIGKILL)
         training.wait()
-    wait_for(
-        lambda: dead.end(workspace) == ("digits training",)
-    )  # a killed process takes a moment to let go of its lock
+    # A killed process takes a moment to let go of its lock.
+    wait_for(lambda: dead.end(workspace) == ("digits training",))
     assert statuses(workspace) == {"digits training": "KILLED"}
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -169,8 +170,8 @@ def test_no_line_of_a_trials_output_moves_the_screen_of_a_sweep(
 
 
 @given(st.text(), st.sampled_from(["begin", "line", "error"]))
-def test_a_message_says_what_it_said_and_only_under_the_runs_key(text: str, kind: str):
-    message = Message(kind, text, 7)  # type: ignore[arg-type]  # Hypothesis draws a plain str
+def test_a_message_says_what_it_said_and_only_under_the_runs_key(text: str, kind: Literal["begin", "line", "error"]):
+    message = Message(kind, text, 7)
     line = signed(message, RUN_KEY)
     assert len(line.splitlines()) == 1
     assert line.isascii()

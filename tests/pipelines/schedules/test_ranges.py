@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,8 @@ from pipelines.schedules.store import Store
 from pipelines.schedules.work import work
 from pipelines.targets import Timing
 from tests.pipelines.schedules.world import World, add, records, utc
+
+CatchUp = Literal["none", "last", "all"]
 
 NOW = utc(2026, 11, 28, 20)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -54,9 +57,9 @@ def test_ticks_are_counted_as_if_each_had_been_looked_at(
 
 @pytest.mark.parametrize(("catch_up", "waiting"), [("none", 0), ("last", 0), ("all", MOST)])
 def test_a_pause_of_400_days_of_a_minutely_schedule_is_one_record_made_within_seconds(
-    catch_up: str, waiting: int, tmp_path: Path
+    catch_up: CatchUp, waiting: int, tmp_path: Path
 ):
-    add(tmp_path, Timing("* * * * *", catch_up=catch_up), NOW - 400 * DAY)  # type: ignore[arg-type]  # it is one of three
+    add(tmp_path, Timing("* * * * *", catch_up=catch_up), NOW - 400 * DAY)
     beats = [time.monotonic()]
     with Store(tmp_path) as store:
         work(store, World(tmp_path, 0, NOW), tmp_path, NOW, 1, lambda: beats.append(time.monotonic()))
@@ -154,11 +157,11 @@ def test_no_more_than_a_thousand_wait_to_be_made_up_for_and_they_are_the_latest(
 
 @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
 def test_a_kill_at_any_place_leaves_every_tick_in_one_record(
-    catch_up: str, memory: Path, monkeypatch: pytest.MonkeyPatch
+    catch_up: CatchUp, memory: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(settle, "STEP", 7 * HOUR)
     monkeypatch.setattr(settle, "MOST", 3)
-    begin, timing = utc(2026, 10, 24, 12), Timing("*/30 * * * *", "Europe/Berlin", catch_up=catch_up)  # type: ignore[arg-type]
+    begin, timing = utc(2026, 10, 24, 12), Timing("*/30 * * * *", "Europe/Berlin", catch_up=catch_up)
     world = World(memory, 0, begin, runs_for=MINUTE)
     world.inject(monkeypatch)
     for kill_at in range(1, 600, 3):

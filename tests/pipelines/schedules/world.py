@@ -193,6 +193,6 @@ def records(workspace: Path, id: str) -> list[Tick]:
     return each
 
 
-def utc(*numbers: int) -> datetime:
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> datetime:
     """A moment in UTC."""
-    return datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]  # at most six numbers are given
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
