@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from elboflow.settings import RequestError, Settings
+from elboflow.settings.explain import explain, shown
+from elboflow.vae.evaluation.folder import EvaluationFolder
+from elboflow.vae.folder import ModelFolder
 from preprocessing import files, manifest
 from preprocessing.config import DataConfig, IdxSource
 from preprocessing.manifest import Manifest
 from preprocessing.sources import open_source
-from settings import RequestError, Settings
-from settings.explain import explain, shown
-from vae.evaluation.folder import EvaluationFolder
-from vae.folder import ModelFolder
 
 logger = logging.getLogger("elboflow.agreement")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from components import databases, history, tracking
 from components.masking import masked_values
+from elboflow.settings.explain import shown
 from preprocessing.config import DataConfig
-from settings.explain import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

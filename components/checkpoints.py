@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from settings import RequestError
-from settings.locations import scheme
-from vae.config import Checkpoints
+from elboflow.settings import RequestError
+from elboflow.settings.locations import scheme
+from elboflow.vae.config import Checkpoints
 
 FOLDER = "checkpoints"
 _BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
@@ -15,7 +15,7 @@ def place(output: Path, identity: str, settings: Checkpoints) -> Path:
 
     Args:
         output: The model folder.
-        identity: The digest of all that the training is a function of (`vae.training.identity`).
+        identity: The digest of all that the training is a function of (`elboflow.vae.training.identity`).
         settings: Where trainings are to save.
 
     Raises:

@@ -9,8 +9,8 @@
 | `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE`, `RANK` | torchrun; Kubeflow's PyTorchJob; Vertex AI, too |
 | `PET_MASTER_ADDR`, `PET_MASTER_PORT`, `PET_NNODES`, `PET_NODE_RANK` | the PyTorch runtime of Kubeflow Trainer |
 
-Any of them will do for any backend that finds in it what it needs (`vae/abilities.py`): TensorFlow needs the addresses
-of all machines, which `CLUSTER_SPEC` and `TF_CONFIG` name.
+Any of them will do for any backend that finds in it what it needs (`elboflow/vae/abilities.py`): TensorFlow needs the
+addresses of all machines, which `CLUSTER_SPEC` and `TF_CONFIG` name.
 """
 
 import json
@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from settings import RequestError
-from vae.backends.cluster import Cluster
+from elboflow.settings import RequestError
+from elboflow.vae.backends.cluster import Cluster
 
 MACHINES = "ELBOFLOW_MACHINES"
 """The environment variable in which a target says on how many machines a step was to be, where they are several."""

@@ -1,6 +1,6 @@
 """Of what a model's log p(x) is a probability: bounds of different things have no common scale."""
 
-from vae.config import Bernoulli, Gaussian, ModelConfig
+from elboflow.vae.config import Bernoulli, Gaussian, ModelConfig
 
 
 def things(model: ModelConfig) -> str:

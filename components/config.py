@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from settings import PossiblyEmpty, Settings, by_name
-from settings.explain import written
+from elboflow.settings import PossiblyEmpty, Settings, by_name
+from elboflow.settings.explain import written
 
 ModelName = Annotated[
     str,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.weighting import Weighting, weighting
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.data import Examples, ImageSpec
 from preprocessing.manifest import Category, Image, Manifest
 from preprocessing.reader import Arrays, Dataset, open_dataset
-from settings import RequestError, WorkError
-from vae.config import TrainingConfig
-from vae.data import Examples, ImageSpec
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class Shards:
-    """A split that is read shard by shard, a `vae.data.Source`.
+    """A split that is read shard by shard, an `elboflow.vae.data.Source`.
 
     Attributes:
         images: The dataset.

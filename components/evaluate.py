@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from components.datasets import check_fits, open_images
+from elboflow.settings.text import counted
+from elboflow.vae import backends, folder
+from elboflow.vae.config import EvaluationConfig
+from elboflow.vae.data import Examples
+from elboflow.vae.evaluation.bootstrap import FEWEST_EXAMPLES
 from preprocessing.remarks import remarks
-from settings.text import counted
-from vae import backends, folder
-from vae.config import EvaluationConfig
-from vae.data import Examples
-from vae.evaluation.bootstrap import FEWEST_EXAMPLES
 
 logger = logging.getLogger("elboflow.evaluation")
 
@@ -45,8 +45,8 @@ def evaluate(
         )
     examples = images.examples("test")
     backends.use(trained.provenance.training.backend)
-    from vae.evaluation import evaluate as evaluating
-    from vae.evaluation.report import TestData
+    from elboflow.vae.evaluation import evaluate as evaluating
+    from elboflow.vae.evaluation.report import TestData
 
     manifest = images.manifest
     known = [*remarks(manifest), *_too_few(examples)]

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-import artifacts
-from artifacts.temporary import temporary_folder
 from components.datasets import ImageDataset
 from components.masking import masked, masked_values
 from components.packaging import package
 from components.tracking import quoted
+from elboflow import artifacts
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError
+from elboflow.vae.evaluation.folder import EvaluationFolder
+from elboflow.vae.folder import ModelFolder
 from preprocessing.manifest import Image, Manifest
-from settings import RequestError
-from vae.evaluation.folder import EvaluationFolder
-from vae.folder import ModelFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -219,7 +219,7 @@ def _log_model(client: "MlflowClient", run: "Run", finished: Finished) -> str:
 
 
 def add_curves(client: "MlflowClient", run: "Run", curves: Mapping[str, Any]) -> None:
-    """Writes what a run does not have yet of a training's curves (`vae.training.curves.Curves`).
+    """Writes what a run does not have yet of a training's curves (`elboflow.vae.training.curves.Curves`).
 
     It may have all but the last points, from when the training ran, or from a try that broke off.
     """
@@ -241,7 +241,7 @@ def known(client: "MlflowClient", run: "Run") -> dict[str, tuple[frozenset[int],
 
 
 def points(curves: Mapping[str, Any], time: int) -> Iterator["Metric"]:
-    """Yields the points of a training's curves (`vae.training.curves.Curves`), all at one time, in milliseconds."""
+    """Yields the points of curves (`elboflow.vae.training.curves.Curves`), all at one time, in milliseconds."""
     from mlflow.entities import Metric
 
     for split, columns in curves.items():

@@ -54,7 +54,7 @@ def signed(audience: str, now: int) -> str:
     from google.auth.transport.requests import AuthorizedSession, Request
     from requests.exceptions import RequestException
 
-    from settings import WorkError
+    from elboflow.settings import WorkError
 
     servers.watch()
     try:

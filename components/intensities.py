@@ -10,8 +10,8 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-from settings import RequestError
-from vae.data import ImageSpec
+from elboflow.settings import RequestError
+from elboflow.vae.data import ImageSpec
 
 Range = tuple[float, float]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.arrays import read_arrays
-from artifacts.temporary import temporary_folder
 from components.datasets import check_fits, open_images
-from settings import RequestError, WorkError
-from vae import backends, folder
+from elboflow.artifacts.arrays import read_arrays
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import backends, folder
 
 _MOST_BYTES = 2**30  # of the values of 67 million examples
 
@@ -91,7 +91,7 @@ def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_s
     images = open_images(dataset, trained.config.input)
     check_fits(trained.spec, model, images)
     backends.use(trained.provenance.training.backend)
-    from vae.evaluation.bounds import bounds
+    from elboflow.vae.evaluation.bounds import bounds
 
     values = bounds(trained.model, images.examples("test"), int(samples), int(seed), int(batch_size))
     np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)

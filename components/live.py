@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts import lock
 from components import live_run
-from vae.watch import Group, Observer
+from elboflow.artifacts import lock
+from elboflow.vae.watch import Group, Observer
 
 logger = logging.getLogger("elboflow.training")
 

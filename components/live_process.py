@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from components import databases, history, live_run, liveness, tracking, tracking_limits
 from components.masking import masked
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-import artifacts
 from components import history
 from components.tracking import quoted
-from settings import WorkError
+from elboflow import artifacts
+from elboflow.settings import WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from artifacts import lock
 from components import databases
+from elboflow.artifacts import lock
 
 AT_WORK = "elboflow.at_work"
 VARIABLE = "ELBOFLOW_AT_WORK"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from components import databases, readable, registered, tracking
-from settings import RequestError
-from settings.explain import nearest
+from elboflow.settings import RequestError
+from elboflow.settings.explain import nearest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import artifacts
-from artifacts.temporary import temporary_folder
 from components import intensities
-from vae.data import Examples
-from vae.folder import ModelFolder
+from elboflow import artifacts
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.vae.data import Examples
+from elboflow.vae.folder import ModelFolder
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components import databases
 from components.masking import masked
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 
 _LONGEST_NAME = 250  # of a run, in MLflow's table
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artifacts.temporary import temporary_folder
 from components import history, judge, registered
 from components.comparable import things
 from components.judge import Judged
-from settings import RequestError, WorkError
-from vae import folder
-from vae.evaluation import bootstrap
-from vae.evaluation import folder as evaluations
-from vae.evaluation.folder import EXAMPLES, EvaluationFolder
-from vae.folder import ModelFolder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import folder
+from elboflow.vae.evaluation import bootstrap
+from elboflow.vae.evaluation import folder as evaluations
+from elboflow.vae.evaluation.folder import EXAMPLES, EvaluationFolder
+from elboflow.vae.folder import ModelFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

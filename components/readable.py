@@ -12,8 +12,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifacts.temporary import temporary_folder
 from components import databases, relocation, tracking
+from elboflow.artifacts.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

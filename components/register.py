@@ -10,9 +10,9 @@ from components.changed import config_digest
 from components.config import RegistryConfig
 from components.datasets import check_fits, open_images
 from components.masking import without_userinfo
-from settings import RequestError
-from vae import folder
-from vae.evaluation import folder as evaluations
+from elboflow.settings import RequestError
+from elboflow.vae import folder
+from elboflow.vae.evaluation import folder as evaluations
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from artifacts import names
 from components import history
-from settings import RequestError, WorkError
+from elboflow.artifacts import names
+from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

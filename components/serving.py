@@ -17,10 +17,10 @@ import mlflow
 import numpy as np
 
 from components import intensities
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import folder
+from elboflow.vae.data import Examples
 from preprocessing import splits
-from settings import RequestError, WorkError
-from vae import folder
-from vae.data import Examples
 
 _TASKS = ("reconstruct", "encode", "score")
 _MOST_SAMPLES = 100_000  # as in an evaluation
@@ -66,8 +66,8 @@ class ServedVAE(mlflow.pyfunc.PythonModel):
 
     def _predict(self, examples: Examples, task: str, samples: int, seed: int) -> np.ndarray:
         model = self.folder.model
-        from vae.evaluation import bounds
-        from vae.evaluation import samples as images
+        from elboflow.vae.evaluation import bounds
+        from elboflow.vae.evaluation import samples as images
 
         if task == "reconstruct":
             return intensities.raw(images.reconstruct(model, examples, seed), self.folder.provenance.range)

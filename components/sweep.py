@@ -8,15 +8,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import artifacts
 from components import trial
 from components.sweep_history import Sweep
 from components.sweep_report import report
 from components.trial import Candidate, Outcome
-from settings import WorkError
-from settings.text import counted
-from vae import folder
-from vae.watch import Watch
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
+from elboflow.vae import folder
+from elboflow.vae.watch import Watch
 
 logger = logging.getLogger("elboflow.sweep")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components import history, tracking
 from components.masking import masked, masked_values
 from components.trial import Candidate, Outcome
-from settings import WorkError
+from elboflow.settings import WorkError
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -95,7 +95,7 @@ class Sweep:
 
         Args:
             outcome: The outcome of a trial that has begun.
-            curves: All that the training measured (`vae.training.curves.Curves`), where it finished.
+            curves: All that the training measured (`elboflow.vae.training.curves.Curves`), where it finished.
         """
         with tracking.explained(self._uri):
             run = history.find(self._client, self._experiment_id, self._of(outcome.digest))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from artifacts import lock
 from components import databases, preflight, relocation, servers, tracking_limits
 from components.masking import masked
-from settings import RequestError, WorkError
+from elboflow.artifacts import lock
+from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

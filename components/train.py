@@ -4,16 +4,16 @@ import logging
 import os
 from pathlib import Path
 
-import artifacts
 from components import live
 from components.checkpoints import place
 from components.cluster import from_environment
 from components.code_version import code_version
 from components.datasets import open_images
-from settings import WorkError
-from vae import abilities, backends, folder, tensorboard
-from vae.config import ModelConfig, TrainingConfig
-from vae.watch import Watch
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.vae import abilities, backends, folder, tensorboard
+from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.watch import Watch
 
 logger = logging.getLogger("elboflow.training")
 
@@ -69,10 +69,10 @@ def train(
     backends.use(training.backend, training, cluster)
     if is_chief:  # what is refused, is refused above: from here on, an older model is not to be taken for this one
         artifacts.withdraw(output, "model")
-    from vae.training import identity as identities
-    from vae.training import train
-    from vae.training.checkpoints import remove
-    from vae.training.profile import Profile
+    from elboflow.vae.training import identity as identities
+    from elboflow.vae.training import train
+    from elboflow.vae.training.checkpoints import remove
+    from elboflow.vae.training.profile import Profile
 
     identity = identities.identity(images.manifest.digest, model, training, seed)
     digest = identities.digest(identity)

@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-import artifacts
-from artifacts import manifest
 from components import trial_process
 from components.masking import masked
-from settings import WorkError
-from vae import folder
-from vae.config import ModelConfig, TrainingConfig
-from vae.watch import Watch
+from elboflow import artifacts
+from elboflow.artifacts import manifest
+from elboflow.settings import WorkError
+from elboflow.vae import folder
+from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.watch import Watch
 
 OUTCOME, MODEL = "trial.json", "model"
 _DECIDES = ("data", "model", "training", "seed")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from settings import RequestError, WorkError
-from vae.config import ModelConfig, TrainingConfig
-from vae.watch import Watch, WatchStoppedError
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.watch import Watch, WatchStoppedError
 
 _PATIENCE = 10.0
 """Seconds that a training gets to save where it is."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-import artifacts
 from components import intensities
 from components.datasets import check_fits, open_images
-from settings import RequestError, WorkError
-from vae import folder
-from vae.folder import ModelFolder
+from elboflow import artifacts
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import folder
+from elboflow.vae.folder import ModelFolder
 
 SUFFIXES = (".png", ".npz")
 _PAIRS_IN_A_ROW = 4
@@ -40,7 +40,7 @@ def generate(model: Path | str, output: Path | str, count: int = 64, seed: int =
     trained = folder.load(Path(model))
     _check_drawable(output, trained)
     network = trained.model
-    from vae.evaluation import samples
+    from elboflow.vae.evaluation import samples
 
     images = samples.generate(network, count, seed)
     _write(output, trained, {"image": images}, columns=None)
@@ -78,7 +78,7 @@ def reconstruct(
     check_fits(trained.spec, model, images)
     examples = images.examples(split).head(count)
     network = trained.model
-    from vae.evaluation import samples
+    from elboflow.vae.evaluation import samples
 
     made = samples.reconstruct(network, examples, seed)
     originals = examples.images / np.float32(trained.spec.levels - 1)
@@ -108,7 +108,7 @@ def _write(output: Path, trained: ModelFolder, images: dict[str, np.ndarray], co
     if not all(np.isfinite(values).all() for values in images.values()):
         raise WorkError(f"the model {trained.path} makes images that are not finite; {output} is not written")
     if output.suffix == ".png":
-        from vae.evaluation.images import png
+        from elboflow.vae.evaluation.images import png
 
         side_by_side = np.stack(list(images.values()), axis=1).reshape(-1, *trained.spec.shape)
         content = png(side_by_side, columns)

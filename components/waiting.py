@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from components.masking import masked
-from settings import WorkError
+from elboflow.settings import WorkError
 
 logger = logging.getLogger("elboflow.servers")
 

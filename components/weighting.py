@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.settings import RequestError
+from elboflow.vae.config import Balance, TrainingConfig
 from preprocessing.manifest import Category, Manifest, Number
-from settings import RequestError
-from vae.config import Balance, TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from components.masking import masked
-from settings.terminal import printable
+from elboflow.settings.terminal import printable
 
 
 def make_console(stderr: bool = False, soft_wrap: bool = True) -> Console:

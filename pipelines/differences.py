@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from elboflow.settings import RequestError
+from elboflow.settings.explain import Path, dotted
 from pipelines import source
 from pipelines.experiment import Experiment, load
 from pipelines.overrides import ABSENT
-from settings import RequestError
-from settings.explain import Path, dotted
 
 
 @dataclass(frozen=True)

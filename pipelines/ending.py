@@ -55,8 +55,8 @@ def finish(
 
         from components.config import Notification
         from components.finish import finish
+        from elboflow.settings import RequestError, WorkError
         from pipelines.final_status import ending
-        from settings import RequestError, WorkError
 
         recorded = json.loads(experiment)
         ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from elboflow.settings import RequestError, Settings
+from elboflow.settings.explain import Path as Keys
+from elboflow.settings.layout import alternatives, has_kinds, inside, long_form, sections
 from pipelines import source
 from pipelines.overrides import ABSENT, default_of, plain
 from pipelines.source import Source
-from settings import RequestError, Settings
-from settings.explain import Path as Keys
-from settings.layout import alternatives, has_kinds, inside, long_form, sections
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 

@@ -6,16 +6,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from components.config import Notification, RegistryConfig
+from elboflow.settings import RequestError, Settings
+from elboflow.settings.explain import ConflictsError, Path, Problem, explain, written
+from elboflow.settings.zones import Timezone
+from elboflow.vae import abilities
+from elboflow.vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 from pipelines import environments, source
 from pipelines.overrides import option, override
 from pipelines.schedules import cron
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
-from settings import RequestError, Settings
-from settings.explain import ConflictsError, Path, Problem, explain, written
-from settings.zones import Timezone
-from vae import abilities
-from vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
 
 Name = Annotated[
     str,
@@ -48,7 +48,7 @@ class Experiment(Settings):
         name: Names the pipeline, and its runs.
         seed: The root of all randomness.
         data: Where examples come from (`preprocessing/config.py`).
-        model: What the model is (`vae/config.py`).
+        model: What the model is (`elboflow/vae/config.py`).
         training: How it is trained, and on which framework.
         evaluation: How it is judged on the test split.
         registry: Under which name it is registered, and when it becomes the champion (`components/config.py`).

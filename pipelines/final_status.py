@@ -14,7 +14,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components import servers
 from components.finish import registered
 from components.notify import Ending, Outcome
-from settings import WorkError
+from elboflow.settings import WorkError
 
 logger = logging.getLogger("elboflow.ending")
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from rich.status import Status as Spinner
 from rich.text import Text
 
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.terminal import one_line
 from pipelines.console import make_console
 from pipelines.targets import ENDED, RunState, StepState, Target
-from settings import RequestError, WorkError
-from settings.terminal import one_line
 
 FIRST, LONGEST, GROWTH = 1.0, 15.0, 1.3
 """Seconds between two looks: at first, at most, and by what factor they grow while nothing happens."""

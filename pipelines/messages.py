@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
 
 from components.masking import masked
-from settings.terminal import printable
+from elboflow.settings.terminal import printable
 
 KEY = "ELBOFLOW_MESSAGE_SECRET"
 """The environment variable with the key. Its name says that its value is never to be shown (`components.masking`)."""

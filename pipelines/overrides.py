@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from elboflow.settings import RequestError, Settings
+from elboflow.settings.explain import Path, dotted, shown
+from elboflow.settings.layout import inside, long_form, section
+from elboflow.settings.yaml_text import MOST_LEVELS, YAMLTextError
 from pipelines import source
-from settings import RequestError, Settings
-from settings.explain import Path, dotted, shown
-from settings.layout import inside, long_form, section
-from settings.yaml_text import MOST_LEVELS, YAMLTextError
 
 ABSENT: Any = object()
 """Stands for what is not written, for a default that does not exist, and for the value of a key that there is not."""

@@ -19,10 +19,10 @@ def check_here(experiment: Experiment, workspace: Path, backends: Collection[str
         WorkError: The MLflow of the workspace is damaged.
     """
     from components import checkpoints, preflight
+    from elboflow.vae.backends import check
     from pipelines.targets.local.surroundings import tracking_uri
     from pipelines.workspace import Workspace
     from preprocessing import sources
-    from vae.backends import check
 
     preflight.check(tracking_uri(experiment, Workspace(workspace.resolve())), experiment.name)
     sources.check(experiment.data)

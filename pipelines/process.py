@@ -20,11 +20,11 @@ from typing import TextIO
 
 from components import servers
 from components.masking import masked
+from elboflow.settings import RequestError, WorkError
 from pipelines.messages import Told
 from pipelines.process_start import prepare
 from pipelines.refusal import REFUSAL as REFUSAL
 from pipelines.refusal import beside
-from settings import RequestError, WorkError
 
 RUN = "ELBOFLOW_RUN"
 """The environment variable that names the run to its steps, where the target can say so."""

@@ -35,7 +35,7 @@ def check_names() -> None:
     Raises:
         RequestError: A name is not UTF-8, or the current folder is gone.
     """
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     try:
         names = [*sys.argv[1:], str(Path.cwd())]

@@ -22,11 +22,11 @@ from rich.status import Status
 from rich.text import Text
 
 from components.masking import masked
+from elboflow.settings.terminal import printable
 from pipelines import messages
 from pipelines.console import make_console
 from pipelines.targets import StepState
 from pipelines.targets.local.process import Process
-from settings.terminal import printable
 
 LOG = "log.txt"
 _EARLY_LINES = 20_000  # that a step may print before its log file is known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from components import servers
 from components.masking import hide
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient

@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from settings import RequestError, yaml_text
-from settings.explain import Path as Keys
-from settings.near import near
+from elboflow.settings import RequestError, yaml_text
+from elboflow.settings.explain import Path as Keys
+from elboflow.settings.near import near
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def find(experiment: str) -> Source:
     """Reads an experiment, given as the path of a YAML file or as the name of a ready-made one.
 
     Raises:
-        RequestError: There is neither, or the file cannot be read as YAML (`settings/yaml_text.py`).
+        RequestError: There is neither, or the file cannot be read as YAML (`elboflow/settings/yaml_text.py`).
     """
     text = None if "\0" in experiment else _read(experiment)
     if text is not None:

@@ -55,7 +55,7 @@ def train(
 
         from components.live import Tracking
         from components.train import train
-        from vae.config import ModelConfig, TrainingConfig
+        from elboflow.vae.config import ModelConfig, TrainingConfig
 
         train(
             dataset.path,
@@ -76,7 +76,7 @@ def evaluate(
 
     with step(evaluation.path):
         from components.evaluate import evaluate
-        from vae.config import EvaluationConfig
+        from elboflow.vae.config import EvaluationConfig
 
         evaluate(dataset.path, model.path, evaluation.path, EvaluationConfig.model_validate_json(settings), seed)
 

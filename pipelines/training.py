@@ -13,7 +13,7 @@ from kfp.dsl import Artifact, Dataset, Model, PipelineTask
 from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
 from pipelines import ending, steps
 from pipelines.experiment import Experiment
 from preprocessing.runners import DirectRunner, Runner

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import databases
-from settings import RequestError
+from elboflow.settings import RequestError
 
 
 @dataclass(frozen=True)

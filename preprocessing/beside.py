@@ -7,9 +7,9 @@ from typing import Self
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from elboflow.settings import WorkError
 from preprocessing import files
 from preprocessing.sources import Batch
-from settings import WorkError
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from io import RawIOBase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     import requests

@@ -14,11 +14,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from elboflow.settings import Settings, by_name
+from elboflow.settings.explain import written
+from elboflow.settings.locations import allowing
+from elboflow.settings.text import shown
 from preprocessing.files import SCHEMES
-from settings import Settings, by_name
-from settings.explain import written
-from settings.locations import allowing
-from settings.text import shown
 
 KEY = "key"
 HELD_OUT = "source"

@@ -18,10 +18,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError, WorkError
 from preprocessing import files
 from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner, Runner
-from settings import RequestError, WorkError
 
 LOG = logging.getLogger("elboflow.preprocessing")
 VERTEX_MOUNT = "/gcs/"  # where Vertex AI shows its steps all buckets

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from elboflow.settings import Settings
 from preprocessing.config import LARGEST, ImageFeature
-from settings import Settings
 
 LEAST_USE = 0.1  # of a range: a split that uses less of it is taken for almost one colour
 

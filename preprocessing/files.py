@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-import artifacts
+from elboflow import artifacts
+from elboflow.settings import RequestError
+from elboflow.settings.locations import scheme
 from preprocessing import buckets
-from settings import RequestError
-from settings.locations import scheme
 
 SCHEMES = ("gs",)
 """Of the URIs that can be read and written. What else Beam has file systems for needs packages that are not here."""

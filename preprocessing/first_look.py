@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from preprocessing import vocabulary
 from preprocessing.config import DataConfig
 from preprocessing.extent import LEAST_USE, advice
 from preprocessing.quantise import UnfitError, quantise, raw_images
 from preprocessing.sources import check, open_source
-from settings import WorkError
-from settings.text import counted
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from typing import IO, cast
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from artifacts import write_atomically
+from elboflow.artifacts import write_atomically
+from elboflow.settings import RequestError, WorkError
 from preprocessing import files, manifest
 from preprocessing.manifest import Manifest
 from preprocessing.reader import read_shard
-from settings import RequestError, WorkError
 
 LOG = logging.getLogger("elboflow.preprocessing")
 _ATTEMPT = ".attempt-"

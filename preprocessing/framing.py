@@ -8,7 +8,7 @@ Source: tensorflow/core/lib/io/record_writer.h.
 import google_crc32c
 import numpy as np
 
-from settings import WorkError
+from elboflow.settings import WorkError
 
 HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
 

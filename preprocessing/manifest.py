@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from artifacts import Format, checksum_added, names
+from elboflow.artifacts import Format, checksum_added, names
+from elboflow.settings import PossiblyEmpty, Settings, WorkError
 from preprocessing import files
 from preprocessing.config import KEY, CategoryFeature, DataConfig, ImageFeature, Name, NumberFeature
 from preprocessing.records import Schema
 from preprocessing.summary import Summary
 from preprocessing.vocabulary import Names
-from settings import PossiblyEmpty, Settings, WorkError
 
 RECORDS = 1
 """The version of what is written for a source and settings. It is part of a digest; the manifest's format is not."""

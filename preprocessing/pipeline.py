@@ -18,6 +18,8 @@ from pathlib import Path
 import apache_beam as beam
 from pydantic import ValidationError
 
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from preprocessing import engines, files, folder, manifest, vocabulary
 from preprocessing.beside import write
 from preprocessing.config import HELD_OUT, DataConfig
@@ -28,8 +30,6 @@ from preprocessing.runners import DirectRunner, Runner
 from preprocessing.sources import Unit, check, open_source
 from preprocessing.summary import Summary, total
 from preprocessing.work import REMARKS, Plan, ReadAndEncode, WriteShard
-from settings import WorkError
-from settings.text import counted
 
 LOG = logging.getLogger("elboflow.preprocessing")
 SUMMARY = "summary.json"

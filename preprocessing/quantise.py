@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.settings import WorkError
 from preprocessing import vocabulary
 from preprocessing.config import CategoryFeature, DataConfig, ImageFeature
 from preprocessing.extent import Extent
 from preprocessing.sources import Batch
 from preprocessing.vocabulary import Names
-from settings import WorkError
 
 _NUMBERS = "uif"  # NumPy's kinds: unsigned and signed integers, floats
 _KINDS = {

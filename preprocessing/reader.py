@@ -18,12 +18,12 @@ from typing import IO
 import google_crc32c
 import numpy as np
 
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.text import counted
 from preprocessing import files, records
 from preprocessing import manifest as manifests
 from preprocessing.config import KEY
 from preprocessing.manifest import Image, Manifest, Shard
-from settings import RequestError, WorkError
-from settings.text import counted
 
 Arrays = dict[str, np.ndarray]
 

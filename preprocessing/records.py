@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from preprocessing.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, Expected, SpellingError, spans
 from preprocessing.framing import FOOTER, HEADER, check, crcs, frames
-from settings import WorkError
-from settings.text import counted
 
 _FLOAT = 4  # bytes
 _LONGEST_VARINT = 10  # bytes

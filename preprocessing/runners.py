@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from elboflow.settings import Settings, by_name
+from elboflow.settings.explain import written
+from elboflow.settings.locations import allowing
 from preprocessing.files import SCHEMES
-from settings import Settings, by_name
-from settings.explain import written
-from settings.locations import allowing
 
 Address = Annotated[str, written(r"[^\s:/]+:\d{1,5}", "be HOST:PORT")]
 BucketFolder = Annotated[str, written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER")]

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 from pydantic import Field
 
+from elboflow.settings import Settings
 from preprocessing.extent import Extent
-from settings import Settings
 
 # Rows that are summed at a time. Float32 is fast, and exact below 2²⁴ > 256 · 255²; float64 takes the sums of blocks.
 BLOCK = 256

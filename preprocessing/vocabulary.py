@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from preprocessing.config import DataConfig
 from preprocessing.sources import Batch, open_source
-from settings import WorkError
-from settings.text import counted
 
 Names = dict[str, tuple[str, ...]]
 

@@ -14,6 +14,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
+from elboflow.settings import WorkError
 from preprocessing import files, records, splits
 from preprocessing.beside import Writer, ahead
 from preprocessing.config import HELD_OUT, KEY, DataConfig
@@ -22,7 +23,6 @@ from preprocessing.quantise import RawImages, UnfitError, quantise, raw_images
 from preprocessing.sources import Batch, Raw, Unit
 from preprocessing.summary import Moments, Numbers, Summary, WrittenShard, add
 from preprocessing.vocabulary import Names
-from settings import WorkError
 
 LEAKED = "the same image is in the held-out part"
 REMARKS = "remarks"

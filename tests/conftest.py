@@ -12,7 +12,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def tensorflow_backend() -> None:
     """Keras on TensorFlow, in this process. Tests that ask for it belong to the xdist group `tensorflow`."""
-    from vae import backends
+    from elboflow.vae import backends
 
     backends.use("tensorflow")
     assert backends.current() == "tensorflow"

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from vae.config import MLP, Convolutional, ModelConfig, Network, Precision
+from elboflow.vae.config import MLP, Convolutional, ModelConfig, Network, Precision
 
 # Operations/s of dense matrix products, by a part of the device's name: (float32, bfloat16). TensorFlow and JAX compute
 # float32 products in TF32 on GPUs that have it, so that TF32's peak, without sparsity, is float32's here.

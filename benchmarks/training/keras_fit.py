@@ -35,9 +35,9 @@ def _fit(images: np.ndarray, model: str, turns: Turns, options: dict[str, Any]) 
     import keras
     import tensorflow as tf
 
-    from vae import objectives
-    from vae.data import ImageSpec
-    from vae.model import VAE
+    from elboflow.vae import objectives
+    from elboflow.vae.data import ImageSpec
+    from elboflow.vae.model import VAE
 
     class ByTheBook(keras.Model):
         """The VAE with the training step that Keras's own guides give a model with a loss of its own."""

@@ -9,9 +9,9 @@ from typing import Any
 from benchmarks.training.setting import BATCH, convolutional, mlp
 from benchmarks.training.turns import Turns
 from components.datasets import open_images
-from vae import backends
-from vae.config import Checkpoints, Constant, ModelConfig, TrainingConfig
-from vae.data import Examples, ImageSpec, Source
+from elboflow.vae import backends
+from elboflow.vae.config import Checkpoints, Constant, ModelConfig, TrainingConfig
+from elboflow.vae.data import Examples, ImageSpec, Source
 
 MODELS = {"mlp": mlp, "convolutional": convolutional}
 
@@ -51,7 +51,7 @@ def main() -> None:
 def _train(
     source: Source, validation: Examples, spec: ImageSpec, model: ModelConfig, training: TrainingConfig, watch: Any
 ) -> None:
-    from vae.training import train
+    from elboflow.vae.training import train
 
     with tempfile.TemporaryDirectory() as folder:
         train(source, validation, spec, model, training, 0, Path(folder) / "checkpoints", {}, watch=watch)

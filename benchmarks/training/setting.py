@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from vae.config import ModelConfig
+    from elboflow.vae.config import ModelConfig
 
 BATCH = 128
 LATENT = 50
@@ -23,7 +23,7 @@ MLP_SIZES = ((784, 200), (200, 200), (200, 2 * LATENT), (LATENT, 200), (200, 200
 
 def mlp() -> "ModelConfig":
     """Returns the model 784-200-200-50."""
-    from vae.config import MLP, ModelConfig
+    from elboflow.vae.config import MLP, ModelConfig
 
     network = MLP(hidden=list(HIDDEN))
     return ModelConfig(latent=LATENT, encoder=network, decoder=network)
@@ -31,7 +31,7 @@ def mlp() -> "ModelConfig":
 
 def convolutional() -> "ModelConfig":
     """Returns the model for images 32×32×3: stages of 32 and 64 filters, 256 units, 64 latents."""
-    from vae.config import Convolutional, ModelConfig
+    from elboflow.vae.config import Convolutional, ModelConfig
 
     return ModelConfig(latent=64, encoder=Convolutional(), decoder=Convolutional())
 

@@ -54,8 +54,8 @@ def _import(backend: str) -> None:
 def _train(backend: str, dataset: str, output: str) -> None:
     from benchmarks.training.setting import BATCH, mlp
     from components.train import train
-    from vae import backends
-    from vae.config import TrainingConfig
+    from elboflow.vae import backends
+    from elboflow.vae.config import TrainingConfig
 
     found = backends.implementation
     # The loop is imported after this, and finds what stands here.

@@ -12,8 +12,8 @@ from pipelines.commands.outcome import pasteable, show_log, tell
 
 def experiments() -> None:
     """List the ready-made experiments."""
+    from elboflow.settings.terminal import printable
     from pipelines import source
-    from settings.terminal import printable
 
     texts = source.ready_made()
     width = max(map(len, texts))
@@ -35,9 +35,9 @@ def init(
     """Write an experiment's YAML to edit, from a ready-made one or another file."""
     from pydantic import TypeAdapter, ValidationError
 
+    from elboflow.settings import RequestError, yaml_writing
     from pipelines import source
     from pipelines.experiment import Name
-    from settings import RequestError, yaml_writing
 
     try:
         TypeAdapter(Name).validate_python(name)
@@ -68,15 +68,15 @@ def config(
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
 ) -> None:
     """Print the full, resolved experiment: every key with its value."""
+    from elboflow.settings import yaml_writing
     from pipelines.experiment import load
-    from settings import yaml_writing
 
     changed = load(experiment, assignments or (), env)
     if not diff:
         print(yaml_writing.write(changed.model_dump(mode="json")), end="")
         return
+    from elboflow.settings import RequestError
     from pipelines.differences import differences, show
-    from settings import RequestError
 
     if env is None and not assignments:
         raise RequestError("--diff: nothing to compare with; give --env ENV, or --set KEY=VALUE")
@@ -93,10 +93,10 @@ def compile(
     env: EnvOption = None,
 ) -> None:
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
-    from artifacts import write_atomically
+    from elboflow.artifacts import write_atomically
+    from elboflow.settings import RequestError
     from pipelines.experiment import load
     from pipelines.targets.specification import specification
-    from settings import RequestError
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")

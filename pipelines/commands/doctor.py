@@ -43,10 +43,10 @@ def doctor(
     from dataclasses import asdict
 
     from components.masking import masked_values
+    from elboflow.settings import RequestError
     from pipelines.console import make_console
     from pipelines.doctor import examine
     from pipelines.experiment import load
-    from settings import RequestError
 
     if experiment is None and (env is not None or assignments):
         raise RequestError("--env and --set change an experiment: say with --experiment which")

@@ -18,7 +18,7 @@ def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
 
 def folder(parameter: typer.CallbackParam, value: str) -> Path:
     """The callback of a folder of this machine that need not exist yet: a workspace, an output."""
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     path = Path(_location(parameter, value))
     with suppress(OSError):  # what cannot even be looked at is told when it is used
@@ -29,8 +29,8 @@ def folder(parameter: typer.CallbackParam, value: str) -> Path:
 
 def tracking(parameter: typer.CallbackParam, value: str | None) -> str | None:
     """The callback of the address of an MLflow: a server, or a database."""
-    from settings import RequestError
-    from settings.locations import of_mlflow
+    from elboflow.settings import RequestError
+    from elboflow.settings.locations import of_mlflow
 
     try:
         return None if value is None else of_mlflow(value)
@@ -52,14 +52,14 @@ def stored(parameter: typer.CallbackParam, value: str) -> str:
 
 def model(parameter: typer.CallbackParam, value: str) -> str:
     """The callback of a model: a path of this machine, a run's name, or a URI of MLflow's."""
-    from settings.locations import scheme
+    from elboflow.settings.locations import scheme
 
     return value if scheme(value) in ("models", "runs") else _location(parameter, value)
 
 
 def _location(parameter: typer.CallbackParam, value: str, *schemes: str) -> str:
-    from settings import RequestError
-    from settings.locations import normalised
+    from elboflow.settings import RequestError
+    from elboflow.settings.locations import normalised
 
     try:
         return normalised(value, *schemes)
@@ -133,8 +133,8 @@ def must_be_folders(*folders: Path | str) -> None:
     Raises:
         RequestError: One is not. (A bucket has no folders: a dataset there is looked for when it is opened.)
     """
-    from settings import RequestError
-    from settings.locations import scheme
+    from elboflow.settings import RequestError
+    from elboflow.settings.locations import scheme
 
     for folder in folders:
         if scheme(str(folder)) is None and not Path(folder).is_dir():
@@ -147,7 +147,7 @@ def must_be_apart(output: Path | str, *inputs: Path | str) -> None:
     Raises:
         RequestError: It is the folder of an input.
     """
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     for given in inputs:
         if output == given or os.path.realpath(output) == os.path.realpath(given):

@@ -64,8 +64,8 @@ def _in_words(error: typer.BadParameter) -> str:
     """Returns what is wrong with the value of an option, where typer repeats what its validator says."""
     from pydantic import ValidationError
 
-    from settings.text import shown
-    from settings.wishes import expected
+    from elboflow.settings.text import shown
+    from elboflow.settings.wishes import expected
 
     if not isinstance(error.__cause__, ValidationError):
         return error.message
@@ -80,7 +80,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
     Raises:
         RequestError: A word of the command line, the value of an option, or ELBOFLOW_WORKSPACE is empty or blank.
     """
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     for before, word in pairwise(("", *words)):
         if not word.strip():
@@ -146,7 +146,7 @@ def traceback_told() -> Iterator[None]:
 def tell(text: str) -> None:
     """Prints a line, or a few, for the person at the terminal, to standard error: no secrets, nothing that steers."""
     from components.masking import masked
-    from settings.terminal import printable
+    from elboflow.settings.terminal import printable
 
     print(printable(masked(text)), file=sys.stderr, flush=True)
 

@@ -22,7 +22,7 @@ def publish(
     import json
     from dataclasses import asdict
 
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to publish on; allowed: {', '.join(PLATFORMS)}")

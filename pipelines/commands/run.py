@@ -46,9 +46,9 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
+    from elboflow.settings import RequestError
     from pipelines.experiment import load
     from pipelines.targets import NAMES
-    from settings import RequestError
 
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
@@ -69,7 +69,7 @@ def check_settings(assignments: Sequence[str], release: str | None) -> None:
     Raises:
         RequestError: There is one, of something else than how to reach a target.
     """
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     if release is not None:
         for assignment in assignments:
@@ -136,10 +136,10 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
 
 
 def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
+    from elboflow.settings import RequestError, WorkError
     from pipelines.commands.runs import values
     from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
-    from settings import RequestError, WorkError
 
     try:
         return values(LocalClient(place).run(run))
@@ -185,7 +185,7 @@ def _summarise(done: "Run", workspace: Path) -> None:
 
 
 def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    from artifacts import read_json
+    from elboflow.artifacts import read_json
 
     metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
     return metrics

@@ -65,7 +65,7 @@ def logs(
 ) -> None:
     """Print what a run's steps have printed so far."""
     from components.masking import masked
-    from settings.terminal import printable
+    from elboflow.settings.terminal import printable
 
     lines = map(masked, reach(target, experiment, env, workspace).logs(run, step))
     if as_json:
@@ -130,7 +130,7 @@ def listed(
         return
     from rich.table import Table
 
-    from settings.terminal import one_line
+    from elboflow.settings.terminal import one_line
 
     table = Table(box=None)
     for name in ("run", "experiment", "status", "begun", "link"):
@@ -176,8 +176,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     Raises:
         WorkError: The run failed or was cancelled, or could not be followed to its end.
     """
+    from elboflow.settings import WorkError
     from pipelines.follow import LostError, follow
-    from settings import WorkError
 
     if state.link:
         tell(state.link)
@@ -207,9 +207,9 @@ def values(state: "RunState") -> dict[str, Any]:
 
 
 def _tell_what_waits(workspace: Path) -> None:
+    from elboflow.settings import RequestError, WorkError
     from pipelines.schedules.local import waiting
     from pipelines.workspace import Workspace
-    from settings import RequestError, WorkError
 
     try:
         count, places = waiting(Workspace(workspace.resolve()))

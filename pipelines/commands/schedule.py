@@ -65,6 +65,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a schedule of an experiment as it is now. Its id goes to standard output."""
+    from elboflow.settings import RequestError
     from pipelines.commands.timetable import at, values
     from pipelines.experiment import load
     from pipelines.prerequisites import check_here
@@ -75,7 +76,6 @@ def create(
     from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
     from pipelines.workspace import Workspace, open_to_write
-    from settings import RequestError
 
     check_settings(assignments or (), release)
     wanted = load(experiment, assignments or (), env)
@@ -243,7 +243,7 @@ def history(
 
 
 def _catch_up(wanted: str) -> Literal["none", "last", "all"]:
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     for known in _CATCH_UP:
         if wanted == known:

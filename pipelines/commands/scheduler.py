@@ -33,8 +33,8 @@ def scheduler(
     ] = False,
 ) -> None:
     """Run what the workspace's schedules say, until SIGTERM or Ctrl-C. The runs then at work go on."""
+    from elboflow.settings import WorkError
     from pipelines.workspace import open_to_write
-    from settings import WorkError
 
     if check:
         from pipelines.schedules.heartbeat import holder, trouble

@@ -80,7 +80,7 @@ def train(
     from components.agreement import check_dataset
     from components.live import Tracking
     from components.train import train
-    from vae import backends
+    from elboflow.vae import backends
 
     backends.check(wanted.training.backend)
     check_dataset(wanted.name, wanted.data, dataset)

@@ -60,9 +60,9 @@ def sweep(
 
     The same command again goes on with a sweep that was killed.
     """
+    from elboflow.settings import RequestError
     from pipelines.experiment import load
     from pipelines.targets import NAMES
-    from settings import RequestError
 
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
@@ -86,9 +86,9 @@ def _planned(
     target: str,
 ) -> "Plan":
     """Returns what to try. All of it has been checked."""
+    from elboflow.settings import RequestError
     from pipelines.sweeps import axes, candidates
     from pipelines.sweeps.plan import SAMPLERS, Plan, Search
-    from settings import RequestError
 
     varied = axes.parse(over, wanted)
     if search is None:

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
+from elboflow.settings import RequestError
+from elboflow.settings.terminal import one_line, printable
 from pipelines.commands.outcome import tell
 from pipelines.commands.runs import values as run_values
 from pipelines.schedules.states import TickState
-from settings import RequestError
-from settings.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,7 +107,7 @@ def values(schedule: "ScheduleState") -> dict[str, Any]:
 
 def at(moment: datetime | None, timezone: str) -> str:
     """Returns a moment as the wall's clock of a timezone shows it, or of UTC where that is gone; nothing for none."""
-    from settings.zones import zone
+    from elboflow.settings.zones import zone
 
     if moment is None:
         return ""

@@ -26,7 +26,7 @@ def ui(
     import socket
 
     from components import databases, readable
-    from settings import RequestError
+    from elboflow.settings import RequestError
 
     place = workspaces.found(workspace)
     if not place.database.is_file():
@@ -68,7 +68,7 @@ def _serve(store: str, artifacts: Path, port: int) -> None:
             return
         finally:
             _end(server)
-    from settings import WorkError
+    from elboflow.settings import WorkError
 
     raise WorkError(f"the MLflow server ended with exit code {code}")
 

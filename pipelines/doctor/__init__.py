@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from components import databases, servers
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
 from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
-from settings import RequestError
 
 PATIENCE = 4.0
 """Seconds for a request of a check."""

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from components import registered
 from components.promotion import CHAMPION
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import folder, keras_file
 from pipelines.doctor import PATIENCE, Finding
-from settings import RequestError, WorkError
-from vae import folder, keras_file
 
 _QUERY = """
 SELECT aliases.name, aliases.version, versions.storage_location FROM registered_model_aliases AS aliases

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
 from pipelines.targets.data import require_readable
@@ -9,7 +10,6 @@ from preprocessing.buckets import PATIENCE
 from preprocessing.config import DataConfig
 from preprocessing.files import is_uri
 from preprocessing.first_look import first_look
-from settings import RequestError, WorkError
 
 
 def data(config: DataConfig) -> Finding:

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from components import servers
+from elboflow.settings import RequestError
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
-from settings import RequestError
 
 
 class RefusedError(Exception):

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from components import servers
+from elboflow.settings import RequestError, WorkError
 from pipelines.doctor import PATIENCE, Check, Finding, data, images, tracking
 from pipelines.experiment import Experiment
 from pipelines.targets.config import Cookie, IdentityAwareProxy, InCluster, KubeflowTarget, Token
-from settings import RequestError, WorkError
 
 
 def checks(experiment: Experiment) -> list[Check]:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.explain import explain
+from elboflow.settings.text import counted
 from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
 from pipelines.schedules.calendar import Calendar
@@ -17,9 +20,6 @@ from pipelines.schedules.settle import GRACE
 from pipelines.schedules.states import Schedule
 from pipelines.schedules.store import Store
 from preprocessing.files import is_uri
-from settings import RequestError, WorkError
-from settings.explain import explain
-from settings.text import counted
 
 LONG = timedelta(hours=12)
 """A tick that has waited for as long says that the machine does not do the work of its schedules."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from artifacts import read_json
+from elboflow.artifacts import read_json
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from pipelines.doctor import Finding
 from pipelines.targets.connect import MEMORY
 from pipelines.targets.local import record
-from settings import WorkError
-from settings.text import counted
 
 MOST = 3
 """Damaged files that are named."""

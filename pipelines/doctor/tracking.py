@@ -10,11 +10,11 @@ from pathlib import Path
 
 from components import databases, preflight, relocation, servers, tracking
 from components.masking import masked
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.text import counted
 from pipelines.doctor import PATIENCE, Finding, champions
 from pipelines.targets.local import dead
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
-from settings.text import counted
 
 
 def local(database: Path, workspace: Workspace, experiment: str | None) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from elboflow.settings import RequestError
 from pipelines.doctor import Check, Finding, data, images, tracking
 from pipelines.doctor.google import Cloud, RefusedError
 from pipelines.experiment import Experiment
@@ -12,7 +13,6 @@ from pipelines.targets.accelerators import Offer
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.machines import Accelerator, VertexComputing
 from pipelines.targets.vertex.connection import Connection
-from settings import RequestError
 
 NEEDED = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 """What a pipeline does with the objects of its bucket."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Protocol
 
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets.specification import specification
-from settings import RequestError
 
 _VERSION = r"[a-z][a-z0-9-]{1,61}[a-z0-9]"  # what both platforms, and labels, take
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets.kubeflow.api import API, equal
 from pipelines.targets.kubeflow.connection import Connection
-from settings import RequestError
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
-from settings import RequestError, WorkError
 
 
 class Repository:

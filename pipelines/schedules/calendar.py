@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
 
+from elboflow.settings import RequestError
+from elboflow.settings.zones import zone
 from pipelines.schedules import cron
 from pipelines.targets import Timing
-from settings import RequestError
-from settings.zones import zone
 
 _SEARCHED = timedelta(days=366 * 9)  # 29 February is eight years from the next, across a century
 _LAST_DAY = date(9990, 1, 1)

@@ -4,8 +4,8 @@ or by its weekday where both are restricted."""
 from dataclasses import dataclass
 from datetime import date
 
-from settings import RequestError
-from settings.text import counted
+from elboflow.settings import RequestError
+from elboflow.settings.text import counted
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")

@@ -20,6 +20,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.text import counted
 from pipelines.schedules import capacity
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.database import FILE, blank
@@ -29,8 +31,6 @@ from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
 from pipelines.schedules.work import end_dead, work
 from pipelines.targets import Timing
-from settings import RequestError, WorkError
-from settings.text import counted
 
 LOOK = 1.0
 """Seconds between two looks for changes that other processes made, for a clock that jumped, for runs that ended."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.schedules import schema
-from settings import RequestError, WorkError
 
 FILE = "schedules.db"
 FOLDER = "schedules"

@@ -13,10 +13,10 @@ from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.targets import RunState, ScheduleState, Timing
 from pipelines.targets.connect import connect, remembered
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
 
 PATIENCE = 10.0
 """Seconds that a platform has for its answer."""

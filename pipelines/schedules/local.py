@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.near import near
 from pipelines.schedules.calendar import check
 from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.folders import absent
@@ -18,8 +20,6 @@ from pipelines.schedules.store import Store
 from pipelines.schedules.work import end_dead
 from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
-from settings.near import near
 
 log = logging.getLogger("elboflow.schedules")
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+from elboflow.settings import RequestError
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.launch import LOG, tick_folder
 from pipelines.schedules.line import in_line
@@ -10,7 +11,6 @@ from pipelines.schedules.states import Key, Range, Schedule, State, Tick, TickSt
 from pipelines.schedules.store import Store
 from pipelines.targets import ScheduleState, Status, Timing
 from pipelines.workspace import Workspace
-from settings import RequestError
 
 _STATUS: dict[State, Status] = {
     "waiting": "pending",

@@ -8,12 +8,12 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Any, TypeVar
 
+from elboflow.settings import WorkError
 from pipelines.schedules import rows
 from pipelines.schedules.database import Database
 from pipelines.schedules.folders import kept, located
 from pipelines.schedules.rows import DamagedRowError, named, plain
 from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick
-from settings import WorkError
 
 Read = TypeVar("Read")
 

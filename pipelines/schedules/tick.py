@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from artifacts import write_atomically
+from elboflow.artifacts import write_atomically
+from elboflow.settings import WorkError
 from pipelines.schedules.ending import ending
 from pipelines.schedules.folders import absent
 from pipelines.schedules.launch import LOCK, LOG, RESULT, hold, tick_folder
 from pipelines.schedules.states import Key, Schedule
 from pipelines.schedules.store import Store
-from settings import WorkError
 
 SOURCE = "experiment.yaml"
 """The experiment as it ran. It is JSON, which is YAML."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from elboflow.settings import RequestError
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.ending import ending
 from pipelines.schedules.launch import Launcher, tick_folder
@@ -13,7 +14,6 @@ from pipelines.schedules.line import let_in
 from pipelines.schedules.settle import settle
 from pipelines.schedules.states import Schedule, Tick
 from pipelines.schedules.store import Store
-from settings import RequestError
 
 ATTEMPTS = 3
 """Processes that may end before they take a tick; then it has failed."""

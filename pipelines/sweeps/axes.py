@@ -8,12 +8,12 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from elboflow.settings import RequestError
+from elboflow.settings.explain import dotted, shown
+from elboflow.settings.near import near
+from elboflow.settings.yaml_text import YAMLTextError
 from pipelines import source
 from pipelines.experiment import Experiment
-from settings import RequestError
-from settings.explain import dotted, shown
-from settings.near import near
-from settings.yaml_text import YAMLTextError
 
 SWEPT = ("model", "training", "seed")
 """The sections that a sweep may vary: what a training depends on besides its dataset."""

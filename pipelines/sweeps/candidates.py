@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from components.comparable import things
 from components.trial import Candidate
+from elboflow.settings import RequestError
+from elboflow.settings.explain import explain
 from pipelines.experiment import Experiment
 from pipelines.overrides import override
-from settings import RequestError
-from settings.explain import explain
 
 
 def candidate(experiment: Mapping[str, Any], values: Mapping[str, Any]) -> Candidate:

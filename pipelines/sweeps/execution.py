@@ -23,15 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts import DamagedError, read_json, write_atomically
 from components import sweep, trial
+from elboflow.artifacts import DamagedError, read_json, write_atomically
+from elboflow.settings import RequestError, WorkError
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.screen import Screen
 from pipelines.targets.local.execution import StepError, reason, recorded, values_of
 from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
 
 logger = logging.getLogger("elboflow.sweep")
 

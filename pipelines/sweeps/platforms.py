@@ -9,7 +9,8 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError
 from pipelines import ending
 from pipelines.sweeps import steps
 from pipelines.sweeps.graph import COMMON, DESCRIPTION, Attempts, arguments, looped, some, sweep_steps, values
@@ -20,7 +21,6 @@ from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
 from pipelines.targets.placement import machines, placed
 from pipelines.training import Platform, Take
-from settings import RequestError
 
 ALGORITHMS = {"tpe": "ALGORITHM_UNSPECIFIED", "random": "RANDOM_SEARCH"}
 """Vertex AI's names. Unspecified is its own Bayesian optimisation."""

@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import Self
 
 from components.masking import masked
+from elboflow.settings.terminal import printable
 from pipelines import messages
 from pipelines.console import make_console
 from pipelines.screen import Log, begins
 from pipelines.targets import StepState
 from pipelines.targets.local.process import Process
-from settings.terminal import printable
 
 _PATIENCE = 5.0
 """Seconds between asking a process to end and ending it."""

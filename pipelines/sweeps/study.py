@@ -17,11 +17,11 @@ from components.code_version import code_version
 from components.datasets import open_images
 from components.sweep_history import Sweep
 from components.trial import Candidate, Outcome
+from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, parse
 from pipelines.sweeps.candidates import candidate
 from pipelines.sweeps.plan import Search
-from settings import WorkError
 
 if TYPE_CHECKING:
     import optuna

@@ -16,16 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts import write_atomically
 from components.sweep import attempt
 from components.sweep_history import Sweep
 from components.trial import Outcome
+from elboflow.artifacts import write_atomically
+from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.process import step
 from pipelines.sweeps.axes import Axis, Range, parse
 from pipelines.sweeps.candidates import candidate
 from pipelines.sweeps.choice import mounted
-from settings import WorkError
 
 METRIC = "elbo"
 _FILE, _TRIAL = "CLOUD_ML_HP_METRIC_FILE", "CLOUD_ML_TRIAL_ID"

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from settings import Settings
-from settings.explain import ConflictsError, Problem, nearest
+from elboflow.settings import Settings
+from elboflow.settings.explain import ConflictsError, Problem, nearest
 
 Provisioning = Literal["standard", "spot", "flex_start"]
 

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from elboflow.settings import PossiblyEmpty, Settings, by_name
+from elboflow.settings.explain import ConflictsError, Problem, written
+from elboflow.settings.zones import Timezone
 from pipelines.targets.images import Image, Images, absent_images
 from pipelines.targets.machines import (
     Amount,
@@ -17,9 +20,6 @@ from pipelines.targets.machines import (
     VertexTraining,
 )
 from preprocessing.runners import DirectRunner, Project, Runner
-from settings import PossiblyEmpty, Settings, by_name
-from settings.explain import ConflictsError, Problem, written
-from settings.zones import Timezone
 
 HTTPAddress = Annotated[
     str,

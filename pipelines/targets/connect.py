@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from artifacts import DamagedError, read_json, write_atomically
+from elboflow.artifacts import DamagedError, read_json, write_atomically
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES, Target
 from pipelines.workspace import Workspace
-from settings import RequestError
 
 MEMORY = "targets.json"
 

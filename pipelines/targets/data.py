@@ -3,10 +3,10 @@
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets.config import KubeflowTarget, VertexTarget
 from preprocessing.files import is_uri
-from settings import RequestError
 
 _BUCKETS = PurePosixPath("/gcs")  # where Vertex AI shows its steps all buckets
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.masking import variable_in
-from settings import RequestError
+from elboflow.settings import RequestError
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment

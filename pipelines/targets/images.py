@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from elboflow.settings import Settings
+from elboflow.settings.explain import Problem, written
 from pipelines.targets import accelerators
 from pipelines.targets.machines import Accelerator
-from settings import Settings
-from settings.explain import Problem, written
 
 Image = Annotated[
     str,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import Job
-from settings import RequestError
 
 
 def job(experiment: Experiment, target: str, if_changed: bool = False, release: str | None = None) -> Job:

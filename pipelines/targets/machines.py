@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from elboflow.settings import PossiblyEmpty, Settings, by_name
+from elboflow.settings.explain import ConflictsError, Problem, written
 from pipelines.targets import accelerators
 from pipelines.targets.accelerators import Kind, Offer, Provisioning
-from settings import PossiblyEmpty, Settings, by_name
-from settings.explain import ConflictsError, Problem, written
 
 Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
 MachineType = Annotated[

@@ -5,15 +5,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from components.cluster import MACHINES
+from elboflow.settings import RequestError
+from elboflow.settings.text import counted
+from elboflow.vae import abilities
+from elboflow.vae.config import DataParallel, ModelParallel, TrainingConfig
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.data import require_readable
 from pipelines.targets.disclosure import require_no_secret
 from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
-from settings import RequestError
-from settings.text import counted
-from vae import abilities
-from vae.config import DataParallel, ModelParallel, TrainingConfig
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask

@@ -6,7 +6,7 @@ Python's own `gzip` feeds zlib 8 KiB at a time and takes 1.5 times as long.
 import zlib
 from typing import BinaryIO
 
-from settings import WorkError
+from elboflow.settings import WorkError
 
 CHUNK = 256 << 10  # compressed bytes per call of zlib
 _MOST = 4 << 20  # bytes that one call may make of them

@@ -8,9 +8,9 @@ from math import prod
 
 import numpy as np
 
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 from preprocessing.config import AnyFeature, ImageFeature
-from settings import WorkError
-from settings.text import counted
 
 RATIO = 1032
 """How many bytes one compressed byte can stand for: deflate's bound, of 258 bytes from 2 bits."""

@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from elboflow.settings import RequestError, WorkError
 from preprocessing import files
 from preprocessing.config import AnyFeature, IdxSource
 from preprocessing.sources.gzipped import Gunzip
 from preprocessing.sources.headers import Header
 from preprocessing.sources.raw import Batch, Column, Stream, Unit, batches, same_count
-from settings import RequestError, WorkError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 UNIT_BYTES = 64 << 20

@@ -19,11 +19,11 @@ from typing import IO
 
 from numpy.lib import format as npy
 
+from elboflow.settings import RequestError, WorkError
 from preprocessing import files
 from preprocessing.config import AnyFeature, NpzSource
 from preprocessing.sources.headers import RATIO, Header
 from preprocessing.sources.raw import Batch, Column, Unit, batches, same_count
-from settings import RequestError, WorkError
 
 # What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption (RuntimeError), an
 # unknown method like one of a later version (a subclass of it), a wrong offset like a seek to before the start.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from settings import WorkError
-from settings.text import counted
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
 
 BATCH_BYTES = 4 << 20  # of raw values: enough to make a batch's fixed cost small, and still about a cache's size
 

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from elboflow.settings import RequestError
 from preprocessing.sources.raw import Batch, Unit
-from settings import RequestError
 
 
 @cache

@@ -58,8 +58,8 @@ def test_the_operations_of_the_mlp_are_those_of_its_kernels():
 def test_the_operations_of_the_convolutional_model_are_those_of_its_layers(tensorflow_backend):
     import keras
 
-    from vae.data import ImageSpec
-    from vae.model import VAE
+    from elboflow.vae.data import ImageSpec
+    from elboflow.vae.model import VAE
 
     def multiplications(layer: keras.layers.Layer) -> int:
         match layer:

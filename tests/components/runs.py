@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-import artifacts
 from components.config import RegistryConfig
 from components.datasets import open_images
 from components.register import Registration, register
+from elboflow import artifacts
+from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.evaluation.folder import FORMAT as EVALUATION_FORMAT
+from elboflow.vae.folder import FORMAT as MODEL_FORMAT
 from preprocessing.reader import open_dataset
-from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
-from vae.evaluation.folder import FORMAT as EVALUATION_FORMAT
-from vae.folder import FORMAT as MODEL_FORMAT
 
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import artifacts
 from components import tracking
 from components.agreement import check_dataset
 from components.preprocess import preprocess
+from elboflow import artifacts
+from elboflow.settings import RequestError
+from elboflow.vae.config import TrainingConfig
 from preprocessing.config import DataConfig
-from settings import RequestError
 from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, Run
-from vae.config import TrainingConfig
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 

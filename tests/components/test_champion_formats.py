@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artifacts import manifest as manifests
 from components import tracking
 from components.datasets import open_images
+from elboflow.artifacts import manifest as manifests
 from tests.components.runs import Run, write
 
 WRITTEN = Path(__file__).parents[1] / "formats/98a35c2"

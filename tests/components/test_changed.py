@@ -11,8 +11,8 @@ import pytest
 from components import tracking
 from components.changed import Change, changed, config_digest
 from components.finish import finish
+from elboflow.settings import RequestError
 from preprocessing.config import DataConfig
-from settings import RequestError
 from tests.components.runs import EXPERIMENT, Run, write
 
 pytestmark = pytest.mark.xdist_group("mlflow")

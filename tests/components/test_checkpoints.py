@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.checkpoints import place
-from settings import RequestError
-from vae.config import Checkpoints
+from elboflow.settings import RequestError
+from elboflow.vae.config import Checkpoints
 
 
 def test_checkpoints_may_be_in_one_folder_for_all_trainings(tmp_path: Path):

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from components.cluster import MACHINES, from_environment
-from settings import RequestError
-from vae import abilities
-from vae.backends.cluster import Cluster
-from vae.config import TrainingConfig
+from elboflow.settings import RequestError
+from elboflow.vae import abilities
+from elboflow.vae.backends.cluster import Cluster
+from elboflow.vae.config import TrainingConfig
 
 
 def described(variable: str, task: Any, **roles: int) -> dict[str, str]:

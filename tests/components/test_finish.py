@@ -13,8 +13,8 @@ from components import history, tracking
 from components.changed import changed, config_digest
 from components.config import Command
 from components.finish import finish, registered
+from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
-from settings import WorkError
 from tests.components.runs import EXPERIMENT, Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")

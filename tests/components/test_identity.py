@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from components.identity import LIFETIME_SECONDS, Identity
-from settings import WorkError
+from elboflow.settings import WorkError
 
 ACCOUNT = "elboflow-pipeline@my-project.iam.gserviceaccount.com"
 MLFLOW = "https://elboflow-mlflow-abc.a.run.app"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from components import intensities
-from settings import RequestError
-from vae.data import ImageSpec
+from elboflow.settings import RequestError
+from elboflow.vae.data import ImageSpec
 
 SPEC = ImageSpec((2, 2, 1), 256)
 

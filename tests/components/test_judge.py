@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import pytest
 
-import artifacts
 from components import judge
-from settings import WorkError
+from elboflow import artifacts
+from elboflow.settings import WorkError
 
 T = TypeVar("T")
 

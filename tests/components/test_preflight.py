@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from components import preflight
 from components.config import RegistryConfig
+from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import load
-from settings import RequestError
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 

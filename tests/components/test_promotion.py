@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import artifacts
 from components import tracking
 from components.datasets import open_images
 from components.preprocess import preprocess
+from elboflow import artifacts
 from preprocessing.config import DataConfig
 from tests.components.runs import Run, write
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import artifacts
 from components import tracking
 from components.changed import config_digest
 from components.datasets import open_images
-from settings import RequestError, WorkError
+from elboflow import artifacts
+from elboflow.settings import RequestError, WorkError
 from tests.components.runs import EXPERIMENT, Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import artifacts
 from components import databases, models, relocation, tracking
+from elboflow import artifacts
 from tests.components.runs import Run
 
 pytestmark = pytest.mark.xdist_group("mlflow")

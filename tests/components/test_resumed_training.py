@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vae.killing import ROOT
+from tests.elboflow.vae.killing import ROOT
 
 SETTINGS = ("training.epochs=100000", "training.early_stopping=null", "training.checkpoints.every_minutes=null")
 BY_HAND = "import sys; from pipelines.cli import main; sys.argv[0] = 'elboflow'; main()"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboflow.settings import WorkError
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.watch import Watch
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
-from settings import WorkError
 from tests.components.runs import SMALL_MODEL
-from vae.config import TrainingConfig
-from vae.watch import Watch
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -38,7 +38,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable[[], list[np.ndarray]]:
     from components.train import train
-    from vae import folder
+    from elboflow.vae import folder
 
     settings = {
         "memory_megabytes": 1,

@@ -15,9 +15,9 @@ from components.config import RegistryConfig
 from components.register import register
 from components.sweep_history import Sweep
 from components.trial import Candidate, Outcome
-from settings import WorkError
+from elboflow.settings import WorkError
+from elboflow.vae import folder
 from tests.components.runs import Run
-from vae import folder
 
 pytestmark = pytest.mark.xdist_group("sweep")
 

@@ -9,8 +9,8 @@ import pytest
 
 from components import trial, trial_process
 from components.trial import Candidate
+from elboflow.vae.config import Constant, TrainingConfig
 from tests.components.runs import SMALL_MODEL
-from vae.config import Constant, TrainingConfig
 
 pytestmark = pytest.mark.xdist_group("sweep")
 

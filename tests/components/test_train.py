@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from components.train import train
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae.config import GPU, DataParallel, TrainingConfig
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL
-from vae.config import GPU, DataParallel, TrainingConfig
 
 TWO_MACHINES = json.dumps(
     {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import artifacts
 from components import live, tracking
 from components.live import Tracking
 from components.train import train
+from elboflow import artifacts
+from elboflow.vae import folder
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL, Run
 from tests.servers.tracking_server import Proxy
-from vae import folder
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
 

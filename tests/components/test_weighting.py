@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from components.datasets import ImageDataset, open_images
+from elboflow.settings import RequestError
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.data import Examples
 from preprocessing.pipeline import preprocess
-from settings import RequestError
 from tests.preprocessing.raw_files import weighted
-from vae.config import TrainingConfig
-from vae.data import Examples
 
 
 @pytest.fixture(scope="module")

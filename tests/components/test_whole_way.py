@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import artifacts
 from components.config import RegistryConfig
 from components.datasets import open_images
 from components.evaluate import evaluate
@@ -22,10 +21,11 @@ from components.preprocess import preprocess
 from components.register import register
 from components.train import train
 from components.use import generate, reconstruct
+from elboflow import artifacts
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import folder
 from preprocessing.config import DataConfig
-from settings import RequestError, WorkError
 from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run
-from vae import folder
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import artifacts
 from components import trial
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.vae import folder
+from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.evaluation import folder as evaluations
 from preprocessing import manifest as manifests
 from preprocessing.config import DataConfig
 from preprocessing.reader import open_dataset
-from settings import WorkError
-from vae import folder
-from vae.config import ModelConfig, TrainingConfig
-from vae.evaluation import folder as evaluations
 
 WRITTEN = Path(__file__).parent / "98a35c2"
 DATASET = "ac0adc6f2dac5787955357d1300cd241c607eff4a27edc237a1574b24da255b5"
@@ -110,7 +110,7 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from components.train import train
-    from vae.training import identity
+    from elboflow.vae.training import identity
 
     (old,) = (WRITTEN / "stopped/checkpoints").iterdir()
     shutil.copytree(old, tmp_path / "model/checkpoints" / old.name)
@@ -127,7 +127,7 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.usefixtures("tensorflow_backend")
 def test_the_model_generates_images() -> None:
-    from vae.evaluation import samples
+    from elboflow.vae.evaluation import samples
 
     images = samples.generate(folder.load(WRITTEN / "model").model, 4, seed=0)
     assert images.shape == (4, 8, 8, 1)

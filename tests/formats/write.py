@@ -15,9 +15,9 @@ from components import trial
 from components.evaluate import evaluate
 from components.preprocess import preprocess
 from components.train import train
+from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.watch import WatchStoppedError
 from preprocessing.config import DataConfig
-from vae.config import EvaluationConfig, ModelConfig, TrainingConfig
-from vae.watch import WatchStoppedError
 
 # Figures are large, and nothing reads them.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -59,7 +59,7 @@ def main() -> None:
         train("dataset", "stopped", model, training, 0, watch=lambda epoch, elbo: epoch < 2)
     except WatchStoppedError:
         train("dataset", "model", model, training, 0)
-    from vae.evaluation import evaluate as evaluation
+    from elboflow.vae.evaluation import evaluate as evaluation
 
     with mock.patch.object(evaluation, "drawn", return_value=dict.fromkeys(FIGURES, DOT)):
         evaluate("dataset", "model", "evaluation", EvaluationConfig(bound_samples=5, bootstrap_samples=100), seed=0)

@@ -9,13 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-from artifacts.temporary import PREFIX
+from elboflow.artifacts.temporary import PREFIX
+from elboflow.vae import folder as model_folder
+from elboflow.vae.evaluation import folder as evaluation_folder
 from pipelines.targets.local.client import LocalClient
 from pipelines.workspace import Workspace
 from preprocessing import manifest
 from preprocessing.folder import finished
-from vae import folder as model_folder
-from vae.evaluation import folder as evaluation_folder
 
 SMALL = (
     "training.backend=jax", "training.epochs=3", "training.batch_size=256", "model.latent=2",

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from artifacts import read_json
 from components import trial
 from components.sweep import of_run
+from elboflow.artifacts import read_json
+from elboflow.settings import WorkError
+from elboflow.vae.evaluation import metrics
 from pipelines.cli import app
 from pipelines.doctor.state import state
 from pipelines.experiment import load
@@ -24,8 +26,6 @@ from pipelines.targets.connect import MEMORY, _memory
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
-from settings import WorkError
-from vae.evaluation import metrics
 
 DAMAGED = {
     "empty": b"",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from artifacts import manifest as manifests
+from elboflow.artifacts import manifest as manifests
+from elboflow.settings import WorkError
 from preprocessing.reader import open_dataset
-from settings import WorkError
 
 DATASET = Path(__file__).parents[1] / "formats/98a35c2/dataset"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from artifacts import lock
 from components import history, liveness, tracking
+from elboflow.artifacts import lock
 from pipelines.cli import app
 from pipelines.targets.local import dead
 from pipelines.targets.local.process import Process

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from artifacts import Format
+from elboflow.artifacts import Format
+from elboflow.settings import WorkError
+from elboflow.vae import folder as models
+from elboflow.vae.evaluation import folder as evaluations
 from preprocessing import manifest as datasets
-from settings import WorkError
-from vae import folder as models
-from vae.evaluation import folder as evaluations
 
 FORMATS = Path(__file__).parents[1] / "formats/98a35c2"
 KINDS = [datasets.FORMAT, models.FORMAT, evaluations.FORMAT]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elboflow.settings import WorkError
 from preprocessing import sources
 from preprocessing.config import DataConfig
-from settings import WorkError
 from tests.hostile.memory import elboflow
 
 IMAGE = {"kind": "image", "shape": [8, 8, 1], "range": [0, 255]}

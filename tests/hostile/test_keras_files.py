@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-import artifacts
-from settings import WorkError
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.vae import folder
+from elboflow.vae.keras_file import CONFIG, METADATA, WEIGHTS
 from tests.hostile.memory import elboflow
-from vae import folder
-from vae.keras_file import CONFIG, METADATA, WEIGHTS
 
 MODEL = Path(__file__).parents[1] / "formats/98a35c2/model"
 KERNEL, ZEROS = "decoder/layers/dense_1/vars/0", np.zeros((8, 64), np.float32)
@@ -221,7 +221,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_fixture_is_good_in_these_hands(tmp_path: Path) -> None:
-    from vae import keras_file
+    from elboflow.vae import keras_file
 
     trained = planted(tmp_path / "model", archived(parts()))
     weights = keras_file.weights(trained.path / folder.MODEL, trained.config, trained.spec)
@@ -231,7 +231,7 @@ def test_the_file_of_the_fixture_is_good_in_these_hands(tmp_path: Path) -> None:
 READ = """
 import sys
 from pathlib import Path
-from vae import folder
+from elboflow.vae import folder
 try:
     folder.load(Path(sys.argv[1])).model
 except Exception as error:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import artifacts
-from artifacts import manifest as manifests
-from artifacts import names
+from elboflow import artifacts
+from elboflow.artifacts import manifest as manifests
+from elboflow.artifacts import names
+from elboflow.settings import WorkError
+from elboflow.vae import folder
+from elboflow.vae.evaluation import folder as evaluations
 from preprocessing.reader import open_dataset
-from settings import WorkError
-from vae import folder
-from vae.evaluation import folder as evaluations
 
 FORMATS = Path(__file__).parents[1] / "formats/98a35c2"
 CANARY, CONTENT = "canary", b"not to be read or written"

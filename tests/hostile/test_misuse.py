@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import WorkError
 from pipelines.cli import app
 from pipelines.process import understood
-from settings import WorkError
 
 
 def elboflow(*arguments: str) -> Result:

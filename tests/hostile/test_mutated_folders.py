@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import artifacts
 from components import judge
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.vae import folder, keras_file
+from elboflow.vae.evaluation import folder as evaluations
 from preprocessing.reader import open_dataset
-from settings import WorkError
-from vae import folder, keras_file
-from vae.evaluation import folder as evaluations
 
 FORMATS = Path(__file__).parents[1] / "formats/98a35c2"
 ROUNDS = 60  # mutations of each file
@@ -164,7 +164,7 @@ def read_or_refused(read: Callable[[], Any], refusal: type[Exception] = WorkErro
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.usefixtures("tensorflow_backend")
 def test_no_damaged_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
-    from vae.training import stored
+    from elboflow.vae.training import stored
 
     place = shutil.copytree(FORMATS / "stopped/checkpoints/step-000000006", tmp_path / "step-000000006")
     facts = artifacts.load(place, "checkpoint")

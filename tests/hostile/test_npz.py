@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
+from elboflow.settings import WorkError
 from preprocessing import sources
 from preprocessing.config import DataConfig
-from settings import WorkError
 from tests.hostile.memory import Measured, elboflow
 
 IMAGE = {"kind": "image", "shape": [8, 8, 1], "range": [0, 255]}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import artifacts
 from components import databases
+from elboflow import artifacts
 from tests.components.conftest import dataset as dataset
 from tests.components.conftest import empty_database as empty_database
 from tests.components.runs import Run, write

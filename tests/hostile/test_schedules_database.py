@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.cli import app
 from pipelines.schedules.daemon import Daemon
 from pipelines.schedules.launch import LOG, RESULT, tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
-from settings import RequestError, WorkError
 from tests.pipelines.schedules.world import World, add, records, utc
 
 NOW = utc(2026, 11, 28, 20)

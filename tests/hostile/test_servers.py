@@ -21,8 +21,8 @@ from urllib3.exceptions import ProtocolError
 from components import exchange, servers, tracking, waiting
 from components.config import Webhook
 from components.notify import Ending, notify
+from elboflow.settings import WorkError
 from pipelines import doctor
-from settings import WorkError
 from tests.servers.faults import WIRE, Fault
 from tests.servers.wire import Reply, Request, WireServer, free_port, route, wait_for
 
@@ -249,7 +249,7 @@ import sys
 from contextlib import suppress
 from components import tracking
 from pipelines.process import step
-from settings import WorkError
+from elboflow.settings import WorkError
 with step():
     try:
         tracking.connect(sys.argv[1])

@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner
 
+from elboflow.settings.terminal import one_line, printable
 from pipelines.cli import app
 from pipelines.console import make_console
 from pipelines.process_start import never_fail
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
-from settings.terminal import one_line, printable
 
 HOSTILE = {
     "title": "a\x1b]0;owned\x07b",

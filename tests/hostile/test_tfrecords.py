@@ -12,12 +12,12 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.framing import HEADER
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.records import Schema, decode, encode
-from settings import WorkError
 
 SCHEMA = Schema({"image": 6}, ("key", "label"), ("weight",))
 COLUMNS = {

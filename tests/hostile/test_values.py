@@ -10,12 +10,12 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.quantise import quantise, raw_images
 from preprocessing.reader import open_dataset
 from preprocessing.sources import Batch
-from settings import WorkError
 
 SIDE = 3
 

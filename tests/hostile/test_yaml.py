@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from elboflow.settings import RequestError, yaml_text, yaml_writing
+from elboflow.settings.yaml_text import YAMLTextError
 from pipelines import source
 from pipelines.experiment import load
-from settings import RequestError, yaml_text, yaml_writing
-from settings.yaml_text import YAMLTextError
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 SECONDS = 1.0
@@ -22,7 +22,7 @@ MEGABYTES = 200
 LOADS = """
 import sys, time
 from pipelines.experiment import load
-from settings import RequestError
+from elboflow.settings import RequestError
 started = time.process_time()
 try:
     load(sys.argv[1])

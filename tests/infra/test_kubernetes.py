@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from components.cluster import from_environment
+from elboflow.vae import abilities
 from pipelines.experiment import load
 from pipelines.targets.placement import checkpoints_lost
 from preprocessing.runners import FlinkRunner
-from vae import abilities
 
 BUILDS = ("base", "overlays/example")
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from elboflow.settings import RequestError
 from pipelines.experiment import load
 from pipelines.targets.accelerators import Offer, built_into, catalogue, kinds
 from pipelines.targets.machines import MachineType
-from settings import RequestError
 from tests.pipelines.compiled import TARGETS, images
 
 OFFERS = [(name, offer) for name, kind in kinds().items() for offer in kind.offers]

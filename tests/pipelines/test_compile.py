@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.targets.jobs import job
-from settings import RequestError
 from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled, images
 
 STEPS = {"decide", *WORK, "finish"}

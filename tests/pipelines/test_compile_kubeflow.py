@@ -2,8 +2,8 @@
 
 import pytest
 
+from elboflow.settings import RequestError
 from pipelines.experiment import load
-from settings import RequestError
 from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled
 
 STEPS = ["decide", *WORK, "finish"]

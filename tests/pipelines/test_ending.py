@@ -33,8 +33,8 @@ DATA = DataConfig.model_validate({"source": "sklearn"})
 def train(refuses: bool, folder: str) -> None:
     from pathlib import Path
 
+    from elboflow.settings import WorkError
     from pipelines.process import step
-    from settings import WorkError
 
     with step():
         (Path(folder) / "trained").touch()

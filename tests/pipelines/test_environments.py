@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import RequestError
 from pipelines import environments, source
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load
-from settings import RequestError
 
 BASE = """\
 name: faces

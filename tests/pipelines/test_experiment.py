@@ -7,10 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elboflow.settings import RequestError
+from elboflow.vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
 from pipelines import source
 from pipelines.experiment import Experiment, load
-from settings import RequestError
-from vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'"

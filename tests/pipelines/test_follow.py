@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from elboflow.settings import RequestError, WorkError
 from pipelines import follow
 from pipelines.targets import RunState, Status, StepState
 from pipelines.targets.tasks import in_order, steps_of, unchanged
-from settings import RequestError, WorkError
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from artifacts import DamagedError
+from elboflow.artifacts import DamagedError
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.screen import Log

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import RequestError
 from pipelines.cli import app
-from settings import RequestError
 
 PLACES = {"DIR", "FILE", "EXPERIMENT", "MODEL"}
 SOURCE = ["--set", 'data.features={"image": {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}}']

@@ -17,7 +17,7 @@ STEP = """
 import sys, time
 from pathlib import Path
 from pipelines.process import step
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 folder = Path(sys.argv[1])
 with step(str(folder / "model")):
     with (folder / "tries").open("a") as tries:
@@ -163,8 +163,8 @@ def test_kfp_tries_work_again_and_a_wrong_request_in_word_only(
     def work(error: str, folder: str, model: dsl.Output[dsl.Model]) -> None:
         from pathlib import Path
 
+        from elboflow.settings import RequestError, WorkError
         from pipelines.process import step
-        from settings import RequestError, WorkError
 
         with step(model.path):
             with (Path(folder) / "tries").open("a") as tries:

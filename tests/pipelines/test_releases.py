@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from elboflow.settings import RequestError, WorkError
 from pipelines import releases
 from pipelines.experiment import load
 from pipelines.releases import Release
-from settings import RequestError, WorkError
 from tests.pipelines.remote import Done, Platform
 from tests.servers.wire import wait_for
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from components.masking import masked
+from elboflow.settings import RequestError, WorkError
 from pipelines import secrets
 from pipelines.secrets import reveal
-from settings import RequestError, WorkError
 from tests.pipelines.google_api import Server, serving
 
 VERSION = "projects/p/secrets/password/versions/latest"
@@ -29,7 +29,7 @@ PASSWORD = "hunter2-S3CR3T"
 CARELESS = """
 import json, logging, os, sys, warnings
 from pipelines.process import step
-from settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError
 with step(sys.argv[1] + "/model"):
     secret = os.environ["DATABASE"]
     assert sys.argv[2] == str(len(secret)), "the body has the secret itself"

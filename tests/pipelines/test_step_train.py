@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.preprocess import preprocess
+from elboflow.vae import folder
 from pipelines.experiment import load
 from tests.servers.wire import free_port
-from vae import folder
 
 
 @pytest.fixture(scope="module")

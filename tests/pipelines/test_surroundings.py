@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from elboflow.settings import RequestError
 from pipelines.experiment import load
 from pipelines.targets.local.surroundings import available_memory, bytes_of, surroundings
-from settings import RequestError
 
 
 @pytest.mark.parametrize(

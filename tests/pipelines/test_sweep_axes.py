@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.sweeps import axes, candidates
-from settings import RequestError
 
 DIGITS = load("digits")
 SCALARS = st.none() | st.booleans() | st.integers(-1000, 1000) | st.text("abc ,[]{}'\"x:#", max_size=8)

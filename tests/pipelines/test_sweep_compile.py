@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from elboflow.settings import RequestError
 from pipelines.experiment import load
 from pipelines.sweeps import axes, platforms, tuning
 from pipelines.sweeps.plan import Plan, Search
-from settings import RequestError
 from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
 
 OVER = ("model.latent=2,8", "seed=0,1")

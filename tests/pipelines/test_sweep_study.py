@@ -12,11 +12,11 @@ import pytest
 
 from components import sweep, trial
 from components.trial import Candidate, Outcome
+from elboflow.vae.watch import Watch
 from pipelines.experiment import load
 from pipelines.sweeps import study
 from pipelines.sweeps.plan import Search
 from pipelines.sweeps.study import Settings
-from vae.watch import Watch
 
 DIGITS = load("digits", ["training.epochs=10"]).recorded()
 OVER = {"model.latent": "1..64", "training.gradient_clip": "null,1,10"}

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 
+from elboflow.settings import RequestError, WorkError
 from preprocessing import sources
 from preprocessing.pipeline import dataset_digest, preprocess
-from settings import RequestError, WorkError
 from tests.preprocessing.raw_files import config, examples, idx, mnist_folder, weighted
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -65,7 +65,7 @@ def test_a_file_that_may_not_be_read_is_told_in_a_line(tmp_path):
     (tmp_path / "x.npz").chmod(0)
     tmp_path.chmod(0o755)
     code = (
-        "import os; from preprocessing import files; from settings import RequestError\n"
+        "import os; from preprocessing import files; from elboflow.settings import RequestError\n"
         "os.chdir(os.environ['PLACE']); os.setuid(65534)\n"
         "try: files.require('x.npz', 'data.source')\n"
         "except RequestError as error: print(error)"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboflow.settings import WorkError
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.remarks import remarks
-from settings import WorkError
 from tests.preprocessing.raw_files import config, examples
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.manifest import Category, Manifest
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
-from settings import WorkError
 
 NAMES = np.array(["fox", "ape", "Zebra", "år"])
 

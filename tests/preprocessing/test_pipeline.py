@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import dataset_digest, preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.splits import keys
-from settings import WorkError
 from tests.preprocessing.raw_files import config, examples, mnist_folder, weighted
 
 
@@ -278,7 +278,7 @@ def test_the_same_command_works_after_a_kill_in_the_middle(tmp_path, how):
 def test_a_disk_without_room_is_an_error_that_names_the_file(raw, tmp_path):
     process = started(raw[0], tmp_path / "out", limit=5000)
     _, errors = process.communicate()
-    assert "settings.errors.WorkError: could not write" in errors
+    assert "elboflow.settings.errors.WorkError: could not write" in errors
     assert "out/.attempt-" in errors
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -9,13 +9,13 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from elboflow.settings import WorkError, yaml_text
 from preprocessing import manifest
 from preprocessing.config import DataConfig, ImageFeature
 from preprocessing.extent import LEAST_USE, Extent, advice
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.remarks import remarks
-from settings import WorkError, yaml_text
 
 
 def config(path, image, **feature):

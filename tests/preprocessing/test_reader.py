@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from elboflow.settings import RequestError, WorkError
 from preprocessing.reader import open_dataset
-from settings import RequestError, WorkError
 
 
 @pytest.fixture

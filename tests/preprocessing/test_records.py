@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elboflow.settings import WorkError
 from preprocessing.records import Records, Schema, decode, encode
-from settings import WorkError
 
 SCHEMA = Schema({"image": 6}, ("key", "label"))
 INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, 127, 128, 16383, 16384, 2**62, 2**63 - 1, -1])

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from elboflow.settings import RequestError, WorkError
 from preprocessing import engines
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner
-from settings import RequestError, WorkError
 from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
 from tests.preprocessing.test_pipeline import contents
@@ -248,7 +248,7 @@ def test_a_dataflow_job_that_fails_is_told_with_its_last_words_and_leaves_no_dat
         config(source), "gs://out/dataset", DATAFLOW.model_copy(update={"endpoint": cloud.dataflow.url})
     )
     assert done.returncode == 1
-    assert "settings.errors.WorkError: the job elboflow-" in done.stderr
+    assert "elboflow.settings.errors.WorkError: the job elboflow-" in done.stderr
     assert "(Dataflow, elbo-test, europe-west4): Workflow failed: the zone is out of machines" in done.stderr
     assert [
         path for path in (cloud.buckets / "out").rglob("*") if path.is_file() and "dataflow" not in path.parts

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from artifacts.temporary import temporary_folder
 from components import servers
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.connection import Connection, explained, passing
 from pipelines.targets.kubeflow.credentials import credentials
 from pipelines.targets.patience import patiently
-from settings import RequestError
 
 Answer = TypeVar("Answer")
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import TIMEOUT, pages
 from pipelines.targets.kubeflow.schedules import Schedules
 from pipelines.targets.naming import unique
-from settings import RequestError, WorkError
 
 
 class KubeflowClient(Schedules):

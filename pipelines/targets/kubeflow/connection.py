@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from elboflow.settings import RequestError, Settings, WorkError
 from pipelines.targets.config import (
     Cookie,
     IdentityAwareProxy,
@@ -16,7 +17,6 @@ from pipelines.targets.config import (
     Token,
 )
 from pipelines.targets.patience import retry_after
-from settings import RequestError, Settings, WorkError
 
 
 class Connection(Settings):

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from elboflow.settings import RequestError
 from pipelines.targets.config import Cookie, IdentityAwareProxy, InCluster, Token
 from pipelines.targets.kubeflow.connection import Connection
-from settings import RequestError
 
 FRESH = 3000.0
 """Seconds for which Google's identity token, which lasts an hour, is used."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from elboflow.settings import RequestError
 from pipelines.schedules.calendar import Calendar
 from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
 from pipelines.targets.naming import unique
-from settings import RequestError
 
 
 class Schedules(API):

@@ -7,6 +7,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
 from components.masking import SECRETS
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget
@@ -15,7 +16,6 @@ from pipelines.targets.machines import Accelerator, KubernetesComputing, Kuberne
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from preprocessing.runners import Runner
-from settings import RequestError
 
 
 def specification(experiment: Experiment) -> str:

@@ -6,10 +6,10 @@ import signal
 import sys
 from contextlib import suppress
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
 from pipelines.targets.local import apart
 from pipelines.targets.local.record import Record
-from settings import RequestError, WorkError
 
 
 def record(run: Record, experiment: Experiment, tracking_uri: str) -> None:

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
 from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
 from pipelines.targets.local.record import Record, read, state
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
 
 NAME = "ELBOFLOW_RUN"
 """The environment variable by which a detached run is told its name."""

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from artifacts import DamagedError, lock
 from components import liveness
 from components.masking import without_userinfo
+from elboflow.artifacts import DamagedError, lock
 from pipelines.targets import ENDED
 from pipelines.targets.local import killed
 from pipelines.targets.local.kfp_changes import remove_outputs

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from components import liveness, servers
+from elboflow.settings import RequestError, WorkError
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
 from pipelines.targets.data import require_mounted
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
 
 LABEL = "elboflow.run"
 

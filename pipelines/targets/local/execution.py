@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts import lock, read_json, write_atomically
 from components import liveness
 from components.masking import masked, without_userinfo
+from elboflow.artifacts import lock, read_json, write_atomically
+from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
@@ -27,7 +28,6 @@ from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-from settings import RequestError, WorkError
 
 logger = logging.getLogger("elboflow.run")
 

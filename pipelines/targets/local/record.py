@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts import DamagedError, lock, read_json, write_atomically
 from components.liveness import GONE as GONE
 from components.liveness import last_sign
 from components.masking import masked
+from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.tasks import in_order

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artifacts.temporary import temporary_folder
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError
+from elboflow.settings.locations import of_mlflow
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN, RUN_PROCESS, quieten
 from pipelines.workspace import Workspace
-from settings import RequestError
-from settings.locations import of_mlflow
 
 logger = logging.getLogger("elboflow.targets")
 

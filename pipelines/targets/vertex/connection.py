@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from components import servers
+from elboflow.settings import RequestError, Settings, WorkError
 from pipelines.targets.config import DefaultCredentials, Impersonation, VertexTarget
 from pipelines.targets.patience import retry_after
-from settings import RequestError, Settings, WorkError
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LOGIN = "gcloud auth application-default login"

@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, ScheduleState, Timing
 from pipelines.targets.naming import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.api import API, SETTINGS
 from pipelines.targets.vertex.jobs import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
 from pipelines.targets.vertex.services import types
-from settings import RequestError
 
 _STATES: dict[str, Literal["active", "paused", "ended"]] = {
     "ACTIVE": "active",

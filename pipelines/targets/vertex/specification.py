@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.final_status import ENDPOINT
 from pipelines.secrets import PREFIX
@@ -14,7 +15,6 @@ from pipelines.targets.machines import VertexStep
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
 from preprocessing.runners import DataflowRunner, FlinkRunner, Runner
-from settings import RequestError
 
 
 def specification(experiment: Experiment) -> str:

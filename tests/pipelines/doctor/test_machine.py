@@ -115,9 +115,9 @@ def test_an_experiment_that_was_deleted_in_mlflow_is_ill_with_the_way_to_restore
 
 def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_well(place: Workspace):
     files = place.model_files / "digits/models/m-1/artifacts"
-    model = files / "artifacts/model"
+    model = files / "elboflow/artifacts/model"
     shutil.copytree(Path(__file__).parents[2] / "formats/98a35c2/model", model)
-    about = "flavors: {python_function: {artifacts: {model: {path: artifacts/model}}}}"
+    about = "flavors: {python_function: {artifacts: {model: {path: elboflow/artifacts/model}}}}"
     (files / "MLmodel").write_text(about, encoding="utf-8")
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO model_versions VALUES ('digits-vae', 7, 'models:/m-1', ?)", (files.as_uri(),))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elboflow.settings import RequestError
+from elboflow.settings.zones import zone
 from pipelines.schedules import cron
 from pipelines.schedules.calendar import Calendar, check, moment
 from pipelines.targets import Timing
-from settings import RequestError
-from settings.zones import zone
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

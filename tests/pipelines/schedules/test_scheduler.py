@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import time_machine
 
+from elboflow.settings import WorkError
 from pipelines.schedules import capacity
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.daemon import Daemon
@@ -26,7 +27,6 @@ from pipelines.schedules.heartbeat import places
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.targets import Timing
-from settings import WorkError
 from tests.pipelines.schedules.world import add, records, utc
 
 FAILS_AT_ONCE = {

@@ -1,0 +1,172 @@
+"""What is wrong with a section, in sentences for the person who wrote it: the key, the value and what is allowed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from elboflow.settings import Settings
+from elboflow.settings.layout import alternatives, inside, is_tagged, section, sections, words
+from elboflow.settings.near import near
+from elboflow.settings.text import counted, shown
+from elboflow.settings.wishes import expected
+
+Path = tuple[str | int, ...]
+MOST = 20
+"""Problems that are told at once."""
+MANY = 50
+"""Allowed words that are listed at once."""
+
+_MUST = " is not allowed; must "
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, as keys and indices from the top, and what, as a sentence without the place."""
+
+    path: Path
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.sentence}" if self.path else self.sentence
+
+
+class ConflictsError(ValueError):
+    """Raised by a validator that compares sections with each other and knows the key of each thing that it found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def dotted(path: Path) -> str:
+    """Returns a path as it is written on a command line: `model.encoder.hidden.0`."""
+    return ".".join(map(str, path))
+
+
+def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
+    """Returns what is wrong, in the order of the settings, one problem per place: the first of them, if they are many.
+
+    Args:
+        error: What `settings.model_validate` raised.
+        settings: The settings that were validated.
+    """
+    found: dict[Path, list[str]] = {}
+    lines = error.errors(include_url=False)
+    for i, line in enumerate(lines):
+        if line["type"] == "default_factory_not_called":
+            continue  # a default that depends on a value which has its own problem
+        for problem in _problems(line, settings):
+            found.setdefault(problem.path, []).append(problem.sentence)
+        if len(found) > MOST:
+            rest = len(lines) - i - 1 + len(found) - MOST
+            return [*_told(list(found.items())[:MOST]), Problem((), f"… and {counted(rest, 'more mistake')}")]
+    return _told(list(found.items()))
+
+
+def nearest(word: str, allowed: Sequence[str]) -> str:
+    """Returns what helps a person who mistyped: the allowed word that was meant, if that is clear, and all, or many."""
+    meant = near(word, allowed)
+    rest = f", … and {len(allowed) - MANY:,} more" if len(allowed) > MANY else ""
+    return (f"did you mean '{meant}'? " if meant else "") + f"allowed: {', '.join(allowed[:MANY])}{rest}"
+
+
+def written(pattern: str, rule: str) -> AfterValidator:
+    """Returns a validator of text that follows a pattern, with the rule as a person is told it: `be at most 50 …`."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError("written", "Input should {rule}", {"rule": rule})
+        return value
+
+    return AfterValidator(check)
+
+
+def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
+    path, here, is_alternative = _place(settings, line["loc"])
+    value, context = line["input"], line.get("ctx", {})
+    if is_alternative and isinstance(value, dict) and sections(here):
+        return []  # a section was meant, and has its own problems
+    match line["type"]:
+        case "value_error" if isinstance(context["error"], ConflictsError):
+            return [Problem((*path, *problem.path), problem.sentence) for problem in context["error"].problems]
+        case "value_error" | "assertion_error":
+            return [Problem(path, str(context["error"]))]
+        case "extra_forbidden":
+            container = _place(settings, line["loc"][:-1])[1]
+            return [Problem(path, f"unknown key; {nearest(str(path[-1]), _keys(container, line['loc'][:-1]))}")]
+        case "missing":
+            return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
+        case "union_tag_invalid":
+            tag = value["kind"] if isinstance(value, dict) else context["tag"]
+            return [Problem(path, f"unknown kind {shown(tag)}; {nearest(str(tag), words(here))}")]
+        case "union_tag_not_found":
+            return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
+        case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
+            return [Problem(path, f"unknown value {shown(value)}; {nearest(value, words(here))}")]
+        case kind_of_error:
+            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here)}")]
+
+
+def _place(settings: type[Settings], location: Path) -> tuple[Path, Any, bool]:
+    """Returns where something is wrong.
+
+    Args:
+        settings: The settings that were validated.
+        location: The place in the words of the validator: with a name for each alternative that it tried.
+
+    Returns:
+        The path that a person wrote, the annotation of what stands there, and whether this is about one of several
+        alternatives, and that one is no section.
+    """
+    path: Path = ()
+    here: Any = settings
+    chosen: str | None = None
+    is_alternative = False
+    for element in location:
+        if element == "[key]":
+            break
+        offered = sections(here)
+        if is_tagged(here) and chosen is None and not is_alternative:
+            chosen = next((name for name in offered if name in str(element)), None)
+            is_alternative = chosen is None
+            continue
+        if len(offered) > 1 and chosen is None and element in offered:
+            chosen = str(element)
+            continue
+        path, here, chosen, is_alternative = (*path, element), inside(here, element, chosen), None, False
+    return path, here if chosen is None else section(here, chosen), is_alternative
+
+
+def _keys(container: Any, location: Path) -> list[str]:
+    here = section(container, str(location[-1]) if location else None)
+    return list(here.model_fields) if here else []
+
+
+def _meaning(settings: type[Settings], location: Path) -> str:
+    here = section(_place(settings, location[:-1])[1], None)
+    field = here.model_fields.get(str(location[-1])) if here else None
+    return f": {field.description}" if field is not None and field.description else ""
+
+
+def _told(found: list[tuple[Path, list[str]]]) -> list[Problem]:
+    return [Problem(path, _shortened(_merged(sentences))) for path, sentences in found]
+
+
+def _shortened(sentence: str) -> str:
+    return sentence if len(sentence) <= 1000 else f"{sentence[:997]}…"
+
+
+def _merged(sentences: list[str]) -> str:
+    """Joins the alternatives of one value: `-1 is not allowed; must be 'learned' or greater than 0`."""
+    if len(sentences) > 1 and all(_MUST in sentence for sentence in sentences):
+        value = sentences[0].split(_MUST)[0]
+        wishes = list(dict.fromkeys(sentence.split(_MUST)[1] for sentence in sentences))
+        if "be a number" in wishes and "be a whole number" in wishes:
+            wishes.remove("be a whole number")
+        or_ = ", or " if any("," in wish for wish in wishes) else " or "
+        return value + _MUST + or_.join([wishes[0], *(wish.removeprefix("be ") for wish in wishes[1:])])
+    return "; ".join(dict.fromkeys(sentences))

@@ -1,0 +1,94 @@
+"""What a tree of settings is made of: which sections, and which keys, can stand at a place."""
+
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from elboflow.settings import Settings, by_name
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """Returns the types that a value of this annotation may have, unwrapped: `Annotated[A | B, …]` is [A, B]."""
+    if get_origin(annotation) is Annotated:
+        return alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [found for member in get_args(annotation) for found in alternatives(member)]
+    return [annotation]
+
+
+def sections(annotation: Any) -> dict[str, type[Settings]]:
+    """Returns the settings that may stand here, by their `kind`; one that has no kind goes by the name of its class."""
+    found = [member for member in alternatives(annotation) if isinstance(member, type) and issubclass(member, Settings)]
+    return {kind(member) or member.__name__: member for member in found}
+
+
+def kind(section: type[Settings]) -> str | None:
+    """Returns the name by which a section is chosen among others, or None if it has none.
+
+    A section whose `kind` may be one of many words, as that of an accelerator, is not chosen by it.
+    """
+    field = section.model_fields.get("kind")
+    if field is None or get_origin(field.annotation) is not Literal:
+        return None
+    return str(get_args(field.annotation)[0])
+
+
+def is_tagged(annotation: Any) -> bool:
+    """Whether an error below such a value names the alternative that it is about, before the key.
+
+    The alternatives are plain types, or plain types and sections; where all are sections, their `kind` decides.
+    """
+    several = [member for member in alternatives(annotation) if member is not NoneType]
+    return len(several) > 1 and len(sections(annotation)) < len(several)
+
+
+def has_kinds(annotation: Any) -> bool:
+    """Whether what stands here has a `kind`, and may be written as that alone: `l4` for `{kind: l4}`."""
+    return any("kind" in here.model_fields for here in sections(annotation).values())
+
+
+def long_form(value: Any, annotation: Any) -> Any:
+    """Returns what was written in short as a section: `{kind: mlp}` of `mlp`, `{patience: 10}` of `10`."""
+    if isinstance(value, str) and has_kinds(annotation):
+        return by_name(value)
+    for here in sections(annotation).values():
+        if (long := here.long_form(value)) is not value:
+            return long
+    return value
+
+
+def section(annotation: Any, chosen: str | None) -> type[Settings] | None:
+    """Returns the section of that kind, or the only one that may stand here; None where there is no such thing."""
+    offered = sections(annotation)
+    return next(iter(offered.values())) if len(offered) == 1 else offered.get(str(chosen))
+
+
+def inside(annotation: Any, key: str | int, chosen: str | None = None) -> Any:
+    """Returns the annotation of what stands under `key`, or None where nothing is known of it.
+
+    Args:
+        annotation: The annotation of the container.
+        key: A section's key, a mapping's key, or an index.
+        chosen: The kind of the section, where there is a choice.
+    """
+    if sections(annotation):
+        here = section(annotation, chosen)
+        field = here.model_fields.get(str(key)) if here else None
+        return None if field is None else field.annotation
+    for member in alternatives(annotation):
+        origin, arguments = get_origin(member), get_args(member)
+        if origin is dict:
+            return arguments[1]
+        if origin in (list, set, frozenset):
+            return arguments[0]
+        if origin is tuple and isinstance(key, int) and key < len(arguments):
+            return arguments[key]
+    return None
+
+
+def words(annotation: Any) -> list[str]:
+    """Returns the words that may stand here: the values of a literal, and the names of a choice."""
+    found = [
+        str(word) for member in alternatives(annotation) if get_origin(member) is Literal for word in get_args(member)
+    ]
+    found += [name for name, here in sections(annotation).items() if kind(here)]
+    return found + (["null"] if found and NoneType in alternatives(annotation) else [])

@@ -1,0 +1,68 @@
+"""What a value must be instead, in words, for every kind of error that the validator knows."""
+
+from typing import Any
+
+from elboflow.settings.layout import has_kinds, section, sections, words
+
+_WISHES = {
+    "int_": "be a whole number",
+    "float_": "be a number",
+    "finite_number": "be a finite number",
+    "bool_": "be true or false",
+    "string_pattern_mismatch": "be written as the regular expression {pattern} says",
+    "string_too_short": "have at least {min_length} {characters}",
+    "string_too_long": "have at most {max_length} {characters}",
+    "string_": "be text",
+    "too_short": "have at least {min_length} {values}",
+    "too_long": "have at most {max_length} {values}",
+    "list_": "be a list",
+    "tuple_": "be a list",
+    "set_": "be a list",
+    "frozen_set_": "be a list",
+    "iter": "be a list",
+    "dict_": "be a section of keys and values",
+    "mapping_": "be a section of keys and values",
+    "invalid_key": "have text as its keys",
+    "none_required": "be null",
+}
+"""By the beginning of the kind of error; the first that fits."""
+
+_IN_PLAIN_WORDS = ("greater_than", "less_than", "multiple_of", "literal_error", "enum")
+"""The kinds of error, by their beginning, that pydantic says in words for everybody; others name types of Python."""
+
+
+def expected(error: str, message: str, context: dict[str, Any], annotation: Any) -> str:
+    """Returns what a value must do instead, as words that follow `must`.
+
+    Args:
+        error: The kind of error, as pydantic_core calls it.
+        message: Pydantic's own message.
+        context: What pydantic knows besides, such as a bound.
+        annotation: The annotation of what stands at the place.
+    """
+    if error == "written":
+        return str(context["rule"])
+    if error.startswith("model_"):
+        return _section(annotation)
+    for beginning, wish in _WISHES.items():
+        if error.startswith(beginning):
+            length = context.get("min_length", context.get("max_length"))
+            ending = "" if length == 1 else "s"
+            return wish.format(**context, values=f"value{ending}", characters=f"character{ending}")
+    return message.removeprefix("Input should ") if error.startswith(_IN_PLAIN_WORDS) else "be of another form"
+
+
+def _section(annotation: Any) -> str:
+    if names := words(annotation):
+        return f"be one of {', '.join(names)}, or a section with that `kind`"
+    offered = list(sections(annotation).values())
+    only = section(annotation, None)
+    if only is None:
+        return f"be a section with the keys of one of {len(offered)} forms" if offered else "be a section"
+    keys = f"a section with the {'key' if len(only.model_fields) == 1 else 'keys'} {', '.join(only.model_fields)}"
+    if has_kinds(annotation):
+        return f"be the name of a kind, or {keys}"
+    if only.short_form is None:
+        return f"be {keys}"
+    alone = "a number" if isinstance(only.long_form(1), dict) else "text"
+    return f"be {alone}, which is its `{only.short_form}`, or {keys}"

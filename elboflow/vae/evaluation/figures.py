@@ -1,0 +1,233 @@
+"""The figures of an evaluation, each from arrays to a PNG.
+
+Colours are Paul Tol's, which people with colour-blindness can tell apart (https://sintheta.github.io/, "muted" scheme).
+Figures are made through matplotlib's objects, without pyplot: nothing global, no display.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from elboflow.vae.evaluation import images
+from elboflow.vae.evaluation.diagnostics import Units
+
+if TYPE_CHECKING:  # importing the training loads a framework, which no figure needs
+    from elboflow.vae.training.curves import Curves
+
+_INK, _FAINT = "#333333", "#dddddd"
+_FIRST, _SECOND = "#332288", "#cc6677"
+_MUTED = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777")
+_DOTS_PER_INCH = 144
+_WIDTH = 7.2  # inches
+_MOST_POINTS = 5000
+_MOST_BARS = 64
+_MOST_NAMES = 24  # beside a colour bar
+_LONGEST_NAME = 24  # characters
+
+
+def samples(intensities: np.ndarray) -> bytes:
+    """Draws images `[images, height, width, channels]` in a grid."""
+    return images.png(intensities)
+
+
+def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: int = 10) -> bytes:
+    """Draws each original with its reconstruction below it, `columns` pairs in a row.
+
+    Args:
+        originals: Intensities `[images, height, width, channels]`.
+        reconstructed: The same shape.
+        columns: Pairs in a row.
+    """
+    columns = min(columns, len(originals))
+    rows = len(originals) // columns
+    kept = [part[: rows * columns].reshape(rows, columns, *part.shape[1:]) for part in (originals, reconstructed)]
+    pairs = np.stack(kept, axis=1).reshape(-1, *originals.shape[1:])
+    return _picture(pairs, columns, row_labels=["original", "reconstruction"] * rows, column_labels=None)
+
+
+def traversal(intensities: np.ndarray, units: np.ndarray, kl: np.ndarray, values: np.ndarray) -> bytes:
+    """Draws a row of images for each unit, its value growing from left to right.
+
+    Args:
+        intensities: `[units * values, height, width, channels]`.
+        units: The units' numbers, `[units]`.
+        kl: Their KL in nats, `[units]`.
+        values: What each unit was set to, `[values]`.
+    """
+    rows = [f"unit {unit} ({nats:.2f} nats)" for unit, nats in zip(units, kl, strict=True)]
+    return _picture(intensities, len(values), rows, [_signed(value) for value in values], "value of the unit")
+
+
+def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None = None) -> bytes:
+    """Draws the posteriors' means `[examples, latent]` on their two first principal components, coloured by label.
+
+    Args:
+        posterior_mean: `[examples, latent]`; a latent of one or two units is drawn as it is.
+        labels: int64 `[examples]`, or None.
+        classes: The names of the labels, by their numbers, or None.
+    """
+    points, names = _plane(posterior_mean[:_MOST_POINTS])
+    figure, axes = _figure(6.4, 5.2)
+    size = float(np.clip(6000 / len(points), 4, 28))
+    kinds = np.unique(labels) if labels is not None else np.array([])
+    drawn = []
+    if labels is None:
+        axes.scatter(points[:, 0], points[:, 1], s=size, color=_FIRST, alpha=0.7, linewidths=0)
+    elif len(kinds) <= len(_MUTED):
+        for label, colour in zip(kinds, _MUTED, strict=False):
+            own = points[labels[: len(points)] == label]
+            drawn.append(axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0))
+        named = [_name(label, classes) for label in kinds]
+        # Handles and names are given together, because matplotlib leaves out a label that begins with an underscore.
+        axes.legend(
+            drawn, named, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.5
+        )
+    else:
+        coloured = axes.scatter(
+            points[:, 0], points[:, 1], s=size, c=labels[: len(points)], cmap="viridis", linewidths=0
+        )
+        bar = figure.colorbar(coloured, ax=axes, label="label")
+        if classes is not None:
+            ticks = kinds[:: -(-len(kinds) // _MOST_NAMES)].tolist()
+            bar.set_ticks(ticks, labels=[_name(label, classes) for label in ticks])
+    axes.set(xlabel=names[0], ylabel=names[1])
+    return _encoded(figure)
+
+
+def curves(measured: "Curves") -> bytes:
+    """Draws ELBO, reconstruction and KL of training and validation over the epochs."""
+    figure = Figure(figsize=(_WIDTH * 1.25, 2.9), layout="constrained")
+    panels = (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL"))
+    splits = (("train", measured.train, _SECOND), ("validation", measured.validation, _FIRST))
+    best = measured.validation["epoch"][int(np.argmax(measured.validation["elbo"]))]
+    for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
+        _dress(axes)
+        for split, columns, colour in splits:
+            marker = "o" if len(columns[name]) < 3 else None
+            axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, marker=marker, label=split)
+        axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="best epoch")
+        axes.set_title(title, fontsize=10, color=_INK)
+        axes.set_xlabel("epoch")
+        axes.set_ylim(*_without_the_start([columns[name] for _, columns, _ in splits]))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if name == "elbo":
+            axes.set_ylabel("nats per example")
+            axes.legend(fontsize=8, loc="lower right", facecolor="white", edgecolor="none", framealpha=0.9)
+    return _encoded(figure)
+
+
+def kl_by_unit(units: Units) -> bytes:
+    """Draws the KL of each latent unit, largest first, active units apart from the others."""
+    order = units.by_kl[:_MOST_BARS]
+    active = units.active[order]
+    figure, axes = _figure(6.4, 3.2)
+    places = np.arange(len(order))
+    for which, colour, name in ((active, _FIRST, "active"), (~active, _SECOND, "inactive")):
+        if which.any():
+            axes.bar(places[which], units.kl[order][which], color=colour, label=name, width=0.8)
+    step = -(-len(order) // 32)
+    axes.set_xticks(places[::step], [str(unit) for unit in order[::step]])
+    cut = f", the {len(order)} largest of {len(units.kl)}" if len(order) < len(units.kl) else ""
+    axes.set(xlabel=f"latent unit{cut}", ylabel="KL, nats per example", xlim=(-0.7, max(len(order), 4) - 0.3))
+    axes.legend(frameon=False)
+    return _encoded(figure)
+
+
+def _name(label: int, classes: Sequence[str] | None) -> str:
+    """Returns how a label is written: not as a formula, and not longer than there is room."""
+    if classes is None:
+        return str(label)
+    text = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in classes[label]
+    )
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return text.replace("$", r"\$")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    _dress(axes)
+    return figure, axes
+
+
+def _dress(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+    axes.tick_params(colors=_INK, labelsize=8.5, width=0.8)
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _picture(
+    intensities: np.ndarray,
+    columns: int,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str] | None,
+    column_title: str = "",
+) -> bytes:
+    """Draws a grid of images as one picture, with the rows and the columns named at its sides."""
+    height, width = intensities.shape[1:3]
+    gap = max(1, round(max(height, width) / 14))
+    picture = images.grid(intensities, columns, gap=gap)
+    across = columns * min(0.62, _WIDTH / columns)
+    down = across * picture.shape[0] / picture.shape[1]
+    beside, below = 0.25 + 0.085 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
+    figure = Figure(figsize=(across + beside, down + below), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest")
+    middles = np.arange(len(row_labels)) * (height + gap) + gap + (height - 1) / 2
+    axes.set_yticks(middles, row_labels)
+    if column_labels:
+        axes.set_xticks(np.arange(columns) * (width + gap) + gap + (width - 1) / 2, column_labels)
+        axes.set_xlabel(column_title, color=_INK, fontsize=10)
+    else:
+        axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
+    axes.spines[:].set_visible(False)
+    return _encoded(figure)
+
+
+def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Returns points `[examples, 2]` and what their axes are."""
+    latent = means.shape[1]
+    if latent == 1:
+        return np.column_stack([means, np.arange(len(means))]), ("posterior mean of unit 0", "example")
+    if latent == 2:
+        return means, ("posterior mean of unit 0", "posterior mean of unit 1")
+    centred = means - means.mean(axis=0)
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    components = vectors[:, [-1, -2]]  # eigenvalues come in ascending order
+    # The sign of an eigenvector is arbitrary: its largest entry points up, so that a picture is reproducible.
+    components = components * np.sign(components[np.abs(components).argmax(axis=0), [0, 1]])
+    shares = variances[[-1, -2]] / max(float(variances.sum()), 1e-12)
+    first, second = (
+        f"{name} principal component ({share:.0%} of variance)"
+        for name, share in zip(("first", "second"), np.maximum(shares, 0), strict=True)
+    )
+    return centred @ components, (first, second)
+
+
+def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Returns limits that leave out the first tenth of the epochs, which are far off and would flatten the rest."""
+    shown = np.concatenate([values[len(values) // 10 :] for values in series])
+    margin = 0.05 * max(float(np.ptp(shown)), 1e-3)
+    return float(shown.min()) - margin, float(shown.max()) + margin
+
+
+def _signed(value: float) -> str:
+    return "0" if value == 0 else f"{value:+g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _encoded(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    FigureCanvasAgg(figure)
+    # No software version inside: the same numbers make the same file.
+    figure.savefig(file, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,173 @@
+"""The model folder: a trained model, its settings and its curves, read and written in one place."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import NonNegativeInt, TypeAdapter, field_validator
+
+from elboflow import artifacts
+from elboflow.settings import Settings
+from elboflow.vae import backends, keras_file
+from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.data import ImageSpec
+from elboflow.vae.keras_file import SpecFacts
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import VAE
+    from elboflow.vae.training import Trained
+
+MODEL, CURVES = "model.keras", "curves.json"
+TENSORBOARD, PROFILE = "tensorboard", "profile"
+FILES = frozenset({MODEL, CURVES})
+
+
+class ProvenanceFacts(Settings):
+    """Where a model comes from, as `model.json` says it; see `Provenance`."""
+
+    seed: int
+    training: TrainingConfig
+    range: tuple[int | float, int | float]
+    dataset: str
+    code: str
+
+    @field_validator("range")
+    @classmethod
+    def _is_a_range(cls, range: tuple[int | float, int | float]) -> tuple[int | float, int | float]:
+        if not range[0] < range[1]:
+            raise ValueError(f"range is [low, high] with low < high, not {list(range)}")
+        return range
+
+
+class Facts(artifacts.Described):
+    """What `model.json` says; a new field needs a default, or a new format and an upgrade of the older ones."""
+
+    model: ModelConfig
+    image: SpecFacts
+    provenance: ProvenanceFacts
+    parameters: NonNegativeInt
+    best_epoch: NonNegativeInt
+    epochs: NonNegativeInt
+
+
+FORMAT = artifacts.Format("model", Facts, upgrades=(artifacts.checksum_added,), holds=FILES)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes:
+        seed: The seed of its training.
+        training: The settings of its training.
+        range: The raw intensities that the lowest and the highest code stand for.
+        dataset: The digest of the dataset.
+        code: The version of the code.
+    """
+
+    seed: int
+    training: TrainingConfig
+    range: tuple[float, float]
+    dataset: str
+    code: str
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A finished model folder.
+
+    Attributes:
+        path: Where it is.
+        config: The model's settings.
+        spec: The images that it models.
+        provenance: Where it comes from.
+        weights: SHA-256 of the model's file, a function of its weights and settings: the same training, done twice on
+            one machine, gives one such.
+        parameters: Number of weights.
+        best_epoch: The epoch of the best validation ELBO, from 1.
+        epochs: Epochs of its training.
+    """
+
+    path: Path
+    config: ModelConfig
+    spec: ImageSpec
+    provenance: Provenance
+    weights: str
+    parameters: int
+    best_epoch: int
+    epochs: int
+
+    @cached_property
+    def model(self) -> "VAE":
+        """The Keras model, on the backend that this process uses, or else the one that it was trained on.
+
+        Raises:
+            WorkError: The file of the network does not hold this model's weights, or one of them is not finite.
+        """
+        weights = keras_file.weights(self.path / MODEL, self.config, self.spec)
+        backends.use(backends.running() or self.provenance.training.backend)
+        from elboflow.vae.model import restored
+
+        return restored(self.config, self.spec, weights)
+
+    @cached_property
+    def curves(self) -> dict[str, Any]:
+        """The training curves (`elboflow.vae.training.curves.Curves`), as JSON values.
+
+        Raises:
+            WorkError: They are not what a training writes.
+        """
+        return artifacts.read_json(self.path / CURVES, _checked)
+
+
+_CURVES = TypeAdapter(dict[Literal["train", "validation", "machine"], dict[str, list[float | None]]])
+
+
+def _checked(curves: Any) -> dict[str, Any]:
+    """Returns curves whose columns are of one length, by epoch."""
+    for group, columns in _CURVES.validate_python(curves).items():
+        if len({len(column) for column in columns.values()}) > 1 or None in columns.get("epoch", [None] * len(columns)):
+            raise ValueError(f"the curves of {group} are not columns of one length by epoch")
+    return dict(curves)
+
+
+def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
+    """Writes a model folder; `model.json` comes last."""
+    artifacts.withdraw(folder, "model")
+    model = trained.model
+    artifacts.write_atomically(folder / MODEL, keras_file.write(model))
+    artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
+    facts = {
+        "format": FORMAT.newest,
+        "model": model.config.model_dump(mode="json"),
+        "image": {"shape": list(model.spec.shape), "levels": model.spec.levels},
+        "provenance": {**asdict(provenance), "training": provenance.training.model_dump(mode="json")},
+        "parameters": model.count_params(),
+        "best_epoch": trained.best_epoch,
+        "epochs": trained.epochs,
+    }
+    artifacts.commit(folder, "model", facts, [MODEL, CURVES])
+
+
+def load(folder: Path) -> ModelFolder:
+    """Opens a model folder.
+
+    Raises:
+        WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
+    """
+    facts = artifacts.open_whole(folder, FORMAT)
+    provenance = facts.provenance
+    return ModelFolder(
+        path=Path(folder),
+        config=facts.model,
+        spec=facts.image.spec(),
+        provenance=Provenance(
+            provenance.seed, provenance.training, provenance.range, provenance.dataset, provenance.code
+        ),
+        weights=facts.files[MODEL].sha256,
+        parameters=facts.parameters,
+        best_epoch=facts.best_epoch,
+        epochs=facts.epochs,
+    )

@@ -1,0 +1,246 @@
+"""The `.keras` file of a model: a zip archive of two texts and an HDF5 file with the weights.
+
+Keras writes it. Keras does not read it: what is in it is held against the model's settings first, and of the HDF5 file
+only the arrays that such a model has are read, none of them through a link.
+"""
+
+import io
+import json
+import math
+import struct
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field, PositiveInt, ValidationError
+
+from elboflow.artifacts.manifest import unreadable
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import Settings, WorkError
+from elboflow.settings.terminal import one_line
+from elboflow.vae import shapes
+from elboflow.vae.config import ModelConfig
+from elboflow.vae.data import ImageSpec
+
+if TYPE_CHECKING:
+    import h5py
+
+    from elboflow.vae.model import VAE
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+CLASS = "elboflow>VAE"
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
+_TEXT = 2**20  # bytes of a text in the archive; ours have hundreds
+_HEADERS = 2**20  # bytes of an HDF5 file besides the arrays, and of each array's own header
+_HEADER = 2**13
+_SAID = 200  # characters of another library's error
+# What zipfile raises over bytes that are not as they should be.
+_DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, struct.error)
+
+
+class SpecFacts(Settings):
+    """The images that a model models, as its files describe them."""
+
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    levels: Annotated[int, Field(ge=2, le=256)]
+
+    def spec(self) -> ImageSpec:
+        """Returns them as the model takes them."""
+        return ImageSpec(self.shape, self.levels)
+
+
+class ConfigFacts(Settings):
+    """What `VAE.get_config` returns."""
+
+    config: ModelConfig
+    spec: SpecFacts
+
+
+def write(model: "VAE") -> bytes:
+    """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next.
+
+    Raises:
+        WorkError: A weight is not finite.
+    """
+    with temporary_folder() as temporary:
+        path = temporary / "model.keras"
+        model.save(path)
+        with zipfile.ZipFile(path) as saved:
+            parts = {name: saved.read(name) for name in sorted(saved.namelist())}
+    metadata = json.loads(parts[METADATA])
+    del metadata["date_saved"]
+    parts[METADATA] = json.dumps(metadata).encode()
+    parts[WEIGHTS] = _without_names(parts[WEIGHTS])
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
+    return file.getvalue()
+
+
+def facts(config: Any, place: object) -> tuple[ModelConfig, ImageSpec]:
+    """Returns the settings of a model and its images, which its `config.json` has from `VAE.get_config`.
+
+    Raises:
+        WorkError: They are not those of a model that this version can build.
+    """
+    try:
+        found = ConfigFacts.model_validate(config)
+    except (ValidationError, RecursionError) as error:
+        raise unreadable(place, error, ConfigFacts) from None
+    return found.config, found.spec.spec()
+
+
+def described(path: Path) -> tuple[ModelConfig, ImageSpec]:
+    """Returns the settings of the model in a file, and its images.
+
+    Raises:
+        WorkError: It is no model of ours, or one that this version cannot build.
+    """
+    with _opened(path) as archive:
+        return facts(_config(archive, path), path)
+
+
+def weights(path: Path, config: ModelConfig, spec: ImageSpec) -> dict[str, np.ndarray]:
+    """Returns the weights in a file, by their places (`elboflow.vae.shapes.weights`), float32.
+
+    Args:
+        path: The file.
+        config: The settings of the model that it should hold.
+        spec: The images of that model.
+
+    Raises:
+        WorkError: It holds something else, or a weight is not finite.
+    """
+    import h5py
+
+    expected = shapes.weights(config, spec)
+    numbers = sum(math.prod(shape) for shape in expected.values())
+    least, most = 4 * numbers, 4 * numbers + _HEADERS + _HEADER * len(expected)
+    if (size := path.stat().st_size) > most + 3 * _TEXT:
+        raise WorkError(
+            f"{path} cannot be used: it has {size:,} bytes, too many for the {numbers:,} weights of this model"
+        )
+    with _opened(path) as archive:
+        stated = _config(archive, path)
+        size = archive.getinfo(WEIGHTS).file_size
+        if not least <= size <= most:
+            raise WorkError(
+                f"{path} cannot be used: {WEIGHTS} has {size:,} bytes; {least:,} to {most:,} are expected for the "
+                f"{numbers:,} weights of this model"
+            )
+        if facts(stated, path) != (config, spec):
+            raise WorkError(f"{path} cannot be used: its {CONFIG} describes another model than it should hold")
+        content = _member(archive, WEIGHTS, path)
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return {place: _weight(file, place, shape) for place, shape in expected.items()}
+    except WorkError as error:
+        raise WorkError(f"{path} cannot be used: {error}") from None
+    except Exception as error:  # over damaged bytes h5py raises nearly every kind
+        said = one_line(str(error)[:_SAID])
+        raise WorkError(f"{path} cannot be used: {WEIGHTS} is no HDF5 file ({said})") from None
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """Opens the archive; it holds its members as they are, so that none takes more room than the file."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGE as error:
+        raise WorkError(f"{path} cannot be used: it is no .keras file ({one_line(str(error)[:_SAID])})") from None
+    members = archive.infolist()
+    names = sorted(member.filename for member in members)
+    if names != [CONFIG, METADATA, WEIGHTS]:
+        listed = ", ".join(map(ascii, names[:5])) + (", …" if len(names) > 5 else "")
+        archive.close()
+        raise WorkError(
+            f"{path} cannot be used: it holds {listed or 'nothing'}; a model holds {CONFIG}, {METADATA}, {WEIGHTS}"
+        )
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            archive.close()
+            raise WorkError(f"{path} cannot be used: {member.filename} is compressed; a model's weights are not")
+        if member.filename != WEIGHTS and member.file_size > _TEXT:
+            archive.close()
+            raise WorkError(
+                f"{path} cannot be used: {member.filename} has {member.file_size:,} bytes; {_TEXT:,} are allowed"
+            )
+    return archive
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    try:
+        return archive.read(name)
+    except _DAMAGE as error:
+        raise WorkError(f"{path} cannot be used: {name} is damaged ({one_line(str(error)[:_SAID])})") from None
+
+
+def _config(archive: zipfile.ZipFile, path: Path) -> Any:
+    """Returns the settings in `config.json`, which is that of a model of ours."""
+    try:
+        found = json.loads(_member(archive, CONFIG, path))
+    except (ValueError, RecursionError):
+        raise WorkError(f"{path} cannot be used: {CONFIG} is not JSON") from None
+    name = found.get("registered_name") if isinstance(found, dict) else None
+    if name != CLASS:
+        raise WorkError(f"{path} cannot be used: it holds a model of the class {ascii(name)[:60]}, not {CLASS!r}")
+    return found.get("config")
+
+
+def _weight(file: "h5py.File", place: str, shape: shapes.Shape) -> np.ndarray:
+    """Returns an array of an HDF5 file, which is in this file, and all of it."""
+    import h5py
+
+    here: Any = file
+    for part in place.split("/"):
+        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        if link is None:
+            raise WorkError(f"the weight {place} is missing")
+        if not isinstance(link, h5py.HardLink):
+            raise WorkError(f"the weight {place} is behind a link, which is not followed")
+        here = here[part]
+    if not isinstance(here, h5py.Dataset):
+        raise WorkError(f"the weight {place} is missing")
+    if here.shape != shape or here.dtype != np.dtype("<f4"):
+        raise WorkError(
+            f"the weight {place} has the shape {list(here.shape or ())} and the type {here.dtype}; this model's has "
+            f"{list(shape)} and float32"
+        )
+    layout = here.id.get_create_plist()
+    numbers = 4 * math.prod(shape)
+    if (
+        layout.get_layout() != h5py.h5d.CONTIGUOUS
+        or layout.get_external_count()
+        or here.id.get_storage_size() != numbers
+    ):
+        raise WorkError(f"the weight {place} is not stored in the file itself, as it is")
+    values: np.ndarray = here[()]
+    if bad := int(np.count_nonzero(~np.isfinite(values))):
+        raise WorkError(f"the weight {place} is not finite in {bad:,} of {values.size:,} numbers")
+    return values
+
+
+def _without_names(weights: bytes) -> bytes:
+    """Returns an HDF5 file without the layers' names, which count the layers that its process made before.
+
+    Keras reads weights by their places, and writes the names for people.
+    """
+    import h5py
+
+    file = io.BytesIO()
+    with h5py.File(io.BytesIO(weights), "r") as named, h5py.File(file, "w") as nameless:
+
+        def copy(place: str, found: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(found, h5py.Group):
+                copied = nameless.require_group(place)
+            else:
+                values = found[()]
+                if not np.isfinite(values).all():
+                    raise WorkError(f"the model is not saved: its weight {place} is not finite")
+                copied = nameless.create_dataset(place, data=values)
+            for attribute in sorted(found.attrs.keys() - {"name"}):
+                copied.attrs[attribute] = found.attrs[attribute]
+
+        named.visititems(copy)
+    return file.getvalue()

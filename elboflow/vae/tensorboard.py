@@ -1,0 +1,103 @@
+"""Curves as TensorBoard's event files, written while training runs: `tensorboard --logdir MODEL/tensorboard`.
+
+An event file is a TFRecord file of `Event` messages (tensorboard/compat/proto/event.proto). The four kinds that scalars
+take are written here, so that a training on JAX or PyTorch imports no TensorFlow for them.
+"""
+
+import logging
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import google_crc32c
+
+from elboflow.vae.watch import Group, Observer
+
+logger = logging.getLogger("elboflow.training")
+
+_VERSION = b"brain.Event:2"
+_START = 1  # SessionLog.START: what an earlier file says of this step and of later ones is void
+
+
+def events(folder: Path) -> Observer:
+    """Returns an observer that writes event files into a folder, from the first epoch that it is told of.
+
+    A training that goes on from a checkpoint adds a file, which takes the place of what the files before it say of the
+    same steps. One that starts over removes them. Where nothing can be written, training goes on without.
+
+    Args:
+        folder: Where the event files go; each curve has the name GROUP/NAME, and steps are those of the optimizer.
+    """
+    return _Events(folder)
+
+
+class _Events:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        self._failed = False
+
+    def __call__(self, group: Group, epoch: int, step: int, values: Mapping[str, float]) -> None:
+        if self._failed:
+            return
+        now = time.time()
+        summary = b"".join(_value(f"{group}/{name}", value) for name, value in values.items())
+        try:
+            if self._path is None:
+                self._path = self._new(epoch, step, now)
+            _append(self._path, _record(_event(now, step, _bytes(5, summary))))
+        except OSError as error:
+            self._failed = True
+            logger.warning("training goes on without TensorBoard's event files: %s", error)
+
+    def _new(self, epoch: int, step: int, now: float) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if epoch == 1:  # files of another training, perhaps with other steps
+            for old in self._folder.glob("events.out.tfevents.*"):
+                old.unlink()
+        # TensorBoard reads the files in the order of their names, which begin with the seconds in ten digits.
+        path = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}"
+        start = _event(now, step, _bytes(7, _varint(1 << 3) + _varint(_START)))
+        _append(path, _record(_event(now, 0, _bytes(3, _VERSION))) + _record(start))
+        return path
+
+
+def _append(path: Path, records: bytes) -> None:
+    """Appends in one call, and closes: readers find whole records, also after a kill."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(records)
+
+
+def _record(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return length + _checksum(length) + data + _checksum(data)
+
+
+def _checksum(data: bytes) -> bytes:
+    """Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h)."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _event(wall_time: float, step: int, what: bytes) -> bytes:
+    return _varint(1 << 3 | 1) + struct.pack("<d", wall_time) + _varint(2 << 3) + _varint(step) + what
+
+
+def _value(tag: str, value: float) -> bytes:
+    """Returns one `Summary.Value`: its tag and a float32."""
+    return _bytes(1, _bytes(1, tag.encode()) + _varint(2 << 3 | 5) + struct.pack("<f", value))
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])

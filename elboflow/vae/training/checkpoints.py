@@ -1,0 +1,224 @@
+"""Keeping a training's state, so that no kill costs more than the time since the last checkpoint.
+
+The training hands over its state and goes on at once; a thread writes it. A disk that is full or away never ends a
+training: what could not be written is tried again at the next interval.
+"""
+
+import contextlib
+import errno
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae.config import Checkpoints
+from elboflow.vae.training import stored
+from elboflow.vae.training.identity import differences
+from elboflow.vae.training.lock import LOCK, alone
+from elboflow.vae.training.state import State
+
+logger = logging.getLogger("elboflow.training")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REMEDY = "--restart starts over and moves the checkpoints aside"
+
+
+class Keeper:
+    """Keeps the checkpoints of one training.
+
+    Args:
+        folder: The folder of this training's checkpoints.
+        identity: What the training is a function of (`elboflow.vae.training.identity`).
+        settings: How often, and how many.
+        restart: Whether checkpoints that are there are moved aside.
+        chief: Whether this process is the one of those that train together that writes; all of them read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        settings: Checkpoints,
+        restart: bool = False,
+        chief: bool = True,
+    ) -> None:
+        self._folder, self._identity, self._settings = folder, identity, settings
+        self._restart, self._chief = restart, chief
+        self._held = ExitStack()
+        self._step, self._time = 0, time.monotonic()  # of the last state that was taken or read
+        self._written: Path | None = None
+        self._changed = threading.Condition()
+        self._waiting: stored.Contents | None = None  # to be written as soon as the thread is free
+        self._unwritten: stored.Contents | None = None  # could not be written
+        self._busy = self._closing = False
+        self._defect: Exception | None = None
+        self._thread = threading.Thread(target=self._write_on, name="checkpoints", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Opens the folder.
+
+        Raises:
+            WorkError: Another training is at work in it, or it cannot be written to.
+        """
+        if self._chief:
+            try:
+                self._open()
+            except OSError as error:
+                self._held.close()
+                if error.errno not in _FULL:
+                    raise WorkError(f"checkpoints cannot be kept in {self._folder}: {error}") from None
+                logger.warning("no space is left for checkpoints in %s; training starts without any", self._folder)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._chief:
+                self._close()
+        finally:
+            self._held.close()
+
+    def latest(self) -> State | None:
+        """Returns the newest state whose checkpoint is whole, or None where there is no checkpoint.
+
+        Raises:
+            RequestError: It is the checkpoint of other settings or data.
+            WorkError: No checkpoint that is there can be used.
+        """
+        damaged: dict[Path, str] = {}
+        for path in stored.found(self._folder):
+            try:
+                identity, state = stored.read(path)
+            except stored.DamagedError as error:
+                damaged[path] = str(error)
+                continue
+            if differing := differences(identity, self._identity):
+                raise RequestError(
+                    f"{self._folder} holds checkpoints of another training, and going on from them would give neither: "
+                    f"{'; '.join(differing)}. {_REMEDY}"
+                )
+            for other, damage in damaged.items():
+                logger.warning("the checkpoint %s cannot be used: %s; going on from %s", other, damage, path.name)
+            self._step, self._time, self._written = state.step, time.monotonic(), path
+            return state
+        if damaged:
+            told = "; ".join(f"{path.name}: {damage}" for path, damage in damaged.items())
+            raise WorkError(f"no checkpoint in {self._folder} can be used ({told}). {_REMEDY}")
+        return None
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is due after this many steps."""
+        steps, minutes = self._settings.every_steps, self._settings.every_minutes
+        return step > self._step and (
+            (steps is not None and step // steps > self._step // steps)
+            or (minutes is not None and time.monotonic() - self._time >= 60 * minutes)
+        )
+
+    def keep(self, state: State) -> None:
+        """Takes a state to be written and returns at once; while one is being written, the newest other waits."""
+        self._step, self._time = state.step, time.monotonic()
+        if not self._chief:
+            return
+        facts = {"identity": self._identity, **state.facts()}
+        with self._changed:
+            self._raise_defect()
+            self._waiting, self._unwritten = stored.Contents(state.step, facts, state.arrays()), None
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Waits until the last state that was taken has been written, or could not be."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is None and not self._busy)
+            self._raise_defect()
+
+    def kept(self) -> str:
+        """Says what a training that ends now leaves behind."""
+        if self._chief:
+            self.flush()
+        if self._written is None:
+            return "no checkpoint was written before"
+        return f"its last checkpoint is {self._written}"
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(alone(self._folder))
+        stored.clean(self._folder)
+        if not (self._restart and stored.found(self._folder)):
+            return
+        aside = stored.set_aside(self._folder)
+        self._held.close()
+        logger.info("starting over; the checkpoints so far are in %s", aside)
+        (aside / LOCK).unlink(missing_ok=True)
+        self._folder.mkdir()
+        self._held.enter_context(alone(self._folder))
+
+    def _close(self) -> None:
+        with self._changed:
+            if self._unwritten is not None:  # a last try
+                self._waiting, self._unwritten = self._unwritten, None
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._raise_defect()
+
+    def _write_on(self) -> None:
+        failed = False
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._waiting is not None or self._closing)
+                if (contents := self._waiting) is None:
+                    return
+                self._waiting, self._busy = None, True
+            if self._written is not None and stored.step(self._written) == contents.step:
+                continue  # it is there, and is never taken away before another one is
+            try:
+                self._written = stored.write(self._folder, contents)
+            except OSError as error:
+                if not failed:
+                    logger.warning(
+                        "could not write the checkpoint of step %d to %s (%s); training goes on, and tries again at "
+                        "the next one",
+                        contents.step,
+                        self._folder,
+                        error,
+                    )
+                failed = True
+                with self._changed:
+                    self._unwritten = contents if self._waiting is None else None
+                continue
+            except Exception as error:  # told where the training can hear it
+                self._defect = error
+                continue
+            if failed:
+                logger.info("checkpoints are written again: %s", self._written)
+            failed = False
+            self._prune(self._written)
+
+    def _prune(self, newest: Path) -> None:
+        """Removes old checkpoints, and damaged ones of steps that were done again since."""
+        there = stored.found(self._folder)
+        older = [path for path in there if stored.step(path) <= stored.step(newest)]
+        for path in set(there) - set(older[: self._settings.keep]):
+            with contextlib.suppress(OSError):  # tried again after the next checkpoint
+                stored.discard(path)
+
+    def _raise_defect(self) -> None:
+        if self._defect is not None:
+            defect, self._defect = self._defect, None
+            raise defect
+
+
+def remove(folder: Path) -> None:
+    """Removes the checkpoints of a training that is finished, and nothing else that is in their folder."""
+    with contextlib.suppress(OSError):  # the model is complete; files that are left do no harm
+        for path in stored.all_of(folder):
+            stored.discard(path)
+        folder.rmdir()

@@ -1,0 +1,251 @@
+"""The training loop."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
+from elboflow.vae.backends import implementation
+from elboflow.vae.backends.cluster import Cluster
+from elboflow.vae.config import EarlyStopping, ModelConfig, TrainingConfig
+from elboflow.vae.data import Examples, ImageSpec, Source
+from elboflow.vae.model import VAE
+from elboflow.vae.training.checkpoints import Keeper
+from elboflow.vae.training.curves import Curves
+from elboflow.vae.training.engine import Engine
+from elboflow.vae.training.feed import Feed
+from elboflow.vae.training.interruption import deferred
+from elboflow.vae.training.job import Job
+from elboflow.vae.training.lockstep import agreed, at_the_same_step
+from elboflow.vae.training.non_finite import Tolerance
+from elboflow.vae.training.profile import Profile, Profiler
+from elboflow.vae.training.progress import display
+from elboflow.vae.training.report import Report
+from elboflow.vae.training.start import start_at_mean
+from elboflow.vae.training.state import State, assign, values
+from elboflow.vae.training.validation import validator
+from elboflow.vae.watch import Observer, Watch, WatchStoppedError
+
+logger = logging.getLogger("elboflow.training")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        model: The model; with early stopping it has the weights of the best epoch by validation ELBO, else the last.
+        curves: What was measured.
+        best_epoch: The epoch of the best validation ELBO, from 1.
+        epochs: Epochs done.
+        out_of_time: Whether `max_minutes` ended it: given more, it goes on from its last checkpoint.
+    """
+
+    model: VAE
+    curves: Curves
+    best_epoch: int
+    epochs: int
+    out_of_time: bool = False
+
+
+def train(
+    source: Source,
+    validation: Examples,
+    spec: ImageSpec,
+    model: ModelConfig,
+    training: TrainingConfig,
+    seed: int,
+    checkpoints: Path,
+    identity: dict[str, Any],
+    *,
+    cluster: Cluster | None = None,
+    restart: bool = False,
+    watch: Watch | None = None,
+    observers: Sequence[Observer] = (),
+    profile: Profile | None = None,
+) -> Trained:
+    """Trains a VAE. The same arguments on the same kind of device give the same weights, interrupted in between or not.
+
+    Args:
+        source: The examples to learn from.
+        validation: The examples that decide which epoch is the best, and when to stop.
+        spec: What the images are.
+        model: The model's settings.
+        training: The training's settings.
+        seed: Fixes initial weights, order and noise.
+        checkpoints: The folder of the checkpoints; where there is one, training goes on from it.
+        identity: What this training is a function of, as JSON values; a checkpoint of another identity is refused.
+        cluster: The machines that train together, if they are several.
+        restart: Whether to start over instead. The old checkpoints are moved aside.
+        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
+        observers: Are told the curves as they grow.
+        profile: How many steps are to be profiled, if any, and where that is written.
+
+    Returns:
+        The trained model and its curves.
+
+    Raises:
+        RequestError: The checkpoints are another training's.
+        WorkError: A split does not fit the settings or is damaged; another training is at work in the folder of the
+            checkpoints, or all of them are damaged; a term of the bound became NaN or infinite (the last checkpoint
+            then holds a good state); machines that train together were interrupted, or lost each other.
+        WatchStoppedError: The watch stopped it.
+    """
+    job = Job(source, validation, spec, model, training, seed, checkpoints, identity, restart, profile)
+    _check(job)
+    with implementation().together(job, cluster) as processes, implementation().scope():
+        trained = run(job, processes, watch, observers)
+    if training.parallel is None:
+        return trained
+    whole = VAE(model, spec, seed)  # the trained one may be divided over devices
+    assign(whole.variables, values(trained.model.variables))
+    return replace(trained, model=whole)
+
+
+def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers: Sequence[Observer] = ()) -> Trained:
+    """Does a training as one of the processes that train together, which have met.
+
+    Args:
+        job: The training.
+        cluster: These processes, and which of them this one is; None: it is alone.
+        watch: As that of `train`.
+        observers: As those of `train`.
+
+    Returns:
+        The trained model, which may be divided over devices, and its curves.
+
+    Raises:
+        RequestError, WorkError, WatchStoppedError: As `train` does.
+    """
+    training, seed, identity = job.training, job.seed, job.identity
+    index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
+    feed = Feed(job.source, job.spec, training.batch_size, seed, training.memory_megabytes, index, processes)
+    if feed.is_streamed:
+        identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
+    total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
+    _warn_of_endless_warmup(training, total)
+    with (
+        feed,
+        deferred() as interruption,
+        Keeper(job.checkpoints, identity, training.checkpoints, job.restart, chief=index == 0) as keeper,
+        Profiler(job.profile, writes=index == 0) as profiler,
+        display(total) as shown,
+    ):
+        vae = VAE(job.model, job.spec, seed)
+        if job.model.output_bias == "mean":
+            start_at_mean(vae, job.source)
+        logger.info(
+            "training %s on %s, %s an epoch",
+            counted(vae.count_params(), "parameter"),
+            counted(feed.examples, "example"),
+            counted(feed.steps, "step"),
+        )
+        engine = Engine(vae, feed, training, seed, total, profiler)
+        state = _begun(keeper, engine, total)
+        validate = validator(vae, job.validation, seed)
+        tolerance = Tolerance(training, keeper.kept)
+        report = Report(state, watch, observers)
+        begun = time.monotonic() - state.seconds
+        seconds_allowed = 60 * training.max_minutes if training.max_minutes else math.inf
+
+        def keep() -> None:
+            state.variables, state.seconds = engine.values(), time.monotonic() - begun
+            keeper.keep(state)
+
+        report.tell_watch(1)
+        ends = late = 0.0
+        while not (ends or late or _is_over(state, total, training.early_stopping)):
+            epoch, first, started = state.epoch + 1, state.step, time.monotonic()
+            to_do = min(epoch * feed.steps, total) - first
+            for measures in engine.run(epoch, first, to_do, state.curves.validation.get("elbo", [])):
+                state.add(measures, tolerance.faults(measures, state.step, epoch, state.skipped))
+                shown.steps(state.step)
+                is_late = time.monotonic() - begun >= seconds_allowed
+                ends, late, due = agreed(bool(interruption), is_late, keeper.due(state.step))
+                if due or ends or late:
+                    keep()
+                if ends or late:
+                    break
+            if ends:
+                break
+
+            tolerance.check_epoch(state.sums, epoch)
+            speed = (state.step - first) * training.batch_size / (time.monotonic() - started)
+            report.add_steps(engine.learning_rate, speed, training.batch_size)
+            with engine.averaged():
+                reconstruction, kl = validate()
+                tolerance.check_validation(reconstruction, kl, state.step, epoch)
+                elbo = reconstruction - kl
+                report.add("validation", elbo=elbo, reconstruction=reconstruction, kl=kl)
+                state.end_epoch(elbo, vae, training.early_stopping)
+            pace = f", {speed:,.0f} examples/s" if speed else ""
+            shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats{pace}")
+            try:
+                report.tell_watch(epoch)
+            except WatchStoppedError:
+                if not late:
+                    keep()
+                raise
+            (ends,) = agreed(bool(interruption))
+            if not late and (ends or _is_over(state, total, training.early_stopping)):
+                keep()  # what is trained is safe before it is saved; when time is up, a state in mid-epoch is
+        if ends:
+            keeper.flush()
+            logger.info("interrupted after step %d of %d; %s", state.step, total, keeper.kept())
+    if ends:  # and the signal, if it came to this machine at all, did not end the process
+        raise WorkError(f"training was interrupted after step {state.step} of {total}; {keeper.kept()}")
+    logger.info(
+        "trained %s; best validation ELBO %.2f nats, in epoch %d",
+        counted(state.epoch, "epoch"),
+        state.best.elbo,
+        state.best.epoch,
+    )
+    if training.early_stopping:
+        assign(vae.variables, state.best.weights)
+    else:
+        engine.average()
+    return Trained(vae, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
+
+
+def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
+    """Returns the state to go on from, and sets the model and its optimizer to it."""
+    agreed(0)  # no process reads before the chief has moved the old files aside
+    state = keeper.latest()
+    at_the_same_step(state.step if state else 0)
+    if state is None:
+        return State(engine.values())
+    logger.info("going on after step %d of %d", state.step, total)
+    engine.assign(state.variables)
+    return state
+
+
+def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
+    """Whether all is done: the last epoch, too, is validated, or patience is at its end."""
+    if state.sums.steps:
+        return False  # in the middle of an epoch
+    return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)
+
+
+def _check(job: Job) -> None:
+    examples = sum(job.source.counts)
+    if examples < job.training.batch_size:
+        raise WorkError(
+            f"training.batch_size is {job.training.batch_size}; the train split holds {counted(examples, 'example')}, "
+            "and a batch can be no larger"
+        )
+    job.validation.check(job.spec, "validation")
+
+
+def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:
+    if training.learning_rate.warmup_steps >= total:
+        logger.warning(
+            "training.learning_rate.warmup_steps is %d, and the whole training has %s: the learning rate never "
+            "reaches its initial value",
+            training.learning_rate.warmup_steps,
+            counted(total, "step"),
+        )

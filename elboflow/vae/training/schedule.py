@@ -1,0 +1,83 @@
+"""The learning rate as a function of the step, and of the validation bounds so far."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+from keras import ops
+
+from elboflow.vae import config
+from elboflow.vae.distributions import Tensor
+
+Rate = Callable[[Tensor, Tensor], Tensor]
+
+
+def rate(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:
+    """Returns the learning rate that the settings describe: a linear warm-up from zero, then what their kind says.
+
+    Args:
+        settings: Kind of schedule and its numbers.
+        steps_per_epoch: Steps of one epoch, the unit of `stages`.
+        total_steps: Steps of the whole training, where a cosine ends.
+
+    Returns:
+        A function of the step, from 0, and of the factor by which plateaus have lowered the rate so far; no other kind
+        has use for the factor.
+    """
+    warmup = settings.warmup_steps
+    after_warmup = _after_warmup(settings, steps_per_epoch, total_steps)
+
+    def at(step: Tensor, factor: Tensor) -> Tensor:
+        step = ops.cast(step, "float32")
+        rate = after_warmup(step, factor)
+        return rate * ops.minimum(1.0, (step + 1) / warmup) if warmup else rate
+
+    return at
+
+
+def plateau_factor(settings: config.LearningRate, elbos: Sequence[float]) -> float:
+    """Returns the factor of `rate` after epochs with these validation ELBOs, in nats: 1 but for a plateau schedule."""
+    if not isinstance(settings, config.Plateau):
+        return 1.0
+    factor, best, waited = 1.0, -math.inf, 0
+    for elbo in elbos:
+        better = elbo > best + settings.minimum_change
+        best, waited = (elbo, 0) if better else (best, waited + 1)
+        if waited == settings.patience:
+            factor, waited = factor * settings.factor, 0
+    return factor
+
+
+def _after_warmup(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:
+    """Returns the rate without its warm-up, a function of the step as float32."""
+    warmup = settings.warmup_steps
+    match settings:
+        case config.Constant(initial=initial):
+            return lambda step, factor: ops.zeros_like(step) + initial
+        case config.Cosine(initial=initial, final=final):
+            steps = max(total_steps - warmup, 1)
+
+            def cosine(step: Tensor, factor: Tensor) -> Tensor:
+                done = ops.clip((step - warmup) / steps, 0.0, 1.0)
+                return final + (initial - final) * 0.5 * (1 + ops.cos(math.pi * done))
+
+            return cosine
+        case config.Exponential(initial=initial, factor=decay, every_steps=every):
+            return lambda step, factor: initial * ops.power(decay, ops.maximum(step - warmup, 0.0) / every)
+        case config.Stages(initial=initial, factor=decay):
+            first_steps = _stages(settings, steps_per_epoch, total_steps)
+
+            def stages(step: Tensor, factor: Tensor) -> Tensor:
+                stage = sum((ops.cast(step >= first, "float32") for first in first_steps), start=ops.zeros_like(step))
+                return initial * ops.power(decay, stage)
+
+            return stages
+        case config.Plateau(initial=initial, final=final):
+            lowest = min(initial, final)
+            return lambda step, factor: ops.zeros_like(step) + ops.maximum(initial * factor, lowest)
+
+
+def _stages(settings: config.Stages, steps_per_epoch: int, total_steps: int) -> list[int]:
+    """Returns the first step of every stage but the first that begins before the training ends."""
+    epochs = itertools.accumulate(settings.growth**stage for stage in range(settings.stages - 1))
+    return list(itertools.takewhile(lambda step: step < total_steps, (count * steps_per_epoch for count in epochs)))

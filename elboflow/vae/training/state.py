@@ -1,0 +1,178 @@
+"""The state of a training at a step: everything that it needs to go on as if it had never stopped.
+
+Noise is a function of (seed, step) and the order of (seed, epoch), so that no generator's history and no reader's
+position need saving: the number of the step says both.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
+from elboflow.vae.backends import implementation
+from elboflow.vae.config import EarlyStopping
+from elboflow.vae.training.curves import Curves
+from elboflow.vae.training.step import MEASURES
+
+_SKIPPED = MEASURES.index("skipped")
+
+
+@dataclass
+class Sums:
+    """The sums of the measures over the steps of an epoch so far; those of skipped steps do not count.
+
+    They are added in float64, one step after the other, so that the result depends neither on how many steps a compiled
+    call takes nor on where the training was interrupted.
+
+    Attributes:
+        steps: Steps of the epoch so far, with those that were skipped.
+        skipped: Steps that were skipped.
+        totals: The sum of each of `elboflow.vae.training.step.MEASURES`.
+    """
+
+    steps: int = 0
+    skipped: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0] * len(MEASURES))
+
+    def add(self, measures: np.ndarray) -> None:
+        """Adds the measures of consecutive steps, `[steps, len(MEASURES)]`."""
+        counted = measures[measures[:, _SKIPPED] == 0]
+        one_by_one = np.add.accumulate(np.concatenate([[self.totals], counted]), axis=0, dtype=np.float64)
+        self.totals = one_by_one[-1].tolist()
+        self.steps += len(measures)
+        self.skipped += len(measures) - len(counted)
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean of each measure but `skipped` over the steps that were not; NaN where all were."""
+        counted = self.steps - self.skipped
+        named = zip(MEASURES, self.totals, strict=True)
+        return {name: total / counted if counted else float("nan") for name, total in named if name != "skipped"}
+
+
+@dataclass
+class Best:
+    """The epoch of the best validation ELBO.
+
+    Attributes:
+        epoch: Its number; 0 before the first.
+        elbo: That ELBO, in nats per example.
+        weights: The model's variables then, where early stopping is to give them back.
+    """
+
+    epoch: int = 0
+    elbo: float = -float("inf")
+    weights: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass
+class State:
+    """A training after a step, anywhere in an epoch.
+
+    Attributes:
+        variables: The values of the model's variables and of the optimizer's (with the moving average of the weights
+            and the scale of a float16 loss, where there are any). No array may change after it was put here.
+        step: Steps done.
+        epoch: Epochs whose validation is done, too.
+        best: What early stopping remembers.
+        curves: The curves so far.
+        sums: The measures of the epoch under way.
+        skipped: Steps skipped in all because they were not finite (`elboflow.vae.training.non_finite`).
+        seconds: Time spent training, over all resumptions.
+    """
+
+    variables: list[np.ndarray] = field(default_factory=list)
+    step: int = 0
+    epoch: int = 0
+    best: Best = field(default_factory=Best)
+    curves: Curves = field(default_factory=Curves)
+    sums: Sums = field(default_factory=Sums)
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def add(self, measures: np.ndarray, skipped: int) -> None:
+        """Moves on by steps with these measures, of which some were skipped."""
+        self.sums.add(measures)
+        self.step += len(measures)
+        self.skipped += skipped
+
+    def end_epoch(self, elbo: float, model: keras.Model, stopping: EarlyStopping | None) -> None:
+        """Moves on to the next epoch.
+
+        Args:
+            elbo: The validation ELBO, in nats per example.
+            model: The model as it was validated; the best is remembered for early stopping, if there is one.
+            stopping: By how much the ELBO must be above the best so far.
+        """
+        self.epoch, self.sums = self.epoch + 1, Sums()
+        if elbo > self.best.elbo + (stopping.minimum_change if stopping else 0.0):
+            self.best = Best(self.epoch, elbo, values(model.variables) if stopping else [])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns all arrays by name, without copying them."""
+        groups = {"variables": self.variables, "best": self.best.weights}
+        return {f"{group}/{i:05d}": array for group, arrays in groups.items() for i, array in enumerate(arrays)}
+
+    def facts(self) -> dict[str, Any]:
+        """Returns a copy of everything but the arrays, as JSON values."""
+        return {
+            "step": self.step,
+            "epoch": self.epoch,
+            "best": {"epoch": self.best.epoch, "elbo": self.best.elbo},
+            "curves": self.curves.as_json(),
+            "sums": asdict(self.sums),
+            "skipped": self.skipped,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Returns the state that `facts` and `arrays` describe."""
+        groups = {
+            group: [arrays[name] for name in sorted(arrays) if name.startswith(f"{group}/")]
+            for group in ("variables", "best")
+        }
+        return cls(
+            variables=groups["variables"],
+            step=facts["step"],
+            epoch=facts["epoch"],
+            best=Best(**facts["best"], weights=groups["best"]),
+            curves=Curves(**facts["curves"]),
+            sums=Sums(**facts["sums"]),
+            skipped=facts["skipped"],
+            seconds=facts["seconds"],
+        )
+
+
+def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Copies variables to the host."""
+    return implementation().values(variables)
+
+
+def assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
+    """Sets variables to the values that `values` returned.
+
+    Raises:
+        WorkError: They are those of another model or optimizer, as another version of the code may make them.
+    """
+    found = [tuple(array.shape) for array in arrays]
+    expected = [tuple(variable.shape) for variable in variables]
+    if found != expected:
+        raise WorkError(
+            f"the checkpoint holds {counted(len(found), 'variable')} {_unlike(found, expected)}; this version of the "
+            f"code trains {len(expected)} {_unlike(expected, found)}. --restart starts over and moves the checkpoints "
+            "aside"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _unlike(shapes: list[tuple[int, ...]], others: list[tuple[int, ...]]) -> str:
+    place = next(
+        (i for i, pair in enumerate(zip(shapes, others, strict=False)) if pair[0] != pair[1]),
+        min(len(shapes), len(others)),
+    )
+    return f"(number {place} of shape {list(shapes[place])})" if place < len(shapes) else "(and no more)"

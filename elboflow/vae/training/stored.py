@@ -1,0 +1,157 @@
+"""Checkpoints on disk: one folder each, an artifact like any other, in the folder of a training.
+
+    checkpoints/
+      step-000001234/
+        state.npz         the arrays
+        state.json        the identity of the training, its step, curves, …
+        checkpoint.json   size and SHA-256 of both; written last, by rename: without it there is no checkpoint
+
+The commit is the renaming of a file and not of a folder, because buckets that are mounted as folders have no other. All
+is on the disk before it, so that also a machine that loses its power leaves a checkpoint whole, or none.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import NonNegativeInt
+
+from elboflow import artifacts
+from elboflow.artifacts.arrays import read_arrays
+from elboflow.settings import WorkError
+from elboflow.vae.training.state import State
+
+MANIFEST, _ARRAYS, _FACTS = "checkpoint", "state.npz", "state.json"
+_NAME = re.compile(r"step-(\d{9,})")
+
+
+class Facts(artifacts.Described):
+    """What `checkpoint.json` says; what `state.json` says belongs to the same format."""
+
+    step: NonNegativeInt
+
+
+FORMAT = artifacts.Format(MANIFEST, Facts, upgrades=(artifacts.checksum_added,), holds=frozenset({_ARRAYS, _FACTS}))
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was written, or a newer version wrote it; the message says why."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A state as it is written: nothing of it changes while the training goes on."""
+
+    step: int
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+def write(folder: Path, contents: Contents) -> Path:
+    """Writes a checkpoint into the folder of a training and returns its own folder.
+
+    Raises:
+        OSError: It could not be written; nothing of it stays.
+    """
+    path = folder / _name(contents.step)
+    if path.exists():
+        discard(path)
+    try:
+        path.mkdir(parents=True)
+        with open(path / _ARRAYS, "wb") as file:
+            np.savez(file, allow_pickle=False, **contents.arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        artifacts.write_atomically(path / _FACTS, json.dumps(contents.facts) + "\n")
+        _sync(path)
+        artifacts.commit(path, MANIFEST, {"format": FORMAT.newest, "step": contents.step}, [_ARRAYS, _FACTS])
+        _sync(path)
+        _sync(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            discard(path)
+        raise
+    return path
+
+
+def read(path: Path) -> tuple[dict[str, Any], State]:
+    """Reads a checkpoint; returns the identity of its training, and the state.
+
+    Raises:
+        DamagedError: It is not what was written.
+    """
+    try:
+        manifest = artifacts.read(path, FORMAT)
+        if path.name != _name(manifest.step):
+            raise DamagedError(f"its manifest says step {manifest.step}")
+        if damage := artifacts.damage(path, manifest.files):
+            raise DamagedError(damage)
+        facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
+        arrays = read_arrays(path / _ARRAYS, (path / _ARRAYS).stat().st_size)  # nothing in it is compressed
+        return facts["identity"], State.of(facts, arrays)
+    except (WorkError, OSError) as error:
+        raise DamagedError(str(error)) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"its content cannot be read ({type(error).__name__}: {error})") from None
+
+
+def found(folder: Path) -> list[Path]:
+    """Returns the checkpoints of a training, the newest first."""
+    return [path for path in all_of(folder) if (path / f"{MANIFEST}.json").exists()]
+
+
+def all_of(folder: Path) -> list[Path]:
+    """Returns the checkpoints of a training, finished or not, the newest first."""
+    return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), key=step, reverse=True)
+
+
+def step(path: Path) -> int:
+    """Returns the step of a checkpoint, by its name."""
+    return int(path.name.removeprefix("step-"))
+
+
+def clean(folder: Path) -> None:
+    """Removes what a kill left of checkpoints that were being written or removed."""
+    finished = found(folder)
+    for path in all_of(folder):
+        if path not in finished:
+            discard(path)
+
+
+def discard(path: Path) -> None:
+    """Removes a checkpoint, its manifest first: killed in between, it leaves no checkpoint with a part missing."""
+    (path / f"{MANIFEST}.json").unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
+def set_aside(folder: Path) -> Path:
+    """Renames the folder of a training to the first free `NAME.before-N`, and returns that."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+        number += 1
+    shutil.move(folder, aside)  # copies where folders cannot be renamed
+    return aside
+
+
+def _name(step: int) -> str:
+    return f"step-{step:09d}"
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder outlive a power cut, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)

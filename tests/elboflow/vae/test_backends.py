@@ -1,0 +1,107 @@
+"""One model, three backends: the same weights give the same bound, and each backend trains."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elboflow.settings import RequestError
+
+BACKENDS = ["tensorflow", "jax", "torch"]
+
+PROGRAM = Path(__file__).with_name("backend_process.py")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
+    """What each installed backend computes from the same weights, data and noise, each in a process of its own."""
+    from sklearn.datasets import load_digits
+
+    from elboflow.vae.config import ModelConfig
+    from elboflow.vae.data import ImageSpec
+    from elboflow.vae.model import VAE
+
+    folder = tmp_path_factory.mktemp("backends")
+    rng = np.random.default_rng(0)
+    codes = load_digits().images[:16].astype(np.uint8)[..., None]
+    np.savez(
+        folder / "given.npz",
+        codes=codes,
+        uniform=rng.random(codes.shape, dtype=np.float32),
+        noise=rng.standard_normal((2, len(codes), 6), dtype=np.float32),
+    )
+    likelihoods = ("bernoulli", "gaussian", "categorical", "discretized_logistic")
+    for network, likelihood in [*(("mlp", likelihood) for likelihood in likelihoods), ("convolutional", "bernoulli")]:
+        config = ModelConfig(latent=6, encoder=network, decoder=network, likelihood=likelihood)
+        VAE(config, ImageSpec((8, 8, 1), 17), seed=2).save(folder / f"{network}-{likelihood}.keras")
+    found = {}
+    for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        subprocess.run([sys.executable, str(PROGRAM), backend, str(folder)], check=True, env=environment)
+        found[backend] = json.loads((folder / f"{backend}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_the_same_weights_give_the_same_bound_within_a_thousandth_of_a_nat(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    for name, terms in results["tensorflow"]["terms"].items():
+        for mine, reference in zip(results[backend]["terms"][name], terms, strict=True):
+            np.testing.assert_allclose(mine, reference, atol=1e-3, err_msg=f"{name} on {backend}")
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_trains(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    assert results[backend]["curve"][-1] > results[backend]["curve"][0] + 5
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_micro_batches_give_the_weights_of_whole_batches_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    whole, parts = results[backend]["micro_batches"]["1"], results[backend]["micro_batches"]["4"]
+    np.testing.assert_allclose(whole["losses"], parts["losses"], rtol=1e-3)
+    for one, other in zip(whole["weights"], parts["weights"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_muon_clipping_dropout_and_averaging_together_lower_the_loss_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    losses = results[backend]["micro_batches"]["1"]["losses"]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_on_every_backend(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    found = results[backend]["float16"]
+    assert found["first_skipped"] == 1
+    assert found["unchanged"]
+    assert 1 < found["skipped"] < 25
+    assert found["scale"] == 2.0 ** (15 - found["skipped"])
+    assert found["iterations"] == 25 - found["skipped"]
+
+
+def test_a_backend_that_is_not_installed_is_refused_with_those_that_are(monkeypatch):
+    from elboflow.vae import backends
+
+    installed = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else installed(name))
+    with pytest.raises(RequestError, match=r"jax, which is not installed here.*choose one of: .*tensorflow"):
+        backends.use("jax")

@@ -1,0 +1,201 @@
+"""Intervals and the paired test, on data whose truth is known."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
+
+from elboflow.settings import WorkError
+from elboflow.vae.evaluation import bootstrap, metrics
+from elboflow.vae.evaluation.bootstrap import Estimate
+
+
+def interval(values, samples, seed):
+    """Returns the interval of values of distinct examples."""
+    return bootstrap.interval(values, np.arange(len(values)), samples, seed)
+
+
+def paired(newcomer, champion, confidence, samples, seed):
+    """Compares values of distinct examples."""
+    return bootstrap.paired(np.arange(len(newcomer)), newcomer, champion, confidence, samples, seed)
+
+
+def test_a_95_percent_interval_covers_the_true_mean_about_95_times_in_100():
+    rng = np.random.default_rng(1)
+    trials = [interval(rng.normal(3.0, 2.0, size=80), samples=400, seed=seed) for seed in range(600)]
+    covered = np.mean([trial.low <= 3.0 <= trial.high for trial in trials])
+    assert 0.91 <= covered <= 0.98
+
+
+def test_the_interval_of_many_examples_is_that_of_the_normal_approximation():
+    values = np.random.default_rng(2).normal(size=5000)
+    estimate = interval(values, samples=4000, seed=0)
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    values = np.random.default_rng(3).normal(size=100)
+    assert interval(values, 200, seed=7) == interval(values, 200, seed=7)
+    assert interval(values, 200, seed=7) != interval(values, 200, seed=8)
+
+
+def test_an_interval_does_not_depend_on_how_much_is_held_in_memory(monkeypatch):
+    values = np.random.default_rng(4).normal(size=101)
+    at_once = interval(values, 300, seed=0)
+    monkeypatch.setattr(bootstrap, "_COUNTS_IN_MEMORY", 700)
+    in_parts = interval(values, 300, seed=0)
+    assert (in_parts.low, in_parts.high) == pytest.approx((at_once.low, at_once.high), rel=1e-12)
+
+
+def test_active_units_are_those_whose_posterior_mean_varies_by_more_than_the_threshold():
+    rng = np.random.default_rng(5)
+    deviations = np.array([1.0, 0.5, 0.12, 0.08, 0.0])  # variances 1, 0.25, 0.0144 above; 0.0064, 0 below 0.01
+    means = 100 + rng.normal(size=(4000, 5)) * deviations
+    assert bootstrap.active_units(means, np.arange(len(means)), 0.01, samples=200, seed=0) == Estimate(3.0, 3.0, 3.0)
+
+
+def test_a_unit_near_the_threshold_widens_the_interval_of_active_units():
+    means = np.random.default_rng(6).normal(size=(50, 4)) * np.array([1.0, 0.1, 0.1, 0.0])
+    estimate = bootstrap.active_units(means, np.arange(len(means)), 0.01, samples=500, seed=0)
+    assert (estimate.low, estimate.high) == (1.0, 3.0)
+
+
+def hard_and_easy(examples=200):
+    """Values of a champion: the spread between examples is far larger than the differences to be told."""
+    return np.random.default_rng(7).normal(-100, 20, size=examples)
+
+
+@pytest.mark.parametrize(
+    ("shift", "better"), [(0.5, True), (-0.5, False), (0.0, False)], ids=["ahead", "behind", "indistinguishable"]
+)
+def test_a_newcomer_is_better_only_when_it_is_clearly_ahead(shift, better):
+    champion = hard_and_easy()
+    noise = np.random.default_rng(8).normal(size=len(champion))
+    compared = paired(champion + shift + noise - noise.mean(), champion, 0.95, 2000, seed=0)
+    assert compared.difference == pytest.approx(shift)
+    assert compared.low < compared.difference < compared.high
+    assert compared.better is better
+
+
+def test_an_identical_newcomer_is_not_better():
+    champion = hard_and_easy()
+    compared = paired(champion, champion.copy(), 0.95, 1000, seed=0)
+    assert (compared.difference, compared.low, compared.high, compared.better) == (0, 0, 0, False)
+
+
+def test_few_examples_never_make_a_newcomer_better_and_it_says_so():
+    compared = paired(np.full(5, 2.0), np.full(5, 1.0), 0.95, 1000, seed=0)
+    assert not compared.better
+    assert "too few" in str(compared)
+
+
+def test_a_truly_equal_newcomer_is_rarely_promoted():
+    rng = np.random.default_rng(9)
+    promoted = [paired(rng.normal(size=100), rng.normal(size=100), 0.95, 400, seed).better for seed in range(400)]
+    assert np.mean(promoted) <= 0.05
+
+
+def test_aligned_values_are_pairs_whatever_the_order_of_the_examples():
+    keys = np.random.default_rng(10).permutation(np.arange(-50, 50))
+    order = np.random.default_rng(11).permutation(100)
+    ordered, newcomer, champion = bootstrap.aligned(keys, keys * 2.0, keys[order], keys[order] * 2.0)
+    np.testing.assert_array_equal(newcomer, champion)
+    np.testing.assert_array_equal(newcomer, ordered * 2.0)
+
+
+def test_different_examples_cannot_be_compared():
+    with pytest.raises(WorkError, match=r"different examples: 4 and 5, of which 3 are the same"):
+        bootstrap.aligned(np.arange(4), np.zeros(4), np.arange(1, 6), np.zeros(5))
+
+
+@trying(max_examples=50, deadline=None)
+@given(examples=st.integers(1, 60), columns=st.integers(1, 3), seed=st.integers(0, 99), data=st.data())
+def test_without_copies_the_resamples_are_those_of_the_ordinary_bootstrap_bit_for_bit(examples, columns, seed, data):
+    table = np.random.default_rng(seed).normal(size=(examples, columns))
+    keys = np.array(data.draw(st.permutations(range(examples))))
+    drawn = np.random.default_rng(seed).integers(examples, size=(40, examples))
+    counts = np.stack([np.bincount(rows, minlength=examples) for rows in drawn]).astype(np.float64)
+    (found,) = bootstrap.resampled_means(table, keys, 40, seed)
+    np.testing.assert_array_equal(found, counts @ table / examples)
+
+
+@trying(max_examples=50, deadline=None)
+@given(distinct=st.integers(2, 40), copies=st.integers(2, 12), seed=st.integers(0, 99))
+def test_copies_of_all_examples_leave_every_interval_as_wide_as_it_was(distinct, copies, seed):
+    rng = np.random.default_rng(seed)
+    values, means, keys = rng.normal(size=distinct), rng.normal(size=(distinct, 3)), rng.permutation(distinct)
+    rows = np.concatenate([np.arange(distinct), rng.permutation(np.repeat(np.arange(distinct), copies - 1))])
+    once = bootstrap.interval(values, keys, 300, seed)
+    again = bootstrap.interval(values[rows], keys[rows], 300, seed)
+    assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
+    units = bootstrap.active_units(means[rows], keys[rows], 0.9, 100, seed)
+    assert units == bootstrap.active_units(means, keys, 0.9, 100, seed)
+
+
+def test_an_interval_over_unevenly_copied_examples_covers_the_mean_of_what_they_are_drawn_from():
+    rng = np.random.default_rng(12)
+    covered = []
+    for trial in range(400):
+        keys = np.repeat(np.arange(80), rng.integers(1, 20, 80))
+        values = rng.normal(3.0, 2.0, size=80)[keys]
+        estimate = bootstrap.interval(values, keys, samples=400, seed=trial)
+        covered.append(estimate.low <= 3.0 <= estimate.high)
+    assert 0.9 <= np.mean(covered) <= 0.98  # as independent draws, these examples would cover it in half of the trials
+
+
+def test_copies_of_few_examples_never_make_a_newcomer_better_and_it_says_so():
+    keys = np.repeat(np.arange(3), 10)
+    compared = bootstrap.paired(keys, np.full(30, 2.0), np.full(30, 1.0), 0.95, 1000, seed=0)
+    assert not compared.better
+    assert str(compared).endswith("30 examples, 3 of them distinct, too few to tell (at least 20)")
+
+
+def test_copies_are_compared_like_distinct_examples_once_there_are_enough():
+    keys = np.repeat(np.arange(25), 2)
+    compared = bootstrap.paired(keys, np.full(50, 2.0), np.full(50, 1.0), 0.95, 1000, seed=0)
+    assert compared.better
+    assert str(compared).endswith("50 examples, 25 of them distinct")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [(np.array([]), "no examples"), (np.array([1.0, np.nan, np.inf]), "2 of 3 examples")]
+)
+def test_what_has_no_interval_is_an_error(values, message):
+    with pytest.raises(WorkError, match=message):
+        interval(values, 100, seed=0)
+
+
+def test_metrics_survive_being_written_and_read(tmp_path):
+    import json
+
+    estimate = Estimate(-1.5, -2.0, -1.0)
+    written = metrics.Metrics(**dict.fromkeys(metrics.Metrics.__dataclass_fields__, estimate))
+    (tmp_path / "metrics.json").write_text(json.dumps(written.as_json()), encoding="utf-8")
+    assert metrics.read(tmp_path / "metrics.json") == written
+    assert written.values()["elbo"] == -1.5
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0, "high": 2}}'])
+def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(WorkError, match=r"metrics\.json"):
+        metrics.read(path)
+
+
+def test_comparing_two_evaluated_models_loads_no_framework():
+    code = (
+        "import sys, elboflow.vae.evaluation.bootstrap, elboflow.vae.evaluation.metrics;"
+        "print([name for name in ('keras', 'tensorflow', 'jax', 'torch', 'matplotlib') if name in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout == "[]\n"
+    )

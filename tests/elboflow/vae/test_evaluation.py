@@ -1,0 +1,223 @@
+"""The whole evaluation: a trained model's folder and test examples in, an evaluation folder out."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from elboflow import artifacts
+from elboflow.settings import WorkError
+from elboflow.vae.config import Convolutional, EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.data import Examples, ImageSpec
+from elboflow.vae.evaluation import folder
+
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
+
+CONFIG = EvaluationConfig(bound_samples=20, bootstrap_samples=200, batch_size=16)
+FIGURES = {"samples", "reconstructions", "traversal", "latent_map", "kl_by_unit", "curves"}
+EVIL = "<script>alert('&')</script>"
+
+
+def model_folder(path, config=None, shape=(8, 8, 1)):
+    from elboflow.vae import folder as models
+    from elboflow.vae.model import VAE
+    from elboflow.vae.training import Trained
+    from elboflow.vae.training.curves import Curves
+
+    curves = Curves()
+    for epoch in (1, 2, 3):
+        curves.add("train", epoch=epoch, elbo=-30 + epoch, reconstruction=-25 + epoch, kl=5.0)
+        curves.add("validation", epoch=epoch, elbo=-31 + epoch, reconstruction=-26 + epoch, kl=5.0)
+    model = VAE(config or ModelConfig(latent=4), ImageSpec(shape, 17), seed=1)
+    provenance = models.Provenance(1, TrainingConfig(), (0.0, 16.0), "a" * 64, "1.2.3")
+    models.save(path, Trained(model, curves, best_epoch=3, epochs=3), provenance)
+    return models.load(path)
+
+
+def held_out(count=40, shape=(8, 8, 1), seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 17, (count, *shape), dtype=np.uint8)
+    return Examples(images, rng.integers(-(2**62), 2**62, count), rng.integers(0, 10, count))
+
+
+def evaluate(trained, output, examples=None, dataset="a" * 64, seed=0):
+    from elboflow.vae.evaluation.evaluate import TestData
+    from elboflow.vae.evaluation.evaluate import evaluate as evaluate_model
+
+    data = TestData(dataset, {"train": 300, "validation": 40, "test": 40})
+    return evaluate_model(trained, held_out() if examples is None else examples, data, CONFIG, seed, output)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def evaluation(trained, tmp_path_factory):
+    output = tmp_path_factory.mktemp("evaluation")
+    evaluate(trained, output)
+    return output
+
+
+def test_an_evaluation_holds_metrics_values_figures_and_a_report(evaluation):
+    manifest = artifacts.load(evaluation, "evaluation")
+    figures = {f"figures/{name}.png" for name in FIGURES}
+    assert set(manifest["files"]) == {"metrics.json", "examples.npz", "report.html", *figures}
+    assert folder.load(evaluation).facts.weights == manifest["weights"]
+    assert manifest["data"]["dataset"] == "a" * 64
+
+
+def test_metrics_are_the_means_of_the_values_of_the_examples_within_their_intervals(evaluation):
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    with np.load(evaluation / "examples.npz") as values:
+        for name in ("elbo", "reconstruction", "kl", "log_likelihood"):
+            assert metrics[name]["value"] == pytest.approx(values[name].mean())
+        assert set(values["key"]) == set(held_out().keys)
+    for name, estimate in metrics.items():
+        assert estimate["low"] <= estimate["value"] <= estimate["high"], name
+    assert metrics["bits_per_dim"]["value"] == pytest.approx(-metrics["log_likelihood"]["value"] / 64 / np.log(2))
+    assert artifacts.load(evaluation, "evaluation")["metrics"]["elbo"] == metrics["elbo"]["value"]
+
+
+def test_the_same_evaluation_again_gives_the_same_files(trained, evaluation, tmp_path):
+    evaluate(trained, tmp_path)
+    assert artifacts.load(tmp_path, "evaluation") == artifacts.load(evaluation, "evaluation")
+
+
+def test_a_model_evaluated_on_shuffled_examples_is_not_better_than_itself(trained, evaluation, tmp_path):
+    from elboflow.vae.evaluation import bootstrap
+
+    examples = held_out()
+    order = np.random.default_rng(3).permutation(len(examples))
+    shuffled = Examples(examples.images[order], examples.keys[order], examples.labels[order])
+    evaluate(trained, tmp_path, shuffled)
+    with np.load(tmp_path / "examples.npz") as new, np.load(evaluation / "examples.npz") as old:
+        pairs = bootstrap.aligned(new["key"], new["log_likelihood"], old["key"], old["log_likelihood"])
+    assert abs(bootstrap.paired(*pairs, 0.95, 500, 0).difference) < 1e-4
+
+
+def test_copies_of_examples_are_told_shown_once_and_leave_the_intervals_as_they_were(trained, tmp_path):
+    from elboflow.vae.evaluation.evaluate import TestData
+    from elboflow.vae.evaluation.evaluate import evaluate as evaluate_model
+
+    once = held_out(25)
+    rows = np.repeat(np.arange(25), 4)
+    data = TestData("a" * 64, {"train": 300, "test": 100}, {"train": 150, "test": 25}, remarks=[f"{EVIL} is a remark"])
+    single = evaluate_model(trained, once, data, CONFIG, 0, tmp_path / "once")
+    copied = evaluate_model(trained, once[rows], data, CONFIG, 0, tmp_path / "copied")
+    for name, estimate in copied.as_json().items():
+        assert estimate == pytest.approx(single.as_json()[name], abs=1e-4), name
+    written = {folder: (tmp_path / folder / "report.html").read_text(encoding="utf-8") for folder in ("once", "copied")}
+    assert "100 held-out test examples,\n    25 of them distinct" in written["copied"]
+    assert "<td>300, 150 distinct</td>" in written["copied"]
+    assert "&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt; is a remark." in written["copied"]
+    assert EVIL not in written["copied"]
+    pictures = [(tmp_path / folder / "figures" / "reconstructions.png").read_bytes() for folder in ("once", "copied")]
+    assert pictures[0] == pictures[1]
+
+
+def test_the_manifest_comes_last_and_goes_first(trained, tmp_path, monkeypatch):
+    from elboflow.vae.evaluation import evaluate as module
+
+    evaluate(trained, tmp_path)
+
+    def disk_full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module, "report", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate(trained, tmp_path)
+    with pytest.raises(WorkError, match="not a finished evaluation"):
+        artifacts.load(tmp_path, "evaluation")
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch or run."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.tags = [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+
+
+def test_the_report_fetches_nothing_and_runs_nothing(evaluation):
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.sources) == len(FIGURES)
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert not {"script", "link", "iframe", "object"} & page.tags
+    assert not any(word in text for word in ("http:", "https:", "@import", "url("))
+
+
+def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation):
+    from elboflow.vae.evaluation.report import number
+
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    assert number(metrics["log_likelihood"]["value"], 2) in text
+    assert number(metrics["elbo"]["low"], 2) in text
+    assert "a" * 64 in text
+    assert "encoder.hidden" in text
+    assert "another dataset" not in text
+
+
+def test_the_report_warns_of_a_model_that_was_trained_on_another_dataset(trained, tmp_path):
+    evaluate(trained, tmp_path, dataset="b" * 64)
+    assert "trained on another dataset" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_settings_hold_is_text_in_the_report(tmp_path):
+    evaluate(model_folder(tmp_path / "model", ModelConfig(latent=2, input=EVIL)), tmp_path / "evaluation")
+    text = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert EVIL not in text
+    assert "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
+def test_colour_images_are_evaluated_with_every_likelihood(tmp_path, likelihood):
+    network = Convolutional(channels=[4], dense=8)
+    config = ModelConfig(latent=1, encoder=network, decoder=network, likelihood=likelihood)
+    trained = model_folder(tmp_path / "model", config, (6, 5, 3))
+    one = held_out(shape=(6, 5, 3)).head(1)
+    unlabelled = Examples(one.images, one.keys)
+    metrics = evaluate(trained, tmp_path / "evaluation", unlabelled)
+    assert metrics.elbo.value <= metrics.log_likelihood.value
+    assert artifacts.load(tmp_path / "evaluation", "evaluation")["examples"] == 1
+
+
+def test_no_test_examples_are_an_error(trained, tmp_path):
+    examples = held_out()
+    with pytest.raises(WorkError, match="test split is empty"):
+        evaluate(trained, tmp_path, examples.head(0))
+
+
+def test_generated_images_are_fixed_by_the_seed_and_the_first_of_more_are_the_same(trained):
+    from elboflow.vae.evaluation import samples
+
+    few, many = samples.generate(trained.model, 3, seed=5), samples.generate(trained.model, 100, seed=5)
+    assert many.shape == (100, 8, 8, 1)
+    np.testing.assert_allclose(many[:3], few, atol=1e-5)
+    assert np.abs(samples.generate(trained.model, 3, seed=6) - few).max() > 1e-4
+
+
+def test_a_reconstruction_is_decoded_from_the_posterior_mean(trained):
+    from elboflow.vae.evaluation import samples
+    from elboflow.vae.evaluation.bounds import bounds
+
+    examples = held_out(count=70)
+    means = bounds(trained.model, examples, 1, 0, 100).posterior_mean
+    expected = samples.decoder(trained.model)(means)
+    np.testing.assert_allclose(samples.reconstruct(trained.model, examples, seed=0), expected, atol=1e-4)
+
+
+def test_a_traversal_moves_one_unit_at_a_time():
+    from elboflow.vae.evaluation import samples
+
+    z = samples.traverse(lambda z: z, np.array([1.0, 2.0, 3.0]), np.array([2, 0]), np.array([-1.0, 1.0]))
+    np.testing.assert_array_equal(z, [[1, 2, -1], [1, 2, 1], [-1, 2, 3], [1, 2, 3]])

@@ -1,0 +1,168 @@
+"""Exact resumption: whatever ends a training, it goes on to the same bits as one that nothing ever ended."""
+
+import importlib.util
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from elboflow.vae.config import MLP, Checkpoints, Constant, EarlyStopping, ModelConfig, Plateau, Skip, TrainingConfig
+from elboflow.vae.data import Examples, InMemory
+from tests.elboflow.vae.killing import STEPS_OF_EPOCH, Process, assert_same, at_work, finished_in_spite_of, in_start_up
+
+SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
+
+
+def test_a_training_that_is_killed_three_times_ends_like_one_that_never_was(tmp_path):
+    chance = random.Random(0)
+    whole = Process(tmp_path / "whole", "tensorflow", epochs=150)
+    moments = [in_start_up(chance), at_work(chance), at_work(chance)]
+    killed = finished_in_spite_of(moments, lambda: Process(tmp_path / "killed", "tensorflow", epochs=150))
+    assert_same(killed, whole.finish())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_training_that_is_killed_at_twenty_random_moments_ends_like_one_that_never_was(tmp_path, backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    chance = random.Random(chosen := f"{backend} {time.time()}")
+    print(f"the moments are those of random.Random({chosen!r})")  # shown where it fails
+    # Many steps in one call, and few: that makes no difference either.
+    whole = Process(tmp_path / "whole", backend, epochs=500, seconds_per_call=0.5).finish()
+    moments = [in_start_up(chance) if chance.random() < 0.25 else at_work(chance) for _ in range(20)]
+    killed = finished_in_spite_of(moments, lambda: Process(tmp_path / "killed", backend, epochs=500))
+    assert_same(killed, whole)
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.usefixtures("tensorflow_backend")
+class TestInThisProcess:
+    @pytest.fixture
+    def train(self, digits, digits_spec, tmp_path):
+        def training(name, *, watch=None, observers=(), weights=None, **settings):
+            from elboflow.vae.training import train
+
+            settings = {"epochs": 4, "batch_size": 32, "early_stopping": EarlyStopping(), **settings}
+            examples = Examples(digits.images[:256], digits.keys[:256], weights=weights)
+            return train(
+                InMemory(examples),
+                digits[256:384],
+                digits_spec,
+                SMALL,
+                TrainingConfig(**{"learning_rate": Constant(initial=3e-3)} | settings),
+                0,
+                tmp_path / name,
+                {"seed": 0},
+                watch=watch,
+                observers=observers,
+            )
+
+        return training
+
+    def assert_same(self, one, other):
+        assert (one.curves.train, one.curves.validation) == (other.curves.train, other.curves.validation)
+        for weight, same in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, same)
+
+    def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, train, monkeypatch):
+        from elboflow.vae.training import calls
+
+        many = train("many")
+        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        self.assert_same(many, train("one"))
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"checkpoints": Checkpoints(every_minutes=None)},
+            pytest.param(
+                {
+                    "checkpoints": Checkpoints(every_steps=3),
+                    "precision": "float16",
+                    "ema": {"decay": 0.9},
+                    "learning_rate": Plateau(initial=3e-2, patience=1, warmup_steps=5),
+                    "early_stopping": None,
+                    "max_steps": 30,
+                    "micro_batches": 2,
+                    "non_finite": Skip(),
+                },
+                marks=pytest.mark.slow,
+            ),
+        ],
+        ids=["plainly", "with all that has a state"],
+    )
+    def test_ctrl_c_is_heeded_after_the_state_is_safe(self, train, settings, monkeypatch, tmp_path):
+        from elboflow.vae.training import calls
+
+        whole = train("whole", **settings)
+        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        told = []
+
+        def interrupt(group, epoch, step, values):
+            told.append((group, epoch))
+            if told[-1] == ("validation", 2):
+                signal.raise_signal(signal.SIGINT)
+                assert told[-1] == ("validation", 2), "it waits"
+
+        with pytest.raises(KeyboardInterrupt):
+            train("interrupted", observers=[interrupt], **settings)
+        assert told[-1] == ("validation", 2)
+        assert (tmp_path / "interrupted/step-000000016/checkpoint.json").exists()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        del told[:]
+        self.assert_same(train("interrupted", observers=[lambda *told_: told.append(told_[:2])], **settings), whole)
+        assert told[0] == ("train", 3), "what was told before is not told again"
+
+    def test_a_second_ctrl_c_does_not_wait(self, train):
+        def impatient(group, epoch, step, values):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # is part of the same ending
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("ended by the test")
+
+        with pytest.raises(RuntimeError, match="ended by the test"):
+            train("impatient", observers=[impatient])
+
+    def test_a_training_that_used_up_its_time_ends_with_what_it_has(self, train):
+        result = train("late", epochs=1000, max_minutes=1e-6)
+        assert result.curves.validation["step"] == [1]
+        assert result.epochs == result.best_epoch == 1
+
+    def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(self, train, monkeypatch, tmp_path):
+        from elboflow.vae.training import calls
+
+        whole = train("whole")
+        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        late = train("late", max_minutes=1e-6)
+        assert (late.out_of_time, late.curves.validation["step"]) == (True, [1])
+        assert [folder.name for folder in (tmp_path / "late").glob("step-*")] == ["step-000000001"]
+        resumed = train("late")
+        assert resumed.curves.validation["step"] == [8, 16, 24, 32]
+        self.assert_same(resumed, whole)
+
+    def test_the_last_step_of_all_may_be_within_an_epoch(self, train):
+        result = train("short", max_steps=10)
+        assert result.curves.validation["step"] == result.curves.train["step"] == [8, 10]
+
+
+@pytest.mark.xdist_group("tensorflow")
+def test_sums_do_not_depend_on_how_steps_are_cut_into_calls(tensorflow_backend):
+    from elboflow.vae.training.state import Sums
+
+    measures = np.random.default_rng(0).normal(size=(STEPS_OF_EPOCH, 5)).astype(np.float32)
+    measures[:, 4] = np.arange(STEPS_OF_EPOCH) % 5 == 0
+    measures[measures[:, 4] == 1, 0] = np.nan
+    whole = Sums()
+    whole.add(measures)
+    for cuts in ([1] * STEPS_OF_EPOCH, [5, 0, 19], [23, 1]):
+        sums, at = Sums(), 0
+        for count in cuts:
+            sums.add(measures[at : at + count])
+            at += count
+        assert sums == whole
+    assert (whole.steps, whole.skipped) == (24, 5)
+    np.testing.assert_allclose(whole.means()["kl"], measures[measures[:, 4] == 0, 2].mean(), rtol=1e-6)
