@@ -27,7 +27,7 @@ class Cloud(WireServer):
         self.enabled = {"aiplatform", "storage", "logging"}
         self.allowed = {f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list")}
         self.limits: dict[str, dict[str | None, int]] = {}
-        self.images = {"elboflow/vae/cpu:1"}
+        self.images = {"vae/cpu:1"}
         self.login = False
         self.mlflow = "3.1.0"
         self.namespaces: set[str] | None = {"kubeflow"}
