@@ -1,8 +1,12 @@
 """One file per step of the pipeline: a plain function from folders to a folder, or from folders to MLflow.
 
-    preprocess → dataset/ → train → model/ → evaluate → evaluation/ → register → MLflow
+    decide → preprocess → dataset/ → train → model/ → evaluate → evaluation/ → register → MLflow → finish
 
-`preprocess`, `train`, `evaluate` and `register` are called with paths and a section of the experiment, by a test, a
-notebook, the command line or a KFP component alike. `models` finds a trained model by its name, and `use` makes images
-with it. Importing any of these files imports no framework and no MLflow; calling a function does.
+A step is called with paths and a section of the experiment, by a test, a notebook, the command line or a KFP component
+alike. `predict` makes images with a trained model; `config` holds the sections `registry` and `notify`. What the steps
+share stands in rooms, each of which imports only those to its right:
+
+    sweep → the steps → registry → tracking → binding, surroundings → config
+
+Importing any of these files imports no framework and no MLflow; calling a function does.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.datasets import check_fits, open_images
+from components.binding.datasets import check_fits, open_images
 from elboflow.settings.text import counted
 from elboflow.vae import backends, folder
 from elboflow.vae.config import EvaluationConfig

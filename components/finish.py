@@ -4,12 +4,12 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from components import history, live_run, liveness, tracking
-from components.changed import config_digest
-from components.code_version import code_version
 from components.config import Notification
-from components.masking import masked
-from components.notify import Ending, Outcome, notify
+from components.decide import config_digest
+from components.surroundings.code_version import code_version
+from components.surroundings.masking import masked
+from components.surroundings.notify import Ending, Outcome, notify
+from components.tracking import history, live_run, liveness, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,10 +77,10 @@ def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -
         RequestError: The experiment was deleted in MLflow.
         WorkError: MLflow cannot be used.
     """
-    client = tracking.connect(tracking_uri)
-    with tracking.explained(tracking_uri):
-        experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
-        with tracking.creating_runs(tracking_uri):
+    client = store.connect(tracking_uri)
+    with store.explained(tracking_uri):
+        experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
+        with store.creating_runs(tracking_uri):
             if history.find(client, experiment_id, run) is None:
                 tags = {**_tags(experiment), **liveness.tag(tracking_uri)}
                 made = history.begin(client, experiment_id, run, tags, began)
@@ -89,18 +89,18 @@ def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -
 
 def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     """Returns whether a pipeline run has registered its model."""
-    client = tracking.connect(tracking_uri)
-    with tracking.explained(tracking_uri):
+    client = store.connect(tracking_uri)
+    with store.explained(tracking_uri):
         found = client.get_experiment_by_name(experiment)
         recorded = history.find(client, found.experiment_id, run) if found else None
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
 def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: str) -> None:
-    client = tracking.connect(tracking_uri)
-    with tracking.explained(tracking_uri):
-        experiment_id = tracking.experiment_id(client, tracking_uri, ending.experiment)
-        with tracking.creating_runs(tracking_uri):
+    client = store.connect(tracking_uri)
+    with store.explained(tracking_uri):
+        experiment_id = store.experiment_id(client, tracking_uri, ending.experiment)
+        with store.creating_runs(tracking_uri):
             run = history.find(client, experiment_id, ending.run)
             if run is None and ending.status == "succeeded":
                 return  # its steps registered nothing; that is theirs to do

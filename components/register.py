@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import agreement, history, live_run, liveness, promotion, tracking
-from components.changed import config_digest
+from components.binding import agreement
+from components.binding.datasets import check_fits, open_images
 from components.config import RegistryConfig
-from components.datasets import check_fits, open_images
-from components.masking import without_userinfo
+from components.decide import config_digest
+from components.registry import promotion
+from components.surroundings.masking import without_userinfo
+from components.tracking import history, live_run, liveness, store
 from elboflow.settings import RequestError
 from elboflow.vae import folder
 from elboflow.vae.evaluation import folder as evaluations
@@ -83,11 +85,11 @@ def register(
         history.CODE: finished.trained.provenance.code,
         history.WEIGHTS: finished.trained.weights,
     }
-    at_work = liveness.tag(tracking_uri, tracking.registration_lock(tracking_uri))
-    client = tracking.connect(tracking_uri)
-    with tracking.exclusive(tracking_uri), tracking.explained(tracking_uri):
-        experiment_id = tracking.experiment_id(client, tracking_uri, experiment["name"])
-        with tracking.creating_runs(tracking_uri):
+    at_work = liveness.tag(tracking_uri, store.registration_lock(tracking_uri))
+    client = store.connect(tracking_uri)
+    with store.exclusive(tracking_uri), store.explained(tracking_uri):
+        experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
+        with store.creating_runs(tracking_uri):
             if history.find(client, experiment_id, run) is None:
                 live_run.adopted(client, experiment_id, run, Path(model))
             recorded = history.run_of(client, experiment_id, run, {**tags, **at_work})
@@ -125,7 +127,7 @@ def _opened(dataset: Path | str, model: Path, evaluation: Path) -> history.Finis
 def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":
     import mlflow
 
-    if found := client.search_model_versions(f"name = {tracking.quoted(name)} and run_id = '{run.info.run_id}'"):
+    if found := client.search_model_versions(f"name = {store.quoted(name)} and run_id = '{run.info.run_id}'"):
         return found[0]
     # It also makes the registered model, if need be, and links the logged model to the version.
     return mlflow.register_model(f"models:/{model_id}", name, tags=tags)

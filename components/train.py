@@ -4,11 +4,11 @@ import logging
 import os
 from pathlib import Path
 
-from components import live
-from components.checkpoints import place
-from components.cluster import from_environment
-from components.code_version import code_version
-from components.datasets import open_images
+from components.binding.datasets import open_images
+from components.surroundings.checkpoints import place
+from components.surroundings.cluster import from_environment
+from components.surroundings.code_version import code_version
+from components.tracking import live
 from elboflow import artifacts
 from elboflow.settings import WorkError
 from elboflow.vae import abilities, backends, folder, tensorboard

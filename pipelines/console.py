@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from components.masking import masked
+from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
 
 

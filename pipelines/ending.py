@@ -18,7 +18,7 @@ def decide(data: str, experiment: str, if_changed: bool, tracking_uri: str, deci
         import json
         import logging
 
-        from components.changed import Change, changed
+        from components.decide import Change, changed
         from preprocessing.config import DataConfig
 
         if if_changed:

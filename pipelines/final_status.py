@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from kfp.dsl import PipelineTaskFinalStatus
 
-from components import servers
 from components.finish import registered
-from components.notify import Ending, Outcome
+from components.surroundings import servers
+from components.surroundings.notify import Ending, Outcome
 from elboflow.settings import WorkError
 
 logger = logging.getLogger("elboflow.ending")

@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
 
-from components.masking import masked
+from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
 
 KEY = "ELBOFLOW_MESSAGE_SECRET"
-"""The environment variable with the key. Its name says that its value is never to be shown (`components.masking`)."""
+"""The environment variable with the key. Its name says that its value is never to be shown (`masking`)."""
 
 MARK = "[elboflow] "
 """What a line for a person begins with where the reader of a log has to find it among others."""

@@ -18,7 +18,8 @@ def check_here(experiment: Experiment, workspace: Path, backends: Collection[str
         RequestError: Something is missing.
         WorkError: The MLflow of the workspace is damaged.
     """
-    from components import checkpoints, preflight
+    from components.surroundings import checkpoints
+    from components.tracking import preflight
     from elboflow.vae.backends import check
     from pipelines.targets.local.surroundings import tracking_uri
     from pipelines.workspace import Workspace

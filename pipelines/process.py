@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
-from components import servers
-from components.masking import masked
+from components.surroundings import servers
+from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError
 from pipelines.messages import Told
 from pipelines.process_start import prepare

@@ -79,7 +79,7 @@ class _InBucket:
             logger.warning("could not write gs://%s/%s: %s", self._bucket, self._name, _line(error))
 
     def _blob(self) -> Any:
-        from components import servers
+        from components.surroundings import servers
 
         servers.watch()
         from google.cloud.storage import Client

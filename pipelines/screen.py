@@ -21,7 +21,7 @@ from typing import Self, TextIO
 from rich.status import Status
 from rich.text import Text
 
-from components.masking import masked
+from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
 from pipelines import messages
 from pipelines.console import make_console

@@ -9,8 +9,8 @@ does that itself, and ELBOFLOW_SECRETS lists which variables are secret.
 import os
 from typing import TYPE_CHECKING
 
-from components import servers
-from components.masking import hide
+from components.surroundings import servers
+from components.surroundings.masking import hide
 from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def train(
     with step(model.path):
         import os
 
-        from components.live import Tracking
+        from components.tracking.live import Tracking
         from components.train import train
         from elboflow.vae.config import ModelConfig, TrainingConfig
 

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import databases
+from components.tracking import databases
 from elboflow.settings import RequestError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.training.setting import BATCH, convolutional, mlp
 from benchmarks.training.turns import Turns
-from components.datasets import open_images
+from components.binding.datasets import open_images
 from elboflow.vae import backends
 from elboflow.vae.config import Checkpoints, Constant, ModelConfig, TrainingConfig
 from elboflow.vae.data import Examples, ImageSpec, Source

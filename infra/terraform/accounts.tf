@@ -94,7 +94,7 @@ resource "google_service_account_iam_member" "act_as" {
   member             = each.value.by
 }
 
-# Who asks MLflow tells IAP who it is by a token that its account signs of itself (components/identity.py).
+# Who asks MLflow tells IAP who it is by a token that its account signs of itself (components/tracking/iap.py).
 resource "google_service_account_iam_member" "sign" {
   for_each = merge(
     { for name in ["pipeline", "submit"] : name => { of = name, by = local.accounts[name] } },

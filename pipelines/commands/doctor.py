@@ -42,7 +42,7 @@ def doctor(
     import json
     from dataclasses import asdict
 
-    from components.masking import masked_values
+    from components.surroundings.masking import masked_values
     from elboflow.settings import RequestError
     from pipelines.console import make_console
     from pipelines.doctor import examine

@@ -34,7 +34,7 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        from components import servers
+        from components.surroundings import servers
 
         hear_warnings()
         try:
@@ -98,7 +98,7 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
 
     A signal that is ignored already, as SIGHUP is under nohup, stays so.
     """
-    from components import servers
+    from components.surroundings import servers
 
     def interrupt(number: int, _: object) -> None:
         for again in before:
@@ -137,7 +137,7 @@ def traceback_told() -> Iterator[None]:
     try:
         yield
     except Exception:
-        from components.masking import masked
+        from components.surroundings.masking import masked
 
         tell(masked(traceback.format_exc()).rstrip())
         sys.exit(1)
@@ -145,7 +145,7 @@ def traceback_told() -> Iterator[None]:
 
 def tell(text: str) -> None:
     """Prints a line, or a few, for the person at the terminal, to standard error: no secrets, nothing that steers."""
-    from components.masking import masked
+    from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
 
     print(printable(masked(text)), file=sys.stderr, flush=True)

@@ -148,7 +148,7 @@ def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, A
 
 
 def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
-    from components.changed import changed
+    from components.decide import changed
     from pipelines.targets.local.surroundings import tracking_uri
 
     change = changed(wanted.data, wanted.recorded(), tracking_uri(wanted, place))

@@ -64,7 +64,7 @@ def logs(
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run's steps have printed so far."""
-    from components.masking import masked
+    from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
 
     lines = map(masked, reach(target, experiment, env, workspace).logs(run, step))
@@ -198,7 +198,7 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
 
 def values(state: "RunState") -> dict[str, Any]:
     """Returns a run as JSON values; times in ISO 8601, in UTC."""
-    from components.masking import masked_values
+    from components.surroundings.masking import masked_values
 
     shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
     for told in (shown, *shown["steps"]):

@@ -77,8 +77,8 @@ def train(
     must_be_folders(dataset)
     must_be_apart(output, dataset)
     limit_threads(wanted)  # before anything is imported that would start more of them
-    from components.agreement import check_dataset
-    from components.live import Tracking
+    from components.binding.agreement import check_dataset
+    from components.tracking.live import Tracking
     from components.train import train
     from elboflow.vae import backends
 
@@ -109,7 +109,7 @@ def evaluate(
     env: EnvOption = None,
 ) -> None:
     """A dataset folder and a model folder → an evaluation folder."""
-    from components.agreement import check_dataset
+    from components.binding.agreement import check_dataset
     from components.evaluate import evaluate
     from pipelines.experiment import load
 
@@ -142,9 +142,9 @@ def register(
     import json
     from dataclasses import asdict
 
-    from components.agreement import check_source
-    from components.preflight import check, check_run_name
+    from components.binding.agreement import check_source
     from components.register import register
+    from components.tracking.preflight import check, check_run_name
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)

@@ -147,7 +147,7 @@ def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: 
 def _summarise(done: "Swept", workspace: Path) -> None:
     from rich.table import Table
 
-    from components.trial import written
+    from components.sweep.trial import written
     from pipelines.console import make_console
 
     console = make_console(stderr=True)

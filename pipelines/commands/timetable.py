@@ -56,7 +56,7 @@ def print_table(
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     """Prints a schedule."""
-    from components.masking import masked
+    from components.surroundings.masking import masked
 
     if as_json:
         print(json.dumps(values(schedule)))
@@ -97,7 +97,7 @@ def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
 
 def values(schedule: "ScheduleState") -> dict[str, Any]:
     """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
-    from components.masking import masked_values
+    from components.surroundings.masking import masked_values
 
     shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
     shown["reason"] = masked_values(shown["reason"])

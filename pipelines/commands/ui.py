@@ -25,7 +25,7 @@ def ui(
     """Open the MLflow UI on the workspace, until Ctrl-C."""
     import socket
 
-    from components import databases, readable
+    from components.tracking import databases, readable
     from elboflow.settings import RequestError
 
     place = workspaces.found(workspace)

@@ -30,10 +30,10 @@ def generate(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make new images with a trained model."""
-    from components import use
+    from components import predict
 
     show_log()
-    use.generate(_folder(model, workspace), output, n, seed)
+    predict.generate(_folder(model, workspace), output, n, seed)
     print(output)
 
 
@@ -47,16 +47,16 @@ def reconstruct(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Pass a dataset's examples through a trained model, and show them beside the originals."""
-    from components import use
+    from components import predict
 
     must_be_folders(dataset)
     show_log()
-    use.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
+    predict.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
     print(output)
 
 
 def _folder(model: str, workspace: Path) -> Path:
-    from components import models
+    from components.registry import resolve
 
     place = workspaces.found(workspace)
-    return models.resolve(model, place.runs, place.tracking_uri)
+    return resolve.resolve(model, place.runs, place.tracking_uri)

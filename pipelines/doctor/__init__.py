@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components import databases, servers
+from components.surroundings import servers
+from components.tracking import databases
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES

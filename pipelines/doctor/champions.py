@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from components import registered
-from components.promotion import CHAMPION
+from components.registry import versions
+from components.registry.promotion import CHAMPION
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder, keras_file
 from pipelines.doctor import PATIENCE, Finding
@@ -28,7 +28,7 @@ def unusable(database: Path) -> Iterator[Finding]:
     for name, version, location in _champions(database):
         uri = f"models:/{name}/{version}"
         try:
-            champion = folder.load(registered.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
+            champion = folder.load(versions.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
             keras_file.weights(champion.path / folder.MODEL, champion.config, champion.spec)
         except (RequestError, WorkError) as error:
             mend = (

@@ -5,7 +5,7 @@ import threading
 from functools import cached_property
 from typing import Any
 
-from components import servers
+from components.surroundings import servers
 from elboflow.settings import RequestError
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.targets.vertex.connection import LOGIN, Connection, credentials

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from components import servers
+from components.surroundings import servers
 from pipelines.doctor import PATIENCE, Finding
 from pipelines.targets.images import Images
 

@@ -4,7 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from components import servers
+from components.surroundings import servers
 from elboflow.settings import RequestError, WorkError
 from pipelines.doctor import PATIENCE, Check, Finding, data, images, tracking
 from pipelines.experiment import Experiment

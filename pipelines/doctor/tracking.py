@@ -8,8 +8,9 @@ from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
-from components import databases, preflight, relocation, servers, tracking
-from components.masking import masked
+from components.surroundings import servers
+from components.surroundings.masking import masked
+from components.tracking import databases, preflight, relocation, store
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from pipelines.doctor import PATIENCE, Finding, champions
@@ -65,7 +66,7 @@ def local(database: Path, workspace: Workspace, experiment: str | None) -> Itera
 def _moved(database: Path, before: tuple[str, ...]) -> Finding:
     found = f"the workspace was moved or copied: {database.name} says that its files are in {' and '.join(before)}"
     try:
-        mended = tracking.mended(databases.uri_of(database))
+        mended = store.mended(databases.uri_of(database))
     except (RequestError, WorkError) as error:
         return Finding("MLflow", "ill", found, f"give yourself the right to write there, and look again: {error}")
     count = 0 if mended is None else mended.locations

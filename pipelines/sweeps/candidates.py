@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.comparable import things
-from components.trial import Candidate
+from components.registry.comparable import things
+from components.sweep.trial import Candidate
 from elboflow.settings import RequestError
 from elboflow.settings.explain import explain
 from pipelines.experiment import Experiment

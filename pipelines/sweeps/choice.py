@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from components import sweep
-from components.sweep_history import Sweep
+from components.sweep.choose import choose as choose_best
+from components.sweep.history import Sweep
 from pipelines.sweeps.candidates import candidate
 
 
@@ -42,7 +42,7 @@ def choose(
     """
     varied = json.loads(experiment)
     tracked = Sweep(varied, run, tracking_uri)
-    best = sweep.choose(
+    best = choose_best(
         [Path(trial) for trial in trials], varied, json.loads(over), tracked, Path(model), Path(comparison)
     )
     chosen = candidate(varied, best.values)

@@ -4,7 +4,7 @@ A sweep has a folder of its own in the workspace, named after what it is a funct
 
     sweeps/NAME-DIGEST/
       sweep.json          the run that is at work, or ended last
-      trials/DIGEST/      one folder per trial (components/trial.py)
+      trials/DIGEST/      one folder per trial (components/sweep/trial.py)
       study.db            the study of a search
 
 What the other steps make is in the run's folder, runs/RUN/STEP/, as that of any run.
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from components import sweep, trial
+from components.sweep import choose, trial
 from elboflow.artifacts import DamagedError, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.sweeps.plan import Plan
@@ -96,7 +96,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
             outputs = _execute(plan, name, folder, workspace, screen)
         write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
     evaluation, comparison = Path(outputs["evaluation"].path), Path(outputs["comparison"].path)
-    trials: list[dict[str, Any]] = read_json(comparison / sweep.TRIALS, list)
+    trials: list[dict[str, Any]] = read_json(comparison / choose.TRIALS, list)
     registered = outputs["registration"].metadata
     return Swept(
         run=name,
@@ -104,7 +104,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         sweep=str(folder),
         trials=trials,
         best=next(tried["values"] for tried in trials if tried["best"]),
-        comparison=str(comparison / sweep.REPORT),
+        comparison=str(comparison / choose.REPORT),
         dataset=outputs["dataset"].path,
         model=outputs["model"].path,
         evaluation=str(evaluation),
@@ -117,8 +117,8 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
 
 def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, Any]]:
     """Returns the trials of a run that did not come to its end, as `trials.json` would have them."""
-    folders = sweep.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
-    return [sweep.listed(trial.read(folder), best=False) for folder in folders]
+    folders = choose.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
+    return [choose.listed(trial.read(folder), best=False) for folder in folders]
 
 
 @contextmanager

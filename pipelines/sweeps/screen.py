@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from components.masking import masked
+from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
 from pipelines import messages
 from pipelines.console import make_console

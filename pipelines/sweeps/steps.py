@@ -19,8 +19,8 @@ def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, trackin
     with step():
         import json
 
-        from components.datasets import open_images
-        from components.sweep_history import Sweep
+        from components.binding.datasets import open_images
+        from components.sweep.history import Sweep
 
         wanted = json.loads(experiment)
         digest = open_images(dataset.path, wanted["model"]["input"]).manifest.digest
@@ -56,8 +56,8 @@ def train(
     with step(f"{trial.path}/trial.json"):
         import logging
 
-        from components.sweep import attempt
-        from components.sweep_history import Sweep
+        from components.sweep.choose import attempt
+        from components.sweep.history import Sweep
 
         tracked = Sweep(tried.experiment, run, tracking_uri)
         outcome = attempt(dataset.path, tried, Path(trial.path), tracked)
@@ -89,7 +89,7 @@ def search(
     with step(f"{trials}/study"):
         import json
 
-        from components.sweep_history import Sweep
+        from components.sweep.history import Sweep
         from pipelines.sweeps.plan import Search
         from pipelines.sweeps.study import Settings, search
 
@@ -159,7 +159,7 @@ def choose_found(
     with step(model.path):
         from pathlib import Path
 
-        from components.sweep import of_run
+        from components.sweep.choose import of_run
         from pipelines.sweeps.choice import choose, mounted
 
         folders = of_run(mounted(trials_root), run)

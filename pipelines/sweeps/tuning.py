@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.sweep import attempt
-from components.sweep_history import Sweep
-from components.trial import Outcome
+from components.sweep.choose import attempt
+from components.sweep.history import Sweep
+from components.sweep.trial import Outcome
 from elboflow.artifacts import write_atomically
 from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
@@ -35,7 +35,7 @@ _MOST_LINES = 100
 
 @dataclass(frozen=True)
 class Trial:
-    """What all trials of a tuning job have in common: what `components.sweep.attempt` is given, but for the values.
+    """What all trials of a tuning job have in common: what a trial is given, but for the values.
 
     Attributes:
         dataset: The dataset folder.

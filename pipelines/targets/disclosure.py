@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.masking import variable_in
+from components.surroundings.masking import variable_in
 from elboflow.settings import RequestError
 
 if TYPE_CHECKING:

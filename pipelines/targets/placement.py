@@ -4,7 +4,7 @@ import logging
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from components.cluster import MACHINES
+from components.surroundings.cluster import MACHINES
 from elboflow.settings import RequestError
 from elboflow.settings.text import counted
 from elboflow.vae import abilities

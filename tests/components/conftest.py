@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import tracking
-from components.datasets import open_images
+from components.binding.datasets import open_images
+from components.tracking import store
 from tests.components.runs import QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run, write
 
 
@@ -40,7 +40,7 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory, tensorflow_
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database before the first run: copied, because making one takes seconds."""
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    tracking.connect(f"sqlite:///{database}")
+    store.connect(f"sqlite:///{database}")
     return database
 
 

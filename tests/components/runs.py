@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from components.binding.datasets import open_images
 from components.config import RegistryConfig
-from components.datasets import open_images
 from components.register import Registration, register
 from elboflow import artifacts
 from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import history, tracking
-from components.changed import changed, config_digest
 from components.config import Command
+from components.decide import changed, config_digest
 from components.finish import finish, registered
+from components.tracking import history, store
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run
@@ -29,7 +29,7 @@ def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **ch
 
 
 def recorded(tracking_uri: str) -> list[Any]:
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 

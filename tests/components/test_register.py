@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import tracking
-from components.changed import config_digest
-from components.datasets import open_images
+from components.binding.datasets import open_images
+from components.decide import config_digest
+from components.tracking import store
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from tests.components.runs import EXPERIMENT, Run
@@ -50,7 +50,7 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
 
     run = written("night-1", values)
     registered = run.register(tracking_uri)
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     recorded = client.get_run(registered.run_id)
     manifest = open_images(run.dataset, "image").manifest
     digest = manifest.digest
@@ -83,7 +83,7 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
 def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     run = written("night-1", values)
     registered = run.register(tracking_uri)
-    version = tracking.connect(tracking_uri).get_model_version("digits-vae", "1")
+    version = store.connect(tracking_uri).get_model_version("digits-vae", "1")
     assert version.run_id == registered.run_id
     assert version.tags == {
         "elboflow.experiment": "digits",
@@ -284,7 +284,7 @@ def test_a_database_that_cannot_be_written_is_named(written: Written, values: np
 def test_a_deleted_experiment_is_not_written_to(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     run = written("night-1", values)
     run.register(tracking_uri)
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     client.delete_experiment(client.get_experiment_by_name("digits").experiment_id)
     with pytest.raises(RequestError, match="mlflow experiments restore"):
         written("night-2", values).register(tracking_uri)
@@ -292,7 +292,7 @@ def test_a_deleted_experiment_is_not_written_to(written: Written, values: np.nda
 
 def everything(tracking_uri: str) -> dict[str, Any]:
     """How much of each thing an MLflow holds, all points of all curves, and what is written on the versions."""
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments)
     versions = client.search_model_versions()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components import live, tracking
-from components.live import Tracking
+from components.tracking import live, store
+from components.tracking.live import Tracking
 from components.train import train
 from elboflow import artifacts
 from elboflow.vae import folder
@@ -39,7 +39,7 @@ def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_
         for name, values in columns.items()
         if name not in ("epoch", "step")
     }
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     assert run.data.metrics == told
     assert {"train/gradient_norm", "train/skipped_steps", "machine/examples_per_second"} <= told.keys()

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.binding.datasets import open_images
 from components.config import RegistryConfig
-from components.datasets import open_images
 from components.evaluate import evaluate
-from components.models import resolve
+from components.predict import generate, reconstruct
 from components.preprocess import preprocess
 from components.register import register
+from components.registry.resolve import resolve
 from components.train import train
-from components.use import generate, reconstruct
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder

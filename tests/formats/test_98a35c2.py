@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import trial
+from components.sweep import trial
 from elboflow import artifacts
 from elboflow.settings import WorkError
 from elboflow.vae import folder

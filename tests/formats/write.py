@@ -11,9 +11,9 @@ from unittest import mock
 
 import numpy as np
 
-from components import trial
 from components.evaluate import evaluate
 from components.preprocess import preprocess
+from components.sweep import trial
 from components.train import train
 from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
 from elboflow.vae.watch import WatchStoppedError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from components import trial
-from components.sweep import of_run
+from components.sweep import trial
+from components.sweep.choose import of_run
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import metrics

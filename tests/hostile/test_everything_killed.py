@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from components import history, liveness, tracking
+from components.tracking import history, liveness, store
 from elboflow.artifacts import lock
 from pipelines.cli import app
 from pipelines.targets.local import dead
@@ -66,7 +66,7 @@ class AtWork:
         Record(run, "digits", nowhere, "running", datetime.now(UTC)).write(workspace.runs)
         (self.folder / EXPERIMENT).write_text('{"name": "digits", "seed": 0}', encoding="utf-8")
         self.lock = lock.hold(self.folder / LOCK)
-        client = tracking.connect(workspace.tracking_uri)
+        client = store.connect(workspace.tracking_uri)
         tags = {history.RUN: run, **liveness.tag(workspace.tracking_uri, self.folder / LOCK)}
         client.create_run("0", run_name=run, tags=tags)
 
@@ -111,7 +111,7 @@ def test_a_run_is_in_mlflow_from_its_start_and_the_next_command_after_a_kill_end
     assert runs(workspace) == {still.name: ("failed", GONE)}
     assert statuses(workspace) == {still.name: "KILLED"}
     ended = read(workspace.runs / still.name)
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     assert begun is not None
     assert ended is not None
@@ -165,7 +165,7 @@ def test_a_run_of_an_older_version_is_ended_when_its_process_is_gone(workspace: 
 
 
 def test_a_sweep_that_was_killed_is_ended_with_its_trials(workspace: Workspace, at_work: AtWork):
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     client.create_run("0", run_name="latent=4", tags={history.RUN: "digits-1/0123456789abcdef"})
     assert dead.end(workspace) == ()
     at_work.kill()
@@ -174,7 +174,7 @@ def test_a_sweep_that_was_killed_is_ended_with_its_trials(workspace: Workspace, 
 
 
 def test_runs_of_others_in_the_same_mlflow_are_left_alone(workspace: Workspace):
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     client.create_run("0", run_name="by hand")
     client.create_run("0", run_name="elsewhere", tags={history.RUN: "elsewhere"})
     client.create_run("0", run_name="other machine", tags={liveness.AT_WORK: "/not/on/this/machine/at-work.lock"})
@@ -193,10 +193,10 @@ def test_a_copy_of_a_workspace_at_work_ends_the_run_in_the_copy_alone(
 
 
 def test_a_registration_by_hand_that_was_killed_is_ended(workspace: Workspace):
-    tag = liveness.tag(workspace.tracking_uri, tracking.registration_lock(workspace.tracking_uri))
-    client = tracking.connect(workspace.tracking_uri)
+    tag = liveness.tag(workspace.tracking_uri, store.registration_lock(workspace.tracking_uri))
+    client = store.connect(workspace.tracking_uri)
     client.create_run("0", run_name="digits-by-hand", tags={history.RUN: "digits-by-hand", **tag})
-    with tracking.exclusive(workspace.tracking_uri):
+    with store.exclusive(workspace.tracking_uri):
         assert dead.end(workspace) == ()
     assert dead.end(workspace) == ("digits-by-hand",)
 
@@ -204,7 +204,7 @@ def test_a_registration_by_hand_that_was_killed_is_ended(workspace: Workspace):
 TRAINING = """
 import os, sys, time
 from pathlib import Path
-from components import live
+from components.tracking import live
 folder = Path(sys.argv[2])
 with live.curves(live.Tracking(sys.argv[1], "digits"), folder / "saved", folder, "of this training") as (tell,):
     for epoch in range(1, 1_000_000):

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from components import databases, models, tracking
-from components.datasets import open_images
+from components.binding.datasets import open_images
+from components.registry import resolve
+from components.tracking import databases, store
 from pipelines.cli import app
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
@@ -51,7 +52,7 @@ def register(run: Run, workspace: Workspace) -> "subprocess.Popen[bytes]":
 
 def versions(workspace: Workspace) -> dict[str, Any]:
     """The versions by the names of their runs, all decided, of which one is the champion."""
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     found = {version.tags["elboflow.run"]: version for version in client.search_model_versions("name = 'digits-vae'")}
     assert len(found) == len(client.search_model_versions("name = 'digits-vae'"))
     assert all("elboflow.promoted" in version.tags for version in found.values())
@@ -59,7 +60,7 @@ def versions(workspace: Workspace) -> dict[str, Any]:
 
 
 def champion(workspace: Workspace) -> str:
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     return str(client.get_model_version_by_alias("digits-vae", "champion").tags["elboflow.run"])
 
 
@@ -88,7 +89,7 @@ def test_registrations_that_are_killed_at_random_moments_are_done_again_with_the
     found = versions(workspace)
     assert set(found) == {"first", "second"}
     assert champion(workspace) == "second"
-    client = tracking.connect(workspace.tracking_uri)
+    client = store.connect(workspace.tracking_uri)
     recorded = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     assert sorted((run.info.run_name, run.info.status) for run in recorded) == [
         ("first", "FINISHED"),
@@ -131,8 +132,8 @@ def test_five_hundred_runs_and_three_hundred_versions_are_answered_in_seconds(
         seconds[words[0]] = time.monotonic() - started
         assert done.exit_code == 0, done.output
     started = time.monotonic()
-    assert models.resolve("models:/digits-vae@champion", workspace.runs, workspace.tracking_uri).is_dir()
-    assert models.resolve("models:/digits-vae/303", workspace.runs, workspace.tracking_uri).is_dir()
+    assert resolve.resolve("models:/digits-vae@champion", workspace.runs, workspace.tracking_uri).is_dir()
+    assert resolve.resolve("models:/digits-vae/303", workspace.runs, workspace.tracking_uri).is_dir()
     seconds["resolve"] = time.monotonic() - started
     started = time.monotonic()
     written("last", dataset, tmp_path, 1).register(workspace.tracking_uri)
@@ -160,7 +161,7 @@ def test_a_workspace_of_any_number_of_runs_is_mended_in_one_step(workspace: Work
     _copy_rows(workspace.database, runs=500, versions=302)
     moved = Workspace(workspace.folder.rename(tmp_path / "moved"))
     started = time.monotonic()
-    mended = tracking.mended(databases.uri_of(moved.database))
+    mended = store.mended(databases.uri_of(moved.database))
     assert mended is not None
     assert mended.locations == 1 + 501 + 1 + 303
     assert time.monotonic() - started < 10

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import judge
+from components.registry import rescoring
 from elboflow import artifacts
 from elboflow.settings import WorkError
 from elboflow.vae import folder, keras_file
@@ -56,7 +56,7 @@ def everything(kind: str, place: Path) -> Any:
         return dataset.manifest, [dataset.read(split)["image"].tobytes() for split in sorted(dataset.manifest.counts)]
     if kind == "evaluation":
         evaluated = evaluations.load(place)
-        values = judge.read(place / evaluations.EXAMPLES)
+        values = rescoring.read(place / evaluations.EXAMPLES)
         return evaluated.facts, evaluated.metrics, values.keys.tobytes(), values.log_likelihood.tobytes()
     trained = folder.load(place)
     weights = keras_file.weights(place / folder.MODEL, trained.config, trained.spec)
@@ -146,7 +146,7 @@ def test_damaged_arrays_in_a_whole_archive_are_no_traceback(tmp_path: Path) -> N
         with zipfile.ZipFile(path, "w") as archive:
             for name in ("key", "log_likelihood"):
                 archive.writestr(f"{name}.npy", mutated(file.getvalue(), b"", chance))
-        _, told = read_or_refused(lambda: judge.read(path))
+        _, told = read_or_refused(lambda: rescoring.read(path))
         refused += told is not None
     assert refused > 500
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import databases
+from components.tracking import databases
 from elboflow import artifacts
 from tests.components.conftest import dataset as dataset
 from tests.components.conftest import empty_database as empty_database
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 RESOLVED = """
 import sys
 from pathlib import Path
-from components import models
+from components.registry import resolve
 from pipelines.workspace import Workspace
 place = Workspace(Path(sys.argv[1]))
-print(models.resolve("models:/digits-vae@champion", place.runs, place.tracking_uri))
+print(resolve.resolve("models:/digits-vae@champion", place.runs, place.tracking_uri))
 """
 
 
@@ -36,7 +36,7 @@ def workspace(dataset: Path, empty_database: Path, tmp_path_factory: pytest.Temp
     place.mkdir()
     shutil.copy(empty_database, place / "mlflow.db")
     run = Run("night-1", dataset, place / "runs/night-1/model", place / "runs/night-1/evaluation")
-    from components.datasets import open_images
+    from components.binding.datasets import open_images
 
     count = open_images(dataset, "image").manifest.counts["test"]
     write(run, np.random.default_rng(0).normal(-30, 5, count), "bernoulli", 0)

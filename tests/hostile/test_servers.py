@@ -18,9 +18,10 @@ import requests
 import urllib3
 from urllib3.exceptions import ProtocolError
 
-from components import exchange, servers, tracking, waiting
 from components.config import Webhook
-from components.notify import Ending, notify
+from components.surroundings import exchange, servers, waiting
+from components.surroundings.notify import Ending, notify
+from components.tracking import store
 from elboflow.settings import WorkError
 from pipelines import doctor
 from tests.servers.faults import WIRE, Fault
@@ -72,7 +73,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server has two seconds, and MLflow's client pauses no longer than that."""
     monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
-    monkeypatch.setattr("components.tracking_limits._seconds", lambda: SECONDS)
+    monkeypatch.setattr("components.tracking.timeouts._seconds", lambda: SECONDS)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setattr(logging.getLogger("elboflow"), "propagate", True)
 
@@ -90,7 +91,7 @@ def test_an_mlflow_that_does_not_answer_is_one_sentence_within_the_time(
 
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(WorkError) as failure:
-        tracking.connect(address)
+        store.connect(address)
     # Six tries, between which MLflow's client pauses for up to a second, are what a quick refusal takes.
     assert time.monotonic() - started < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB; the answer itself is 64 MiB
@@ -204,8 +205,8 @@ def test_a_webhook_that_does_not_answer_costs_seconds_and_one_line(
     how: str, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
-    monkeypatch.setattr("components.notify.SECONDS_PER_TRY", SECONDS / 3)
-    monkeypatch.setattr("components.notify._PAUSE", 0.01)
+    monkeypatch.setattr("components.surroundings.notify.SECONDS_PER_TRY", SECONDS / 3)
+    monkeypatch.setattr("components.surroundings.notify._PAUSE", 0.01)
     monkeypatch.setenv("ELBOFLOW_WEBHOOK", f"{server.url}/S3CR3T")
     monkeypatch.setattr(logging.getLogger("elboflow"), "propagate", True)
     break_off(server, how)
@@ -247,15 +248,15 @@ def test_doctor_finds_an_mlflow_that_does_not_answer_within_seconds(
 STEP = """
 import sys
 from contextlib import suppress
-from components import tracking
+from components.tracking import store
 from pipelines.process import step
 from elboflow.settings import WorkError
 with step():
     try:
-        tracking.connect(sys.argv[1])
+        store.connect(sys.argv[1])
     finally:
         with suppress(WorkError):  # as where something is tidied up
-            tracking.connect(sys.argv[1])
+            store.connect(sys.argv[1])
 """
 COMMAND = ["-m", "pipelines", "run", "digits", "--if-changed"]
 
@@ -309,7 +310,7 @@ THREADS = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import requests
-from components import servers
+from components.surroundings import servers
 from pipelines.process import step
 with step():
     servers.watch()
@@ -338,5 +339,5 @@ def test_the_defaults_give_an_mlflow_a_minute(server: Server):
     server.faults.delay("POST", ".*", 3600, times=None)
     started = time.monotonic()
     with pytest.raises(WorkError, match="gave no answer for 60 s"):
-        tracking.connect(server.url)
+        store.connect(server.url)
     assert 55 < time.monotonic() - started < 70

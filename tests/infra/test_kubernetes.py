@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.cluster import from_environment
+from components.surroundings.cluster import from_environment
 from elboflow.vae import abilities
 from pipelines.experiment import load
 from pipelines.targets.placement import checkpoints_lost

@@ -187,7 +187,7 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "model.keras"))
 
-    monkeypatch.setattr("components.agreement.check_dataset", lambda *_: None)
+    monkeypatch.setattr("components.binding.agreement.check_dataset", lambda *_: None)
     monkeypatch.setattr("components.train.train", full)
     done = elboflow("step", "train", "digits", "--dataset", tmp_path, "--output", tmp_path / "model")
     assert (done.exit_code, "model.keras" in done.stderr) == (1, True)

@@ -15,8 +15,8 @@ import pytest
 from kfp import dsl, local
 from kfp.dsl import PipelineTaskFinalStatus
 
-from components import tracking
 from components.config import Command
+from components.tracking import store
 from pipelines import ending
 from pipelines.final_status import ENDPOINT
 from pipelines.final_status import ending as ended
@@ -106,7 +106,7 @@ def test_a_run_without_a_change_is_skipped_and_said_so(
     assert not (tmp_path / "trained").exists()
     assert "[elboflow] skip: nothing changed since run night-1 of " in said
     assert told["status"] == "skipped"
-    client = tracking.connect(succeeded)
+    client = store.connect(succeeded)
     (experiment,) = [found for found in client.search_experiments() if found.name == "digits"]
     assert [found.info.run_name for found in client.search_runs([experiment.experiment_id])] == ["night-1"]
 
@@ -123,7 +123,7 @@ def test_a_run_that_is_to_run_anyway_and_fails_is_in_mlflow_under_its_name(
     assert "[elboflow] error: the loss is not a number" in said
     assert told["status"] == "failed"
     assert told["link"].startswith("https://kubeflow.example/#/runs/details/")
-    client = tracking.connect(tracking_uri)
+    client = store.connect(tracking_uri)
     found = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     recorded = {each.info.run_name: each for each in found}
     assert set(recorded) == {"night-1", told["run"]}

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from components import waiting
+from components.surroundings import waiting
 from pipelines.targets import patience
 from tests.pipelines.remote import Platform
 from tests.servers.faults import WIRE

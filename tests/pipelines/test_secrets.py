@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from components.masking import masked
+from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError
 from pipelines import secrets
 from pipelines.secrets import reveal

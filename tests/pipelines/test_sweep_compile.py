@@ -210,7 +210,7 @@ def test_what_a_tuning_job_cannot_do_is_refused(assignments: tuple[str, ...], sa
 def test_a_trial_of_a_tuning_job_takes_the_values_and_reports_its_bounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from components.trial import Outcome
+    from components.sweep.trial import Outcome
 
     experiment = load("digits").recorded()
     over = dict(text.split("=", 1) for text in RANGES)
@@ -246,7 +246,7 @@ def test_a_trial_of_a_tuning_job_takes_the_values_and_reports_its_bounds(
 
 
 def test_a_failed_trial_of_a_tuning_job_fails_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from components.trial import Outcome
+    from components.sweep.trial import Outcome
 
     experiment = load("digits").recorded()
     trial = tuning.Trial("dataset", experiment, {"seed": "0,1"}, "run", "gs://b/t", "sqlite:///unused")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from components import servers
+from components.surroundings import servers
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState

@@ -6,7 +6,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
-from components.masking import SECRETS
+from components.surroundings.masking import SECRETS
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators

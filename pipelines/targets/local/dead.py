@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components import liveness
-from components.masking import without_userinfo
+from components.surroundings.masking import without_userinfo
+from components.tracking import liveness
 from elboflow.artifacts import DamagedError, lock
 from pipelines.targets import ENDED
 from pipelines.targets.local import killed

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components import liveness, servers
+from components.surroundings import servers
+from components.tracking import liveness
 from elboflow.settings import RequestError, WorkError
 from pipelines import messages
 from pipelines.experiment import Experiment

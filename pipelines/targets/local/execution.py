@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from components import liveness
-from components.masking import masked, without_userinfo
+from components.surroundings.masking import masked, without_userinfo
+from components.tracking import liveness
 from elboflow.artifacts import lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
@@ -197,8 +197,8 @@ def _finish(
     experiment: Experiment,
     workspace: Workspace,
 ) -> None:
-    from components import servers
     from components.finish import finish
+    from components.surroundings import servers
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.liveness import GONE as GONE
-from components.liveness import last_sign
-from components.masking import masked
+from components.surroundings.masking import masked
+from components.tracking.liveness import GONE as GONE
+from components.tracking.liveness import last_sign
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process

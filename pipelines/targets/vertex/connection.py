@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from components import servers
+from components.surroundings import servers
 from elboflow.settings import RequestError, Settings, WorkError
 from pipelines.targets.config import DefaultCredentials, Impersonation, VertexTarget
 from pipelines.targets.patience import retry_after

@@ -1,0 +1,119 @@
+"""The bounds of a model on the test split of a dataset, in a process of its own.
+
+A champion of another dataset, seed or number of samples has to be judged again beside the newcomer. It may need another
+framework than the one that this process has imported, or none: hence a process of its own, one model per process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.binding.datasets import check_fits, open_images
+from elboflow.artifacts.arrays import read_arrays
+from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae import backends, folder
+
+_MOST_BYTES = 2**30  # of the values of 67 million examples
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's bounds on log p(x) of each example.
+
+    Attributes:
+        keys: The examples' identities, int64 `[examples]`.
+        log_likelihood: The importance-weighted bounds, `[examples]`, in nats.
+    """
+
+    keys: np.ndarray
+    log_likelihood: np.ndarray
+
+
+def read(path: Path) -> Judged:
+    """Reads the `examples.npz` of an evaluation.
+
+    Raises:
+        WorkError: It is missing or damaged.
+    """
+    try:
+        columns = read_arrays(path, _MOST_BYTES, ("key", "log_likelihood"))
+    except (OSError, WorkError) as error:
+        raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
+    keys, values = columns["key"], columns["log_likelihood"]
+    if keys.dtype != np.int64 or values.dtype.kind != "f" or keys.ndim != 1 or keys.shape != values.shape:
+        found = f"keys {keys.dtype} {list(keys.shape)} and values {values.dtype} {list(values.shape)}"
+        raise WorkError(f"the values of the test examples cannot be read from {path}: it holds {found}")
+    if not np.isfinite(values).all():
+        raise WorkError(f"the values of the test examples in {path} are not finite")
+    return Judged(keys, values)
+
+
+def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Judged:
+    """Evaluates a model on the test split, on the backend that it was trained on, in a process of its own.
+
+    Args:
+        dataset: The dataset folder.
+        model: The model folder.
+        samples: Importance samples for each example.
+        seed: Fixes bits and samples.
+        batch_size: Examples per compiled call.
+
+    Raises:
+        WorkError: The model cannot be used, or does not fit the dataset.
+    """
+    with temporary_folder() as temporary:
+        output = temporary / "examples.npz"
+        numbers = [str(number) for number in (samples, seed, batch_size)]
+        command = [
+            sys.executable,
+            "-m",
+            "components.registry.rescoring",
+            str(dataset),
+            str(model),
+            str(output),
+            *numbers,
+        ]
+        # The child's standard input ends when this process does, however it ends; and so then does the child.
+        reading, writing = os.pipe()
+        try:
+            done = subprocess.run(command, stdin=reading, capture_output=True, encoding="utf-8")
+        finally:
+            os.close(reading)
+            os.close(writing)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise WorkError(f"the model {model} could not be evaluated: {lines[-1]}")
+        return read(output)
+
+
+def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_size: str) -> None:
+    """What the process of its own does."""
+    trained = folder.load(Path(model))
+    images = open_images(dataset, trained.config.input)
+    check_fits(trained.spec, model, images)
+    backends.use(trained.provenance.training.backend)
+    from elboflow.vae.evaluation.bounds import bounds
+
+    values = bounds(trained.model, images.examples("test"), int(samples), int(seed), int(batch_size))
+    np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)
+
+
+def _end_with_standard_input() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    try:
+        main(*sys.argv[1:])
+    except (RequestError, WorkError) as failure:
+        sys.exit(str(failure))

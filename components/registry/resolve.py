@@ -1,0 +1,109 @@
+"""MODEL, as a person writes it on a command line → the model folder on this machine.
+
+MODEL is one of
+
+    path/to/model               a model folder
+    path/to/run, RUN            a run, by its folder or by its name in the workspace
+    models:/digits-vae@champion a registered version, by its alias
+    models:/digits-vae/3        a registered version, by its number
+    runs:/ID                    the model of an MLflow run
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from components.registry import versions
+from components.tracking import databases, readable, store
+from elboflow.settings import RequestError
+from elboflow.settings.explain import nearest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_DEPTH = 4  # runs/RUN/PIPELINE/STEP/model is the deepest
+_FORMS = "a model folder, a run, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID"
+
+
+def resolve(model: str, runs: Path, tracking_uri: str) -> Path:
+    """Returns the model folder that MODEL stands for; it is downloaded where MLflow's files are on a server.
+
+    Args:
+        model: MODEL.
+        runs: The folder of the workspace's runs.
+        tracking_uri: The MLflow of `models:/` and `runs:/`.
+
+    Raises:
+        RequestError: There is no such model; the message lists those that there are.
+        WorkError: MLflow cannot be used, or does not have the model's files any more.
+    """
+    scheme, slashed, rest = model.partition(":/")
+    if slashed and scheme in ("models", "runs"):
+        client = _existing(tracking_uri, model)
+        with store.explained(tracking_uri):
+            return _registered(client, model, rest) if scheme == "models" else _of_run(client, rest)
+    for folder in (Path(model), runs / model):
+        if (folder / "model.json").is_file():
+            return folder
+        if folder.is_dir() and (found := _newest(folder)):
+            return found
+    if (runs / model).is_dir() or Path(model).is_dir():
+        raise RequestError(f"{model!r} holds no finished model: no model.json in it or below it")
+    names = sorted(path.name for path in runs.iterdir() if _newest(path)) if runs.is_dir() else []
+    have = nearest(model, names) if names else f"{runs} holds no run with a finished model"
+    raise RequestError(f"there is no model {model!r}; MODEL is {_FORMS}. Runs: {have}")
+
+
+def _newest(run: Path) -> Path | None:
+    """Returns the model folder in a run's folder, the newest of several."""
+    # Of bounded depth: a mistaken path may be a whole disk.
+    manifests = [path for depth in range(_DEPTH) for path in run.glob("*/" * depth + "model.json")]
+    return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
+
+
+def _existing(tracking_uri: str, model: str) -> "MlflowClient":
+    database = databases.file_of(tracking_uri)
+    if database and not database.is_file():
+        raise RequestError(f"{model} is in MLflow, and there is no MLflow at {database} yet; `elboflow run` makes one")
+    return readable.connect(tracking_uri)
+
+
+def _registered(client: "MlflowClient", model: str, rest: str) -> Path:
+    from mlflow import MlflowException
+
+    name, _, alias = rest.partition("@")
+    version = None
+    if not alias:
+        name, _, version = rest.rpartition("/")
+    if not name or not (alias or version):
+        raise RequestError(f"{model!r} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
+    try:
+        found = client.get_registered_model(name)
+    except MlflowException:
+        _absent(f"there is no registered model {name!r}", name, [m.name for m in client.search_registered_models()])
+    aliases = {alias: str(number) for alias, number in found.aliases.items()}
+    if alias:
+        if alias not in aliases:
+            _absent(f"{name} has no version with the alias {alias!r}", alias, sorted(aliases))
+        version = aliases[alias]
+    there = {str(v.version) for v in client.search_model_versions(f"name = {store.quoted(name)}")}
+    if version not in there:
+        _absent(f"{name} has no version {version!r}", str(version), sorted(there, key=int))
+    return versions.model_folder(f"models:/{name}/{version}")
+
+
+def _of_run(client: "MlflowClient", run_id: str) -> Path:
+    from mlflow import MlflowException
+
+    try:
+        run = client.get_run(run_id.strip("/"))
+    except MlflowException as error:
+        raise RequestError(f"there is no MLflow run {run_id!r}: {error.message}") from None
+    models = run.outputs.model_outputs if run.outputs else []
+    if not models:
+        raise RequestError(f"the MLflow run {run_id!r} ({run.info.run_name}) holds no model")
+    return versions.model_folder(f"models:/{models[-1].model_id}")
+
+
+def _absent(what: str, word: str, there: Sequence[str]) -> NoReturn:
+    raise RequestError(f"{what}; " + (nearest(word, there) if there else "there are none"))

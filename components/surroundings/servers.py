@@ -1,0 +1,91 @@
+"""How long this process waits for a server, and how much it takes from one: for every request over HTTP, by any client.
+
+`watch` lets urllib3, on which MLflow, Kubeflow, Google and requests stand, make the connections of
+`connections`. Their rules are those of `exchange` and `waiting`:
+
+- A server that has not answered for 60 s, however often it was asked, is given up (`NoAnswerError`); after 10 s of
+  silence a line says what is being waited for. An error of the server (5xx, 429) and a redirect are no answers.
+- An answer ends within 60 s and has at most 64 MiB, packed and unpacked. A file (`is_file`) has as long as its bytes
+  take at 10 kB/s, and may be larger.
+- A process that is told to end (`hurry`) gives each server 2 s from then on.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from components.surroundings import waiting
+from components.surroundings.waiting import NO_ANSWER, NoAnswerError, hurry, server_at, within
+
+__all__ = ["NoAnswerError", "hurried_by_interrupts", "hurry", "introduce", "reason", "short", "watch", "within"]
+
+_LONGEST_REASON = 500
+
+
+def watch() -> None:
+    """Bounds all requests that this process makes through urllib3 from now on; without effect the second time."""
+    from components.surroundings import connections
+
+    connections.install()
+
+
+def introduce(address: str, name: str, seconds: float | None = None) -> None:
+    """Says what the server at an address is called, and how long it is asked without an answer.
+
+    One with `math.inf` seconds, such as an engine that streams logs, is bounded by nothing but its client.
+    """
+    with suppress(ValueError):  # the request to such an address fails, and says why
+        split = urlsplit(address)
+        if split.hostname is not None:
+            server = server_at(split.hostname, split.port or (443 if split.scheme == "https" else 80))
+            server.name, server.seconds = name, waiting.ANSWER_SECONDS if seconds is None else seconds
+
+
+@contextmanager
+def hurried_by_interrupts() -> Iterator[None]:
+    """Lets Ctrl-C end all waiting for servers, also that of other threads, which Python would wait for."""
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # another handler is installed, or the signal is ignored
+        return
+
+    def interrupt(*_: object) -> None:
+        hurry()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def short(error: BaseException) -> str:
+    """Returns what went wrong on the way to a server, without the layers of the libraries around it."""
+    deepest: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NoAnswerError):
+            return str(cause)
+        if isinstance(cause, TimeoutError):
+            return NO_ANSWER
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        deepest, cause = cause, cause.__cause__ or cause.__context__
+        if cause is None and deepest.args and isinstance(deepest.args[-1], BaseException):
+            cause = deepest.args[-1]  # urllib3 keeps what ended a connection as an argument, not as the cause
+    return str(deepest).partition("\n")[0][:_LONGEST_REASON] or type(deepest).__name__
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first line of an error of MLflow's, or what went wrong on the way to its server."""
+    from requests import RequestException
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RequestException | NoAnswerError):
+            return short(error)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).strip().partition("\n")[0][:_LONGEST_REASON]  # an answer's body may be part of it

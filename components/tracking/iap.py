@@ -1,0 +1,95 @@
+"""Who asks MLflow, where it is on Cloud Run behind Google's Identity-Aware Proxy: a token on every request.
+
+MLflow finds `Identity` by its entry point and asks it for headers. The token is a JWT that a service account signs of
+itself for one address, as IAP takes it (https://cloud.google.com/iap/docs/authentication-howto, "signed JWT"). Other
+addresses are left alone, as are all where MLFLOW_TRACKING_TOKEN or MLFLOW_TRACKING_USERNAME is set.
+"""
+
+import json
+import os
+import time
+from urllib.parse import urlsplit
+
+from components.surroundings import servers
+
+LIFETIME_SECONDS = 3600
+"""The longest that IAP accepts."""
+RENEWED_BEFORE_SECONDS = 300
+TIMEOUT_SECONDS = 30
+_ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS"
+
+
+class Identity:
+    """An MLflow request header provider."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    def in_context(self) -> bool:
+        """Returns whether the MLflow of this process stands behind IAP, as far as its address tells."""
+        if os.environ.get("MLFLOW_TRACKING_TOKEN") or os.environ.get("MLFLOW_TRACKING_USERNAME"):
+            return False
+        return _behind_iap(_tracking_uri())
+
+    def request_headers(self) -> dict[str, str]:
+        """Returns the header with the token, which is renewed before it ends."""
+        address = urlsplit(_tracking_uri())
+        audience = f"{address.scheme}://{address.netloc}/*"
+        token, ends = self._tokens.get(audience, ("", 0.0))
+        if time.time() > ends - RENEWED_BEFORE_SECONDS:
+            now = int(time.time())
+            token, ends = signed(audience, now), now + LIFETIME_SECONDS
+            self._tokens[audience] = token, ends
+        return {"Authorization": f"Bearer {token}"}
+
+
+def signed(audience: str, now: int) -> str:
+    """Returns the JWT of the service account that this process is, signed by the IAM Credentials API.
+
+    Raises:
+        WorkError: This process is no service account, or its account may not sign its own tokens.
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession, Request
+    from requests.exceptions import RequestException
+
+    from elboflow.settings import WorkError
+
+    servers.watch()
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(Request())  # a machine's own credentials know their account only then
+        account = getattr(credentials, "service_account_email", None)
+        if not account:
+            raise WorkError(
+                f"MLflow at {audience[:-2]} is behind IAP, which wants a service account: act as one "
+                "(gcloud auth application-default login --impersonate-service-account=ACCOUNT)"
+            )
+        claims = {"iss": account, "sub": account, "aud": audience, "iat": now, "exp": now + LIFETIME_SECONDS}
+        root = os.environ.get(_ENDPOINT, "https://iamcredentials.googleapis.com/").rstrip("/")
+        answer = AuthorizedSession(credentials).post(
+            f"{root}/v1/projects/-/serviceAccounts/{account}:signJwt",
+            json={"payload": json.dumps(claims)},
+            timeout=TIMEOUT_SECONDS,
+        )
+    except (GoogleAuthError, RequestException) as error:
+        raise WorkError(f"no token for the MLflow at {audience[:-2]}: {error}") from error
+    if answer.status_code != 200:
+        raise WorkError(
+            f"{account} may not sign a token for the MLflow at {audience[:-2]} (HTTP {answer.status_code}); it needs "
+            "roles/iam.serviceAccountTokenCreator on itself"
+        )
+    token: str = answer.json()["signedJwt"]
+    return token
+
+
+def _tracking_uri() -> str:
+    import mlflow
+
+    return str(mlflow.get_tracking_uri())
+
+
+def _behind_iap(tracking_uri: str) -> bool:
+    address = urlsplit(tracking_uri)
+    return address.scheme == "https" and (address.hostname or "").endswith(".run.app")

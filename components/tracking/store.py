@@ -1,0 +1,190 @@
+"""The MLflow that holds the history: a server by its URL, or a SQLite file with its artifacts beside it.
+
+A workspace holds the second kind:
+
+    mlflow.db         runs, versions, aliases
+    mlartifacts/      their files
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from components.surroundings import servers
+from components.surroundings.masking import masked
+from components.tracking import databases, preflight, relocation, timeouts
+from elboflow.artifacts import lock
+from elboflow.settings import RequestError, WorkError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What the UI shows of an experiment first: training runs and their curves, rather than traces of a language model.
+_TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """Returns a client of an MLflow, which becomes the one of this process.
+
+    A SQLite file that does not exist yet is made. That takes about two seconds, for MLflow's whole history of
+    migrations; a caller with something else to wait for can call this earlier, in a separate process. One whose
+    folder was moved or copied is mended first (`relocation`).
+
+    Raises:
+        RequestError: The folder of a SQLite file cannot be written to.
+        WorkError: MLflow cannot be reached, or its database is damaged or of another version.
+    """
+    _set_up()
+    database = databases.file_of(tracking_uri)
+    if database is None:
+        timeouts.bound(tracking_uri)
+    with explained(tracking_uri), _locked(database, "database") if database else contextlib.nullcontext():
+        if database is not None:
+            if not database.exists():
+                _make(database)
+            relocation.mend(database)
+            tracking_uri = databases.normal(tracking_uri)
+        return use(tracking_uri)
+
+
+def use(tracking_uri: str) -> "MlflowClient":
+    """Returns a client of an MLflow that is there, as it is, which becomes the one of this process."""
+    _set_up()
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    client = mlflow.MlflowClient()
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _set_up() -> None:
+    # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Standard output carries results only.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # What is logged is lines, each once.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+@contextlib.contextmanager
+def creating_runs(tracking_uri: str) -> Iterator[None]:
+    """Keeps other processes of this machine from looking for a run, and making it, in the same SQLite file."""
+    database = databases.file_of(tracking_uri)
+    with _locked(database, "runs") if database else contextlib.nullcontext():
+        yield
+
+
+def registration_lock(tracking_uri: str) -> Path | None:
+    """Returns the file that is locked while a process registers (`exclusive`); None for a server."""
+    database = databases.file_of(tracking_uri)
+    return None if database is None else _lock(database, "registration")
+
+
+@contextlib.contextmanager
+def exclusive(tracking_uri: str) -> Iterator[None]:
+    """Waits until no other process of this machine registers in the same SQLite file, and keeps others waiting.
+
+    Two runs that end together would otherwise both beat the same champion, and the alias would go to the slower one
+    instead of the better one. A kill releases the lock. A server of several machines has no such lock.
+    """
+    database = databases.file_of(tracking_uri)
+    with _locked(database, "registration") if database else contextlib.nullcontext():
+        yield
+
+
+def mended(tracking_uri: str) -> relocation.Mended | None:
+    """Lets the locations in a workspace's MLflow follow it, without importing MLflow; see `relocation`.
+
+    Raises:
+        RequestError: The folder of the SQLite file cannot be written to.
+        WorkError: The database cannot be used.
+    """
+    database = databases.file_of(tracking_uri)
+    if database is None or not database.is_file():
+        return None
+    with _locked(database, "database"):
+        try:
+            return relocation.mend(database)
+        except sqlite3.Error as error:
+            raise WorkError(f"MLflow's database {database} cannot be used: {error}") from None
+
+
+def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
+    """Returns the id of the MLflow experiment of a name, which is made where there is none.
+
+    Raises:
+        RequestError: The experiment was deleted in MLflow.
+    """
+    from mlflow import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        database = databases.file_of(tracking_uri)
+        location = (database.parent / relocation.ARTIFACTS / quote(name, safe="")).as_uri() if database else None
+        try:
+            return client.create_experiment(name, location, tags=_TRAINS_MODELS)
+        except MlflowException:  # another process may have been quicker
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise RequestError(preflight.was_deleted(name, found.experiment_id, tracking_uri))
+    return found.experiment_id
+
+
+def quoted(value: str) -> str:
+    """Returns a string as MLflow's search filters take it."""
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    raise RequestError(f"{value!r} holds both kinds of quotation marks; names in MLflow may hold one kind")
+
+
+def _make(database: Path) -> None:
+    """Makes a SQLite file beside its place first: half of MLflow's migrations, left by a kill, are no use."""
+    import mlflow
+
+    draft = database.with_name(f".{database.name}.new")
+    for left_by_a_kill in (draft, draft.with_name(f"{draft.name}-journal")):
+        left_by_a_kill.unlink(missing_ok=True)
+    mlflow.MlflowClient(tracking_uri=databases.uri_of(draft)).search_experiments(max_results=1)
+    draft.replace(database)
+
+
+def _lock(database: Path, purpose: str) -> Path:
+    return database.with_name(f".{database.name}.{purpose}.lock")
+
+
+@contextlib.contextmanager
+def _locked(database: Path, purpose: str) -> Iterator[None]:
+    path = _lock(database, purpose)
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.locked(path))
+        except OSError as error:
+            raise RequestError(f"cannot write MLflow's database to {database}: {error.strerror}") from None
+        yield
+
+
+@contextlib.contextmanager
+def explained(tracking_uri: str) -> Iterator[None]:
+    """Turns the errors of MLflow, of its database and of the network and the disk below into a WorkError."""
+    from mlflow import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {servers.reason(error)}")) from error

@@ -1,0 +1,184 @@
+"""The alias `champion` moves only to a model that is better on the same test examples."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.binding.datasets import open_images
+from components.preprocess import preprocess
+from components.tracking import store
+from elboflow import artifacts
+from preprocessing.config import DataConfig
+from tests.components.runs import Run, write
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+Written = Callable[..., Run]
+
+
+def champion(tracking_uri: str) -> int:
+    return int(store.connect(tracking_uri).get_model_version_by_alias("digits-vae", "champion").version)
+
+
+def test_the_first_version_becomes_the_champion(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    registered = written("first", values).register(tracking_uri)
+    assert (registered.version, registered.promoted) == (1, True)
+    assert registered.reason == "no version of digits-vae was the champion when it came"
+    assert champion(tracking_uri) == 1
+
+
+def test_a_better_model_becomes_the_champion(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + 0.5).register(tracking_uri)
+    assert registered.promoted
+    assert registered.reason.startswith("better than version 1, the champion: +0.500 nats, 95% interval +0.500 to")
+    assert champion(tracking_uri) == 2
+
+
+def test_a_model_that_may_be_better_by_luck_is_not_promoted(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 5, len(values))
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + noise - noise.mean() + 0.1).register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith("not surely better than version 1, the champion: +0.100 nats, 95% interval -")
+    assert champion(tracking_uri) == 1
+
+
+def test_a_worse_model_is_not_promoted(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values - 0.5).register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith("worse than version 1, the champion: -0.500 nats")
+
+
+def test_each_newcomer_is_compared_with_todays_champion_and_never_with_itself(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    steps = {"first": 0.0, "second": 1.0, "third": 0.75, "fourth": 1.5}
+    reasons = [written(name, values + step).register(tracking_uri).reason for name, step in steps.items()]
+    assert "than version 1, the champion: +1.000 nats" in reasons[1]
+    assert "than version 2, the champion: -0.250 nats" in reasons[2]
+    assert "than version 2, the champion: +0.500 nats" in reasons[3]
+
+
+def test_a_champion_made_by_hand_is_the_one_to_beat(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    written("second", values - 2).register(tracking_uri)
+    store.connect(tracking_uri).set_registered_model_alias("digits-vae", "champion", "2")
+    registered = written("third", values - 1).register(tracking_uri)
+    assert registered.promoted
+    assert registered.reason.startswith("better than version 2, the champion: +1.000 nats")
+
+
+def test_the_examples_are_paired_whatever_their_order(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    run = written("second", values + 0.5)
+    with np.load(run.evaluation / "examples.npz") as columns:
+        np.savez(run.evaluation / "examples.npz", **{name: column[::-1] for name, column in columns.items()})
+    facts = artifacts.load(run.evaluation, "evaluation")
+    artifacts.commit(run.evaluation, "evaluation", facts, facts["files"])
+    assert "+0.500 nats, 95% interval +0.500 to +0.500" in run.register(tracking_uri).reason
+
+
+def test_copies_of_a_few_examples_promote_nothing(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    reasons = []
+    for name, shift in (("first", 0.0), ("second", 0.5)):
+        run = written(name, values + shift)
+        with np.load(run.evaluation / "examples.npz") as columns:
+            keys = columns["key"][np.arange(len(values)) % 3]
+        np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=values + shift)
+        facts = artifacts.load(run.evaluation, "evaluation")
+        artifacts.commit(run.evaluation, "evaluation", facts, facts["files"])
+        reasons.append(run.register(tracking_uri).reason)
+    told = f"{len(values)} examples, 3 of them distinct, too few to tell (at least 20)"
+    assert reasons[1].startswith("not surely better than version 1, the champion: +0.500 nats")
+    assert reasons[1].endswith(told)
+    assert champion(tracking_uri) == 1
+
+
+def test_models_of_different_things_are_not_compared(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    registered = written("second", values + 9, likelihood="categorical").register(tracking_uri)
+    assert not registered.promoted
+    assert registered.reason.startswith(
+        "cannot be compared with version 1, the champion: it models the likelihood of codes, the champion the "
+        "likelihood of bits (dynamic binarisation); to promote it all the same, set the alias 'champion' to version 2"
+    )
+
+
+def test_models_of_two_features_of_one_shape_are_not_compared(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    other = tmp_path / "two-features"
+    arrays = np.random.default_rng(0).integers(0, 17, (2, 200, 8, 8, 1))
+    np.savez(tmp_path / "x.npz", image=arrays[0], depth=arrays[1])
+    feature = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
+    config = {"source": {"kind": "npz", "path": f"{tmp_path}/x.npz"}, "features": {"image": feature, "depth": feature}}
+    preprocess(DataConfig.model_validate(config), other)
+    run = Run("second", other, tmp_path / "second/model", tmp_path / "second/evaluation")
+    write(run, np.zeros(open_images(other, "depth").manifest.counts["test"]), "bernoulli", seed=0, input="depth")
+    registered = run.register(tracking_uri)
+    assert not registered.promoted
+    assert "it models the feature 'depth', the champion the feature 'image'" in registered.reason
+
+
+def test_a_version_that_comes_after_the_alias_was_removed_becomes_the_champion(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values).register(tracking_uri)
+    store.connect(tracking_uri).delete_registered_model_alias("digits-vae", "champion")
+    registered = written("second", values - 1).register(tracking_uri)
+    assert (registered.version, registered.promoted) == (2, True)
+    assert registered.reason == "no version of digits-vae was the champion when it came"
+
+
+def test_models_of_the_same_codes_are_compared_whatever_their_likelihood(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values, likelihood="discretized_logistic").register(tracking_uri)
+    assert written("second", values + 0.5, likelihood="categorical").register(tracking_uri).promoted
+
+
+def test_a_champion_whose_files_are_gone_keeps_the_alias(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    shutil.rmtree(tmp_path / "workspace/mlartifacts/digits/models")
+    registered = written("second", values + 1).register(tracking_uri)
+    assert not registered.promoted
+    assert "cannot be compared with version 1, the champion: MLflow does not have the files" in registered.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        pytest.param("examples.npz", 100, id="truncated-examples.npz"),
+        pytest.param("examples.npz", 0, id="empty-examples.npz", marks=pytest.mark.slow),
+        pytest.param("evaluation.json", 100, id="truncated-evaluation.json", marks=pytest.mark.slow),
+        pytest.param("evaluation.json", 0, id="empty-evaluation.json", marks=pytest.mark.slow),
+    ],
+)
+def test_a_champions_damaged_evaluation_does_not_count(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path, name: str, kept: int
+) -> None:
+    written("first", values).register(tracking_uri)
+    (damaged,) = (tmp_path / "workspace/mlartifacts").rglob(name)
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    registered = written("second", values + 1).register(tracking_uri)
+    assert not registered.promoted
+    assert "could not be evaluated" in registered.reason  # it was judged again: its network is a file of any bytes
+
+
+def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    written("first", values, seed=1).register(tracking_uri)  # other bits: its values do not count
+    registered = written("second", values + 1, seed=0).register(tracking_uri)
+    assert not registered.promoted
+    assert "could not be evaluated" in registered.reason
