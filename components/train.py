@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.binding.datasets import open_images
@@ -18,6 +19,24 @@ from elboflow.vae.watch import Watch
 logger = logging.getLogger("elboflow.training")
 
 
+@dataclass(frozen=True)
+class Monitoring:
+    """Who follows a training while it runs.
+
+    Attributes:
+        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
+        profile: How many steps are to be profiled, into the folder `profile` beside the model; None for none.
+        tracking: The MLflow that shows the curves while they grow.
+    """
+
+    watch: Watch | None = None
+    profile: int | None = None
+    tracking: live.Tracking | None = None
+
+
+NOT_MONITORED = Monitoring()
+
+
 def train(
     dataset: Path | str,
     output: Path | str,
@@ -26,9 +45,7 @@ def train(
     seed: int,
     *,
     restart: bool = False,
-    watch: Watch | None = None,
-    profile: int | None = None,
-    tracking: live.Tracking | None = None,
+    monitoring: Monitoring = NOT_MONITORED,
 ) -> None:
     """Trains a model and writes its folder. Killed and called again, it goes on from its last checkpoint.
 
@@ -39,9 +56,7 @@ def train(
         training: How it is trained.
         seed: Fixes initial weights, order and noise.
         restart: Whether to start over where there are checkpoints, which are moved aside, or such a model.
-        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
-        profile: How many steps are to be profiled, into the folder `profile` beside the model; None for none.
-        tracking: The MLflow that shows the curves while they grow.
+        monitoring: Who follows the training while it runs.
 
     Raises:
         RequestError: The backend is not installed or cannot do what the settings ask for, `model.input` is no image
@@ -77,7 +92,7 @@ def train(
     identity = identities.identity(images.manifest.digest, model, training, seed)
     digest = identities.digest(identity)
     checkpoints = place(output, digest, training.checkpoints)
-    with live.curves(tracking if is_chief else None, checkpoints, output, digest, anew=restart) as watching:
+    with live.curves(monitoring.tracking if is_chief else None, checkpoints, output, digest, anew=restart) as watching:
         if is_chief and training.tensorboard:
             watching += (tensorboard.events(output / folder.TENSORBOARD),)
         trained = train(
@@ -91,9 +106,9 @@ def train(
             identity,
             cluster=cluster,
             restart=restart,
-            watch=watch,
+            watch=monitoring.watch,
             observers=watching,
-            profile=Profile(profile, output / folder.PROFILE) if profile else None,
+            profile=Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None,
         )
         if is_chief:
             folder.save(output, trained, provenance)

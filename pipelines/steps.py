@@ -54,7 +54,7 @@ def train(
         import os
 
         from components.tracking.live import Tracking
-        from components.train import train
+        from components.train import Monitoring, train
         from elboflow.vae.config import ModelConfig, TrainingConfig
 
         train(
@@ -63,7 +63,7 @@ def train(
             ModelConfig.model_validate_json(architecture),
             TrainingConfig.model_validate_json(training),
             seed,
-            tracking=Tracking(tracking_uri, experiment_name, os.environ.get(RUN)),
+            monitoring=Monitoring(tracking=Tracking(tracking_uri, experiment_name, os.environ.get(RUN))),
         )
 
 

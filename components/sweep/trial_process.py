@@ -141,7 +141,7 @@ def main(pipe: int) -> None:
                 return True
             return bool(json.loads(answer))
 
-        from components.train import train
+        from components.train import Monitoring, train
 
         try:
             train(
@@ -150,7 +150,7 @@ def main(pipe: int) -> None:
                 ModelConfig.model_validate(request["model"]),
                 TrainingConfig.model_validate(request["training"]),
                 request["seed"],
-                watch=watch,
+                monitoring=Monitoring(watch=watch),
             )
             end = {"status": "finished", "reason": None}
         except WatchStoppedError:

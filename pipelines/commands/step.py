@@ -79,12 +79,13 @@ def train(
     limit_threads(wanted)  # before anything is imported that would start more of them
     from components.binding.agreement import check_dataset
     from components.tracking.live import Tracking
-    from components.train import train
+    from components.train import Monitoring, train
     from elboflow.vae import backends
 
     backends.check(wanted.training.backend)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
+    place = None if tracking_uri is None else Tracking(tracking_uri, wanted.name)
     with resumable(restart):
         train(
             dataset,
@@ -93,8 +94,7 @@ def train(
             wanted.training,
             wanted.seed,
             restart=restart,
-            profile=profile,
-            tracking=None if tracking_uri is None else Tracking(tracking_uri, wanted.name),
+            monitoring=Monitoring(profile=profile, tracking=place),
         )
     print(output)
 

@@ -37,7 +37,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable[[], list[np.ndarray]]:
-    from components.train import train
+    from components.train import Monitoring, train
     from elboflow.vae import folder
 
     settings = {
@@ -48,7 +48,8 @@ def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable
         "checkpoints": {"every_steps": 5},
         "early_stopping": None,
     }
-    train(dataset, output, SMALL_MODEL, TrainingConfig.model_validate(settings), seed=0, watch=watch)
+    training = TrainingConfig.model_validate(settings)
+    train(dataset, output, SMALL_MODEL, training, seed=0, monitoring=Monitoring(watch=watch))
     return folder.load(output).model.get_weights
 
 

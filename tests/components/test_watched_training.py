@@ -8,7 +8,7 @@ import pytest
 
 from components.tracking import live, store
 from components.tracking.live import Tracking
-from components.train import train
+from components.train import Monitoring, train
 from elboflow import artifacts
 from elboflow.vae import folder
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL, Run
@@ -29,7 +29,7 @@ def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_
     model, watched = tmp_path / "model", SHORT_TRAINING.model_copy(update={"tensorboard": True})
     place = Tracking(tracking_uri, "digits")
     with caplog.at_level(logging.INFO, "elboflow.training"):
-        train(trained.dataset, model, SMALL_MODEL, watched, 0, profile=7, tracking=place)
+        train(trained.dataset, model, SMALL_MODEL, watched, 0, monitoring=Monitoring(profile=7, tracking=place))
     assert artifacts.sha256(model / "model.keras") == artifacts.sha256(trained.model / "model.keras")
 
     curves = folder.load(model).curves
@@ -71,8 +71,8 @@ def test_an_mlflow_that_is_broken_all_the_time_changes_no_weight_and_delays_the_
                 broken.faults.refuse(method, ".*", int(fault), times=None, Retry_After="30")
         started = time.monotonic()
         with caplog.at_level(logging.WARNING, "elboflow.training"):
-            place = Tracking(broken.url, "digits")
-            train(trained.dataset, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0, tracking=place)
+            monitoring = Monitoring(tracking=Tracking(broken.url, "digits"))
+            train(trained.dataset, tmp_path / "model", SMALL_MODEL, SHORT_TRAINING, 0, monitoring=monitoring)
         assert time.monotonic() - started < 2 * usual + 10
     assert artifacts.sha256(tmp_path / "model/model.keras") == artifacts.sha256(trained.model / "model.keras")
     assert len([message for message in caplog.messages if "MLflow" in message]) <= 2

@@ -14,7 +14,7 @@ import numpy as np
 from components.evaluate import evaluate
 from components.preprocess import preprocess
 from components.sweep import trial
-from components.train import train
+from components.train import Monitoring, train
 from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
 from elboflow.vae.watch import WatchStoppedError
 from preprocessing.config import DataConfig
@@ -56,7 +56,8 @@ def main() -> None:
         {"epochs": 3, "batch_size": 32, "checkpoints": {"every_steps": 2, "keep": 1}}
     )
     try:
-        train("dataset", "stopped", model, training, 0, watch=lambda epoch, elbo: epoch < 2)
+        stopped = Monitoring(watch=lambda epoch, elbo: epoch < 2)
+        train("dataset", "stopped", model, training, 0, monitoring=stopped)
     except WatchStoppedError:
         train("dataset", "model", model, training, 0)
     from elboflow.vae.evaluation import evaluate as evaluation
