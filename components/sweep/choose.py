@@ -4,48 +4,21 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.sweep import trial
 from components.sweep.history import Sweep
 from components.sweep.report import report
-from components.sweep.trial import Candidate, Outcome
+from components.sweep.trial import Outcome
 from elboflow import artifacts
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from elboflow.vae import folder
-from elboflow.vae.watch import Watch
 
 logger = logging.getLogger("elboflow.sweep")
 
 REPORT, TRIALS = "report.html", "trials.json"
-
-
-def attempt(
-    dataset: Path | str, candidate: Candidate, output: Path, tracked: Sweep, watch: Watch | None = None
-) -> Outcome:
-    """Tries a candidate (`trial.attempt`) and records the trial in MLflow, from its beginning."""
-    tracked.begin(candidate)
-    outcome = trial.attempt(dataset, candidate, output, tracked.run, watch)
-    _end(outcome, output, tracked)
-    return outcome
-
-
-def take_over(candidate: Candidate, output: Path, tracked: Sweep) -> Outcome:
-    """Makes an outcome of an earlier run one of this run, as it is.
-
-    Raises:
-        WorkError: There is none in the folder, or it is damaged.
-    """
-    found = trial.read(output)
-    if found.run != tracked.run:
-        found = replace(found, run=tracked.run)
-        tracked.begin(candidate)
-        _end(found, output, tracked)
-        trial.write(output, found)
-    return found
 
 
 def choose(
@@ -100,23 +73,6 @@ def choose(
         " ".join(f"{key}={trial.written(value)}" for key, value in chosen.values.items()),
     )
     return chosen
-
-
-def _end(outcome: Outcome, output: Path, tracked: Sweep) -> None:
-    curves = folder.load(output / trial.MODEL).curves if outcome.status == "finished" else None
-    tracked.end(outcome, curves)
-
-
-def of_run(root: Path, run: str) -> list[Path]:
-    """Returns the folders of a run's trials, under a root that may hold other runs' too, and damaged ones."""
-    found = []
-    for path in sorted(root.glob(f"*/{trial.OUTCOME}")):
-        try:
-            if trial.read(path.parent).run == run:
-                found.append(path.parent)
-        except WorkError as error:
-            logger.warning("%s; it is left out", error)
-    return found
 
 
 def listed(outcome: Outcome, best: bool) -> dict[str, Any]:

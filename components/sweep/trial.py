@@ -11,6 +11,7 @@ runs out, a crash of a framework) is an outcome, too.
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ from elboflow.settings import WorkError
 from elboflow.vae import folder
 from elboflow.vae.config import ModelConfig, TrainingConfig
 from elboflow.vae.watch import Watch
+
+logger = logging.getLogger("elboflow.sweep")
 
 OUTCOME, MODEL = "trial.json", "model"
 _DECIDES = ("data", "model", "training", "seed")
@@ -161,6 +164,18 @@ def read(output: Path) -> Outcome:
         raise WorkError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise manifest.unreadable(path, error) from None
+
+
+def of_run(root: Path, run: str) -> list[Path]:
+    """Returns the folders of a run's trials, under a root that may hold other runs' too, and damaged ones."""
+    found = []
+    for path in sorted(root.glob(f"*/{OUTCOME}")):
+        try:
+            if read(path.parent).run == run:
+                found.append(path.parent)
+        except WorkError as error:
+            logger.warning("%s; it is left out", error)
+    return found
 
 
 def write(output: Path, outcome: Outcome) -> None:

@@ -117,7 +117,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
 
 def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, Any]]:
     """Returns the trials of a run that did not come to its end, as `trials.json` would have them."""
-    folders = choose.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
+    folders = trial.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
     return [choose.listed(trial.read(folder), best=False) for folder in folders]
 
 

@@ -56,8 +56,8 @@ def train(
     with step(f"{trial.path}/trial.json"):
         import logging
 
-        from components.sweep.choose import attempt
         from components.sweep.history import Sweep
+        from components.sweep.recorded_trial import attempt
 
         tracked = Sweep(tried.experiment, run, tracking_uri)
         outcome = attempt(dataset.path, tried, Path(trial.path), tracked)
@@ -159,7 +159,7 @@ def choose_found(
     with step(model.path):
         from pathlib import Path
 
-        from components.sweep.choose import of_run
+        from components.sweep.trial import of_run
         from pipelines.sweeps.choice import choose, mounted
 
         folders = of_run(mounted(trials_root), run)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.binding.datasets import open_images
 from components.surroundings.code_version import code_version
-from components.sweep import choose
+from components.sweep import recorded_trial
 from components.sweep.history import Sweep
 from components.sweep.trial import Candidate, Outcome
 from components.tracking import databases
@@ -136,7 +136,7 @@ class _Search:
             told = epoch
             return not (self._settings.search.prune and asked.should_prune())
 
-        outcome = choose.attempt(self._dataset, new, self._output / new.digest, self._tracked, watch)
+        outcome = recorded_trial.attempt(self._dataset, new, self._output / new.digest, self._tracked, watch)
         for epoch, elbo in enumerate(outcome.elbo[told:], told + 1):  # of a trial that was kept
             asked.report(elbo, epoch)
         match outcome.status:
@@ -224,7 +224,7 @@ def _take_over(
     """Takes the trials of an earlier run, of which this one wants more, into this run."""
     for found in _done(study):
         try:
-            choose.take_over(_candidate(experiment, found, axes), output / found.user_attrs[_DIGEST], tracked)
+            recorded_trial.take_over(_candidate(experiment, found, axes), output / found.user_attrs[_DIGEST], tracked)
         except WorkError as error:
             logger.warning("trial %d counts no more: %s", found.number, error)
             _forget(study, found)

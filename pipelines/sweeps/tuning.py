@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.sweep.choose import attempt
 from components.sweep.history import Sweep
+from components.sweep.recorded_trial import attempt
 from components.sweep.trial import Outcome
 from elboflow.artifacts import write_atomically
 from elboflow.settings import WorkError

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from components.sweep import trial
-from components.sweep.choose import of_run
+from components.sweep.trial import of_run
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import metrics

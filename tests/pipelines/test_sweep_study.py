@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
-from components.sweep import choose, trial
+from components.sweep import recorded_trial, trial
 from components.sweep.trial import Candidate, Outcome
 from elboflow.vae.watch import Watch
 from pipelines.experiment import load
@@ -45,17 +45,17 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
     """Searches, and returns the outcomes of the run."""
     monkeypatch.setattr(study, "open_images", lambda *_: _Dataset)
     monkeypatch.setattr(study, "code_version", lambda: "0" * 40)
-    monkeypatch.setattr(choose, "_end", lambda outcome, _, tracked: tracked.end(outcome))
+    monkeypatch.setattr(recorded_trial, "_end", lambda outcome, _, tracked: tracked.end(outcome))
 
     def search(
         attempt: Attempt, trials: int, run: str = "run", parallel: int = 1, prune: bool = True, over: Any = None
     ) -> list[Outcome]:
         tracked = Recorded(run)
-        monkeypatch.setattr(choose, "attempt", attempt)
+        monkeypatch.setattr(recorded_trial, "attempt", attempt)
         database = tmp_path / ("study.db" if over is None else "another.db")
         settings = Settings(Search("tpe", trials, prune), parallel, str(database))
         study.search(tmp_path, DIGITS, over or OVER, settings, tmp_path / "trials", tracked)
-        return [trial.read(folder) for folder in choose.of_run(tmp_path / "trials", run)]
+        return [trial.read(folder) for folder in trial.of_run(tmp_path / "trials", run)]
 
     return search
 

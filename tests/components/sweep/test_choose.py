@@ -12,7 +12,7 @@ import pytest
 
 from components.config import RegistryConfig
 from components.register import register
-from components.sweep import choose, trial
+from components.sweep import choose, recorded_trial, trial
 from components.sweep.history import Sweep
 from components.sweep.trial import Candidate, Outcome
 from elboflow.settings import WorkError
@@ -49,7 +49,7 @@ def keep(tracked: Sweep, latent: int, status: Any, elbo: tuple[float, ...], to: 
     reason = "training stopped at step 3 of epoch 1: the kl became inf" if status == "failed" else None
     outcome = Outcome(candidate.digest, dict(candidate.values), "another run", status, elbo, 1.5, reason)
     trial.write(to, outcome)
-    choose.take_over(candidate, to, tracked)
+    recorded_trial.take_over(candidate, to, tracked)
 
 
 @pytest.fixture
