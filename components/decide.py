@@ -1,13 +1,12 @@
 """Whether a run would have anything to do: are data and settings those of the last run that succeeded?"""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.surroundings.masking import masked_values
-from components.tracking import databases, history, store
+from components.tracking import databases, store, tags
+from components.tracking.parameters import config_digest, flat
 from elboflow.settings.explain import shown
 from preprocessing.config import DataConfig
 
@@ -25,12 +24,6 @@ class Change:
 
     changed: bool
     reason: str
-
-
-def config_digest(experiment: dict[str, Any]) -> str:
-    """Returns the SHA-256 of an experiment's JSON values; the order of keys does not matter."""
-    canonical = json.dumps(experiment, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def changed(data: DataConfig, experiment: dict[str, Any], tracking_uri: str) -> Change:
@@ -69,21 +62,22 @@ def _last_success(name: str, tracking_uri: str) -> "Run | None":
 
 def _finished_last(client: "MlflowClient", experiment_id: str) -> "Run | None":
     # What else lies in the experiment, such as a sweep's parent run, has no such tags.
-    registered = f"attributes.status = 'FINISHED' and tags.`{history.RUN}` != '' and tags.`{history.DATASET}` != ''"
+    registered = f"attributes.status = 'FINISHED' and tags.`{tags.RUN}` != '' and tags.`{tags.DATASET}` != ''"
     found = client.search_runs([experiment_id], registered, max_results=1, order_by=["attributes.end_time DESC"])
     return found[0] if found else None
 
 
 def _compared(last: "Run", dataset: str, experiment: dict[str, Any]) -> Change:
-    run, tags = last.data.tags[history.RUN], last.data.tags
+    recorded = last.data.tags
+    run = recorded[tags.RUN]
     reasons = []
-    same_settings = tags.get(history.CONFIG) == config_digest(experiment)
-    differences = [] if same_settings else _differences(last.data.params, history.flat(masked_values(experiment)))
+    same_settings = recorded.get(tags.CONFIG) == config_digest(experiment)
+    differences = [] if same_settings else _differences(last.data.params, flat(masked_values(experiment)))
     if not same_settings:
         reasons.append(f"the settings changed since run {run}" + (f": {_listed(differences)}" if differences else ""))
     # The digest of a dataset is that of the source and of how it is prepared.
-    if tags[history.DATASET] != dataset and not any(name.startswith("data.") for name, _ in differences):
-        reasons.append(f"the source changed since run {run}: {_short(tags[history.DATASET])} → {_short(dataset)}")
+    if recorded[tags.DATASET] != dataset and not any(name.startswith("data.") for name, _ in differences):
+        reasons.append(f"the source changed since run {run}: {_short(recorded[tags.DATASET])} → {_short(dataset)}")
     if reasons:
         return Change(True, "; ".join(reasons))
     ended = datetime.fromtimestamp((last.info.end_time or last.info.start_time) / 1000, UTC)

@@ -1,15 +1,16 @@
-"""The end of a run: its final state in MLflow, also of a run that failed before it registered anything; and a word."""
+"""The end of a run: its final state in MLflow, also of a run that failed before it registered; and a notification."""
 
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from components.config import Notification
-from components.decide import config_digest
 from components.surroundings.code_version import code_version
 from components.surroundings.masking import masked
 from components.surroundings.notify import Ending, Outcome, notify
-from components.tracking import history, live_run, liveness, store
+from components.tracking import live_run, liveness, runs, store, tags
+from components.tracking.limits import LONGEST_TAG, shortened
+from components.tracking.parameters import config_digest, log_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,35 +19,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger("elboflow.registry")
 
 _STATES: dict[Outcome, str] = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
-# MLflow's limit is 8000 (mlflow.utils.validation); older servers had 5000.
-_LONGEST_TAG = 5000
 
 
 def finish(
+    ending: Ending,
     experiment: dict[str, Any],
-    run: str,
-    status: Outcome,
-    step: str | None,
-    reason: str | None,
-    link: str | None,
     notification: Notification | None,
     tracking_uri: str,
     job: str | None = None,
 ) -> None:
-    """Writes how a run ended into MLflow, and tells it where that is asked for.
+    """Writes how a run ended into MLflow, and sends a notification where one is asked for.
 
-    A run that failed before it registered is that of its training, or else is made in MLflow, with its parameters. One
+    A run that failed before it registered is the MLflow run of its training, or else is made, with its parameters. One
     that registered stays FINISHED, also if a later step failed. A run that was skipped leaves nothing. A second call
     changes nothing, but notifies again.
 
     Args:
+        ending: How it ended; secrets in it are hidden here.
         experiment: What `Experiment.recorded()` returns.
-        run: Name of the pipeline run.
-        status: succeeded, failed, cancelled or skipped.
-        step: The step that failed, where it is known.
-        reason: Why.
-        link: Where a person can look.
-        notification: Whom to tell. What goes wrong in telling is logged, and never raised.
+        notification: Whom to tell; None for nobody. A notification that cannot be sent is logged, and never raised.
         tracking_uri: The MLflow that holds the runs.
         job: The platform's id of the run, if it is another than its name.
 
@@ -54,11 +45,11 @@ def finish(
         RequestError: The experiment was deleted in MLflow. The notification is sent before.
         WorkError: MLflow cannot be used. The notification is sent before.
     """
-    hidden = [None if value is None else masked(value) for value in (step, reason, link)]
-    ending = Ending(run, experiment["name"], status, *hidden)
+    step, reason, link = (text and masked(text) for text in (ending.step, ending.reason, ending.link))
+    ending = replace(ending, step=step, reason=reason, link=link)
     try:
-        if status in _STATES:
-            _record(ending, experiment, tracking_uri, job or run)
+        if ending.status in _STATES:
+            _record(ending, experiment, tracking_uri, job or ending.run)
     finally:
         if notification is not None:
             notify(ending, notification)
@@ -81,10 +72,10 @@ def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
-            if history.find(client, experiment_id, run) is None:
-                tags = {**_tags(experiment), **liveness.tag(tracking_uri)}
-                made = history.begin(client, experiment_id, run, tags, began)
-                history.log_params(client, made.info.run_id, experiment)
+            if runs.find(client, experiment_id, run) is None:
+                given = {**_tags(experiment), **liveness.tag(tracking_uri)}
+                made = runs.begin(client, experiment_id, run, given, began)
+                log_params(client, made.info.run_id, experiment)
 
 
 def registered(experiment: str, run: str, tracking_uri: str) -> bool:
@@ -92,7 +83,7 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
         found = client.get_experiment_by_name(experiment)
-        recorded = history.find(client, found.experiment_id, run) if found else None
+        recorded = runs.find(client, found.experiment_id, run) if found else None
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
@@ -101,7 +92,7 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, ending.experiment)
         with store.creating_runs(tracking_uri):
-            run = history.find(client, experiment_id, ending.run)
+            run = runs.find(client, experiment_id, ending.run)
             if run is None and ending.status == "succeeded":
                 return  # its steps registered nothing; that is theirs to do
             if run is None:
@@ -113,7 +104,7 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
             ending = replace(ending, step=None, reason=None)
         _tag(client, run, ending)
         if ending.status == "succeeded":
-            history.end(client, run)
+            runs.end(client, run)
         elif run.info.status != "FINISHED":
             client.set_terminated(run.info.run_id, _STATES[ending.status])
 
@@ -121,32 +112,27 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
 def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str) -> "Run":
     from mlflow.entities import RunTag
 
-    tags = _tags(experiment)
+    given = _tags(experiment)
     run = live_run.adopted_of_job(client, experiment_id, ending.run, job)
     if run is None:
-        run = history.begin(client, experiment_id, ending.run, tags)
+        run = runs.begin(client, experiment_id, ending.run, given)
     else:
-        client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    history.log_params(client, run.info.run_id, experiment)
+        client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in given.items()])
+    log_params(client, run.info.run_id, experiment)
     return run
 
 
 def _tags(experiment: dict[str, Any]) -> dict[str, str]:
     return {
-        history.EXPERIMENT: experiment["name"],
-        history.CONFIG: config_digest(experiment),
-        history.CODE: code_version(),
+        tags.EXPERIMENT: experiment["name"],
+        tags.CONFIG: config_digest(experiment),
+        tags.CODE: code_version(),
     }
 
 
 def _tag(client: "MlflowClient", run: "Run", ending: Ending) -> None:
     from mlflow.entities import RunTag
 
-    values = {history.STEP: ending.step, history.FAILURE: ending.reason, history.LINK: ending.link}
-    tags = [RunTag(name, _shortened(value)) for name, value in values.items() if value]
-    if tags:
-        client.log_batch(run.info.run_id, tags=tags)
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _LONGEST_TAG else f"{value[: _LONGEST_TAG - 1]}…"
+    values = {tags.STEP: ending.step, tags.FAILURE: ending.reason, tags.LINK: ending.link}
+    if given := [RunTag(name, shortened(value, LONGEST_TAG)) for name, value in values.items() if value]:
+        client.log_batch(run.info.run_id, tags=given)

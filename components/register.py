@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.binding import agreement
-from components.binding.datasets import check_fits, open_images
 from components.config import RegistryConfig
-from components.decide import config_digest
 from components.registry import promotion
+from components.registry.finished import open_finished
+from components.registry.record import record
 from components.surroundings.masking import without_userinfo
-from components.tracking import history, live_run, liveness, store
-from elboflow.settings import RequestError
-from elboflow.vae import folder
-from elboflow.vae.evaluation import folder as evaluations
+from components.tracking import live_run, liveness, runs, store, tags
+from components.tracking.parameters import config_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger("elboflow.registry")
-
-PROMOTED, REASON = "elboflow.promoted", "elboflow.reason"
 
 
 @dataclass(frozen=True)
@@ -74,29 +70,29 @@ def register(
             with another model.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
-    finished = _opened(dataset, Path(model), Path(evaluation))
+    finished = open_finished(dataset, Path(model), Path(evaluation))
     agreement.check_run(experiment, finished.images.manifest, finished.trained, finished.evaluated)
     name = registry.model or f"{experiment['name']}-vae"
-    tags = {
-        history.EXPERIMENT: experiment["name"],
-        history.RUN: run,
-        history.DATASET: finished.images.manifest.digest,
-        history.CONFIG: config_digest(experiment),
-        history.CODE: finished.trained.provenance.code,
-        history.WEIGHTS: finished.trained.weights,
+    given = {
+        tags.EXPERIMENT: experiment["name"],
+        tags.RUN: run,
+        tags.DATASET: finished.images.manifest.digest,
+        tags.CONFIG: config_digest(experiment),
+        tags.CODE: finished.trained.provenance.code,
+        tags.WEIGHTS: finished.trained.weights,
     }
     at_work = liveness.tag(tracking_uri, store.registration_lock(tracking_uri))
     client = store.connect(tracking_uri)
     with store.exclusive(tracking_uri), store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
-            if history.find(client, experiment_id, run) is None:
+            if runs.find(client, experiment_id, run) is None:
                 live_run.adopted(client, experiment_id, run, Path(model))
-            recorded = history.run_of(client, experiment_id, run, {**tags, **at_work})
-        model_id = history.record(client, recorded, finished, experiment)
-        version = _version(client, name, recorded, model_id, tags)
-        decision = _decided(client, name, version, finished, registry.confidence)
-        history.end(client, recorded)
+            recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
+        model_id = record(client, recorded, finished, experiment)
+        version = _version(client, name, recorded, model_id, given)
+        decision = promotion.promote(client, version, finished, registry.confidence)
+        runs.end(client, recorded)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(
         without_userinfo(tracking_uri),
@@ -108,48 +104,13 @@ def register(
     )
 
 
-def _opened(dataset: Path | str, model: Path, evaluation: Path) -> history.Finished:
-    trained = folder.load(model)
-    images = open_images(dataset, trained.config.input)
-    check_fits(trained.spec, model, images)
-    evaluated = evaluations.load(evaluation)
-    if trained.provenance.dataset != images.manifest.digest:
-        raise RequestError(
-            f"the model {model} was trained on another dataset than {dataset}; a version has one dataset"
-        )
-    if evaluated.facts.data.dataset != images.manifest.digest:
-        raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
-    if evaluated.facts.weights != trained.weights:
-        raise RequestError(f"{evaluation} is not an evaluation of the model {model}, but of another one")
-    return history.Finished(images, trained, evaluated)
-
-
-def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, tags: dict[str, str]) -> "ModelVersion":
+def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, given: dict[str, str]) -> "ModelVersion":
     import mlflow
 
     if found := client.search_model_versions(f"name = {store.quoted(name)} and run_id = '{run.info.run_id}'"):
         return found[0]
     # It also makes the registered model, if need be, and links the logged model to the version.
-    return mlflow.register_model(f"models:/{model_id}", name, tags=tags)
-
-
-def _decided(
-    client: "MlflowClient", name: str, version: "ModelVersion", finished: history.Finished, confidence: float
-) -> promotion.Decision:
-    """Decides on a version once. The reason is written before the alias moves and the verdict after: a registration
-    that was killed in between finds the alias on its own version, and its reason."""
-    if PROMOTED in version.tags:
-        return promotion.Decision(version.tags[PROMOTED] == "true", version.tags[REASON])
-    champion = promotion.champion_of(client, name)
-    if champion is not None and champion.version == version.version:
-        decision = promotion.Decision(True, version.tags.get(REASON, "promoted by hand"))
-    else:
-        decision = promotion.decide(client, champion, version, finished, confidence)
-        client.set_model_version_tag(name, version.version, REASON, decision.reason)
-        if decision.promoted:
-            client.set_registered_model_alias(name, promotion.CHAMPION, version.version)
-    client.set_model_version_tag(name, version.version, PROMOTED, str(decision.promoted).lower())
-    return decision
+    return mlflow.register_model(f"models:/{model_id}", name, tags=given)
 
 
 def _outcome(decision: promotion.Decision) -> str:

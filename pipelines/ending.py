@@ -62,7 +62,7 @@ def finish(
         ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)
         notification = TypeAdapter(Notification).validate_json(notify) if notify else None
         try:
-            finish(recorded, run, ended.status, ended.step, ended.reason, ended.link, notification, tracking_uri, job)
+            finish(ended, recorded, notification, tracking_uri, job)
         except (RequestError, WorkError) as error:
             # It has told how the run ended. A failure here would be tried again, and tell it again.
             logging.getLogger("elboflow.ending").error("how the run ended is not in MLflow: %s", error)

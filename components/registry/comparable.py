@@ -1,10 +1,10 @@
-"""Of what a model's log p(x) is a probability: bounds of different things have no common scale."""
+"""Two bounds on log p(x) are comparable only if both models assign probabilities to the same outcomes."""
 
 from elboflow.vae.config import Bernoulli, Gaussian, ModelConfig
 
 
-def things(model: ModelConfig) -> str:
-    """Returns what a model gives probabilities of."""
+def outcome_space(model: ModelConfig) -> str:
+    """Returns the outcomes that a model assigns probabilities to, in words."""
     match model.likelihood:
         case Bernoulli(binarize="none"):
             return "codes"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.registry import rescoring, versions
-from components.registry.comparable import things
+from components.registry.comparable import outcome_space
+from components.registry.finished import Finished
 from components.registry.rescoring import Judged
-from components.tracking import history
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("elboflow.registry")
 
 CHAMPION = "champion"
+PROMOTED, REASON = "elboflow.promoted", "elboflow.reason"
+"""The tags of a version that hold the verdict, `true` or `false`, and the reason for it."""
 _RESAMPLES = 10_000
 
 
@@ -42,6 +44,33 @@ class Decision:
 
     promoted: bool
     reason: str
+
+
+def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished, confidence: float) -> Decision:
+    """Decides whether a registered version becomes the champion, and moves the alias if it does.
+
+    A version is decided on once: a second call returns the recorded decision. The writes have an order: the reason,
+    then the alias, then the verdict. A call after a kill in between finds the alias on this version, and its reason.
+
+    Args:
+        client: MLflow.
+        version: The registered version.
+        finished: The run that made it, with its evaluation.
+        confidence: Of the paired interval that must lie above zero.
+    """
+    name, number = version.name, version.version
+    if PROMOTED in version.tags:
+        return Decision(version.tags[PROMOTED] == "true", version.tags[REASON])
+    champion = champion_of(client, name)
+    if champion is not None and champion.version == number:
+        decision = Decision(True, version.tags.get(REASON, "promoted by hand"))
+    else:
+        decision = decide(client, champion, version, finished, confidence)
+        client.set_model_version_tag(name, number, REASON, decision.reason)
+        if decision.promoted:
+            client.set_registered_model_alias(name, CHAMPION, number)
+    client.set_model_version_tag(name, number, PROMOTED, str(decision.promoted).lower())
+    return decision
 
 
 class NotComparableError(Exception):
@@ -62,7 +91,7 @@ def decide(
     client: "MlflowClient",
     champion: "ModelVersion | None",
     newcomer: "ModelVersion",
-    finished: history.Finished,
+    finished: Finished,
     confidence: float,
 ) -> Decision:
     """Decides whether a new version becomes the champion.
@@ -96,7 +125,7 @@ def decide(
 
 
 def _compared(
-    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, confidence: float, temporary: Path
+    client: "MlflowClient", champion: "ModelVersion", finished: Finished, confidence: float, temporary: Path
 ) -> bootstrap.Comparison:
     uri = f"models:/{champion.name}/{champion.version}"
     try:
@@ -123,12 +152,12 @@ def _compared(
 
 
 def _measured(trained: ModelFolder) -> tuple[str, list[int], int, str]:
-    """Returns of what the model's log p(x) is a probability: values of different things have no common scale."""
-    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, things(trained.config)
+    """Returns the outcome space of a model: feature, shape, levels and likelihood. Bounds are comparable within one."""
+    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, outcome_space(trained.config)
 
 
 def _champions_before(
-    client: "MlflowClient", champion: "ModelVersion", finished: history.Finished, newcomer: Judged, temporary: Path
+    client: "MlflowClient", champion: "ModelVersion", finished: Finished, newcomer: Judged, temporary: Path
 ) -> Judged | None:
     """Returns what the champion's own run recorded, if it is of the newcomer's examples and conditions."""
     try:
@@ -141,7 +170,7 @@ def _champions_before(
     return values if same_examples and _conditions(evaluated) == _conditions(finished.evaluated) else None
 
 
-def _champions_now(rival: ModelFolder, finished: history.Finished) -> Judged:
+def _champions_now(rival: ModelFolder, finished: Finished) -> Judged:
     """Returns the champion's values on the newcomer's examples, under the newcomer's conditions."""
     facts = finished.evaluated.facts
     dataset = finished.images.dataset.folder

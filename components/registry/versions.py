@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from components.tracking import history
 from elboflow.artifacts import names
 from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+EVALUATION = "evaluation"
+"""The folder of a run's artifacts that holds the evaluation of its model."""
 
 
 def model_folder(uri: str, copy_to: Path | None = None) -> Path:
@@ -82,7 +84,7 @@ def evaluation_folder(client: "MlflowClient", version: "ModelVersion", copy_to: 
         WorkError: MLflow does not have it any more.
     """
     with _missing(f"the evaluation of version {version.version} of {version.name}, in its run {version.run_id}"):
-        return Path(client.download_artifacts(version.run_id, history.EVALUATION, str(copy_to)))
+        return Path(client.download_artifacts(version.run_id, EVALUATION, str(copy_to)))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.surroundings.masking import masked, masked_values
 from components.sweep.trial import Candidate, Outcome
-from components.tracking import history, store
+from components.tracking import curves, runs, store, tags
+from components.tracking.limits import LONGEST_RUN_NAME, LONGEST_TAG, METRICS_PER_CALL, batches, shortened
 from elboflow.settings import WorkError
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ PARENT = "mlflow.parentRunId"
 BOUND = "validation/best_elbo"
 COMPARISON = "sweep"
 """The folder of the parent's artifacts that holds the report."""
-
-# MLflow's limit is 8000 (mlflow.utils.validation); older servers had 5000.
-_LONGEST_TAG = 5000
 
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -60,14 +58,14 @@ class Sweep:
             dataset: The dataset's digest.
         """
         with store.exclusive(self._uri), store.explained(self._uri):
-            found = history.find(self._client, self._experiment_id, self.run)
+            found = runs.find(self._client, self._experiment_id, self.run)
             if found is None:
-                tags = {
-                    history.EXPERIMENT: self._name,
-                    history.DATASET: dataset,
+                given = {
+                    tags.EXPERIMENT: self._name,
+                    tags.DATASET: dataset,
                     OVER: json.dumps(masked_values(dict(axes))),
                 }
-                found = history.begin(self._client, self._experiment_id, self.run, tags)
+                found = runs.begin(self._client, self._experiment_id, self.run, given)
             if found.info.status != "FINISHED":
                 self._client.update_run(found.info.run_id, status="RUNNING")
             return str(found.info.run_id)
@@ -81,36 +79,36 @@ class Sweep:
         with store.explained(self._uri):
             found = self._trial(candidate.digest)
             if found is None:
-                tags = {PARENT: self._parent(), history.EXPERIMENT: self._name, TRIAL: candidate.digest}
-                run = history.begin(self._client, self._experiment_id, self._of(candidate.digest), tags)
+                given = {PARENT: self._parent(), tags.EXPERIMENT: self._name, TRIAL: candidate.digest}
+                run = runs.begin(self._client, self._experiment_id, self._of(candidate.digest), given)
                 found = str(run.info.run_id)
-                self._client.update_run(found, name=masked(str(candidate) or candidate.digest)[:250])
+                self._client.update_run(found, name=masked(str(candidate) or candidate.digest)[:LONGEST_RUN_NAME])
                 for key, value in masked_values(dict(candidate.values)).items():
                     self._client.log_param(found, key, value if isinstance(value, str) else json.dumps(value))
             self._client.update_run(found, status="RUNNING")
             return found
 
-    def end(self, outcome: Outcome, curves: Mapping[str, Any] | None = None) -> None:
+    def end(self, outcome: Outcome, measured: Mapping[str, Any] | None = None) -> None:
         """Writes an outcome into the run of its trial, and ends that run.
 
         Args:
             outcome: The outcome of a trial that has begun.
-            curves: All that the training measured (`elboflow.vae.training.curves.Curves`), where it finished.
+            measured: All that the training measured (`elboflow.vae.training.curves.Curves`), where it finished.
         """
         with store.explained(self._uri):
-            run = history.find(self._client, self._experiment_id, self._of(outcome.digest))
+            run = runs.find(self._client, self._experiment_id, self._of(outcome.digest))
             if run is None:
                 raise WorkError(f"MLflow has lost the run of the trial {outcome.digest}")
             run_id, started = run.info.run_id, run.info.start_time
-            columns = curves or {"validation": {"epoch": range(1, len(outcome.elbo) + 1), "elbo": outcome.elbo}}
-            points = [*history.points(columns, started), *_results(outcome, started)]
-            for some in history.cut(points, history.METRICS_PER_CALL):
-                self._client.log_batch(run_id, metrics=some)
+            columns = measured or {"validation": {"epoch": range(1, len(outcome.elbo) + 1), "elbo": outcome.elbo}}
+            points = [*curves.points(columns, started), *_results(outcome, started)]
+            for batch in batches(points, METRICS_PER_CALL):
+                self._client.log_batch(run_id, metrics=batch)
             self._client.set_tag(run_id, STATUS, outcome.status)
             if outcome.reason:
-                self._client.set_tag(run_id, history.FAILURE, masked(outcome.reason)[:_LONGEST_TAG])
-            elif history.FAILURE in run.data.tags:  # of an earlier try
-                self._client.delete_tag(run_id, history.FAILURE)
+                self._client.set_tag(run_id, tags.FAILURE, shortened(masked(outcome.reason), LONGEST_TAG))
+            elif tags.FAILURE in run.data.tags:  # of an earlier try
+                self._client.delete_tag(run_id, tags.FAILURE)
             self._client.set_terminated(run_id, _STATUS[outcome.status])
 
     def choose(self, best: Outcome, comparison: Path) -> None:
@@ -133,11 +131,11 @@ class Sweep:
         with store.explained(self._uri):
             parent = self._parent()
             self._client.log_artifacts(parent, str(comparison), COMPARISON)
-            self._client.set_tag(parent, history.FAILURE, masked(reason)[:_LONGEST_TAG])
+            self._client.set_tag(parent, tags.FAILURE, shortened(masked(reason), LONGEST_TAG))
             self._client.set_terminated(parent, "FAILED")
 
     def _parent(self) -> str:
-        found = history.find(self._client, self._experiment_id, self.run)
+        found = runs.find(self._client, self._experiment_id, self.run)
         if found is None:
             raise WorkError(f"MLflow has no run {self.run!r} of the sweep")
         return str(found.info.run_id)
@@ -146,7 +144,7 @@ class Sweep:
         return f"{self.run}/{digest}"
 
     def _trial(self, digest: str) -> str | None:
-        found = history.find(self._client, self._experiment_id, self._of(digest))
+        found = runs.find(self._client, self._experiment_id, self._of(digest))
         return None if found is None else str(found.info.run_id)
 
 

@@ -12,15 +12,15 @@ import os
 import random
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.surroundings.masking import masked
-from components.tracking import databases, history, live_run, liveness, store, timeouts
+from components.tracking import curves, databases, live_run, liveness, runs, store, tags, timeouts
+from components.tracking.live_inbox import SECONDS_BETWEEN_CALLS, Inbox
 from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_POINTS = 100_000
-"""Points that are kept while MLflow is away: some 30 MB."""
-
-SECONDS_BETWEEN_CALLS = 1.0
 LONGEST_PAUSE = 60.0
-SECONDS_AFTER_THE_END = 60.0
-"""The longest that the process outlasts a training; one that succeeded ends it sooner."""
-
 SECONDS_TO_WARNING = 15.0
 
 _answers = 1
@@ -56,52 +49,6 @@ _FINAL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 class _OverError(Exception):
     """There is nothing more to do, for a reason that a person may want to know."""
-
-
-class Inbox:
-    """What the training tells, read by a thread as it comes, so that the training never waits for MLflow."""
-
-    def __init__(self, lines: TextIO) -> None:
-        self._points: deque[tuple[str, float, int, int]] = deque(maxlen=MOST_POINTS)
-        self._changed = threading.Condition()
-        self._lines = lines
-        self.ended = False
-        self.end: str | None = "KILLED"
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def take(self) -> list[tuple[str, float, int, int]]:
-        """Waits for points and takes as many as a call may hold: name, value, time and epoch. None came: the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._points or self.ended)
-            count = min(len(self._points), history.METRICS_PER_CALL)
-            return [self._points.popleft() for _ in range(count)]
-
-    def pause(self, seconds: float) -> None:
-        """Waits, but no longer than until the training ends, or enough has come for a call."""
-        with self._changed:
-            had_ended = self.ended
-            self._changed.wait_for(
-                lambda: self.ended != had_ended or len(self._points) >= history.METRICS_PER_CALL,
-                min(seconds, SECONDS_BETWEEN_CALLS) if had_ended else seconds,
-            )
-
-    def _read(self) -> None:
-        with suppress(ValueError):  # a kill of the training cut a line
-            for line in self._lines:
-                said = json.loads(line)
-                with self._changed:
-                    if "end" in said:
-                        self.end = said["end"]
-                    else:
-                        points = [(name, value, said["time"], said["epoch"]) for name, value in said["values"].items()]
-                        self._points.extend(points)
-                    self._changed.notify()
-        last = threading.Timer(SECONDS_AFTER_THE_END, os._exit, [1])
-        last.daemon = True
-        last.start()
-        with self._changed:
-            self.ended = True
-            self._changed.notify()
 
 
 class Sender:
@@ -141,30 +88,30 @@ class Sender:
             name, run, training = (self._request[key] for key in ("experiment", "run", "training"))
             experiment_id = store.experiment_id(client, self._uri, name)
             with store.creating_runs(self._uri):
-                found = history.find(client, experiment_id, run) if run else None
+                found = runs.find(client, experiment_id, run) if run else None
                 found = found or live_run.of_training(client, experiment_id, training)
                 if found is None:
                     return client, self._made(client, experiment_id), {}
             if found.info.status == "FINISHED":
                 raise _OverError(f"the MLflow run {found.info.run_id} is finished")
             client.update_run(found.info.run_id, status="RUNNING")
-            return client, found, {name: steps for name, (steps, _) in history.known(client, found).items()}
+            return client, found, {name: steps for name, (steps, _) in curves.steps_of(client, found).items()}
 
     def _made(self, client: "MlflowClient", experiment_id: str) -> "Run":
         name, run, training, output = (self._request[key] for key in ("experiment", "run", "training", "output"))
         held = self._request.get("at_work")
-        tags = {
-            history.EXPERIMENT: name,
+        given = {
+            tags.EXPERIMENT: name,
             live_run.OUTPUT: output,
             live_run.TRAINING: training,
-            **({history.RUN: run} if run else {}),
+            **({tags.RUN: run} if run else {}),
             **liveness.tag(self._uri, None if held is None else Path(held)),
         }
         return client.create_run(
             experiment_id,
             start_time=self._request["began"],
             run_name=run or f"{name} training",
-            tags={**history.source_tags(), **tags},
+            tags={**tags.source(), **given},
         )
 
     def _lasting(self, call: Callable[[], T]) -> T:

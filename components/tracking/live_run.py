@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from components.tracking import history
+from components.tracking import tags
 from components.tracking.store import quoted
 from elboflow import artifacts
 from elboflow.settings import WorkError
@@ -94,10 +94,10 @@ def adopted_of_job(client: "MlflowClient", experiment_id: str, run: str, job: st
 
 
 def _taken(client: "MlflowClient", found: "Run", run: str) -> "Run | None":
-    if found.data.tags.get(history.RUN, run) != run:
+    if found.data.tags.get(tags.RUN, run) != run:
         return None
     run_id = found.info.run_id
     client.update_run(run_id, status="RUNNING", name=run)  # before it bears the name: FINISHED means registered there
-    client.set_tag(run_id, history.RUN, run)
+    client.set_tag(run_id, tags.RUN, run)
     taken = client.get_run(run_id)
-    return taken if taken.data.tags[history.RUN] == run else None  # two may have come for a model that both reuse
+    return taken if taken.data.tags[tags.RUN] == run else None  # two may have come for a model that both reuse

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from components.tracking import databases
+from components.tracking import databases, tags
 from elboflow.artifacts import lock
 
 AT_WORK = "elboflow.at_work"
 VARIABLE = "ELBOFLOW_AT_WORK"
 """The environment variable that names a pipeline run's locked file to its steps."""
 GONE = "its process is gone"
-_RUN, _FAILURE = "elboflow.run", "elboflow.failure"
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow
 
 
@@ -61,7 +60,7 @@ def end_dead(database: Path, has_ended: Callable[[str], bool]) -> tuple[str, ...
                 killed = "UPDATE runs SET status = 'KILLED', end_time = ? WHERE run_uuid = ? AND status = 'RUNNING'"
                 if connection.execute(killed, (ended, run_id)).rowcount:
                     why = "INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)"
-                    connection.execute(why, (_FAILURE, GONE, run_id))
+                    connection.execute(why, (tags.FAILURE, GONE, run_id))
             connection.execute("COMMIT")
     return tuple(name for _, name, _ in found)
 
@@ -70,7 +69,7 @@ def has_run(database: Path, run: str) -> bool:
     """Returns whether a SQLite file holds the MLflow run of a pipeline run."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
         query = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
-        return connection.execute(query, (_RUN, run)).fetchone() is not None
+        return connection.execute(query, (tags.RUN, run)).fetchone() is not None
 
 
 def last_sign(folder: Path) -> float:
@@ -93,7 +92,7 @@ def _dead(
         LEFT JOIN tags AS named ON named.run_uuid = runs.run_uuid AND named.key = ?
         LEFT JOIN tags AS held ON held.run_uuid = runs.run_uuid AND held.key = ?
         WHERE runs.status = 'RUNNING'"""
-    for run_id, name, run, held in connection.execute(query, (_RUN, AT_WORK)).fetchall():
+    for run_id, name, run, held in connection.execute(query, (tags.RUN, AT_WORK)).fetchall():
         if held is not None:
             place = folder / held
             if (Path(held).is_absolute() and not place.parent.is_dir()) or lock.is_held(place):

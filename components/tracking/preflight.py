@@ -7,9 +7,9 @@ from pathlib import Path
 
 from components.surroundings.masking import masked
 from components.tracking import databases
+from components.tracking.limits import LONGEST_RUN_NAME
 from elboflow.settings import RequestError, WorkError
 
-_LONGEST_NAME = 250  # of a run, in MLflow's table
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -44,8 +44,8 @@ def check_run_name(run: str) -> None:
     wrong = None
     if not run.strip():
         wrong = "is empty"
-    elif len(run) > _LONGEST_NAME:
-        wrong = f"has {len(run):,} characters, at most {_LONGEST_NAME} are allowed"
+    elif len(run) > LONGEST_RUN_NAME:
+        wrong = f"has {len(run):,} characters, at most {LONGEST_RUN_NAME} are allowed"
     elif _UNREADABLE.search(run):
         wrong = "holds control characters"
     elif "'" in run and '"' in run:

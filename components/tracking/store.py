@@ -1,4 +1,4 @@
-"""The MLflow that holds the history: a server by its URL, or a SQLite file with its artifacts beside it.
+"""MLflow's tracking store: a server by its URL, or a SQLite file with its artifacts beside it.
 
 A workspace holds the second kind:
 

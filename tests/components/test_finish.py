@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from components.config import Command
-from components.decide import changed, config_digest
+from components.decide import changed
 from components.finish import finish, registered
-from components.tracking import history, store
+from components.surroundings.notify import Ending
+from components.tracking import store
+from components.tracking.parameters import config_digest
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run
@@ -25,7 +27,8 @@ LINK = "https://console.example/runs/night-1"
 
 def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **changes: Any) -> None:
     told = {"step": "train", "reason": "the loss is not a number", "link": LINK, "notification": None, **changes}
-    finish(EXPERIMENT, run, status, **told, tracking_uri=tracking_uri)
+    notification = told.pop("notification")
+    finish(Ending(run, "digits", status, **told), EXPERIMENT, notification, tracking_uri)
 
 
 def recorded(tracking_uri: str) -> list[Any]:
@@ -46,7 +49,7 @@ def test_a_run_that_never_registered_is_there_with_its_settings_and_its_reason(
     assert (run.info.run_name, run.info.status) == ("night-1", state)
     assert run.info.end_time is not None
     assert run.data.params["model.latent"] == "4"
-    assert {name: value for name, value in tags(run).items() if name != history.CODE} == {
+    assert {name: value for name, value in tags(run).items() if name != "elboflow.code"} == {
         "elboflow.experiment": "digits",
         "elboflow.run": "night-1",
         "elboflow.config": config_digest(EXPERIMENT),
@@ -67,7 +70,7 @@ def test_a_run_that_registered_stays_finished_and_gets_its_link(
 ):
     written("night-1", values).register(tracking_uri)
     ended = recorded(tracking_uri)[0].info.end_time
-    finish(EXPERIMENT, "night-1", "succeeded", None, None, LINK, None, tracking_uri)
+    finish(Ending("night-1", "digits", "succeeded", link=LINK), EXPERIMENT, None, tracking_uri)
     (run,) = recorded(tracking_uri)
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)
     assert tags(run)["elboflow.link"] == LINK

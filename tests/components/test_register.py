@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from components.binding.datasets import open_images
-from components.decide import config_digest
 from components.tracking import store
+from components.tracking.parameters import config_digest
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from tests.components.runs import EXPERIMENT, Run

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from components.tracking import history, liveness, store
+from components.tracking import liveness, store, tags
 from elboflow.artifacts import lock
 from pipelines.cli import app
 from pipelines.targets.local import dead
@@ -67,8 +67,8 @@ class AtWork:
         (self.folder / EXPERIMENT).write_text('{"name": "digits", "seed": 0}', encoding="utf-8")
         self.lock = lock.hold(self.folder / LOCK)
         client = store.connect(workspace.tracking_uri)
-        tags = {history.RUN: run, **liveness.tag(workspace.tracking_uri, self.folder / LOCK)}
-        client.create_run("0", run_name=run, tags=tags)
+        given = {tags.RUN: run, **liveness.tag(workspace.tracking_uri, self.folder / LOCK)}
+        client.create_run("0", run_name=run, tags=given)
 
     def kill(self) -> None:
         """Ends it without a word."""
@@ -166,7 +166,7 @@ def test_a_run_of_an_older_version_is_ended_when_its_process_is_gone(workspace: 
 
 def test_a_sweep_that_was_killed_is_ended_with_its_trials(workspace: Workspace, at_work: AtWork):
     client = store.connect(workspace.tracking_uri)
-    client.create_run("0", run_name="latent=4", tags={history.RUN: "digits-1/0123456789abcdef"})
+    client.create_run("0", run_name="latent=4", tags={tags.RUN: "digits-1/0123456789abcdef"})
     assert dead.end(workspace) == ()
     at_work.kill()
     dead.end(workspace)
@@ -176,7 +176,7 @@ def test_a_sweep_that_was_killed_is_ended_with_its_trials(workspace: Workspace, 
 def test_runs_of_others_in_the_same_mlflow_are_left_alone(workspace: Workspace):
     client = store.connect(workspace.tracking_uri)
     client.create_run("0", run_name="by hand")
-    client.create_run("0", run_name="elsewhere", tags={history.RUN: "elsewhere"})
+    client.create_run("0", run_name="elsewhere", tags={tags.RUN: "elsewhere"})
     client.create_run("0", run_name="other machine", tags={liveness.AT_WORK: "/not/on/this/machine/at-work.lock"})
     assert dead.end(workspace) == ()
     assert set(statuses(workspace).values()) == {"RUNNING"}
@@ -195,7 +195,7 @@ def test_a_copy_of_a_workspace_at_work_ends_the_run_in_the_copy_alone(
 def test_a_registration_by_hand_that_was_killed_is_ended(workspace: Workspace):
     tag = liveness.tag(workspace.tracking_uri, store.registration_lock(workspace.tracking_uri))
     client = store.connect(workspace.tracking_uri)
-    client.create_run("0", run_name="digits-by-hand", tags={history.RUN: "digits-by-hand", **tag})
+    client.create_run("0", run_name="digits-by-hand", tags={tags.RUN: "digits-by-hand", **tag})
     with store.exclusive(workspace.tracking_uri):
         assert dead.end(workspace) == ()
     assert dead.end(workspace) == ("digits-by-hand",)

@@ -199,11 +199,13 @@ def _finish(
 ) -> None:
     from components.finish import finish
     from components.surroundings import servers
+    from components.surroundings.notify import Ending
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
-            finish(experiment.recorded(), record.run, status, step, record.reason, link, experiment.notify, place)
+            ending = Ending(record.run, experiment.name, status, step, record.reason, link)
+            finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)
 

@@ -30,22 +30,23 @@ def begin(
     run: Record, experiment: dict[str, Any], workspace: Workspace, tracking_uri: str
 ) -> "subprocess.Popen[bytes] | None":
     """Begins to have the end of a run written into MLflow."""
-    ending = {
+    told = {
+        "ending": {"run": run.run, "reason": run.reason, "link": str(workspace.runs / run.run)},
         "experiment": experiment,
-        "run": run.run,
-        "reason": run.reason,
-        "link": str(workspace.runs / run.run),
         "tracking_uri": tracking_uri,
     }
-    return apart.start(__name__, ending)
+    return apart.start(__name__, told)
 
 
 def main() -> None:
     """Writes the end that standard input tells of."""
     signal.alarm(apart.LONGEST)
     from components.finish import finish
+    from components.surroundings.notify import Ending
 
-    finish(**json.load(sys.stdin), status="cancelled", step=None, notification=None)
+    told = json.load(sys.stdin)
+    ending = Ending(**told["ending"], experiment=told["experiment"]["name"], status="cancelled")
+    finish(ending, told["experiment"], None, told["tracking_uri"])
 
 
 if __name__ == "__main__":

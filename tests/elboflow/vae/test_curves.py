@@ -1,6 +1,6 @@
 """Curves, and what becomes of them in MLflow."""
 
-from components.tracking.history import points
+from components.tracking.curves import points
 from elboflow.vae.training.curves import Curves
 
 

@@ -1,0 +1,38 @@
+"""The experiment in an MLflow run: its values as parameters, and their digest as a tag."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from components.surroundings.masking import masked_values
+from components.tracking.limits import LONGEST_PARAM, PARAMS_PER_CALL, batches, shortened
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
+    """Writes an experiment's values as the parameters of an MLflow run; without effect when they are there."""
+    from mlflow.entities import Param
+
+    params = [Param(name, value) for name, value in flat(masked_values(experiment)).items()]
+    for batch in batches(params, PARAMS_PER_CALL):
+        client.log_batch(run_id, params=batch)
+
+
+def flat(experiment: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns the values of nested sections under dotted names, as MLflow's parameters take them."""
+    values: dict[str, str] = {}
+    for name, value in experiment.items():
+        if isinstance(value, dict) and value:
+            values.update(flat(value, f"{prefix}{name}."))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            values[prefix + name] = shortened(text, LONGEST_PARAM)
+    return values
+
+
+def config_digest(experiment: dict[str, Any]) -> str:
+    """Returns the SHA-256 of an experiment's JSON values; the order of keys does not matter."""
+    canonical = json.dumps(experiment, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
