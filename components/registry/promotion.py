@@ -2,7 +2,7 @@
 
 A paired bootstrap over the distinct examples compares the bounds on log p(x) of newcomer and champion. The champion's
 values come from the artifacts of the champion's own MLflow run, and count only where they are of the same examples,
-seed and samples as the newcomer's; otherwise the champion's model, from its own version, is judged again on the
+seed and samples as the newcomer's; otherwise the champion's model, from its own version, is rescored on the
 newcomer's test split. (Comparing a model with itself is the bug to fear here: a file of the newcomer's taken for the
 champion's.)
 """
@@ -17,7 +17,7 @@ import numpy as np
 from components.registry import rescoring, versions
 from components.registry.comparable import outcome_space
 from components.registry.finished import Finished
-from components.registry.rescoring import Judged
+from components.registry.rescoring import Bounds
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
@@ -143,10 +143,10 @@ def _compared(
         if ours != theirs:
             raise NotComparableError(f"it models {what} {ours}, the champion {what} {theirs}")
     newcomer = rescoring.read(finished.evaluated.path / EXAMPLES)
-    values = _champions_before(client, champion, finished, newcomer, temporary)
+    values = _recorded_bounds(client, champion, finished, newcomer, temporary)
     if values is None:
         logger.info("judging version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
-        values = _champions_now(rival, finished)
+        values = _rescored_bounds(rival, finished)
     paired = bootstrap.aligned(newcomer.keys, newcomer.log_likelihood, values.keys, values.log_likelihood)
     return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
 
@@ -156,10 +156,10 @@ def _measured(trained: ModelFolder) -> tuple[str, list[int], int, str]:
     return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, outcome_space(trained.config)
 
 
-def _champions_before(
-    client: "MlflowClient", champion: "ModelVersion", finished: Finished, newcomer: Judged, temporary: Path
-) -> Judged | None:
-    """Returns what the champion's own run recorded, if it is of the newcomer's examples and conditions."""
+def _recorded_bounds(
+    client: "MlflowClient", champion: "ModelVersion", finished: Finished, newcomer: Bounds, temporary: Path
+) -> Bounds | None:
+    """Returns the bounds that the champion's own run recorded, if examples and conditions are the newcomer's."""
     try:
         evaluated = evaluations.load(versions.evaluation_folder(client, champion, temporary))
         values = rescoring.read(evaluated.path / EXAMPLES)
@@ -170,12 +170,12 @@ def _champions_before(
     return values if same_examples and _conditions(evaluated) == _conditions(finished.evaluated) else None
 
 
-def _champions_now(rival: ModelFolder, finished: Finished) -> Judged:
-    """Returns the champion's values on the newcomer's examples, under the newcomer's conditions."""
+def _rescored_bounds(rival: ModelFolder, finished: Finished) -> Bounds:
+    """Returns the champion's bounds on the newcomer's examples, under the newcomer's conditions."""
     facts = finished.evaluated.facts
     dataset = finished.images.dataset.folder
     try:
-        return rescoring.judge(
+        return rescoring.rescore(
             dataset, rival.path, facts.evaluation.bound_samples, facts.seed, facts.evaluation.batch_size
         )
     except WorkError as error:
@@ -183,5 +183,5 @@ def _champions_now(rival: ModelFolder, finished: Finished) -> Judged:
 
 
 def _conditions(evaluated: EvaluationFolder) -> tuple[int, int]:
-    """Returns what else than model and example decides an example's value: the seed and the number of samples."""
+    """Returns seed and number of samples: with model and example, they determine a bound."""
     return evaluated.facts.seed, evaluated.facts.evaluation.bound_samples

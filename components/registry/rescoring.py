@@ -1,7 +1,7 @@
-"""The bounds of a model on the test split of a dataset, in a process of its own.
+"""The bounds of a model on the test split of a dataset, computed in a child process.
 
-A champion of another dataset, seed or number of samples has to be judged again beside the newcomer. It may need another
-framework than the one that this process has imported, or none: hence a process of its own, one model per process.
+A champion that was evaluated on another dataset, seed or number of samples is rescored under the newcomer's. It may
+need another framework than this process has imported: hence a child process, for one model.
 """
 
 import os
@@ -24,7 +24,7 @@ _MOST_BYTES = 2**30  # of the values of 67 million examples
 
 
 @dataclass(frozen=True)
-class Judged:
+class Bounds:
     """A model's bounds on log p(x) of each example.
 
     Attributes:
@@ -36,7 +36,7 @@ class Judged:
     log_likelihood: np.ndarray
 
 
-def read(path: Path) -> Judged:
+def read(path: Path) -> Bounds:
     """Reads the `examples.npz` of an evaluation.
 
     Raises:
@@ -52,11 +52,11 @@ def read(path: Path) -> Judged:
         raise WorkError(f"the values of the test examples cannot be read from {path}: it holds {found}")
     if not np.isfinite(values).all():
         raise WorkError(f"the values of the test examples in {path} are not finite")
-    return Judged(keys, values)
+    return Bounds(keys, values)
 
 
-def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Judged:
-    """Evaluates a model on the test split, on the backend that it was trained on, in a process of its own.
+def rescore(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Bounds:
+    """Computes a model's bounds on the test split, on the backend that it was trained on, in a child process.
 
     Args:
         dataset: The dataset folder.
@@ -94,7 +94,7 @@ def judge(dataset: Path | str, model: Path, samples: int, seed: int, batch_size:
 
 
 def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_size: str) -> None:
-    """What the process of its own does."""
+    """The child process: computes the bounds and writes them."""
     trained = folder.load(Path(model))
     images = open_images(dataset, trained.config.input)
     check_fits(trained.spec, model, images)

@@ -1,4 +1,4 @@
-"""Where a training's checkpoints lie."""
+"""The folder of a training's checkpoints."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which of several machines this is, as the platform that started it says in environment variables.
+"""The cluster of hosts that this process trains in, read from the environment variables of its platform.
 
 | variables | set by |
 | --- | --- |
@@ -9,8 +9,8 @@
 | `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE`, `RANK` | torchrun; Kubeflow's PyTorchJob; Vertex AI, too |
 | `PET_MASTER_ADDR`, `PET_MASTER_PORT`, `PET_NNODES`, `PET_NODE_RANK` | the PyTorch runtime of Kubeflow Trainer |
 
-Any of them will do for any backend that finds in it what it needs (`elboflow/vae/abilities.py`): TensorFlow needs the
-addresses of all machines, which `CLUSTER_SPEC` and `TF_CONFIG` name.
+A backend takes any of them that names what it needs (`elboflow/vae/abilities.py`): TensorFlow needs the addresses of
+all hosts, which only `CLUSTER_SPEC` and `TF_CONFIG` name.
 """
 
 import json
@@ -23,7 +23,7 @@ from elboflow.settings import RequestError
 from elboflow.vae.backends.cluster import Cluster
 
 MACHINES = "ELBOFLOW_MACHINES"
-"""The environment variable in which a target says on how many machines a step was to be, where they are several."""
+"""The environment variable with the number of hosts that a target asked for, where it is more than one."""
 
 Environment = Mapping[str, str]
 
@@ -33,7 +33,7 @@ _TENSORFLOW_PORT = 2222  # Vertex AI's and Kubeflow's
 
 
 def from_environment(environment: Environment) -> Cluster | None:
-    """Returns the machines that train together with this one, or None where it trains alone.
+    """Returns the cluster of this host, or None where it trains alone.
 
     Raises:
         RequestError: The variables are incomplete or wrong, or contradict each other.
@@ -69,7 +69,7 @@ def _tensorflow(environment: Environment) -> Cluster | None:
 
 
 def _described(environment: Environment, variable: str, roles: tuple[str, ...]) -> Cluster | None:
-    """Reads JSON with the addresses of each role, and which of them is this one."""
+    """Reads JSON with the addresses of each role, and the role and index of this host."""
     text = environment.get(variable, "")
     if not text:
         return None
@@ -94,7 +94,7 @@ def _described(environment: Environment, variable: str, roles: tuple[str, ...]) 
 
 
 def _index_of(number: Any) -> int | None:
-    """Returns a number written in JSON, which platforms write with and without quotation marks."""
+    """Returns an index from JSON; platforms write it as a number or as a string."""
     return int(number) if str(number).isdecimal() else None
 
 
@@ -122,7 +122,7 @@ def _trainer(environment: Environment) -> Cluster | None:
 
 
 def _numbered(environment: Environment, size: str, rank: str, address: str, port: str = "") -> Cluster | None:
-    """Reads a number of processes, this one's, and where number 0 is."""
+    """Reads the number of processes, the rank of this one, and the address of the coordinator."""
     processes = _number(environment, size, at_least=1)
     if processes == 1:
         return None
@@ -137,7 +137,7 @@ def _numbered(environment: Environment, size: str, rank: str, address: str, port
 
 
 def _tpu(environment: Environment) -> Cluster | None:
-    """Reads the hosts of a slice, and which slice of several that is; a slice alone is not numbered."""
+    """Reads the hosts of a TPU slice, and its index among several slices; a single slice has none."""
     variable = "TPU_PROCESS_ADDRESSES" if environment.get("TPU_PROCESS_ADDRESSES") else "TPU_WORKER_HOSTNAMES"
     hosts = [host.strip().partition(":")[0] for host in environment.get(variable, "").split(",") if host.strip()]
     slices = _number(environment, "MEGASCALE_NUM_SLICES", at_least=1) if environment.get("MEGASCALE_NUM_SLICES") else 1
@@ -169,7 +169,7 @@ _READERS: dict[str, Callable[[Environment], Cluster | None]] = {
     "PET_NNODES": _trainer,
     "WORLD_SIZE": _torch,
 }
-"""The first that says something names the coordinator; all must agree on how many there are, and which this is."""
+"""By precedence: the first that is set names the coordinator. All must agree on the number of hosts and the rank."""
 
 
 def _number(environment: Environment, variable: str, *, at_least: int = 0, below: int | float = math.inf) -> int:

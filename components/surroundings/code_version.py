@@ -1,4 +1,4 @@
-"""Which code is running: the commit of a checkout, or else the version of the installed package."""
+"""The version of the running code: the commit of a checkout, or else the version of the installed package."""
 
 import subprocess
 from functools import cache

@@ -1,4 +1,4 @@
-"""A request and its answer: how long they may take, and how many bytes. `connections` asks at every byte."""
+"""One request and its response: limits on time and on bytes, which `connections` checks before every read and write."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from components.surroundings.waiting import Server
 ANSWER_BYTES = 64 * 2**20
 FILE_BYTES = 64 * 2**30
 FILE_BYTES_PER_SECOND = 10_000
-"""A file that is slower is given up, as a file that never ends."""
+"""The slowest transfer of a file that is not given up."""
 
 _STORED_BYTES_PER_SECOND = 10_000_000  # at which a server may pass an upload on before it answers
 # MLflow's files; Cloud Storage's, and addresses that S3, Cloud Storage or Azure have signed.
@@ -24,10 +24,10 @@ _FILE = re.compile(
 
 
 class Exchange:
-    """A request and its answer: how long it may take, and how much it may bring.
+    """A request and its response, with the time and the bytes that it may still take.
 
     Args:
-        server: Who is asked.
+        server: The server of the request.
     """
 
     def __init__(self, server: Server) -> None:
@@ -50,7 +50,7 @@ class Exchange:
             timeout: What the client itself allows.
 
         Raises:
-            NoAnswerError: None.
+            NoAnswerError: No time is left.
         """
         silence = waiting.ANSWER_SECONDS
         ends = self._begun + self.server.limit(waiting.ANSWER_SECONDS)

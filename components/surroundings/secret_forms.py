@@ -1,4 +1,4 @@
-"""The forms in which a secret is met: as it is, in an address, JSON, HTML, a shell or a header, and one in another."""
+"""The encodings of a secret in a text: plain, in a URL, JSON, HTML, a shell word, Base64, and one inside another."""
 
 import base64
 import html
@@ -69,7 +69,8 @@ def _escaped(text: str, characters: str, form: str) -> str:
 def _in_base64(secret: bytes) -> Iterator[str]:
     """Yields Base64 of a secret, alone and as a part of something longer, such as `user:secret`.
 
-    There, it begins at one of three places of a group; what it shares its first and last characters with is not known.
+    There, it begins at one of three offsets within a group of 3 bytes. The first and last characters also encode
+    neighbouring bytes, which are not known, and are left out.
     """
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(secret).decode()

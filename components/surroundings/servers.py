@@ -1,4 +1,4 @@
-"""How long this process waits for a server, and how much it takes from one: for every request over HTTP, by any client.
+"""Timeouts and size limits for every HTTP request of this process, by any client.
 
 `watch` lets urllib3, on which MLflow, Kubeflow, Google and requests stand, make the connections of
 `connections`. Their rules are those of `exchange` and `waiting`:

@@ -1,6 +1,6 @@
-"""How long this process waits for servers, and what it says during a wait: the state of each of them.
+"""The state of each server: since when it owes a response, when the process gives it up, and what it logs meanwhile.
 
-`exchange` asks it before every byte.
+`exchange` asks it before every read and write.
 """
 
 import logging
@@ -67,7 +67,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def hurry() -> None:
-    """Ends all waiting for servers: this process was told to end, and asks no more than it must."""
+    """Ends all waits for servers within `HURRY_SECONDS`: the process was told to end."""
     global _hurried
     _hurried = _hurried or time.monotonic()
     for exchange in _in_progress():

@@ -5,8 +5,8 @@ A trial's folder:
     trial.json     the outcome; written last
     model/         the model folder, or the checkpoints of a training that ended early
 
-A trial that fails is an outcome like any other. The training has a process of its own, so that its death (memory that
-runs out, a crash of a framework) is an outcome, too.
+A failure is an outcome like any other. The training runs in a child process, so that its death (out of memory, a crash
+of a framework) is an outcome, too.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""A training in a process of its own, watched from here.
+"""A training in a child process, which the parent watches and may stop.
 
-The two talk in lines of JSON: the process tells its epochs, and its end, through a pipe of their own, and is answered
-on its standard input. What it prints besides goes where this process's output goes.
+Both exchange lines of JSON: the child reports its epochs and its end through a pipe, and reads the answers from its
+standard input. Its standard output is the parent's.
 """
 
 import json
@@ -52,7 +52,7 @@ class Ended:
 
 
 def train(request: Request, watch: Watch | None = None) -> Ended:
-    """Trains in a child process. This function returns and says so however the child ends.
+    """Trains in a child process, and returns however the child ends.
 
     Args:
         request: What to train.
@@ -125,7 +125,7 @@ def _say(to: IO[str], what: Any) -> None:
 
 
 def main(pipe: int) -> None:
-    """What the process of its own does."""
+    """The child process: trains, and reports every epoch and the end."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("elboflow").setLevel(logging.INFO)
@@ -164,7 +164,7 @@ def main(pipe: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process as soon as its parent has gone: in order, and then anyway. Artifacts commit last."""
+    """Ends this process when its parent is gone: by SIGTERM, and then at once. Artifacts commit last."""
     while os.getppid() == parent:
         time.sleep(0.25)
     os.kill(os.getpid(), signal.SIGTERM)

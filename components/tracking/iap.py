@@ -1,4 +1,4 @@
-"""Who asks MLflow, where it is on Cloud Run behind Google's Identity-Aware Proxy: a token on every request.
+"""The token on every request to an MLflow on Cloud Run behind Google's Identity-Aware Proxy (IAP).
 
 MLflow finds `Identity` by its entry point and asks it for headers. The token is a JWT that a service account signs of
 itself for one address, as IAP takes it (https://cloud.google.com/iap/docs/authentication-howto, "signed JWT"). Other

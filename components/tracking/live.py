@@ -1,8 +1,7 @@
-"""A training's curves in MLflow while it runs, sent by a process of its own (`live_process`).
+"""A training's curves in MLflow while it runs, sent by a child process (`live_process`).
 
-Nothing that MLflow does, or fails to do, reaches the training: what it measures goes into a queue, from which a thread
-hands it to that process. What could not be sent is in the model folder's curves, from which the registration completes
-those in MLflow.
+MLflow cannot delay or break the training: measurements go into a queue, and a thread writes them to the child process.
+Points that could not be sent are in the model folder's curves, from which the registration completes those in MLflow.
 """
 
 import json
@@ -91,7 +90,7 @@ def curves(
 
 
 class _Curves:
-    """An observer that hands all on to a process, which it starts when it is first told something."""
+    """An observer that passes measurements to a child process, which it starts at the first one."""
 
     def __init__(self, tracking: Tracking, note: live_run.Note, saved: Path, output: Path) -> None:
         self._tracking, self._note, self._saved, self._output = tracking, note, saved, output
@@ -113,7 +112,7 @@ class _Curves:
             self._thread.start()
 
     def end(self, state: _State) -> None:
-        """Tells how the training ended, and leaves the rest to the process, which outlasts this one if need be."""
+        """Sends the final state of the training; the child process may outlast this one to deliver it."""
         if self._thread is not None:
             self._queue.put({"end": state})
             self._queue.put(None)
@@ -122,7 +121,7 @@ class _Curves:
             self._release()
 
     def _release(self) -> None:
-        """Gives back the lock; the process holds it until it has sent all."""
+        """Closes this process's lock; the child process holds its own until it has sent all."""
         held, self._held = self._held, None
         if held is not None:
             os.close(held)
@@ -163,7 +162,7 @@ class _Curves:
             )
 
     def _ended(self, deadline: float) -> bool:
-        """Waits for the process to have taken all and to end, which it has then."""
+        """Waits until the child process has taken all and ended; returns whether it has."""
         assert self._thread is not None
         self._thread.join(max(1.0, deadline - time.monotonic()))  # it may be about to start the process
         if self._thread.is_alive():
@@ -176,7 +175,7 @@ class _Curves:
         return True
 
     def _deliver(self) -> None:
-        """What the thread does: starts the process and hands it lines of JSON, waiting while it does not take them."""
+        """The thread: starts the child process and writes it lines of JSON; a full pipe blocks only this thread."""
         if self._tracking.run and self._over.wait(SECONDS_TO_BEGIN):
             return
         try:
@@ -218,7 +217,7 @@ class _Curves:
         )
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
-        """What another thread does: passes on what the process says."""
+        """The second thread: logs the messages of the child process."""
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:

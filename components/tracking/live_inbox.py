@@ -21,7 +21,7 @@ SECONDS_AFTER_THE_END = 60.0
 
 
 class Inbox:
-    """What the training tells, read by a thread as it comes, so that the training never waits for MLflow."""
+    """A queue of points, which a thread fills from lines of JSON."""
 
     def __init__(self, lines: TextIO) -> None:
         self._points: deque[tuple[str, float, int, int]] = deque(maxlen=MOST_POINTS)
@@ -32,14 +32,14 @@ class Inbox:
         threading.Thread(target=self._read, daemon=True).start()
 
     def take(self) -> list[tuple[str, float, int, int]]:
-        """Waits for points and takes as many as a call may hold: name, value, time and epoch. None came: the end."""
+        """Waits for points (name, value, time, epoch) and returns as many as a call may hold; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._points or self.ended)
             count = min(len(self._points), METRICS_PER_CALL)
             return [self._points.popleft() for _ in range(count)]
 
     def pause(self, seconds: float) -> None:
-        """Waits, but no longer than until the training ends, or enough has come for a call."""
+        """Waits, at most until the training ends or a full batch has come."""
         with self._changed:
             had_ended = self.ended
             self._changed.wait_for(

@@ -1,9 +1,9 @@
-"""The process that sends a training's curves to MLflow: batches, at most about one a second, until all are there.
+"""The child process that sends a training's curves to MLflow, in batches, at most about one a second.
 
-It is told in lines of JSON on its standard input: first what it needs to know (`live`), then points, then
-how the training ended. It answers in lines of JSON, each a message for the training's log. An MLflow that is away is
-asked again, at growing intervals, and the newest points are kept. The process ends some seconds after the training in
-any case, and marks the run of a training that was killed as killed.
+It reads lines of JSON from its standard input: first the request (`live`), then points, then how the training ended.
+It writes lines of JSON, each a message for the training's log. It retries an unreachable MLflow at growing intervals
+and keeps the newest points. It ends some seconds after the training in any case, and marks the run of a training that
+was killed as KILLED.
 """
 
 import fcntl
@@ -52,11 +52,11 @@ class _OverError(Exception):
 
 
 class Sender:
-    """Brings what an inbox gets into the MLflow run of a training.
+    """Writes the points of an inbox into the MLflow run of a training.
 
     Args:
-        request: What `live` tells first.
-        inbox: What it tells then.
+        request: The first line: MLflow, experiment, run, and the training's key.
+        inbox: The lines after it.
     """
 
     def __init__(self, request: dict[str, Any], inbox: Inbox) -> None:
@@ -115,7 +115,7 @@ class Sender:
         )
 
     def _lasting(self, call: Callable[[], T]) -> T:
-        """Returns what a call returns, once MLflow answers it."""
+        """Calls until MLflow answers, and returns the result."""
         from mlflow import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -191,7 +191,7 @@ def _say(**what: Any) -> None:
 
 
 def main() -> None:
-    """Does all of it, and ends at once: what the interpreter tidies up takes a second, for which the training waits."""
+    """Sends all, and exits without the interpreter's clean-up, a second for which the training would wait."""
     global _answers
     _answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no message

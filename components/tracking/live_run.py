@@ -1,4 +1,4 @@
-"""The MLflow run in which a training shows its curves, before the pipeline run that it belongs to takes it over.
+"""The MLflow run of a training's curves, until the pipeline run that the training belongs to adopts it.
 
 A training on a platform does not know its pipeline run: the run's name, as an input, would make each training new to
 the platform's cache. It marks its MLflow run with a key of its own, and leaves that key in the folder of its
@@ -31,7 +31,7 @@ TRAINING, OUTPUT = "elboflow.training", "elboflow.output"
 
 @dataclass(frozen=True)
 class Note:
-    """What a training leaves for those who come after it.
+    """What a training leaves for a training that continues it, and for the registration.
 
     Attributes:
         training: The key of its MLflow run.

@@ -1,4 +1,4 @@
-"""Which runs that MLflow calls RUNNING are dead: those whose processes are gone, as after a kill or a loss of power.
+"""Runs that MLflow calls RUNNING though their process is gone, as after a kill or a power failure.
 
 A run names, in its tag `elboflow.at_work`, a file that its process holds locked as long as it is there. The system
 releases the lock however the process ends, and shows it to every container of the machine. The path is relative to the
@@ -40,7 +40,7 @@ def tag(tracking_uri: str, held: Path | None = None) -> dict[str, str]:
 
 
 def end_dead(database: Path, has_ended: Callable[[str], bool]) -> tuple[str, ...]:
-    """Makes the dead runs of a SQLite file KILLED, without importing MLflow.
+    """Marks the dead runs of a SQLite file as KILLED, without importing MLflow.
 
     Args:
         database: MLflow's SQLite file.

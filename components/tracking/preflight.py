@@ -1,4 +1,4 @@
-"""What MLflow would refuse at the end of a run is found before its start, where that costs little: in a SQLite file."""
+"""Checks before a run of what MLflow would refuse at its end, where that is cheap: in a SQLite file, and of names."""
 
 import re
 import sqlite3

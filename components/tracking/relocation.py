@@ -1,7 +1,7 @@
-"""A workspace that was moved or copied: the absolute locations in its MLflow follow it.
+"""A workspace that was moved or copied: the absolute URIs in its MLflow are rewritten to its new folder.
 
-MLflow keeps where the files of each experiment, run, model and version are as absolute URIs. Those that end as ours do,
-in `mlartifacts/…`, and stand in another folder than the database, are of the place where the workspace was before.
+MLflow stores the location of the files of each experiment, run, model and version as an absolute URI. A URI that ends
+in `mlartifacts/…` below another folder than the database's is from where the workspace was before.
 """
 
 import json
@@ -61,7 +61,7 @@ class _Stray:
 
 
 def mend(database: Path, home: Path | None = None) -> Mended | None:
-    """Lets the locations in an MLflow point to the folder that it is in; without effect where they do.
+    """Rewrites the locations in an MLflow to its own folder; without effect where they are right.
 
     One transaction: a kill leaves all of them mended, or none. The caller keeps other processes from doing the same.
 

@@ -29,7 +29,7 @@ _TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
-    """Returns a client of an MLflow, which becomes the one of this process.
+    """Returns a client of an MLflow, and makes it the default MLflow of this process.
 
     A SQLite file that does not exist yet is made. That takes about two seconds, for MLflow's whole history of
     migrations; a caller with something else to wait for can call this earlier, in a separate process. One whose
@@ -53,7 +53,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 
 def use(tracking_uri: str) -> "MlflowClient":
-    """Returns a client of an MLflow that is there, as it is, which becomes the one of this process."""
+    """Returns a client of an existing MLflow, and makes it the default MLflow of this process."""
     _set_up()
     import mlflow
 
@@ -67,18 +67,17 @@ def use(tracking_uri: str) -> "MlflowClient":
 
 
 def _set_up() -> None:
-    # No pickle is ever loaded from a registry, and nothing about a run is told to anybody.
+    # No pickle is ever loaded from a registry, and telemetry is off.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Standard output carries results only.
+    # Standard output carries results only: no links, no progress bars.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # What is logged is lines, each once.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @contextlib.contextmanager
 def creating_runs(tracking_uri: str) -> Iterator[None]:
-    """Keeps other processes of this machine from looking for a run, and making it, in the same SQLite file."""
+    """Locks finding and creating runs in a SQLite file, so that two processes do not create the same run twice."""
     database = databases.file_of(tracking_uri)
     with _locked(database, "runs") if database else contextlib.nullcontext():
         yield
@@ -92,7 +91,7 @@ def registration_lock(tracking_uri: str) -> Path | None:
 
 @contextlib.contextmanager
 def exclusive(tracking_uri: str) -> Iterator[None]:
-    """Waits until no other process of this machine registers in the same SQLite file, and keeps others waiting.
+    """Locks registration in a SQLite file: one process of this machine at a time.
 
     Two runs that end together would otherwise both beat the same champion, and the alias would go to the slower one
     instead of the better one. A kill releases the lock. A server of several machines has no such lock.
@@ -152,7 +151,7 @@ def quoted(value: str) -> str:
 
 
 def _make(database: Path) -> None:
-    """Makes a SQLite file beside its place first: half of MLflow's migrations, left by a kill, are no use."""
+    """Makes a SQLite file under a temporary name and renames it: a kill leaves no half-migrated database."""
     import mlflow
 
     draft = database.with_name(f".{database.name}.new")

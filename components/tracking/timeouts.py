@@ -1,4 +1,4 @@
-"""How long MLflow's client asks a server: MLflow's own variables, where a person has not set them.
+"""Timeouts and retries of MLflow's client: MLflow's own variables, where a person has not set them.
 
 Its defaults are a minute or two for each of eight tries, and pauses that double up to two minutes between them.
 """
@@ -31,7 +31,7 @@ def set_defaults(values: dict[str, str]) -> None:
 
 
 def _seconds() -> float:
-    """Returns how long a server may be asked in vain: as long as tries and pauses take, where a person set them."""
+    """Returns how long a server may give no answer: what all tries and pauses take, where a person set them."""
     timeout, retries, factor = (_number(name) for name in DEFAULTS)
     if all(_number(name) <= float(default) for name, default in DEFAULTS.items()):
         return waiting.ANSWER_SECONDS

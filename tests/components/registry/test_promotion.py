@@ -9,6 +9,8 @@ import pytest
 
 from components.binding.datasets import open_images
 from components.preprocess import preprocess
+from components.registry.finished import Finished, open_finished
+from components.registry.promotion import PROMOTED, Decision, promote
 from components.tracking import store
 from elboflow import artifacts
 from preprocessing.config import DataConfig
@@ -182,3 +184,30 @@ def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
     registered = written("second", values + 1, seed=0).register(tracking_uri)
     assert not registered.promoted
     assert "could not be evaluated" in registered.reason
+
+
+def test_a_version_is_decided_on_once(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    written("first", values).register(tracking_uri)
+    run = written("second", values - 0.5)
+    registered = run.register(tracking_uri)
+    client = store.connect(tracking_uri)
+    client.delete_registered_model_alias("digits-vae", "champion")
+    again = promote(client, client.get_model_version("digits-vae", "2"), opened(run), confidence=0.95)
+    assert again == Decision(False, registered.reason)
+    assert "champion" not in client.get_registered_model("digits-vae").aliases
+
+
+def test_a_promotion_that_was_killed_before_its_verdict_keeps_its_reason(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    run = written("first", values)
+    registered = run.register(tracking_uri)
+    client = store.connect(tracking_uri)
+    client.delete_model_version_tag("digits-vae", "1", PROMOTED)
+    again = promote(client, client.get_model_version("digits-vae", "1"), opened(run), confidence=0.95)
+    assert again == Decision(True, registered.reason)
+    assert client.get_model_version("digits-vae", "1").tags[PROMOTED] == "true"
+
+
+def opened(run: Run) -> Finished:
+    return open_finished(run.dataset, run.model, run.evaluation)

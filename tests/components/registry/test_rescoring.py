@@ -20,8 +20,8 @@ T = TypeVar("T")
 MODEL = Path(__file__).parents[2] / "formats/98a35c2/model"
 
 PARENT = (
-    "import sys; from pathlib import Path; from components.registry.rescoring import judge; "
-    "judge('', Path(sys.argv[1]), 1, 0, 1)"
+    "import sys; from pathlib import Path; from components.registry.rescoring import rescore; "
+    "rescore('', Path(sys.argv[1]), 1, 0, 1)"
 )
 
 
