@@ -11,6 +11,7 @@ from components.binding.datasets import open_images
 from components.preprocess import preprocess
 from components.registry.finished import Finished, open_finished
 from components.registry.promotion import PROMOTED, Decision, promote
+from components.registry.resolve import resolve
 from components.tracking import store
 from elboflow import artifacts
 from preprocessing.config import DataConfig
@@ -207,6 +208,16 @@ def test_a_promotion_that_was_killed_before_its_verdict_keeps_its_reason(
     again = promote(client, client.get_model_version("digits-vae", "1"), opened(run), confidence=0.95)
     assert again == Decision(True, registered.reason)
     assert client.get_model_version("digits-vae", "1").tags[PROMOTED] == "true"
+
+
+def test_the_code_that_is_stored_with_a_version_is_not_run(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    (stored,) = (tmp_path / "workspace/mlartifacts").rglob("serving.py")
+    stored.write_text("from components import a_module_of_another_version\n", encoding="utf-8")
+    assert (resolve("models:/digits-vae@champion", tmp_path, tracking_uri) / "model.json").is_file()
+    assert written("second", values + 0.5).register(tracking_uri).promoted
 
 
 def opened(run: Run) -> Finished:
