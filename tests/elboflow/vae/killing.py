@@ -6,8 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,20 @@ import numpy as np
 ROOT = Path(__file__).parents[3]
 STEPS_OF_EPOCH = 24
 
-Moment = Callable[["Process"], None]
-"""Returns when the process is to be killed, or has ended."""
+
+@dataclass(frozen=True)
+class Moment:
+    """When a process kills itself, from a thread, so that a busy machine makes no difference.
+
+    Attributes:
+        steps: After a checkpoint of so many steps more than there were when it began, or of more.
+        delay: And then so many seconds later.
+        latest: Seconds after its start, at the latest; None: whenever that is.
+    """
+
+    steps: int
+    delay: float = 0.0
+    latest: float | None = None
 
 
 class Process:
@@ -28,11 +40,18 @@ class Process:
         backend: The framework.
         epochs: How long it trains.
         seconds_per_call: About how long a compiled call takes.
+        killed: When it is killed; None: never.
         settings: More of its section `training`.
     """
 
     def __init__(
-        self, folder: Path, backend: str, epochs: int, seconds_per_call: float = 0.05, **settings: Any
+        self,
+        folder: Path,
+        backend: str,
+        epochs: int,
+        seconds_per_call: float = 0.05,
+        killed: Moment | None = None,
+        **settings: Any,
     ) -> None:
         self.folder = folder
         training = {
@@ -43,7 +62,8 @@ class Process:
             "checkpoints": {"every_steps": STEPS_OF_EPOCH // 2},
             **settings,
         }
-        request = {"folder": str(folder), "seconds_per_call": seconds_per_call, "training": training}
+        request: dict[str, Any] = {"folder": str(folder), "seconds_per_call": seconds_per_call, "training": training}
+        request["killed"] = None if killed is None else asdict(killed)
         folder.mkdir(exist_ok=True)
         self.log = folder / "log.txt"
         with open(self.log, "a", encoding="utf-8") as log:
@@ -54,18 +74,8 @@ class Process:
                 stderr=log,
             )
 
-    def has_ended(self) -> bool:
-        """Whether the process is no more."""
-        return self.process.poll() is not None
-
-    def last_step(self) -> int:
-        """The step of the newest checkpoint; 0 where there is none."""
-        found = (self.folder / "checkpoints").glob("step-*/checkpoint.json")
-        return max((int(manifest.parent.name.removeprefix("step-")) for manifest in found), default=0)
-
-    def kill(self) -> bool:
-        """Kills the process; returns False where it had ended by itself before."""
-        self.process.send_signal(signal.SIGKILL)
+    def was_killed(self) -> bool:
+        """Waits for the process to end, and returns whether it was killed."""
         return self.process.wait() == -signal.SIGKILL
 
     def finish(self) -> "End":
@@ -97,33 +107,17 @@ def assert_same(one: End, other: End) -> None:
 
 def in_start_up(chance: random.Random) -> Moment:
     """A moment before a process's first checkpoint, or at it: a machine that starts fast does not train for seconds."""
-    delay = chance.uniform(0, 8)
-
-    def wait(process: Process) -> None:
-        begun, end = process.last_step(), time.monotonic() + delay
-        while time.monotonic() < end and process.last_step() == begun and not process.has_ended():
-            time.sleep(0.002)
-
-    return wait
+    return Moment(steps=1, latest=chance.uniform(0, 8))
 
 
 def at_work(chance: random.Random) -> Moment:
     """A moment soon after a process has written one to three checkpoints: in a step, a validation or another one."""
-    checkpoints, delay = chance.randint(1, 3), chance.uniform(0, 0.05)
-
-    def wait(process: Process) -> None:
-        begun = process.last_step()
-        while process.last_step() < begun + checkpoints * STEPS_OF_EPOCH // 2 and not process.has_ended():
-            time.sleep(0.002)
-        time.sleep(delay)
-
-    return wait
+    return Moment(steps=chance.randint(1, 3) * STEPS_OF_EPOCH // 2, delay=chance.uniform(0, 0.05))
 
 
-def finished_in_spite_of(moments: list[Moment], start: Callable[[], Process]) -> End:
-    """Starts a training again and again, kills it at each of these moments, and lets it end at last."""
+def finished_in_spite_of(moments: list[Moment], start: Callable[[Moment | None], Process]) -> End:
+    """Starts a training again and again, which is killed at each of these moments, and lets it end at last."""
     for moment in moments:
-        process = start()
-        moment(process)
-        assert process.kill(), f"it ended before it was to be killed:\n{process.log.read_text(encoding='utf-8')}"
-    return start().finish()
+        process = start(moment)
+        assert process.was_killed(), f"it was not killed:\n{process.log.read_text(encoding='utf-8')}"
+    return start(None).finish()

@@ -19,7 +19,7 @@ def test_a_training_that_is_killed_three_times_ends_like_one_that_never_was(tmp_
     chance = random.Random(0)
     whole = Process(tmp_path / "whole", "tensorflow", epochs=150)
     moments = [in_start_up(chance), at_work(chance), at_work(chance)]
-    killed = finished_in_spite_of(moments, lambda: Process(tmp_path / "killed", "tensorflow", epochs=150))
+    killed = finished_in_spite_of(moments, lambda m: Process(tmp_path / "killed", "tensorflow", epochs=150, killed=m))
     assert_same(killed, whole.finish())
 
 
@@ -33,7 +33,7 @@ def test_a_training_that_is_killed_at_twenty_random_moments_ends_like_one_that_n
     # Many steps in one call, and few: that makes no difference either.
     whole = Process(tmp_path / "whole", backend, epochs=500, seconds_per_call=0.5).finish()
     moments = [in_start_up(chance) if chance.random() < 0.25 else at_work(chance) for _ in range(20)]
-    killed = finished_in_spite_of(moments, lambda: Process(tmp_path / "killed", backend, epochs=500))
+    killed = finished_in_spite_of(moments, lambda m: Process(tmp_path / "killed", backend, epochs=500, killed=m))
     assert_same(killed, whole)
 
 

@@ -5,7 +5,11 @@ Its checkpoints, and at its end its curves, are in the request's folder; its lin
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,26 @@ from sklearn.datasets import load_digits
 EXAMPLES = 1536
 
 
+def last_step(folder: Path) -> int:
+    """Returns the step of the newest checkpoint; 0 where there is none."""
+    found = (folder / "checkpoints").glob("step-*/checkpoint.json")
+    return max((int(manifest.parent.name.removeprefix("step-")) for manifest in found), default=0)
+
+
+def kill(folder: Path, steps: int, delay: float, latest: float | None) -> None:
+    """Kills this process at a moment (`tests.elboflow.vae.killing.Moment`)."""
+    begun, started = last_step(folder), time.monotonic()
+    while last_step(folder) < begun + steps and (latest is None or time.monotonic() < started + latest):
+        time.sleep(0.002)
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(request: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = Path(request["folder"])
+    if request["killed"]:
+        threading.Thread(target=kill, args=(folder,), kwargs=request["killed"], daemon=True).start()
     from elboflow.vae import backends
     from elboflow.vae.config import MLP, ModelConfig, TrainingConfig
 
