@@ -37,7 +37,7 @@ def finish(
     Args:
         ending: How it ended; secrets in it are hidden here.
         experiment: What `Experiment.recorded()` returns.
-        notification: Whom to tell; None for nobody. A notification that cannot be sent is logged, and never raised.
+        notification: Where to send it; None: nowhere. A notification that cannot be sent is logged, and never raised.
         tracking_uri: The MLflow that holds the runs.
         job: The platform's id of the run, if it is another than its name.
 

@@ -1,4 +1,4 @@
-"""The state of each server: since when it owes a response, when the process gives it up, and what it logs meanwhile.
+"""Waiting for servers: since when each has not responded, when the process gives up, and what it logs meanwhile.
 
 `exchange` asks it before every read and write.
 """

@@ -1,4 +1,4 @@
-"""Trials of a sweep: each trains in a process of its own, MLflow records it, and the best one's model is chosen.
+"""Trials of a sweep: each trains in a separate process, MLflow records it, and the model of the best trial is chosen.
 
 The top room: a trial calls the step `train`. May import the steps and every other room; nothing in `components`
 imports it.

@@ -57,7 +57,7 @@ def find_or_begin(client: "MlflowClient", experiment_id: str, run: str, given: d
     if has.get(tags.WEIGHTS, given[tags.WEIGHTS]) != given[tags.WEIGHTS]:
         raise RequestError(
             f"the run {run!r} was registered with another model (MLflow run {run_id}); "
-            "register this one under a run name of its own: elboflow step register --run NAME"
+            "register this one under another run name: elboflow step register --run NAME"
         )
     # It may have failed before it had a model, and have been tried again; or be the parent of a sweep.
     if lacking := [RunTag(name, value) for name, value in given.items() if has.get(name) != value]:

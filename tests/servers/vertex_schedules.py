@@ -42,11 +42,11 @@ class Schedules(GoogleAPI):
 
     def start(self, job: Any, id: str = "") -> Any:
         """Executes a pipeline job, which is checked first."""
-        raise NotImplementedError
+        raise NotImplementedError  # the server that inherits this class does it
 
     def check(self, job: Any) -> None:
         """Refuses a pipeline job that could not be executed."""
-        raise NotImplementedError
+        raise NotImplementedError  # the server that inherits this class does it
 
     def tick(self, id: str) -> Any:
         """Lets the schedule's time come: its job is executed now."""
