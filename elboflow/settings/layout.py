@@ -1,9 +1,10 @@
 """What a tree of settings is made of: which sections, and which keys, can stand at a place."""
 
+from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from elboflow.settings import Settings, by_name
+from elboflow.settings import Settings, by_name, table
 
 
 def alternatives(annotation: Any) -> list[Any]:
@@ -16,9 +17,17 @@ def alternatives(annotation: Any) -> list[Any]:
 
 
 def sections(annotation: Any) -> dict[str, type[Settings]]:
-    """Returns the settings that may stand here, by their `kind`; one that has no kind goes by the name of its class."""
-    found = [member for member in alternatives(annotation) if isinstance(member, type) and issubclass(member, Settings)]
-    return {kind(member) or member.__name__: member for member in found}
+    """Returns the settings that may stand here, by their `kind`; one that has no kind goes by the name of its class.
+
+    Kinds of installed packages are not among them: `section` imports the one that is chosen.
+    """
+    found: dict[str, type[Settings]] = {}
+    for member in alternatives(annotation):
+        if table.is_choice(member):
+            found.update(table.own_kinds(member))
+        elif isinstance(member, type) and issubclass(member, Settings):
+            found[kind(member) or member.__name__] = member
+    return found
 
 
 def kind(section: type[Settings]) -> str | None:
@@ -58,8 +67,12 @@ def long_form(value: Any, annotation: Any) -> Any:
 
 def section(annotation: Any, chosen: str | None) -> type[Settings] | None:
     """Returns the section of that kind, or the only one that may stand here; None where there is no such thing."""
+    choices = [member for member in alternatives(annotation) if table.is_choice(member)]
+    for member in choices:
+        with suppress(LookupError):
+            return table.find(member, str(chosen or member.usual))
     offered = sections(annotation)
-    return next(iter(offered.values())) if len(offered) == 1 else offered.get(str(chosen))
+    return next(iter(offered.values())) if len(offered) == 1 and not choices else offered.get(str(chosen))
 
 
 def inside(annotation: Any, key: str | int, chosen: str | None = None) -> Any:
@@ -90,5 +103,9 @@ def words(annotation: Any) -> list[str]:
     found = [
         str(word) for member in alternatives(annotation) if get_origin(member) is Literal for word in get_args(member)
     ]
-    found += [name for name, here in sections(annotation).items() if kind(here)]
+    for member in alternatives(annotation):
+        if table.is_choice(member):
+            found += table.names(member)
+        else:
+            found += [name for name, here in sections(member).items() if kind(here)]
     return found + (["null"] if found and NoneType in alternatives(annotation) else [])

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from elboflow.settings import Settings
-from preprocessing.manifest import Category
+from elboflow.settings import PossiblyEmpty, Settings
 
 
 class Part(Settings):
@@ -47,5 +46,8 @@ def test_what_is_of_its_type_is_taken(values):
     assert Whole(part=values, switch=True).part.model_dump(mode="json", include=set(values)) == values
 
 
-def test_a_class_of_text_labels_may_be_the_empty_text():
-    assert Category(classes=[0, 1], names=["", "a"]).names == ["", "a"]
+def test_text_that_may_be_empty_is_taken():
+    class Named(Settings):
+        names: list[PossiblyEmpty]
+
+    assert Named(names=["", "a"]).names == ["", "a"]

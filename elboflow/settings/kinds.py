@@ -1,0 +1,101 @@
+"""Choices by `kind` that an installed package can add to.
+
+A room states what may be chosen as a base class, and each kind is one file in a folder of the base class, named for it:
+
+    class Likelihood(Kind):                             # likelihoods/__init__.py
+        group, folder = "elboflow.likelihoods", __name__
+
+    class Bernoulli(Likelihood):                        # likelihoods/bernoulli.py
+        kind: Literal["bernoulli"] = "bernoulli"
+
+A field of the type `Likelihood` then takes `bernoulli`, or `{kind: bernoulli, …}`, or a kind of a package that has an
+entry point in the group (`elboflow.settings.table`).
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from elboflow.settings import Settings, by_name, table
+from elboflow.settings.explain import ConflictsError, explain
+
+
+class Kind(Settings):
+    """What may be chosen by its `kind`.
+
+    Attributes:
+        group: Of a base class: the group of the entry points that add to it.
+        folder: Of a base class: the package whose modules are this program's own kinds; None if it has none.
+        usual: Of a base class: the kind of a section that names none; None if it must name one.
+        kind: The name of the choice.
+    """
+
+    group: ClassVar[str]
+    folder: ClassVar[str | None]
+    usual: ClassVar[str | None] = None
+    kind: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not table.is_choice(cls):
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(
+            partial(_chosen, cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True),
+        )
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """Returns the kind that plain data describes."""
+        return cls.model_validate(value)
+
+
+def origins(settings: Any) -> dict[str, str]:
+    """Returns what settings have from installed packages: distribution and version by `GROUP:KIND`."""
+    return {
+        f"{kind.group}:{kind.kind}": package
+        for kind in _kinds(settings)
+        if (package := table.installed_by(type(kind))) is not None
+    }
+
+
+def _kinds(value: Any) -> Iterator[Kind]:
+    if isinstance(value, Kind):
+        yield value
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for part in value:
+        yield from _kinds(part)
+
+
+def _chosen(base: type[Kind], value: Any) -> Kind:
+    value = by_name(value)
+    if isinstance(value, base):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticKnownError("model_type", {"class_name": base.__name__})
+    name = value.get("kind", base.usual)
+    if name is None:
+        raise PydanticKnownError("union_tag_not_found", {"discriminator": "'kind'"})
+    try:
+        found = table.find(base, name) if isinstance(name, str) else None
+    except LookupError:
+        found = None
+    if found is None:
+        tags = {"discriminator": "'kind'", "tag": str(name), "expected_tags": ", ".join(table.names(base))}
+        raise PydanticKnownError("union_tag_invalid", tags)
+    try:
+        return found.model_validate(value)
+    except ValidationError as error:
+        raise ConflictsError(explain(error, found)) from None
+
+
+def _dumped(kind: Kind, info: Any) -> Any:
+    return kind.model_dump(mode=info.mode)
