@@ -1,11 +1,15 @@
 """Opening files by path or URI: plain `open` on this machine, Beam's FileSystems for `gs://…` and its like.
 
-Beam takes seconds to import, so it is imported only for a URI.
+Beam takes seconds to import, so it is imported only for a URI. `package://DISTRIBUTION/PATH` is a file that an
+installed distribution lists as its own; nothing of the distribution is imported.
 """
 
+import errno
+import fnmatch
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from io import BufferedReader
 from pathlib import Path
 
@@ -16,6 +20,8 @@ from preprocessing import buckets
 
 SCHEMES = ("gs",)
 """Of the URIs that can be read and written. What else Beam has file systems for needs packages that are not here."""
+PACKAGE = "package"
+"""The scheme of files of installed distributions, which can only be read."""
 
 _BUFFER = 1 << 20  # bytes; below it, Google's client reads 16 MiB at a time
 
@@ -27,6 +33,8 @@ def is_uri(path: str) -> bool:
 
 def open_to_read(path: str) -> BufferedReader:
     """Opens a file for reading bytes, as they are (no decompression)."""
+    if scheme(path) == PACKAGE:
+        return open(_located(path), "rb")
     if not is_uri(path):
         return open(_expanded(path), "rb")
     from apache_beam.io.filesystem import CompressionTypes
@@ -76,6 +84,8 @@ def exists(path: str) -> bool:
         RequestError: It is not for this account to know.
     """
     try:
+        if scheme(path) == PACKAGE:
+            return path in matching(path)
         if not is_uri(path):
             return _expanded(path).is_file()
         from apache_beam.io.filesystems import FileSystems
@@ -86,6 +96,30 @@ def exists(path: str) -> bool:
         raise RequestError(str(error)) from None
     except OSError as error:
         raise RequestError(f"{path} cannot be looked for: {error.strerror or error}") from None
+
+
+def matching(pattern: str) -> list[str]:
+    """Returns the files of a path or URI in which `*`, `?` and `[…]` stand for parts of names, sorted.
+
+    Raises:
+        RequestError: There is no such distribution, or the files cannot be looked for.
+    """
+    if scheme(pattern) == PACKAGE:
+        return _of_package(pattern)
+    if not any(sign in pattern for sign in "*?["):
+        return [pattern] if exists(pattern) else []
+    if not is_uri(pattern):
+        parts = _expanded(pattern).parts
+        fixed = next(number for number, part in enumerate(parts) if any(sign in part for sign in "*?["))
+        found = Path(*parts[:fixed]).glob("/".join(parts[fixed:]))
+        return sorted(str(path) for path in found if path.is_file())
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        with reached(pattern):
+            return sorted(file.path for file in FileSystems.match([pattern])[0].metadata_list)
+    except buckets.DeniedError as error:
+        raise RequestError(str(error)) from None
 
 
 def join(folder: str, *names: str) -> str:
@@ -111,6 +145,32 @@ def sha256(path: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _of_package(pattern: str) -> list[str]:
+    name, _, inside = pattern.removeprefix(f"{PACKAGE}://").partition("/")
+    wanted = inside.split("/")
+    found = []
+    for file in _distribution(name).files or []:
+        parts = str(file).split("/")
+        if len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted)) and ".." not in parts:
+            found.append(f"{PACKAGE}://{name}/{file}")
+    return sorted(found)
+
+
+def _located(path: str) -> str:
+    """Returns where a file of an installed distribution is."""
+    if path not in _of_package(path):
+        raise FileNotFoundError(errno.ENOENT, "the distribution lists no such file", path)
+    name, _, inside = path.removeprefix(f"{PACKAGE}://").partition("/")
+    return str(_distribution(name).locate_file(inside))
+
+
+def _distribution(name: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        raise RequestError(f"{PACKAGE}://{name}: there is no installed distribution of this name") from None
 
 
 def _expanded(path: str) -> Path:

@@ -1,13 +1,15 @@
-"""A look at raw data before anything runs: their headers, the names of their classes, and the first examples."""
+"""A look at raw data before anything runs: their headers, and the first examples."""
 
 from dataclasses import dataclass
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from preprocessing import vocabulary
 from preprocessing.config import DataConfig
-from preprocessing.extent import LEAST_USE, advice
-from preprocessing.quantise import UnfitError, quantise, raw_images
+from preprocessing.examples import examples_of, reasons_of
+from preprocessing.features import ColumnError, Fitted
+from preprocessing.raw import Batch
+from preprocessing.rejects import check_rejected
+from preprocessing.report import Report
 from preprocessing.sources import check, open_source
 
 
@@ -17,7 +19,7 @@ class FirstLook:
 
     Attributes:
         found: What is there, in a sentence.
-        doubts: For each image feature that the first examples hardly use the range of, what to write.
+        doubts: For each feature whose settings fit the first examples badly, what to write.
     """
 
     found: str
@@ -29,27 +31,36 @@ def first_look(config: DataConfig) -> FirstLook:
 
     Raises:
         RequestError: A file does not exist, or cannot be reached.
-        WorkError: The headers, the labels' names or the first examples are damaged or unfit.
+        WorkError: The headers or the first examples are damaged or unfit.
     """
     check(config)
     raw = open_source(config)
     units = raw.units()
-    names = vocabulary.find(config)
     batch = next((batch for unit in units for batch in raw.read(unit)), None)
     if batch is None:
         raise WorkError(f"{raw.describe()}: the source is empty")
-    images = raw_images(batch, config)
-    extents = {name: extent for name, image in images.items() if (extent := image.extent()) is not None}
-    try:
-        columns = quantise(batch, images, config, names)
-    except UnfitError as error:
-        feature, extent = config.images[error.feature], extents[error.feature]
-        raise WorkError(f"{error}; of the first examples {extent}: {advice(error.feature, feature, extent)}") from None
-    doubts = [
-        f"of the first examples {extent}; {advice(name, config.images[name], extent)}"
-        for name, extent in extents.items()
-        if extent.use_of(config.images[name]) < LEAST_USE
-    ]
-    looked_at = counted(len(next(iter(columns.values()))), "example")
-    examples = counted(sum(unit.count for unit in units), "example")
-    return FirstLook(f"{raw.describe()}: {examples}; the first {looked_at} fit the experiment", tuple(doubts))
+    fitted = _fitted(config, batch)
+    read = examples_of(batch, config.features, fitted)
+    reasons = reasons_of(read.rejected, 0)
+    check_rejected(config, Report(read={"main": read.count}, seen=dict(read.seen), reasons=reasons))
+    doubts = [(extent, config.features[name].doubt(name, extent)) for name, extent in sorted(read.seen.items())]
+    counts = [unit.examples for unit in units if unit.examples is not None]
+    examples = counted(sum(counts), "example") if len(counts) == len(units) else counted(len(units), "work unit")
+    looked_at = counted(read.count - len(read.rejected), "example")
+    return FirstLook(
+        f"{raw.describe()}: {examples}; the first {looked_at} fit the experiment",
+        tuple(f"of the first examples {extent}; {doubt}" for extent, doubt in doubts if doubt),
+    )
+
+
+def _fitted(config: DataConfig, batch: Batch) -> dict[str, Fitted]:
+    """Returns the features, those that need it fitted on a batch alone."""
+    values = examples_of(batch, config.features, {}).values
+    found = {}
+    for name, feature in config.features.items():
+        needs = feature.needs_fit(batch.columns.schema.field(name).type)
+        try:
+            found[name] = feature.fitted(feature.look(values[name]) if needs else None, name)
+        except ColumnError as error:
+            raise WorkError(f"{batch.places[name]}: the feature {name!r} {error}") from None
+    return found

@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 from typing import IO, cast
 
@@ -25,13 +25,13 @@ from apache_beam.io.filesystems import FileSystems
 
 from elboflow.artifacts import write_atomically
 from elboflow.settings import RequestError, WorkError
-from preprocessing import files, manifest
+from preprocessing import files, manifest, rejects
 from preprocessing.manifest import Manifest
 from preprocessing.reader import read_shard
 
 LOG = logging.getLogger("elboflow.preprocessing")
 _ATTEMPT = ".attempt-"
-_SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5}-of-\d{5}\.tfrecord")
+_OURS = re.compile(rf"[a-z][a-z0-9_]*-\d{{5}}-of-\d{{5}}\.tfrecord|{re.escape(rejects.NAME)}")
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def attempt(output: str) -> Iterator[str]:
         os.close(alive)
 
 
-def finished(output: str, digest: str) -> tuple[Manifest | None, str]:
+def finished(output: str, digests: Collection[str]) -> tuple[Manifest | None, str]:
     """Returns the dataset in a folder if it is whole and the one wanted; otherwise None and what is wrong with it."""
     if not files.exists(files.join(output, manifest.NAME)):
         return None, "there is none"
@@ -76,13 +76,13 @@ def finished(output: str, digest: str) -> tuple[Manifest | None, str]:
             read_shard(output, shard)
     except WorkError as error:
         return None, str(error)
-    return (found, "") if found.digest == digest else (None, "it was made from other data or with other settings")
+    return (found, "") if found.digest in digests else (None, "it was made from other data or with other settings")
 
 
-def withdraw(output: str, digest: str) -> Manifest | None:
+def withdraw(output: str, digests: Collection[str]) -> Manifest | None:
     """Takes back the manifest of a folder that is to be rewritten; returns it instead if it is the one wanted."""
     with locked(output), files.reached(output):
-        found, wrong = finished(output, digest)
+        found, wrong = finished(output, digests)
         path = files.join(output, manifest.NAME)
         if found is None and files.exists(path):
             LOG.info("rewriting the dataset in %s: %s", output, wrong)
@@ -96,10 +96,10 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
     Args:
         output: The dataset folder.
         made: Its manifest.
-        temporary: Where each shard is until now, by its name.
+        temporary: Where each shard, and the list of what was rejected, is until now, by its name.
     """
     with locked(output), files.reached(output):
-        names = [shard.name for shard in made.all_shards]
+        names = list(temporary)
         path = files.join(output, manifest.NAME)
         if files.exists(path) and _content(path) != made.to_json():  # another run's, for other data, came in between
             FileSystems.delete([path])
@@ -111,8 +111,9 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
             write_atomically(Path(path), made.to_json())
         stale = [
             found.path
-            for found in FileSystems.match([files.join(output, "*.tfrecord")])[0].metadata_list
-            if _SHARD.fullmatch(PurePath(found.path).name) and PurePath(found.path).name not in names
+            for kind in ("*.tfrecord", rejects.NAME)
+            for found in FileSystems.match([files.join(output, kind)])[0].metadata_list
+            if _OURS.fullmatch(PurePath(found.path).name) and PurePath(found.path).name not in names
         ]
         if stale:
             FileSystems.delete(stale)

@@ -1,4 +1,4 @@
-"""A dataset folder → arrays, checked against its manifest, and batches in an order fixed by (seed, epoch).
+"""A dataset folder → arrays, checked against its manifest.
 
     dataset = open_dataset("datasets/3f2a…")
     dataset.manifest.counts                      # {"test": 180, "train": 1437, "validation": 180}
@@ -9,7 +9,6 @@ It needs NumPy and google-crc32c, and neither Beam (except for a folder named by
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import IO
 import google_crc32c
 import numpy as np
 
+from elboflow.artifacts.spec import LENGTH
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from preprocessing import files, records
 from preprocessing import manifest as manifests
-from preprocessing.config import KEY
-from preprocessing.manifest import Image, Manifest, Shard
+from preprocessing.manifest import Manifest, Shard
+from preprocessing.records import KEY, Ragged
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,8 +55,9 @@ class Dataset:
             verify: Whether to compare each shard with the checksum in the manifest.
 
         Returns:
-            Each image feature as codes, uint8 [examples, height, width, channels]; each category, and `key`, as int64
-            [examples]; each number as float32 [examples].
+            Each feature as [examples, *shape] of the type that the manifest says, and `key` as int64 [examples]. A
+            ragged feature is padded with 0 to the longest of the dataset, and NAME.length says how long each example's
+            is, int32 [examples].
 
         Raises:
             RequestError: There is no such split.
@@ -95,41 +96,31 @@ class Dataset:
             content = read_shard(self.folder, shard)  # raises, unless the change is undone by now
         return self._decode(shard, content, is_verified=True)
 
-    def batches(self, split: str, batch_size: int, seed: int, epoch: int) -> Iterator[Arrays]:
-        """Yields a split's examples once, in batches, in an order that is a function of (seed, epoch) and nothing else.
-
-        The last batch may be smaller. The split is held in memory; its shards are read and verified at the first call.
-        """
-        arrays = self._read_once(split)
-        order = np.random.default_rng([seed, epoch]).permutation(self.manifest.counts[split])
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            yield {name: values[rows] for name, values in arrays.items()}
-
     def _decode(self, shard: Shard, content: bytes, is_verified: bool) -> Arrays:
         decode = records.parse if is_verified else records.decode
         place = files.join(self.folder, shard.name)
-        arrays = decode(self.manifest.record_schema, np.frombuffer(content, np.uint8), place)
-        if (found := len(arrays[KEY])) != shard.examples:
+        columns = decode(self.manifest.record_schema, np.frombuffer(content, np.uint8), place)
+        if (found := len(columns[KEY])) != shard.examples:
             said = f"{manifests.NAME} says {shard.examples:,}"
             raise WorkError(f"the shard {place} holds {counted(found, 'example')}; {said}")
-        for name, feature in self.manifest.features.items():
-            if isinstance(feature, Image):
-                arrays[name] = arrays[name].reshape(-1, *feature.shape)
+        arrays: Arrays = {}
+        for name, column in columns.items():
+            if not isinstance(column, Ragged):
+                shape = () if name == KEY else self.manifest.features[name].shape
+                arrays[name] = column.reshape(-1, *shape) if shape else column
+                continue
+            longest = self.manifest.features[name].size
+            if (length := int(column.lengths.max(initial=0))) > longest:
+                raise WorkError(
+                    f"the shard {place} holds {length:,} values of {name!r}; {manifests.NAME} says {longest:,}"
+                )
+            arrays[name] = column.padded(longest)
+            arrays[name + LENGTH] = column.lengths.astype(np.int32)
         return arrays
-
-    def _read_once(self, split: str) -> Arrays:
-        if split not in self._splits:
-            self._splits[split] = self.read(split)
-        return self._splits[split]
 
     @cached_property
     def _verified(self) -> dict[str, int]:
         """The CRC-32C of each shard that has been compared with its SHA-256, by its name."""
-        return {}
-
-    @cached_property
-    def _splits(self) -> dict[str, Arrays]:
         return {}
 
 

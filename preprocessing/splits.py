@@ -1,33 +1,57 @@
 """Which split an example belongs to: a function of its content and of nothing else.
 
-The key of an example is a hash of its image codes. The split is a function of the key, so an example keeps its split
-when more data arrive, when their order changes, and when its label is corrected; and two examples with the same image
-are in the same split, also if their labels differ, so that no test image is ever trained on.
+The key of an example is a hash of the features that identify it (`data.identity`): of an image's codes, by default. The
+split is a function of the key, so an example keeps its split when more data arrive, when their order changes, and when
+its label is corrected; and two examples with the same image are in the same split, also if their labels differ, so that
+no test image is ever trained on.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+
+from preprocessing.records.schema import Ragged
 
 _TOP_BIT = np.uint64(1 << 62)
 
 
-def keys(images: Sequence[np.ndarray]) -> np.ndarray:
+def keys(identities: Sequence["np.ndarray | Ragged"]) -> np.ndarray:
     """Returns each example's key, int64 [examples], always in 2⁶² … 2⁶³ - 1.
 
     The upper bit is fixed so that every key is a varint of nine bytes: records of one dataset then have one length,
     and both encoder and decoder work on whole matrices.
 
     Args:
-        images: The codes of each image feature in the order of the features' names, each uint8 [examples, size].
+        identities: The bytes of each feature that identifies, in the order of the features' names: uint8
+            [examples, size], or ragged.
     """
-    rows = images[0] if len(images) == 1 else np.concatenate(images, axis=1)
-    content, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
     blake2b = hashlib.blake2b
-    hashes = b"".join([blake2b(content[at : at + size], digest_size=8).digest() for at in range(0, len(content), size)])
+    if any(isinstance(rows, Ragged) for rows in identities):
+        whole = [blake2b(row, digest_size=8).digest() for row in _rows(identities)]
+        hashes = b"".join(whole)
+    else:
+        fixed = [rows for rows in identities if isinstance(rows, np.ndarray)]
+        rows = fixed[0] if len(fixed) == 1 else np.concatenate(fixed, axis=1)
+        content, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
+        starts = range(0, len(content), size)
+        hashes = b"".join([blake2b(content[at : at + size], digest_size=8).digest() for at in starts])
     low = np.frombuffer(hashes, "<u8") & (_TOP_BIT - np.uint64(1))
     return (low | _TOP_BIT).astype(np.int64)
+
+
+def _rows(identities: Sequence["np.ndarray | Ragged"]) -> list[bytes]:
+    """Returns the bytes of each example; those of varying length come after their length, so that none read alike."""
+    columns: list[list[bytes]] = []
+    for rows in identities:
+        if isinstance(rows, Ragged):
+            content, offsets = rows.values.tobytes(), rows.offsets.tolist()
+            pieces = [content[start:end] for start, end in pairwise(offsets)]
+            columns.append([len(piece).to_bytes(8, "little") + piece for piece in pieces])
+        else:
+            columns.append([row.tobytes() for row in np.ascontiguousarray(rows)])
+    return [b"".join(parts) for parts in zip(*columns, strict=True)]
 
 
 def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray, list[str]]:

@@ -4,36 +4,92 @@ A file is a header, 0 0 TYPE DIMENSIONS and then each dimension as a big-endian 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files
-from preprocessing.config import AnyFeature, IdxSource
-from preprocessing.sources.gzipped import Gunzip
-from preprocessing.sources.headers import Header
-from preprocessing.sources.raw import Batch, Column, Stream, Unit, batches, same_count
+from preprocessing.features import Feature
+from preprocessing.raw import Batch, Part, Raw, Unit
+from preprocessing.raw.arrays import Column, Stream, batches, same_count, type_of
+from preprocessing.raw.gzipped import Gunzip
+from preprocessing.raw.headers import Header
+from preprocessing.sources import Location, Source, require_offered
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 UNIT_BYTES = 64 << 20
 _NAMES = {"image": ("images", "idx3-ubyte"), "label": ("labels", "idx1-ubyte")}
 
 
+class IdxSource(Source):
+    """Files in MNIST's idx format, plain or gzipped.
+
+    Either `path`, a folder in MNIST's layout (train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], and perhaps
+    t10k-images-… and t10k-labels-…, which are its held-out part; also with a dot, as in train-images.idx3-ubyte), or
+    the files one by one.
+    """
+
+    kind: Literal["idx"] = "idx"
+    path: Location | None = None
+    images: Location | None = None
+    labels: Location | None = None
+    test_images: Location | None = None
+    test_labels: Location | None = None
+
+    @model_validator(mode="after")
+    def _folder_or_files(self) -> "IdxSource":
+        if (self.path is None) == (self.images is None):
+            raise ValueError("an idx source has either `path` (a folder in MNIST's layout) or `images` (a file)")
+        if self.path is not None and (self.labels or self.test_images or self.test_labels):
+            raise ValueError("an idx source with a `path` finds its files by name: no labels, test_images, test_labels")
+        if self.test_labels is not None and self.test_images is None:
+            raise ValueError("test_labels needs test_images")
+        return self
+
+    @property
+    def locations(self) -> dict[str, str]:
+        keys = ("path", "images", "labels", "test_images", "test_labels")
+        return {key: location for key in keys if (location := getattr(self, key)) is not None}
+
+    @property
+    def has_held_out(self) -> bool:
+        return self.path is not None or self.test_images is not None
+
+    @property
+    def default_features(self) -> dict[str, Feature]:
+        image = Feature.parse({"kind": "image", "shape": [28, 28, 1], "range": [0, 255]})
+        return (
+            {"image": image}
+            if self.images and not self.labels
+            else {"image": image, "label": Feature.parse("category")}
+        )
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        require_offered(self, features)
+
+    def open(self, features: Mapping[str, Feature]) -> "Idx":
+        return Idx.find(self, features)
+
+
 @dataclass(frozen=True)
-class Idx:
+class Idx(Raw):
     """Files in the idx format: for each part, the file of each feature."""
 
     main: dict[str, str]
     held_out: dict[str, str]
-    features: dict[str, AnyFeature]
+    features: Mapping[str, Feature]
 
     @classmethod
-    def find(cls, source: IdxSource, features: dict[str, AnyFeature]) -> "Idx":
+    def find(cls, source: IdxSource, features: Mapping[str, Feature]) -> "Idx":
         """Finds the files that a config names."""
         if source.path is None:
             main = {"image": source.images, "label": source.labels}
@@ -74,28 +130,36 @@ class Idx:
         return [*self.main.values(), *self.held_out.values()]
 
     def units(self) -> list[Unit]:
-        return [unit for held_out in (False, True) for unit in self._units(held_out)]
+        return [*self._units("main"), *self._units("held_out")]
+
+    def types(self) -> "dict[str, pa.DataType]":
+        found = {}
+        for feature, path in self.main.items():
+            with closing(_open(path)) as stream:
+                found[feature] = type_of(_header(stream, path).dtype)
+        return found
 
     def read(self, unit: Unit) -> Iterator[Batch]:
+        first, count = map(int, unit.token)
         with ExitStack() as stack:
             columns = {}
-            for feature, path in self._part(unit.held_out).items():
+            for feature, path in self._part(unit.part).items():
                 stream = stack.enter_context(closing(_open(path)))
                 header = _header(stream, path)
                 header.require(feature, self.features[feature])
                 columns[feature] = Column(path, stream, header.dtype, header.row)
                 if not isinstance(stream, Gunzip):
-                    stream.seek(unit.first * header.row_bytes, 1)
-            yield from batches(columns, unit)
+                    stream.seek(first * header.row_bytes, 1)
+            yield from batches(columns, first, count)
             for column in columns.values():
                 if isinstance(column.stream, Gunzip) and column.stream.read(1):
                     raise WorkError(f"{column.place} holds more bytes than its header promises")
 
-    def _part(self, held_out: bool) -> dict[str, str]:
-        return self.held_out if held_out else self.main
+    def _part(self, part: Part) -> dict[str, str]:
+        return self.held_out if part == "held_out" else self.main
 
-    def _units(self, held_out: bool) -> list[Unit]:
-        part = self._part(held_out)
+    def _units(self, name: Part) -> list[Unit]:
+        part = self._part(name)
         if not part:
             return []
         counts, row_bytes, is_plain = {}, 0, True
@@ -113,7 +177,8 @@ class Idx:
         count = same_count(counts)
         # A gzipped file can be read only from its start: it is one unit.
         step = max(1, UNIT_BYTES // max(1, row_bytes)) if is_plain else count
-        return [Unit(held_out, first, min(step, count - first)) for first in range(0, count, max(1, step))]
+        sizes = [(first, min(step, count - first)) for first in range(0, count, max(1, step))]
+        return [Unit(name, (first, size), size * row_bytes, size) for first, size in sizes]
 
 
 def _in_folder(folder: str, part: str, feature: str) -> str | None:

@@ -9,21 +9,27 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import PurePath
-from typing import IO
+from typing import IO, TYPE_CHECKING, Literal
 
 from numpy.lib import format as npy
+from pydantic import Field
 
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files
-from preprocessing.config import AnyFeature, NpzSource
-from preprocessing.sources.headers import RATIO, Header
-from preprocessing.sources.raw import Batch, Column, Unit, batches, same_count
+from preprocessing.features import ColumnError, Feature, Name
+from preprocessing.raw import Batch, Part, Raw, Unit
+from preprocessing.raw.arrays import Column, batches, same_count, type_of
+from preprocessing.raw.headers import RATIO, Header
+from preprocessing.sources import Location, Source, require_known
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption (RuntimeError), an
 # unknown method like one of a later version (a subclass of it), a wrong offset like a seek to before the start.
@@ -42,17 +48,46 @@ _ENCRYPTED = 0x1  # a flag of a zip's member
 _MOST_NAMES = 20  # in an error
 
 
+class NpzSource(Source):
+    """Arrays of a NumPy .npz file, one array per feature with the examples along its first axis.
+
+    `arrays` says which array holds which feature; a feature that it leaves out is in the array of its own name.
+    `held_out` says the same of the part that the file itself holds out, such as {image: x_test, label: y_test}.
+    """
+
+    kind: Literal["npz"] = "npz"
+    path: Location
+    arrays: dict[Name, str] = Field(default={})
+    held_out: dict[Name, str] = Field(default={})
+
+    @property
+    def locations(self) -> dict[str, str]:
+        return {"path": self.path}
+
+    @property
+    def has_held_out(self) -> bool:
+        return bool(self.held_out)
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        if not features:
+            raise ValueError("features: an npz file does not say what its arrays mean; give at least one feature")
+        require_known({**self.arrays, **self.held_out}, features)
+
+    def open(self, features: Mapping[str, Feature]) -> "Npz":
+        return Npz.find(self, features)
+
+
 @dataclass(frozen=True)
-class Npz:
+class Npz(Raw):
     """An .npz file: for each part, the array of each feature."""
 
     path: str
     main: dict[str, str]
     held_out: dict[str, str]
-    features: dict[str, AnyFeature]
+    features: Mapping[str, Feature]
 
     @classmethod
-    def find(cls, source: NpzSource, features: dict[str, AnyFeature]) -> "Npz":
+    def find(cls, source: NpzSource, features: Mapping[str, Feature]) -> "Npz":
         """Finds the file that a config names."""
         files.require(source.path, "data.source")
         main = {feature: source.arrays.get(feature, feature) for feature in features}
@@ -76,29 +111,43 @@ class Npz:
 
     def units(self) -> list[Unit]:
         """Returns one unit per part: a compressed stream can be read only from its start."""
-        return [self._unit(held_out) for held_out in (False, True) if self._part(held_out)]
+        parts: tuple[Part, ...] = ("main", "held_out")
+        return [self._unit(part) for part in parts if self._part(part)]
+
+    def types(self) -> "dict[str, pa.DataType]":
+        found = {}
+        with self._open() as archive:
+            for feature, array in self.main.items():
+                with self._array(archive, array, feature) as (_, header):
+                    try:
+                        found[feature] = type_of(header.dtype)
+                    except ColumnError as error:
+                        raise WorkError(f"{header.place}: the feature {feature!r} {error}") from None
+        return found
 
     def read(self, unit: Unit) -> Iterator[Batch]:
         with self._open() as archive, ExitStack() as stack:
             columns = {}
-            for feature, array in self._part(unit.held_out).items():
+            for feature, array in self._part(unit.part).items():
                 stream, header = stack.enter_context(self._array(archive, array, feature))
                 columns[feature] = Column(header.place, stream, header.dtype, header.row)
-            yield from batches(columns, unit)
+            yield from batches(columns, 0, int(unit.token[0]))
             for column in columns.values():
                 if column.stream.read(1):  # reading to the very end also makes zipfile check the CRC
                     raise WorkError(f"{column.place} holds more bytes than its header promises")
 
-    def _part(self, held_out: bool) -> dict[str, str]:
-        return self.held_out if held_out else self.main
+    def _part(self, part: Part) -> dict[str, str]:
+        return self.held_out if part == "held_out" else self.main
 
-    def _unit(self, held_out: bool) -> Unit:
-        counts = {}
+    def _unit(self, part: Part) -> Unit:
+        counts, size = {}, 0
         with self._open() as archive:
-            for feature, array in self._part(held_out).items():
+            for feature, array in self._part(part).items():
                 with self._array(archive, array, feature) as (_, header):
                     counts[header.place] = header.shape[0]
-        return Unit(held_out, 0, same_count(counts))
+                    size += header.bytes
+        count = same_count(counts)
+        return Unit(part, (count,), size, count)
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:

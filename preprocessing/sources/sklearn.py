@@ -1,33 +1,66 @@
-"""Images that scikit-learn carries inside itself, such as its 1,797 handwritten digits of 8×8 pixels."""
+"""Data sets that scikit-learn carries inside itself: 8×8 images of handwritten digits, and small tables."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
 from elboflow.settings import RequestError
-from preprocessing.sources.raw import Batch, Unit
+from preprocessing.features import Feature
+from preprocessing.raw import Batch, Raw, Unit
+from preprocessing.raw.arrays import batch
+from preprocessing.sources import Source, require_offered
 
 
-@cache
-def _digits() -> dict[str, np.ndarray]:
-    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+class SklearnSource(Source):
+    """A data set that scikit-learn carries inside itself: no download.
 
-    bunch = load_digits()
-    return {"image": bunch.images, "label": bunch.target}
+    `digits` are images with labels. The others are tables: a feature is the column of its name, of which the characters
+    that a name cannot have are written `_`, as in `alcalinity_of_ash` or `sepal_length_cm`; and `label` is the class
+    (`target`, a number, for diabetes).
+    """
+
+    kind: Literal["sklearn"] = "sklearn"
+    dataset: Literal["digits", "wine", "breast_cancer", "iris", "diabetes"] = "digits"
+
+    @property
+    def default_features(self) -> dict[str, Feature]:
+        if self.dataset != "digits":
+            return {}
+        image = Feature.parse({"kind": "image", "shape": [8, 8, 1], "range": [0, 16]})
+        return {"image": image, "label": Feature.parse("category")}
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        if self.dataset == "digits":
+            require_offered(self, features)
+        elif not features:
+            raise ValueError(f"features: {self.dataset} is a table; give the columns that are to be features")
+
+    def open(self, features: Mapping[str, Feature]) -> "Embedded":
+        found = Embedded(self.dataset, tuple(features))
+        if self.dataset != "digits":
+            found.require_columns()
+        return found
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(Raw):
     """A data set inside scikit-learn."""
 
     dataset: str
     features: tuple[str, ...]
 
-    def require_held_out(self) -> None:
-        raise RequestError(f"scikit-learn's {self.dataset} have no held-out part")
+    def require_columns(self) -> None:
+        """Raises a RequestError if a feature is no column of the table."""
+        offered = _loaded(self.dataset)
+        if absent := [name for name in self.features if name not in offered]:
+            raise RequestError(
+                f"data.features: scikit-learn's {self.dataset} have no column {absent[0]!r}; they have "
+                f"{', '.join(offered)}"
+            )
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -42,11 +75,30 @@ class Embedded:
         return []
 
     def units(self) -> list[Unit]:
-        return [Unit(held_out=False, first=0, count=len(_digits()["image"]))]
+        arrays = self._arrays().values()
+        count = len(next(iter(arrays)))
+        return [Unit("main", (), sum(array.nbytes for array in arrays), count)]
 
     def read(self, unit: Unit) -> Iterator[Batch]:
         arrays = self._arrays()
-        yield Batch(arrays, dict.fromkeys(arrays, self.describe()), unit.first)
+        yield batch(arrays, dict.fromkeys(arrays, self.describe()), 0)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {feature: array for feature, array in _digits().items() if feature in self.features}
+        return {name: array for name, array in _loaded(self.dataset).items() if name in self.features}
+
+
+@cache
+def _loaded(dataset: str) -> dict[str, np.ndarray]:
+    from sklearn import datasets  # scikit-learn takes a second to import
+
+    bunch = getattr(datasets, f"load_{dataset}")()
+    if dataset == "digits":
+        return {"image": bunch.images, "label": bunch.target}
+    columns = {_named(name): bunch.data[:, number] for number, name in enumerate(bunch.feature_names)}
+    return {**columns, "target" if dataset == "diabetes" else "label": bunch.target}
+
+
+def _named(column: str) -> str:
+    """Returns the name of a column as a feature can have it: `sepal length (cm)` is `sepal_length_cm`."""
+    words = "".join(sign if sign.isalnum() else " " for sign in column.lower()).split()
+    return "_".join(words)

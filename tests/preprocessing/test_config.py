@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from preprocessing import manifest
-from preprocessing.config import DataConfig, ImageFeature
+from preprocessing import address
+from preprocessing.config import DataConfig
+from preprocessing.features.image import ImageFeature
 
 IMAGE = {"kind": "image", "shape": [8, 8, 1], "range": [0, 16]}
 
@@ -35,11 +36,11 @@ def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"source": "sklern"}, "'sklearn', 'idx', 'npz'"),
-        ({"source": {"kind": "sklearn", "dataset": "faces"}}, "'digits'"),
+        ({"source": "sklern"}, "idx, .*npz, .*sklearn"),
+        ({"source": {"kind": "sklearn", "dataset": "faces"}}, "allowed: digits, wine"),
         ({"source": "idx"}, "either `path`"),
         ({"source": {"kind": "idx", "path": "a", "labels": "b"}}, "finds its files by name"),
-        ({"source": {"kind": "npz", "path": "a.npz"}}, "give at least one image feature"),
+        ({"source": {"kind": "npz", "path": "a.npz"}}, "give at least one feature"),
         (
             {"source": {"kind": "npz", "path": "a", "arrays": {"x": "y"}}, "features": {"image": IMAGE}},
             "arrays for x; the",
@@ -49,7 +50,8 @@ def test_levels_default_to_the_whole_numbers_of_the_range(value_range, levels):
             {"source": "sklearn", "features": {"image": "category", "label": IMAGE}},
             "is of kind image, not category",
         ),
-        ({"source": "sklearn", "features": {"label": "category"}}, "at least one must be of kind image"),
+        ({"source": "sklearn", "features": {}}, "at least one must be given"),
+        ({"source": "sklearn", "identity": ["ink"]}, "identity: ink; the features are image, label"),
         ({"source": "sklearn", "features": {"image": IMAGE, "weight": "number"}}, "has no 'weight'; it has"),
         ({"source": "sklearn", "features": {"image": IMAGE, "label": "number"}}, "is of kind category, not number"),
         ({"source": "sklearn", "features": {"image": {**IMAGE, "range": [16, 0]}}}, "low < high"),
@@ -69,9 +71,31 @@ def test_what_cannot_work_is_refused_with_what_is_allowed(section, message):
         DataConfig.model_validate(section)
 
 
-def test_the_address_of_a_dataset_without_numbers_is_what_it_was_before_there_were_any():
+def test_the_former_address_of_a_dataset_is_still_known():
     config = DataConfig.model_validate({"source": "sklearn"})
-    assert manifest.digest(config, "f" * 64) == "660650bbd09b3a31d9d177fdb39536075fd973ae6728230fe7ab78afed63b74b"
+    former = "660650bbd09b3a31d9d177fdb39536075fd973ae6728230fe7ab78afed63b74b"
+    assert address.former_digest(config, "f" * 64) == former
+    assert address.digests(config, "f" * 64) == (address.digest(config, "f" * 64), former)
+
+
+def test_settings_that_are_newer_than_the_former_address_have_none():
+    for more in (
+        {"identity": ["label"]},
+        {"features": {"image": IMAGE, "label": {"kind": "category", "unknown": "other"}}},
+        {
+            "source": {"kind": "sklearn", "dataset": "iris"},
+            "features": {"petal_length_cm": "number", "label": "tokens"},
+        },
+    ):
+        config = DataConfig.model_validate({"source": "sklearn", **more})
+        assert address.former_digest(config, "f" * 64) is None
+
+
+def test_a_setting_that_is_spelled_out_as_its_default_leaves_the_address_as_it_is():
+    plain = DataConfig.model_validate({"source": "sklearn"})
+    spelled = {"image": {**IMAGE, "levels": 17, "quantise": False}, "label": {"kind": "category", "unknown": "keep"}}
+    explicit = {"source": "sklearn", "features": spelled, "shards": 16, "max_reject_fraction": 0.5, "workers": 3}
+    assert address.digest(DataConfig.model_validate(explicit), "f" * 64) == address.digest(plain, "f" * 64)
 
 
 def test_config_and_reader_import_nothing_heavy():

@@ -5,7 +5,7 @@ import pytest
 
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
-from preprocessing.manifest import Category, Manifest
+from preprocessing.manifest import Manifest
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 
@@ -40,7 +40,7 @@ def chosen(count=200):
 def test_each_name_becomes_its_place_among_the_sorted_names(tmp_path, encode):
     labels = chosen()
     made = preprocess(written(tmp_path, encode(labels)), tmp_path / "out").manifest
-    assert made.features["label"] == Category(classes=[0, 1, 2, 3], names=["Zebra", "ape", "fox", "år"])
+    assert made.features["label"].facts == {"classes": [0, 1, 2, 3], "names": ["Zebra", "ape", "fox", "år"]}
     assert Manifest.model_validate_json(made.model_dump_json()) == made
     dataset = open_dataset(tmp_path / "out")
     images = np.load(tmp_path / "raw.npz")["image"].astype(np.uint8)
@@ -48,31 +48,34 @@ def test_each_name_becomes_its_place_among_the_sorted_names(tmp_path, encode):
     for split in made.counts:
         arrays = dataset.read(split)
         for image, label in zip(arrays["image"], arrays["label"], strict=True):
-            assert made.features["label"].names[label] == name_of[image.tobytes()]
+            assert made.features["label"].facts["names"][label] == name_of[image.tobytes()]
 
 
 def test_names_are_those_of_all_parts_of_the_source(tmp_path):
     image = np.random.default_rng(2).integers(0, 256, (3, 4, 4))
     settings = written(tmp_path, chosen(), held_out_image=image, held_out_label=np.array(["bee", "ape", "bee"]))
     made = preprocess(settings, tmp_path / "out").manifest
-    assert made.features["label"].names == ["Zebra", "ape", "bee", "fox", "år"]
-    assert sum(counts.get(2, 0) for counts in made.categories["label"].values()) == 2
+    assert made.features["label"].facts["names"] == ["Zebra", "ape", "bee", "fox", "år"]
+    assert sum(made.class_counts("label", split).get(2, 0) for split in made.counts) == 2
 
 
 def test_numbers_have_no_names(tmp_path):
     made = preprocess(written(tmp_path, np.arange(200) % 3), tmp_path / "out").manifest
-    assert made.features["label"] == Category(classes=[0, 1, 2], names=None)
+    assert made.features["label"].facts == {"classes": [0, 1, 2]}
 
 
 def test_true_and_false_are_classes(tmp_path):
     made = preprocess(written(tmp_path, np.arange(200) % 3 == 0), tmp_path / "out").manifest
-    assert made.features["label"].classes == [0, 1]
+    assert made.features["label"].facts["classes"] == [0, 1]
+
+
+NO_UNICODE = "raw.npz[label]: example 7 does not fit in its feature 'label'; text that is no Unicode"
 
 
 def with_code_point(point: int, order: str = "<") -> np.ndarray:
     """Labels of text, one of which holds this code point, as a damaged file may."""
     points = np.array([ord("a"), ord("b")] * 50, f"{order}u4")
-    points[7] = point
+    points[[7, 9]] = point
     return points.view(f"{order}U1")
 
 
@@ -80,17 +83,21 @@ def with_code_point(point: int, order: str = "<") -> np.ndarray:
     ("label", "feature", "expected"),
     [
         (chosen(), {"kind": "category", "classes": 3}, "'label' names 4 classes; data.features.label.classes allows 3"),
-        (chosen(), "number", "raw.npz[label]: the feature 'label' is text (<U5); a number is one per example"),
+        (chosen(), "number", "raw.npz[label]: the feature 'label' is text (string); a number is one per example"),
         (
             np.array([b"\xff", b"a"] * 50),
             "category",
-            "raw.npz[label]: the feature 'label' holds bytes that are no UTF-8",
+            "raw.npz[label]: example 0 does not fit in its feature 'label'; bytes that are no UTF-8",
         ),
-        (with_code_point(0x7FFFFFFF), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
-        (with_code_point(0xD800), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
-        (with_code_point(0xDFFF, ">"), "category", "raw.npz[label]: the feature 'label' holds text that is no Unicode"),
+        (with_code_point(0x7FFFFFFF), "category", NO_UNICODE),
+        (with_code_point(0xD800), "category", NO_UNICODE),
+        (with_code_point(0xDFFF, ">"), "category", NO_UNICODE),
         (np.eye(100), "category", "raw.npz[label]: the feature 'label' is float64 of shape [100]; a category is one"),
-        (np.arange(100).astype("M8[D]"), "category", "raw.npz[label]: the feature 'label' is dates (datetime64[D])"),
+        (
+            np.arange(100).astype("M8[D]"),
+            "category",
+            "raw.npz[label]: the feature 'label' is dates (datetime64[D]); numbers",
+        ),
         (np.arange(100) * 1j, "category", "raw.npz[label]: the feature 'label' is complex numbers (complex128)"),
     ],
     ids=[
@@ -106,5 +113,5 @@ def test_labels_of_a_wrong_type_are_told_with_their_array_and_what_is_expected(t
 
 def test_text_in_one_part_and_numbers_in_another_are_refused(tmp_path):
     image = np.random.default_rng(2).integers(0, 256, (3, 4, 4))
-    with pytest.raises(WorkError, match=r"raw.npz\[held_out_label\]: the feature 'label' is int64, and text elsewhere"):
+    with pytest.raises(WorkError, match=r"the feature 'label' is numbers in one part of the source, and text"):
         preprocess(written(tmp_path, chosen(), held_out_image=image, held_out_label=np.arange(3)), tmp_path / "out")

@@ -49,7 +49,7 @@ def test_every_example_is_in_one_split_with_its_label(raw, tmp_path):
     for split in ("train", "validation", "test"):
         arrays = dataset.read(split)
         assert len(arrays["label"]) == made.counts[split] == sum(shard.examples for shard in made.shards[split])
-        assert made.categories["label"][split] == dict(
+        assert made.class_counts("label", split) == dict(
             zip(*np.unique(arrays["label"], return_counts=True), strict=True)
         )
         assert np.array_equal(arrays["key"], keys([arrays["image"].reshape(len(arrays["image"]), -1)]))
@@ -60,11 +60,11 @@ def test_every_example_is_in_one_split_with_its_label(raw, tmp_path):
 def test_the_statistics_are_those_of_the_train_split(raw, tmp_path):
     made = preprocess(raw[0], tmp_path / "out").manifest
     codes = open_dataset(tmp_path / "out").read("train")["image"].astype(np.float64)
-    statistics = made.statistics["image"]
-    assert (statistics.min, statistics.max) == (codes.min(), codes.max())
-    assert statistics.mean == pytest.approx(codes.mean(), rel=1e-12)
-    assert statistics.std == pytest.approx(codes.std(), rel=1e-9)
-    assert np.allclose(statistics.mean_image, codes.mean(axis=0).reshape(-1), atol=1e-6)
+    statistics = made.summaries["image"]["train"]
+    assert (statistics["min"], statistics["max"]) == (codes.min(), codes.max())
+    assert statistics["mean"] == pytest.approx(codes.mean(), rel=1e-12)
+    assert statistics["std"] == pytest.approx(codes.std(), rel=1e-9)
+    assert statistics["counts"] == np.bincount(codes.astype(int).reshape(-1), minlength=256).tolist()
 
 
 def test_numbers_stay_with_their_examples_and_the_manifest_knows_their_means(tmp_path):
@@ -72,16 +72,20 @@ def test_numbers_stay_with_their_examples_and_the_manifest_knows_their_means(tmp
     made = preprocess(settings := weighted(tmp_path / "raw.npz", weights), tmp_path / "a").manifest
     images, _ = examples(600)
     expected = dict(zip(map(bytes, images.reshape(600, -1)), weights.astype(np.float32), strict=True))
-    for split, statistics in made.features["weight"].statistics.items():
+    for split, statistics in made.summaries["weight"].items():
         arrays = open_dataset(tmp_path / "a").read(split)
         found = arrays["weight"]
         assert found.dtype == np.float32
         assert found.tolist() == [expected[bytes(image.reshape(-1))] for image in arrays["image"]]
-        assert statistics.mean == pytest.approx(found.astype(np.float64).mean(), rel=1e-14)
-        assert (statistics.min, statistics.max) == (found.min(), found.max())
+        assert statistics["mean"] == pytest.approx(found.astype(np.float64).mean(), rel=1e-14)
+        assert statistics["std"] == pytest.approx(found.astype(np.float64).std(), rel=1e-12)
+        assert (statistics["min"], statistics["max"]) == (found.min(), found.max())
+    assert made.features["weight"].facts == {
+        key: made.summaries["weight"]["train"][key] for key in ("mean", "std", "min", "max")
+    }
     train = open_dataset(tmp_path / "a").read("train")
     means = {c: train["weight"][train["label"] == c].astype(np.float64).mean() for c in range(10)}
-    assert made.features["weight"].class_means == {"label": pytest.approx(means, rel=1e-14)}
+    assert made.class_means["weight"] == {"label": pytest.approx(means, rel=1e-14)}
     assert len(made.shards["train"]) > 1
     preprocess(settings.model_copy(update={"workers": 2}), tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from elboflow.settings import WorkError, yaml_text
-from preprocessing import manifest
-from preprocessing.config import DataConfig, ImageFeature
-from preprocessing.extent import LEAST_USE, Extent, advice
+from preprocessing import address
+from preprocessing.config import DataConfig
+from preprocessing.extent import Extent
+from preprocessing.features.image import LEAST_USE, ImageFeature
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.remarks import remarks
@@ -68,7 +69,8 @@ def test_a_feature_survives_being_written_and_read(quantise, value_range):
 def test_the_address_of_a_dataset_that_does_not_quantise_does_not_know_the_word(tmp_path):
     plain, quantised = config(tmp_path, uniform(0, 1)), config(tmp_path, uniform(0, 1), quantise=True)
     assert "quantise" not in plain.model_dump_json()
-    assert manifest.digest(plain, "f" * 64) != manifest.digest(quantised, "f" * 64)
+    assert address.digest(plain, "f" * 64) != address.digest(quantised, "f" * 64)
+    assert address.former_digest(plain, "f" * 64) != address.former_digest(quantised, "f" * 64)
 
 
 def test_what_lies_outside_is_told_with_the_range_of_all_the_data_and_what_to_write(tmp_path):
@@ -99,20 +101,20 @@ def test_a_feature_with_what_is_advised_takes_the_values(pair, whole, allowed):
     whole = whole and low.is_integer() and high.is_integer()
     found = Extent(low=low, high=high, whole=whole)
     feature = ImageFeature(shape=(1, 1, 1), range=allowed)
-    fits = allowed[0] <= low and high <= allowed[1] and found.use_of(feature) >= LEAST_USE
+    fits = allowed[0] <= low and high <= allowed[1] and feature.use_of(found) >= LEAST_USE
     if low == high or (fits and (whole or not feature.is_exact)):
         return
-    told = advice("image", feature, found).removeprefix("write ").removesuffix(" at data.features.image")
+    told = feature.advice("image", found).removeprefix("write ").removesuffix(" at data.features.image")
     written = yaml_text.read("{" + told + "}").value
     advised = ImageFeature.model_validate({**feature.model_dump(exclude={"levels"}), **written})
     assert advised.range[0] <= low <= high <= advised.range[1]
     assert whole or not advised.is_exact
-    assert found.use_of(advised) >= LEAST_USE
+    assert advised.use_of(found) >= LEAST_USE
 
 
 def test_numbers_that_no_range_holds_are_told():
     found = Extent(low=-1e308, high=1e308, whole=True)
-    assert "scale them first" in advice("image", ImageFeature(shape=(1, 1, 1), range=(0, 1)), found)
+    assert "scale them first" in ImageFeature(shape=(1, 1, 1), range=(0, 1)).advice("image", found)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_train_split_that_uses_a_tenth_does_not(tmp_path, caplog, feature):
     with caplog.at_level(logging.WARNING, "elboflow.preprocessing"):
         made = preprocess(config(tmp_path, raw, **feature), tmp_path / "out").manifest
     assert caplog.messages == []
-    assert made.statistics["image"].raw == (0, 1)
+    assert made.summaries["image"]["train"]["raw"] == [0, 1]
 
 
 def test_a_range_too_wide_to_tell_any_images_apart_is_told_where_the_splits_come_out_empty(tmp_path):

@@ -1,4 +1,4 @@
-"""Reading a dataset: damage is found, and the order is fixed."""
+"""Reading a dataset: damage is found."""
 
 import shutil
 
@@ -13,29 +13,6 @@ from preprocessing.reader import open_dataset
 def copy(digits, tmp_path):
     """A dataset that a test may damage."""
     return shutil.copytree(digits, tmp_path / "copy")
-
-
-def test_the_order_is_a_function_of_seed_and_epoch(digits):
-    def order(seed, epoch):
-        return np.concatenate([b["key"] for b in open_dataset(digits).batches("train", 100, seed, epoch)]).tolist()
-
-    assert order(1, 2) == order(1, 2)
-    assert order(1, 2) != order(1, 3)
-    assert order(1, 2) != order(2, 2)
-    assert sorted(order(1, 2)) == sorted(open_dataset(digits).read("train")["key"].tolist())
-
-
-def test_batches_keep_features_together_and_only_the_last_is_smaller(digits):
-    dataset = open_dataset(digits)
-    batches = list(dataset.batches("train", 100, seed=0, epoch=0))
-    assert {len(batch["key"]) for batch in batches[:-1]} == {100}
-    assert sum(len(batch["key"]) for batch in batches) == dataset.manifest.counts["train"]
-    arrays = dataset.read("train")
-    row_of = {key: row for row, key in enumerate(arrays["key"].tolist())}
-    for batch in batches:
-        rows = [row_of[key] for key in batch["key"].tolist()]
-        assert np.array_equal(batch["image"], arrays["image"][rows])
-        assert np.array_equal(batch["label"], arrays["label"][rows])
 
 
 def test_a_missing_shard_is_named(copy):

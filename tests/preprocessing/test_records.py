@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elboflow.settings import WorkError
-from preprocessing.records import Records, Schema, decode, encode
+from preprocessing.records import Records, Schema, Wire, decode, encode
 
-SCHEMA = Schema({"image": 6}, ("key", "label"))
+SCHEMA = Schema.of({"image": Wire("bytes", 6), "label": Wire("int64")})
 INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, 127, 128, 16383, 16384, 2**62, 2**63 - 1, -1])
 
 
@@ -45,7 +45,7 @@ def test_records_can_be_put_in_another_order(pairs, random):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(INT64, st.floats(width=32, allow_nan=False, allow_infinity=False)), min_size=1, max_size=20))
 def test_numbers_come_back_bit_for_bit(pairs):
-    schema = Schema({"image": 6}, ("key", "label"), ("a", "weight"))
+    schema = Schema.of({**SCHEMA.wires, "a": Wire("float32"), "weight": Wire("float32")})
     numbers = np.array([number for _, number in pairs], np.float32)
     batch = columns([key for key, _ in pairs], [7] * len(pairs)) | {"a": numbers[::-1], "weight": numbers}
     found = decode(schema, encode(schema, batch).data, "a shard")
@@ -84,4 +84,4 @@ def test_a_truncated_file_is_found_at_every_length():
 def test_records_of_another_dataset_are_refused():
     data = encode(SCHEMA, columns([5], [1])).data
     with pytest.raises(WorkError, match="record 0 has no value of the expected size for the feature 'picture'"):
-        decode(Schema({"picture": 6}, ("key",)), data, "a shard")
+        decode(Schema.of({"picture": Wire("bytes", 6)}), data, "a shard")

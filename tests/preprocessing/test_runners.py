@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 
 from elboflow.settings import RequestError, WorkError
-from preprocessing import engines
 from preprocessing.config import DataConfig
+from preprocessing.engines.dataflow import Dataflow
+from preprocessing.engines.direct import Direct
+from preprocessing.engines.flink import Flink
 from preprocessing.pipeline import preprocess
-from preprocessing.runners import DataflowRunner, DirectRunner, FlinkRunner
 from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
 from tests.preprocessing.test_pipeline import contents
 from tests.servers.storage import StorageServer
 
-FLINK = FlinkRunner(job_server="localhost:1", pool="localhost:1")
-DATAFLOW = DataflowRunner(
+FLINK = Flink(job_server="localhost:1", pool="localhost:1")
+DATAFLOW = Dataflow(
     project="elbo-test",
     region="europe-west4",
     temporary="gs://out/temporary",
@@ -72,7 +73,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkRunner]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
     """Beam's own job server, which speaks the Job API as Flink's does, and a pool of workers in another process."""
     folder = tmp_path_factory.mktemp("cluster")
     jobs, pool = free_port(), free_port()
@@ -80,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkRunner]:
         served(folder / "jobs/log", "portability.local_job_service_main", jobs, "--job_port", str(jobs)) as job_server,
         served(folder / "pool/log", "worker.worker_pool_main", pool, f"--service_port={pool}") as workers,
     ):
-        yield FlinkRunner(job_server=job_server, pool=workers)
+        yield Flink(job_server=job_server, pool=workers)
         assert "Starting worker with command" in (folder / "pool/log").read_text(
             encoding="utf-8"
         )  # the workers were elsewhere
@@ -121,7 +122,7 @@ def test_damaged_data_are_told_in_the_same_words_from_a_cluster(cluster, tmp_pat
     content = images.read_bytes()
     images.write_bytes(content[:-8] + b"\0\0\0\0" + content[-4:])  # its CRC, which only a worker looks at
     told = []
-    for runner in (DirectRunner(), cluster):
+    for runner in (Direct(), cluster):
         with pytest.raises(WorkError) as caught:
             preprocess(config({"kind": "idx", "path": str(folder)}), tmp_path / "out", runner=runner)
         told.append(str(caught.value))
@@ -160,9 +161,9 @@ def test_a_path_that_workers_elsewhere_cannot_read_is_refused_before_anything_ru
 
 def test_a_path_below_vertex_ais_mount_is_told_by_its_bucket():
     with pytest.raises(RequestError, match=r"cannot read /gcs/raw/mnist.npz, .*; write gs://raw/mnist.npz"):
-        engines.check(DATAFLOW, ["/gcs/raw/mnist.npz"], "gs://bucket/out")
-    assert engines.output_of(DATAFLOW, "/gcs/bucket/datasets/1") == "gs://bucket/datasets/1"
-    assert engines.output_of(FLINK, "/gcs/bucket/datasets/1") == "/gcs/bucket/datasets/1"
+        DATAFLOW.check(["/gcs/raw/mnist.npz"], "gs://bucket/out")
+    assert DATAFLOW.output_of("/gcs/bucket/datasets/1") == "gs://bucket/datasets/1"
+    assert FLINK.output_of("/gcs/bucket/datasets/1") == "/gcs/bucket/datasets/1"
 
 
 def test_dataflow_says_what_it_needs_to_know(tmp_path):
@@ -189,15 +190,14 @@ class Cloud:
     dataflow: DataflowServer
     environment: dict[str, str]
 
-    def preprocess(
-        self, settings: DataConfig, output: str, runner: DataflowRunner
-    ) -> "subprocess.CompletedProcess[str]":
+    def preprocess(self, settings: DataConfig, output: str, runner: Dataflow) -> "subprocess.CompletedProcess[str]":
         """Runs a preprocessing in a process of its own: Beam keeps the credentials that it found first."""
         code = (
-            "import sys; from preprocessing.config import DataConfig; from preprocessing.runners import DataflowRunner;"
+            "import sys; from preprocessing.config import DataConfig;"
+            "from preprocessing.engines.dataflow import Dataflow;"
             "from preprocessing.pipeline import preprocess;"
             "preprocess(DataConfig.model_validate_json(sys.argv[1]), sys.argv[2],"
-            " runner=DataflowRunner.model_validate_json(sys.argv[3]))"
+            " runner=Dataflow.model_validate_json(sys.argv[3]))"
         )
         command = [sys.executable, "-c", code, settings.model_dump_json(), output, runner.model_dump_json()]
         return subprocess.run(command, env=self.environment, capture_output=True, encoding="utf-8", timeout=180)
@@ -261,17 +261,17 @@ import sys, time
 from pipelines.process import step
 with step(sys.argv[1] + "/dataset"):
     import apache_beam as beam
-    from preprocessing import engines
-    from preprocessing.runners import DataflowRunner, FlinkRunner
-    runner = {"flink": FlinkRunner, "dataflow": DataflowRunner}[sys.argv[2]].model_validate_json(sys.argv[3])
+    from preprocessing.engines.dataflow import Dataflow
+    from preprocessing.engines.flink import Flink
+    runner = {"flink": Flink, "dataflow": Dataflow}[sys.argv[2]].model_validate_json(sys.argv[3])
     def sleep(seconds):
         import time
         time.sleep(seconds)
-    engines.run(runner, 1, "elboflow-1", lambda pipeline: pipeline | beam.Create([30]) | beam.Map(sleep))
+    runner.run(1, "elboflow-1", lambda pipeline: pipeline | beam.Create([30]) | beam.Map(sleep))
 """
 
 
-def terminated(folder: Path, runner: FlinkRunner | DataflowRunner, environment: dict[str, str]) -> str:
+def terminated(folder: Path, runner: Flink | Dataflow, environment: dict[str, str]) -> str:
     """Runs that step, sends it a SIGTERM when its job is submitted, and returns what it said."""
     command = [sys.executable, "-c", STEP, str(folder), runner.kind, runner.model_dump_json()]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

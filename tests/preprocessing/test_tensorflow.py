@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from preprocessing.reader import open_dataset
-from preprocessing.records import Schema, encode
+from preprocessing.records import Schema, Wire, encode
 
+SCHEMA = Schema.of({"image": Wire("bytes", 200), "label": Wire("int64"), "weight": Wire("float32")})
 pytestmark = pytest.mark.xdist_group("tensorflow")
 
 
@@ -43,7 +44,7 @@ def test_a_record_is_byte_for_byte_what_tensorflow_writes(tf, tmp_path, label, w
         "key": np.array([2**62]),
         "weight": np.array([weight], np.float32),
     }
-    record = encode(Schema({"image": 200}, ("label", "key"), ("weight",)), columns).data.tobytes()
+    record = encode(SCHEMA, columns).data.tobytes()
     example = tf.train.Example.FromString(record[12:-4])
     assert example.features.feature["image"].bytes_list.value[:] == [bytes(range(200))]
     assert example.features.feature["label"].int64_list.value[:] == [label]

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import csv, parquet
 
+from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
@@ -133,3 +136,30 @@ def test_what_an_account_may_not_do_is_told_in_a_line(method, path, code, said, 
     assert done.returncode == code
     assert re.fullmatch(f"error: {said}.*it is not yours\n", done.stderr), done.stderr
     assert not [path for path in (buckets.folder / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_in_a_bucket_are_read_by_pattern_and_what_is_rejected_is_listed_there(kind, buckets, tmp_path):
+    for number in range(3):
+        sizes = [number * 200 + row + 0.5 for row in range(200)]
+        table = pa.table({"size": [None, *sizes[1:]], "code": [row % 3 for row in range(200)]})
+        path = buckets.folder / f"raw/part-{number}.{kind}"
+        write = csv.write_csv if kind == "csv" else parquet.write_table
+        write(table, str(path))
+    features = {"size": "number", "code": "category"}
+    source = {"kind": kind, "path": f"gs://raw/part-*.{kind}"}
+    near = {**source, "path": str(buckets.folder / f"raw/part-*.{kind}")}
+    preprocess(DataConfig.model_validate({"source": near, "features": features}), tmp_path / "near")
+    code = (
+        "import sys; from preprocessing.config import DataConfig; from preprocessing.pipeline import preprocess;"
+        "preprocess(DataConfig.model_validate_json(sys.argv[1]), 'gs://out/far')"
+    )
+    far = json.dumps({"source": source, "features": features})
+    command = [sys.executable, "-c", code, far]
+    done = subprocess.run(command, env=buckets.environment, capture_output=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "near").iterdir())
+    assert "rejected.jsonl" in names
+    assert sorted(path.name for path in (buckets.folder / "out/far").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "near" / name).read_bytes() == (buckets.folder / "out/far" / name).read_bytes()

@@ -10,7 +10,7 @@ import numpy as np
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from preprocessing.config import AnyFeature, ImageFeature
+from preprocessing.features import Feature
 
 RATIO = 1032
 """How many bytes one compressed byte can stand for: deflate's bound, of 258 bytes from 2 bits."""
@@ -53,7 +53,7 @@ class Header:
     def __str__(self) -> str:
         return f"{self.dtype} of shape {shown(self.shape)}"
 
-    def require(self, name: str, feature: AnyFeature) -> None:
+    def require(self, name: str, feature: Feature) -> None:
         """Checks that one example has as many values as the feature of this name, and no value is of any size.
 
         Raises:
@@ -74,17 +74,18 @@ class Header:
             )
         if any(isinstance(size, bool) or not 0 <= size < _SIZES for size in self.shape):
             raise WorkError(f"{self.place} has the shape {shown(self.shape)}; sizes are whole numbers from 0 to 2^63")
-        if isinstance(feature, ImageFeature):
-            if prod(self.row) != feature.size:
-                raise WorkError(
-                    f"{self.place}: the feature {name!r} has the shape {shown(self.row)}; "
-                    f"data.features.{name}.shape says {list(feature.shape)}"
-                )
-        elif prod(self.row) != 1:
+        expected = feature.row_shape
+        if expected is None or prod(self.row) == prod(expected):
+            return
+        if expected:
             raise WorkError(
-                f"{self.place}: the feature {name!r} is {self.dtype} of shape {shown(self.row)}; "
-                f"a {feature.kind} is one value per example"
+                f"{self.place}: the feature {name!r} has the shape {shown(self.row)}; "
+                f"data.features.{name}.shape says {list(expected)}"
             )
+        raise WorkError(
+            f"{self.place}: the feature {name!r} is {self.dtype} of shape {shown(self.row)}; "
+            f"a {feature.kind} is one value per example"
+        )
 
     def require_content(self, found: int) -> None:
         """Checks that the file holds this many bytes of values.

@@ -40,20 +40,32 @@ def frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
     return starts, lengths
 
 
-def check(matrix: np.ndarray, rows: np.ndarray, place: str) -> None:
-    """Checks the CRC that ends each row, uint8 [rows, bytes].
+def check(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: str) -> None:
+    """Checks the CRCs of the length and of the data of each record.
 
     Args:
-        matrix: Some content and its masked CRC in each row.
-        rows: The number of each row's record, for the error.
+        content: The bytes of a TFRecord file, uint8 [bytes].
+        starts: Where each record starts.
+        lengths: How long each is.
         place: The file, for the error.
 
     Raises:
         WorkError: A CRC does not fit.
     """
-    wrong = (crcs(matrix[:, :-FOOTER]) != matrix[:, -FOOTER:]).any(axis=1)
+    headers = content[starts[:, None] + np.arange(HEADER)]
+    wrong = (crcs(headers[:, :-FOOTER]) != headers[:, -FOOTER:]).any(axis=1)
+    footers = content[(starts + lengths)[:, None] + np.arange(-FOOTER, 0)]
+    wrong |= (ragged_crcs(content, starts + HEADER, lengths - HEADER - FOOTER) != footers).any(axis=1)
     if wrong.any():
-        raise WorkError(f"{place}: record {rows[np.argmax(wrong)]:,} is corrupted: its CRC-32C does not fit")
+        raise WorkError(f"{place}: record {np.argmax(wrong):,} is corrupted: its CRC-32C does not fit")
+
+
+def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the masked CRC-32C, as stored, of pieces of `content`, uint8 [pieces, 4]."""
+    data, crc32c = content.tobytes(), google_crc32c.value
+    pieces = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+    plain = np.array([crc32c(data[start:end]) for start, end in pieces], np.uint32)
+    return _masked(plain).astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
 def crcs(matrix: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Reading and writing beside the work, in threads: inflating and writing leave Python to others."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import IO, Self, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from elboflow.settings import WorkError
 from preprocessing import files
-from preprocessing.sources import Batch
+from preprocessing.raw import Batch
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -53,8 +54,19 @@ def write(path: str, content: memoryview | bytes) -> None:
     Raises:
         WorkError: It cannot be written, for instance because the disk is full.
     """
+    with write_stream(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def write_stream(path: str) -> Iterator[IO[bytes]]:
+    """Opens a new file for writing.
+
+    Raises:
+        WorkError: It cannot be written, for instance because the disk is full.
+    """
     try:
         with files.reached(path), FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(content)
+            yield cast(IO[bytes], file)
     except (OSError, BeamIOError) as error:
         raise WorkError(f"could not write {path}: {error}") from None

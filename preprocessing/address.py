@@ -1,0 +1,49 @@
+"""Content addresses of datasets: a function of the source's content and of the settings that decide what is written."""
+
+import hashlib
+import json
+
+from elboflow.settings.digest import digest as canonical_digest
+from preprocessing.config import DataConfig
+
+RECORDS = 2
+"""The version of what is written for a source and settings. A new default, or other bytes, are a new version."""
+
+
+def digest(config: DataConfig, fingerprint: str) -> str:
+    """Returns the content address of the dataset that a config and a source of this fingerprint make."""
+    return canonical_digest(
+        {
+            "records": RECORDS,
+            "source": {"kind": config.source.kind, "fingerprint": fingerprint},
+            "features": config.features,
+            "splits": config.splits,
+            "shards": config.shards,
+            "identity": config.identity,
+        }
+    )
+
+
+def digests(config: DataConfig, fingerprint: str) -> tuple[str, ...]:
+    """Returns all addresses that such a dataset may have: the one of today first, and then the former one, if any."""
+    former = former_digest(config, fingerprint)
+    return (digest(config, fingerprint), *([] if former is None else [former]))
+
+
+def former_digest(config: DataConfig, fingerprint: str) -> str | None:
+    """Returns the address as versions up to 737760e made it, of settings with their defaults; None of newer settings.
+
+    Folders that were written then keep their digest, and models say it of the data that they were trained on.
+    """
+    known = {"image": {"shape", "range", "quantise", "levels"}, "category": {"classes"}, "number": set[str]()}
+    features = {}
+    for name, feature in config.features.items():
+        newer = set(feature.model_dump(exclude_defaults=True)) - {"kind", *known.get(feature.kind, set())}
+        if feature.kind not in known or newer:
+            return None
+        features[name] = feature.model_dump(mode="json", include={"kind", *known[feature.kind]})
+    if config.identity is not None or config.source.kind not in ("sklearn", "idx", "npz"):
+        return None
+    decides = config.model_dump(mode="json", include={"splits", "shards"})
+    content = {"format": 1, "kind": config.source.kind, "fingerprint": fingerprint, "features": features, **decides}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""Dataflow, Google Cloud's engine."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from elboflow.settings import RequestError
+from elboflow.settings.explain import written
+from preprocessing import files
+from preprocessing.engines import VERTEX_MOUNT, Engine, unreadable
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+BucketFolder = Annotated[str, written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER")]
+Project = Annotated[str, written(r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]", "be a project's id")]
+
+
+class Dataflow(Engine):
+    """On Dataflow.
+
+    Attributes:
+        project: The project; by default the Vertex target's, as with the next three.
+        region: The region.
+        temporary: Where Dataflow keeps what it needs while it runs: gs://BUCKET/FOLDER.
+        image: The image of the workers; it holds the installed project.
+        workers: The most workers.
+        machine: Their machine type.
+        service_account: Who they are.
+        subnetwork: Where they are: regions/REGION/subnetworks/NAME, or its full address.
+        public_addresses: Whether they have addresses on the internet.
+        encryption_key: The customer-managed key of what Dataflow keeps.
+        endpoint: Another address of the API, such as that of a private endpoint.
+    """
+
+    kind: Literal["dataflow"] = "dataflow"
+    project: Project | None = None
+    region: str | None = None
+    temporary: BucketFolder | None = None
+    image: str | None = None
+    workers: Annotated[int, Field(ge=1)] = 10
+    machine: str | None = None
+    service_account: str | None = None
+    subnetwork: str | None = None
+    public_addresses: bool = True
+    encryption_key: str | None = None
+    endpoint: str | None = None
+
+    def output_of(self, output: str) -> str:
+        return f"gs://{output.removeprefix(VERTEX_MOUNT)}" if output.startswith(VERTEX_MOUNT) else output
+
+    def check(self, paths: list[str], output: str) -> str:
+        for path in paths:
+            if not files.is_uri(path):
+                mounted = path.startswith(VERTEX_MOUNT)
+                wanted = (
+                    f"write gs://{path.removeprefix(VERTEX_MOUNT)}" if mounted else "a URI is needed, such as gs://…"
+                )
+                raise unreadable("Dataflow's workers", path, wanted)
+        needed = {name: getattr(self, name) for name in ("project", "region", "temporary", "image")}
+        if absent := [f"runner.{name}" for name, value in needed.items() if value is None]:
+            raise RequestError(f"{', '.join(absent)}: missing; Dataflow needs to know")
+        _require_credentials()
+        return output if output.startswith("gs://") else str(self.temporary)
+
+    def run(self, threads: int, name: str, add_graph: "Callable[[beam.Pipeline], None]") -> None:
+        from apache_beam.runners.dataflow import dataflow_runner
+
+        from preprocessing.engines import _job
+
+        options = {
+            "project": self.project,
+            "region": self.region,
+            "temp_location": f"{self.temporary}/dataflow",
+            "staging_location": f"{self.temporary}/dataflow",
+            "sdk_container_image": self.image,
+            "sdk_location": "container",
+            "max_num_workers": self.workers,
+            "machine_type": self.machine,
+            "service_account_email": self.service_account,
+            "subnetwork": self.subnetwork,
+            "dataflow_kms_key": self.encryption_key,
+            "dataflow_endpoint": self.endpoint,
+        }
+        flags = () if self.public_addresses else ("--no_use_public_ips",)
+        place = f"Dataflow, {self.project}, {self.region}"
+        job = _job.Job(place, dataflow_runner.DataflowRunner(), options, name, flags, self._console)
+        _job.run(job, add_graph)
+
+    def _console(self, result: Any) -> str:
+        """Returns the page of a job."""
+        job = f"{self.region}/{result.job_id()}"
+        return f"Dataflow: https://console.cloud.google.com/dataflow/jobs/{job}?project={self.project}"
+
+
+def _require_credentials() -> None:
+    """Looks for credentials before Beam does, which would try for minutes and then go on without any."""
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        google.auth.default()
+    except DefaultCredentialsError:
+        raise RequestError(
+            "Dataflow: there are no Application Default Credentials; on a machine of your own, make them with "
+            "`gcloud auth application-default login`"
+        ) from None

@@ -1,0 +1,75 @@
+"""A Flink cluster, through the job server in front of it."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from elboflow.settings import WorkError
+from elboflow.settings.explain import written
+from elboflow.settings.locations import allowing
+from preprocessing import files
+from preprocessing.engines import Engine, unreadable
+from preprocessing.files import SCHEMES
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+Address = Annotated[str, written(r"[^\s:/]+:\d{1,5}", "be HOST:PORT")]
+
+PATIENCE = 10  # seconds that a job server may take to accept a connection
+
+
+class Flink(Engine):
+    """On a Flink cluster, through the job server in front of it.
+
+    Attributes:
+        job_server: HOST:PORT of the job server.
+        image: The image of the Beam workers, which task managers start as containers; without one, they find workers
+            in the pool.
+        pool: HOST:PORT of the pool of workers beside each task manager, which
+            `python -m apache_beam.runners.worker.worker_pool_main` serves in the image of the steps.
+        parallelism: How many workers there are at once; by default what the cluster is set to.
+        temporary: Where workers write until the dataset is whole: a URI, or a folder of a volume that they share with
+            the step; by default the dataset's own folder.
+    """
+
+    kind: Literal["flink"] = "flink"
+    job_server: Address
+    image: str | None = None
+    pool: Address = "localhost:50000"
+    parallelism: Annotated[int, Field(ge=1)] | None = None
+    temporary: Annotated[str, allowing(*SCHEMES)] | None = None
+
+    def check(self, paths: list[str], output: str) -> str:
+        for path in paths:
+            if not files.is_uri(path) and not Path(path).is_absolute():
+                wanted = "a URI, or an absolute path on a volume that they share, is needed"
+                raise unreadable("the workers of the Flink cluster", path, wanted)
+        folder = self.temporary or output
+        return folder if files.is_uri(folder) else str(Path(folder).absolute())
+
+    def run(self, threads: int, name: str, add_graph: "Callable[[beam.Pipeline], None]") -> None:
+        from apache_beam.runners.portability.portable_runner import PortableRunner
+
+        from preprocessing.engines import _job
+
+        _require_job_server(self.job_server)
+        workers = ("DOCKER", self.image) if self.image else ("EXTERNAL", self.pool)
+        options = {
+            "job_endpoint": self.job_server,
+            "environment_type": workers[0],
+            "environment_config": workers[1],
+            "parallelism": self.parallelism,
+        }
+        _job.run(_job.Job(f"Flink, {self.job_server}", PortableRunner(), options, name), add_graph)
+
+
+def _require_job_server(address: str) -> None:
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise WorkError(f"no Flink job server answers at {address}: {error}") from None

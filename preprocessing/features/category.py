@@ -1,0 +1,244 @@
+"""A category: a class, which is a whole number or a name, stored as one int64."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from elboflow.artifacts.spec import FeatureSpec
+from elboflow.settings import PossiblyEmpty, RequestError
+from elboflow.settings.text import counted, shown
+from preprocessing.extent import Extent
+from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values
+from preprocessing.records.schema import Ragged, Wire, ends
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_NAMES = 100_000
+"""Beyond, a label is a caption or an identity; and the manifest holds them all."""
+
+OTHER = "(other)"
+"""The name of the class of what is in no class of the train split."""
+
+_MOST_LEVELS = 2**31  # of a FeatureSpec
+_EXPECTED = "a category is one whole number, or one name, per example"
+
+
+@dataclass(frozen=True)
+class Classes(Values):
+    """Classes of a batch: whole numbers, int64 [rows], or names."""
+
+    numbers: np.ndarray | None
+    names: "pa.Array | None"
+
+    @property
+    def column(self) -> Any:
+        """The one of the two that there is."""
+        return self.numbers if self.numbers is not None else self.names
+
+    def take(self, rows: np.ndarray) -> "Classes":
+        if self.numbers is not None:
+            return Classes((), self.numbers[rows], None)
+        import pyarrow as pa
+
+        return Classes((), None, self.column.take(pa.array(rows)))
+
+
+class Occurring(Summary):
+    """The classes that occur: numbers, or names."""
+
+    numbers: list[int] = Field(default=[])
+    names: list[PossiblyEmpty] = Field(default=[])
+
+    def merged(self, other: "Occurring") -> "Occurring":
+        numbers, names = {*self.numbers, *other.numbers}, {*self.names, *other.names}
+        return Occurring(numbers=sorted(numbers), names=sorted(names)[: MOST_NAMES + 1])
+
+
+class ByClass(Summary):
+    """Examples of each class."""
+
+    counts: dict[int, int]
+
+    def merged(self, other: "ByClass") -> "ByClass":
+        return ByClass(counts=dict(Counter(self.counts) + Counter(other.counts)))
+
+
+class CategoryFeature(Feature):
+    """A class: a whole number, or the class's name as text, which is stored as its place among the sorted names.
+
+    With `classes` given, a number must lie in 0 … classes - 1, and there must be no more names. `unknown` says what
+    becomes of a class that is not in the train split: `keep` counts the classes of all splits; `other` gives it a class
+    of its own, the last one; `reject` leaves the example out.
+    """
+
+    Look: ClassVar = Occurring
+
+    kind: Literal["category"] = "category"
+    classes: Annotated[int, Field(ge=1)] | None = None
+    unknown: Literal["keep", "other", "reject"] = Field(default="keep", exclude_if=lambda value: value == "keep")
+
+    @property
+    def planned(self) -> FeatureSpec:
+        return FeatureSpec(kind="category", dtype="int64", levels=self.classes or 1)
+
+    @classmethod
+    def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
+        names = spec.facts.get("names") or ()
+        classes = dict(zip(range(spec.levels or 0), range(spec.levels or 0), strict=True))
+        codes: dict[Any, int] = {**classes, **{each: code for code, each in enumerate(names)}}
+        found = np.asarray(raw).tolist()
+        for value in found:
+            if value not in codes:
+                raise RequestError(
+                    f"{name!r} is {shown(value)}; the classes are: {', '.join(map(str, names or classes))}"
+                )
+        return {name: np.array([codes[value] for value in found], np.int64)}
+
+    @property
+    def fits_on(self) -> Literal["train", "all"]:
+        return "all" if self.unknown == "keep" else "train"
+
+    @property
+    def may_need_fit(self) -> bool:
+        return True
+
+    def needs_fit(self, type: "pa.DataType") -> bool:
+        from preprocessing.columns import is_text
+
+        return is_text(type) or self.unknown != "keep"
+
+    def read(self, column: "pa.Array", name: str) -> Classes:
+        from preprocessing import columns
+
+        if columns.is_text(column.type):
+            texts, unfit = columns.texts(column)
+            return Classes(unfit, None, texts)
+        found = columns.require(columns.numbers(column), column, _EXPECTED)
+        values = found.values
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise ColumnError(f"is {values.dtype} of shape {list(values.shape[1:])}; {_EXPECTED}")
+        allowed = f"0 to {self.classes - 1}" if self.classes else "0 or more"
+        with np.errstate(invalid="ignore"):
+            floats = values.dtype.kind == "f"
+            wrong = (values != np.rint(values)) | ~np.isfinite(values) if floats else np.zeros(len(values), bool)
+            wrong |= (values < 0) | (values >= (self.classes or 2**63))
+            wrong &= ~columns.unfit_rows(found.unfit, len(values))
+            refused = columns.unfit(wrong, values, f"a category is a whole number, {allowed}")
+            return Classes((*found.unfit, *refused), values.astype(np.int64), None)
+
+    def identity(self, values: Classes) -> "np.ndarray | Ragged":
+        if values.numbers is not None:
+            return values.numbers.astype("<i8").view(np.uint8).reshape(-1, 8)
+        encoded = [name.encode() for name in values.column.to_pylist()]
+        lengths = np.array([len(name) for name in encoded], np.int64)
+        return Ragged(np.frombuffer(b"".join(encoded), np.uint8), ends(lengths))
+
+    def look(self, values: Classes) -> Occurring:
+        if values.numbers is not None:
+            return Occurring(numbers=np.unique(values.numbers).tolist())
+        return Occurring(names=sorted(values.column.unique().to_pylist())[: MOST_NAMES + 1])
+
+    def fitted(self, summary: Occurring | None, name: str) -> "FittedCategory":
+        if summary is None:
+            return FittedCategory(self, None, None)
+        names = tuple(sorted(summary.names))
+        if names and summary.numbers:
+            raise ColumnError("is numbers in one part of the source, and text in another")
+        if len(names) > MOST_NAMES:
+            raise ColumnError(
+                f"holds more than {MOST_NAMES:,} different texts; a category names classes, not single examples"
+            )
+        if names and self.classes and len(names) > self.classes:
+            named = counted(len(names), "class", "classes")
+            raise ColumnError(f"names {named}; data.features.{name}.classes allows {self.classes:,}")
+        if names:
+            return FittedCategory(self, names, None)
+        return FittedCategory(self, None, tuple(summary.numbers) if self.unknown != "keep" else None)
+
+
+@dataclass(frozen=True)
+class FittedCategory(Fitted):
+    """A category whose classes are known.
+
+    Attributes:
+        feature: The settings.
+        names: The name of class 0, of class 1, and so on, if the source gives names.
+        numbers: The classes of the train split, where others are not kept and the source gives numbers.
+    """
+
+    feature: CategoryFeature
+    names: tuple[str, ...] | None
+    numbers: tuple[int, ...] | None
+    role: ClassVar = "class"
+    Statistics: ClassVar = ByClass
+
+    @property
+    def wire(self) -> Wire:
+        return Wire("int64")
+
+    @property
+    def other(self) -> int | None:
+        """The class of what is in no class of the train split, if there is one."""
+        if self.feature.unknown != "other":
+            return None
+        if self.names is not None:
+            return len(self.names)
+        return self.feature.classes or max(self.numbers or (-1,)) + 1
+
+    def convert(self, values: Classes) -> Converted:
+        if (values.names is None) == (self.names is not None) and len(values.column):
+            found, elsewhere = ("numbers", "text") if self.names is not None else ("text", "numbers")
+            raise ColumnError(f"is {found}, and {elsewhere} elsewhere")
+        if self.names is not None:
+            numbers = _numbered(values.column, self.names)
+            known = numbers >= 0
+        else:
+            numbers = values.column
+            known = np.isin(numbers, self.numbers) if self.numbers is not None else np.ones(len(numbers), bool)
+        if known.all():
+            return Converted(numbers)
+        if self.other is not None:
+            return Converted(np.where(known, numbers, self.other))
+        rows = np.flatnonzero(~known)
+        if self.feature.unknown == "keep":
+            reason = "this class was not there when the names were read"
+        else:
+            reason = "no example of the train split has this class"
+        return Converted(numbers, (Unfit(reason, rows, [str(values.column[row]) for row in rows.tolist()]),))
+
+    def statistics(self, stored: np.ndarray) -> ByClass:
+        classes, counts = np.unique(stored, return_counts=True)
+        return ByClass(counts=dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+
+    def spec(self, statistics: Mapping[str, ByClass]) -> FeatureSpec:
+        occurring = sorted({value for found in statistics.values() for value in found.counts})
+        highest = max([*occurring, *([] if self.other is None else [self.other]), 0])
+        levels = highest + 1 if self.feature.classes is None else max(highest + 1, self.feature.classes)
+        if self.names is not None:
+            levels = len(self.names) + (self.other is not None)
+        facts: dict[str, Any] = {"classes": occurring}
+        if self.names is not None:
+            facts["names"] = [*self.names, *([] if self.other is None else [OTHER])]
+        if self.other is not None:
+            facts["other"] = self.other
+        known = levels if levels <= _MOST_LEVELS else None
+        return FeatureSpec(kind="category", dtype="int64", levels=known, facts=facts)
+
+    def kept(self, statistics: ByClass, extent: Extent | None) -> dict[str, Any]:
+        return {"counts": {str(value): count for value, count in sorted(statistics.counts.items())}}
+
+
+def _numbered(column: "pa.Array", names: tuple[str, ...]) -> np.ndarray:
+    """Returns the place of each name, int64 [rows]; -1 where it is none of the names."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = pc.index_in(column, value_set=pa.array(names, pa.string()))
+    return places.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

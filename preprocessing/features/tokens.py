@@ -1,0 +1,272 @@
+"""A text as a sequence of symbols, characters or bytes, stored as one whole number per symbol."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from elboflow.artifacts.spec import LENGTH, FeatureSpec
+from elboflow.artifacts.texts import texts
+from elboflow.settings import RequestError
+from preprocessing.extent import Extent
+from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values
+from preprocessing.records.schema import Ragged, Wire, ends
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_SYMBOLS = 1 << 21
+"""More code points than Unicode has."""
+
+_BYTES = 256  # symbols of the unit `bytes`
+
+
+@dataclass(frozen=True)
+class Texts(Values):
+    """Texts of a batch, cut to the longest that is allowed."""
+
+    column: "pa.Array"
+
+    def take(self, rows: np.ndarray) -> "Texts":
+        import pyarrow as pa
+
+        return Texts((), self.column.take(pa.array(rows, pa.int64())))
+
+
+class Symbols(Summary):
+    """The symbols that occur: how often each, by its code point or byte; and the texts that they were counted in."""
+
+    texts: int
+    bytes: int
+    counts: dict[int, int]
+
+    def merged(self, other: "Symbols") -> "Symbols":
+        return Symbols(
+            texts=self.texts + other.texts,
+            bytes=self.bytes + other.bytes,
+            counts=dict(Counter(self.counts) + Counter(other.counts)),
+        )
+
+
+class Sequences(Summary):
+    """Stored sequences: how many, their symbols, the shortest and the longest, and a histogram of their lengths.
+
+    `lengths` counts sequences by the bits of their length: 0, 1, 2-3, 4-7, 8-15 symbols, and so on.
+    """
+
+    count: int
+    symbols: int
+    shortest: int
+    longest: int
+    lengths: dict[int, int]
+    counts: dict[int, int]
+
+    def merged(self, other: "Sequences") -> "Sequences":
+        return Sequences(
+            count=self.count + other.count,
+            symbols=self.symbols + other.symbols,
+            shortest=min(self.shortest, other.shortest),
+            longest=max(self.longest, other.longest),
+            lengths=dict(Counter(self.lengths) + Counter(other.lengths)),
+            counts=dict(Counter(self.counts) + Counter(other.counts)),
+        )
+
+
+class TokensFeature(Feature):
+    """A text as a sequence of symbols: its characters (Unicode code points), or its bytes in UTF-8.
+
+    A symbol is stored as its place in the vocabulary, which are the symbols of the train split, in the order of their
+    code points; the `vocabulary_size` most frequent ones, if that is given. A symbol outside it is stored as the last
+    code, `unknown`. Bytes are stored as they are, 0 to 255, and none is unknown.
+
+    Codes stand for symbols and for nothing else: where a text ends is said by its length, and a model that needs signs
+    for the begin, the end or padding adds codes above the vocabulary's. Texts longer than `length` symbols are cut, or
+    left out with `too_long: reject`; so are empty texts.
+    """
+
+    identifies: ClassVar[bool] = True
+    accepts: ClassVar[Literal["text"]] = "text"
+    Look: ClassVar[type[Summary]] = Symbols
+
+    kind: Literal["tokens"] = "tokens"
+    unit: Literal["characters", "bytes"] = "characters"
+    length: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    too_long: Literal["cut", "reject"] = "cut"
+    vocabulary_size: Annotated[int, Field(ge=1, le=MOST_SYMBOLS)] | None = None
+
+    @property
+    def planned(self) -> FeatureSpec:
+        longest = (self.length or 1,)
+        return FeatureSpec(kind="tokens", dtype="int64", shape=longest, levels=1, ragged=True)
+
+    @classmethod
+    def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
+        texts, longest = [str(text) for text in raw], spec.shape[0]
+        vocabulary = spec.facts.get("vocabulary")
+        known = {symbol: code for code, symbol in enumerate(vocabulary or ())}
+        values, lengths = np.zeros((len(texts), longest), np.int64), np.zeros(len(texts), np.int32)
+        for place, text in enumerate(texts):
+            codes = list(text.encode()) if vocabulary is None else [known.get(c, spec.facts["unknown"]) for c in text]
+            if len(codes) > longest:
+                raise RequestError(f"{name!r} takes texts of up to {longest} symbols; one has {len(codes)}")
+            values[place, : len(codes)], lengths[place] = codes, len(codes)
+        return {name: values, name + LENGTH: lengths}
+
+    @classmethod
+    def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.array(texts(spec, expected[name], expected[name + LENGTH]), dtype=object)
+
+    @property
+    def may_need_fit(self) -> bool:
+        return True
+
+    def needs_fit(self, type: "pa.DataType") -> bool:
+        return True
+
+    def read(self, column: "pa.Array", name: str) -> Texts:
+        import pyarrow.compute as pc
+
+        from preprocessing import columns
+
+        if not columns.is_text(column.type):
+            raise ColumnError(f"is {columns.described(column.type)}; tokens are made of text")
+        texts, unfit = columns.texts(column)
+        lengths = (pc.utf8_length if self.unit == "characters" else pc.binary_length)(texts)
+        sizes = lengths.to_numpy(zero_copy_only=False)
+        empty = np.flatnonzero((sizes == 0) & ~columns.unfit_rows(unfit, len(texts)))
+        if len(empty):
+            unfit = (*unfit, Unfit("at least one symbol is expected", empty, ["''"] * len(empty)))
+        if self.length is not None and (sizes > self.length).any():
+            if self.too_long == "reject":
+                rows = np.flatnonzero(sizes > self.length)
+                reason = f"data.features.{name}.length allows {self.length:,} {self.unit}"
+                unfit = (*unfit, Unfit(reason, rows, [f"of {sizes[row]:,} {self.unit}" for row in rows.tolist()]))
+            else:
+                texts = self._cut(texts, self.length)
+        return Texts(unfit, texts)
+
+    def identity(self, values: Texts) -> Ragged:
+        return _bytes_of(values.column)
+
+    def look(self, values: Texts) -> Symbols:
+        symbols = self.symbols_of(values.column)
+        counts = np.bincount(symbols.values, minlength=1)
+        found = np.flatnonzero(counts)
+        return Symbols(
+            texts=len(symbols),
+            bytes=len(_bytes_of(values.column).values),
+            counts=dict(zip(found.tolist(), counts[found].tolist(), strict=True)),
+        )
+
+    def fitted(self, summary: Symbols | None, name: str) -> "FittedTokens":
+        if summary is None or not summary.texts:
+            raise ColumnError("has no text in the train split, of which a vocabulary could be made")
+        mean = math.ceil(summary.bytes / summary.texts)
+        if self.unit == "bytes":
+            return FittedTokens(self, None, mean)
+        frequent = sorted(summary.counts, key=lambda symbol: (-summary.counts[symbol], symbol))
+        return FittedTokens(self, tuple(sorted(frequent[: self.vocabulary_size])), mean)
+
+    def symbols_of(self, column: "pa.Array") -> Ragged:
+        """Returns the code points, or the bytes, of each text."""
+        if self.unit == "bytes":
+            return _bytes_of(column)
+        import pyarrow.compute as pc
+
+        lengths = pc.utf8_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        points = np.frombuffer(_bytes_of(column).values.tobytes().decode().encode("utf-32-le"), "<u4")
+        return Ragged(points, ends(lengths))
+
+    def _cut(self, texts: "pa.Array", length: int) -> "pa.Array":
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.unit == "characters":
+            return pc.utf8_slice_codeunits(texts, 0, length)
+        return pc.binary_slice(texts.cast(pa.binary()), 0, length)
+
+
+@dataclass(frozen=True)
+class FittedTokens(Fitted):
+    """Tokens whose vocabulary is known.
+
+    Attributes:
+        feature: The settings.
+        vocabulary: The code points of the symbols, in the order of their codes; None for bytes.
+        mean_bytes: Bytes of a text, on average.
+    """
+
+    feature: TokensFeature
+    vocabulary: tuple[int, ...] | None
+    mean_bytes: int
+    Statistics: ClassVar[type[Summary]] = Sequences
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.mean_bytes
+
+    @property
+    def wire(self) -> Wire:
+        return Wire("int64", None)
+
+    @property
+    def levels(self) -> int:
+        """How many codes there are, the one of unknown symbols included."""
+        return _BYTES if self.vocabulary is None else len(self.vocabulary) + 1
+
+    def convert(self, values: Texts) -> Converted:
+        symbols = self.feature.symbols_of(values.column)
+        if self.vocabulary is None:
+            return Converted(Ragged(symbols.values.astype(np.int64), symbols.offsets))
+        known = np.array(self.vocabulary, np.int64)
+        codes = np.minimum(np.searchsorted(known, symbols.values), len(known) - 1)
+        codes = np.where(known[codes] == symbols.values, codes, len(known))
+        return Converted(Ragged(codes.astype(np.int64), symbols.offsets))
+
+    def statistics(self, stored: Ragged) -> Sequences:
+        lengths, counts = stored.lengths, np.bincount(stored.values, minlength=1)
+        found = np.flatnonzero(counts)
+        bits, sequences = np.unique(np.frexp(lengths)[1], return_counts=True)
+        return Sequences(
+            count=len(stored),
+            symbols=len(stored.values),
+            shortest=int(lengths.min()),
+            longest=int(lengths.max()),
+            lengths=dict(zip(bits.tolist(), sequences.tolist(), strict=True)),
+            counts=dict(zip(found.tolist(), counts[found].tolist(), strict=True)),
+        )
+
+    def spec(self, statistics: Mapping[str, Sequences]) -> FeatureSpec:
+        longest = max(found.longest for found in statistics.values())
+        facts: dict[str, Any] = {"unit": self.feature.unit}
+        if self.vocabulary is not None:
+            facts |= {"vocabulary": [chr(point) for point in self.vocabulary], "unknown": len(self.vocabulary)}
+        return FeatureSpec(kind="tokens", dtype="int64", shape=(longest,), levels=self.levels, ragged=True, facts=facts)
+
+    def kept(self, statistics: Sequences, extent: Extent | None) -> dict[str, Any]:
+        return {
+            "count": statistics.count,
+            "symbols": statistics.symbols,
+            "shortest": statistics.shortest,
+            "longest": statistics.longest,
+            "lengths": [[1 << bits >> 1, count] for bits, count in sorted(statistics.lengths.items())],
+            "counts": {str(code): count for code, count in sorted(statistics.counts.items())},
+        }
+
+
+def _bytes_of(column: "pa.Array") -> Ragged:
+    """Returns the bytes of each text, without a copy of the text."""
+    import pyarrow as pa
+
+    large = column.cast(pa.large_binary())
+    _, offsets, data = large.buffers()
+    count = len(large)
+    if not count:
+        return Ragged(np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    at = np.frombuffer(offsets, np.int64)[large.offset : large.offset + count + 1]
+    content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return Ragged(content[at[0] : at[-1]], at - at[0])

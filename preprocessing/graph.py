@@ -1,0 +1,114 @@
+"""The Beam graphs of a dataset, and what their workers report.
+
+    work units ─► look ─► report                                         only where a feature must be fitted
+    work units ─► read and encode ─► group by shard ─► write shards ─► report
+
+A worker reads a unit of raw data in batches, checks it, turns it into what records hold, hashes each example into its
+key, which says in which split and shard it belongs, and encodes the batch into records. Grouping brings the records of
+a shard together; sorting them by key makes the shard independent of the order of reading, and shuffles it. No element
+of the graph is a single example: Beam's cost per element would be thirty times the work.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import apache_beam as beam
+from pydantic import ValidationError
+
+from elboflow.settings import WorkError
+from elboflow.settings.text import counted
+from preprocessing import files
+from preprocessing.background import write
+from preprocessing.engines import Engine
+from preprocessing.features import Feature
+from preprocessing.plan import Plan
+from preprocessing.raw import Unit
+from preprocessing.report import Report, Total
+from preprocessing.shards import WriteShard
+from preprocessing.workers import REPORTS, Look, NumberedUnit, ReadAndEncode
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs the graphs of one dataset.
+
+    Attributes:
+        runner: Where.
+        name: What an engine elsewhere calls the job.
+    """
+
+    runner: Engine
+    name: str
+
+    def look(self, plan: Plan, units: list[Unit], features: Mapping[str, Feature], fit: tuple[str, ...]) -> Report:
+        """Looks at all values of some features.
+
+        Args:
+            plan: What the dataset is made from.
+            units: The work units.
+            features: What is read.
+            fit: What is looked at, of these.
+
+        Raises:
+            WorkError: The workers met damaged data, or could not do their work.
+        """
+
+        def add(pipeline: beam.Pipeline) -> None:
+            reports = self._units(pipeline, plan, units) | "look" >> beam.ParDo(Look(plan, features, fit))
+            _left(reports, plan, "look.json")
+
+        return self._run(add, plan, "look.json")
+
+    def read_and_write(self, plan: Plan, units: list[Unit]) -> Report:
+        """Writes the shards into the plan's folder, under temporary names.
+
+        Raises:
+            WorkError: The workers met damaged data, or could not do their work.
+        """
+
+        def add(pipeline: beam.Pipeline) -> None:
+            encode = beam.ParDo(ReadAndEncode(plan)).with_outputs(REPORTS, main="records")
+            read = self._units(pipeline, plan, units) | "read and encode" >> encode
+            written = (
+                read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
+            )
+            _left([written, read[REPORTS]] | "what was done" >> beam.Flatten(), plan, "report.json")
+
+        return self._run(add, plan, "report.json")
+
+    def _units(self, pipeline: beam.Pipeline, plan: Plan, units: list[Unit]) -> beam.PCollection:
+        numbered: list[NumberedUnit] = list(enumerate(units))
+        spread = plan.config.workers > 1 or not self.runner.is_here
+        return pipeline | "work units" >> beam.Create(numbered, reshuffle=len(units) > 1 and spread)
+
+    def _run(self, add: Callable[[beam.Pipeline], None], plan: Plan, report: str) -> Report:
+        """Runs a graph and returns what its workers report, unless they report problems."""
+        self.runner.run(plan.config.workers, self.name, add)
+        path = files.join(plan.folder, report)
+        try:
+            with files.open_to_read(path) as file:
+                found = Report.model_validate_json(file.read())
+        except (OSError, ValidationError):
+            if self.runner.is_here:
+                write(path, bytes(1 << 20))  # says why, if there is still no way to write it
+                raise WorkError(f"could not write {path}: is the disk full?") from None
+            raise WorkError(
+                f"the workers have done their work, but {path} is not there: they need a place to write to that this "
+                "process can read, too; give it as the runner's `temporary`"
+            ) from None
+        if problems := sorted(set(found.problems)):
+            first, *more = problems
+            raise WorkError(first + (f" (and {counted(len(more), 'more such problem')})" if more else ""))
+        return found
+
+
+def _left(reports: beam.PCollection, plan: Plan, name: str) -> None:
+    """Adds to a graph that its merged reports become a file of the plan's folder."""
+    merged = reports | "report" >> beam.CombineGlobally(Total(plan)).without_defaults()
+    merged | "write the report" >> beam.Map(_leave, files.join(plan.folder, name))
+
+
+def _leave(content: bytes, path: str) -> None:
+    with contextlib.suppress(WorkError):  # an exception would reach a person as Beam's own; `_run` misses the file
+        write(path, content)

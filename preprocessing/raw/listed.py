@@ -1,0 +1,106 @@
+"""Raw data in one or many files that are read from their start to their end: text, lines of JSON, tables."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import BinaryIO, Self
+
+from elboflow.settings import RequestError
+from elboflow.settings.digest import canonical, digest
+from elboflow.settings.locations import scheme
+from preprocessing import files
+from preprocessing.features import Feature
+from preprocessing.raw import Batch, Part, Raw, Unit
+from preprocessing.raw.gzipped import Gunzip
+from preprocessing.sources import Source
+
+_PARTS: tuple[tuple[Part, str], ...] = (("main", "path"), ("held_out", "held_out"))
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Listed(Raw):
+    """The files that a source's `path` and `held_out` stand for. A file is a work unit.
+
+    Attributes:
+        source: The settings.
+        features: What is read.
+        main: The files of the main part, sorted.
+        held_out: Those that the source holds out.
+    """
+
+    source: Source
+    features: Mapping[str, Feature]
+    main: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    @classmethod
+    def find(cls, source: Source, features: Mapping[str, Feature]) -> Self:
+        """Finds the files.
+
+        Raises:
+            RequestError: There are none, or they cannot be looked for.
+        """
+        found: dict[Part, tuple[str, ...]] = {}
+        for part, key in _PARTS:
+            location = source.locations.get(key)
+            found[part] = tuple(files.matching(location)) if location else ()
+            if location and not found[part]:
+                raise RequestError(f"data.source: there is no file {location}")
+        return cls(source, features, found["main"], found["held_out"])
+
+    @abstractmethod
+    def read(self, unit: Unit) -> Iterator[Batch]: ...
+
+    def require_held_out(self) -> None:
+        if not self.held_out:
+            raise RequestError(f"data.splits: this {self.source.kind} source names no `held_out` files")
+
+    def fingerprint(self) -> str:
+        settings = {name: value for name, value in canonical(self.source).items() if name not in dict(_PARTS).values()}
+        content = [[part, self.name(path), files.sha256(path)] for part, _ in _PARTS for path in self.of(part)]
+        return digest({"settings": settings, "features": sorted(self.features), "files": content})
+
+    def describe(self) -> str:
+        names = [self.name(path) for path in (*self.main, *self.held_out)]
+        more = f" and {len(names) - _MOST_NAMED:,} more files" if len(names) > _MOST_NAMED else ""
+        return ", ".join(names[:_MOST_NAMED]) + more
+
+    def paths(self) -> list[str]:
+        # Files of installed distributions are on every machine that has the same environment.
+        return [path for path in (*self.main, *self.held_out) if scheme(path) != files.PACKAGE]
+
+    def units(self) -> list[Unit]:
+        return [Unit(part, (number,), _size(path)) for part, _ in _PARTS for number, path in enumerate(self.of(part))]
+
+    def of(self, part: Part) -> tuple[str, ...]:
+        """Returns the files of a part."""
+        return self.held_out if part == "held_out" else self.main
+
+    def path(self, unit: Unit) -> str:
+        """Returns the file of a work unit."""
+        return self.of(unit.part)[int(unit.token[0])]
+
+    def name(self, path: str) -> str:
+        """Returns what a file is called whatever folder its source is in."""
+        paths = self.main if path in self.main else self.held_out
+        folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
+        common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
+        return "/".join(path.split("/")[common:])
+
+
+@contextmanager
+def opened(path: str) -> Iterator["BinaryIO | Gunzip"]:
+    """Opens a file, plain or gzipped, as a stream of its content."""
+    stream = files.open_to_read(path)
+    with stream:
+        start = stream.read(2)
+        stream.seek(0)
+        yield Gunzip(stream, path) if start == b"\x1f\x8b" else stream
+
+
+def _size(path: str) -> int:
+    with files.open_to_read(path) as stream:
+        return stream.seek(0, 2)

@@ -1,0 +1,135 @@
+"""What every record of a dataset holds: names and types, and values whose lengths differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from elboflow.artifacts.spec import FeatureSpec
+from preprocessing.records.example import BYTES_LIST, FLOAT_LIST, INT64_LIST
+
+KEY = "key"
+"""The name of the feature that holds an example's key."""
+
+_LISTS = {"bytes": BYTES_LIST, "int64": INT64_LIST, "float32": FLOAT_LIST}
+_DTYPES = {"bytes": "u1", "int64": "i8", "float32": "f4"}
+_WIRES: dict[str, Literal["bytes", "int64", "float32"]] = {"uint8": "bytes", "int64": "int64", "float32": "float32"}
+_FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How the value of a feature stands in a record.
+
+    Attributes:
+        type: bytes, int64 or float32.
+        length: How many values an example has; None where examples differ.
+    """
+
+    type: Literal["bytes", "int64", "float32"]
+    length: int | None = 1
+
+    @classmethod
+    def of(cls, spec: FeatureSpec) -> "Wire":
+        """Returns the wire of a feature of a dataset."""
+        return cls(_WIRES[spec.dtype], None if spec.ragged else spec.size)
+
+    @property
+    def list(self) -> int:
+        """The field of tf.train.Feature that holds the value."""
+        return _LISTS[self.type]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the values as an array."""
+        return np.dtype(_DTYPES[self.type])
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the value in a record; None where records differ."""
+        if self.length is None or self.type == "int64":
+            return None
+        return self.length * (_FLOAT if self.type == "float32" else 1)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the value is one number, so that its array has no second axis."""
+        return self.length == 1 and self.type != "bytes"
+
+
+KEY_WIRE = Wire("int64")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What every record holds: the wire of each feature by its name, `key` included."""
+
+    wires: Mapping[str, Wire]
+
+    @classmethod
+    def of(cls, features: Mapping[str, Wire]) -> "Schema":
+        """Returns the schema of records with these features and a key."""
+        return cls({**features, KEY: KEY_WIRE})
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether records differ in length only by the bytes of single integers."""
+        return all(wire.size is not None or wire == KEY_WIRE for wire in self.wires.values())
+
+    @property
+    def least_bytes(self) -> int:
+        """Bytes that every record has at least."""
+        return sum(wire.size or 0 for wire in self.wires.values())
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Values of rows that differ in length.
+
+    Attributes:
+        values: Those of all rows, one after the other, [values].
+        offsets: Where each row begins, and where the last one ends, int64 [rows + 1]; the first is 0.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Values of each row, int64 [rows]."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> "Ragged":
+        """Returns these rows in their order."""
+        lengths = self.lengths[rows]
+        return Ragged(self.values[places(self.offsets[:-1][rows], lengths)], ends(lengths))
+
+    def padded(self, longest: int | None = None) -> np.ndarray:
+        """Returns the rows as a matrix with zeros after their ends, [rows, longest]."""
+        lengths = self.lengths
+        if longest is None:
+            longest = int(lengths.max(initial=0))
+        matrix = np.zeros((len(lengths), longest), self.values.dtype)
+        matrix[np.arange(longest) < lengths[:, None]] = self.values
+        return matrix
+
+
+def joined(parts: "list[Ragged]") -> Ragged:
+    """Returns the rows of all, one after the other."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Ragged(np.concatenate([part.values for part in parts]), ends(lengths))
+
+
+def ends(lengths: np.ndarray) -> np.ndarray:
+    """Returns the offsets of rows of these lengths, int64 [rows + 1]."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def places(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the positions of all values of rows that begin at `starts`, int64 [values]."""
+    within = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(starts, lengths) + within

@@ -1,0 +1,168 @@
+"""Tables as text: CSV files and their like, with a header."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from elboflow.settings import RequestError, WorkError
+from preprocessing.features import Feature, Name
+from preprocessing.raw import Batch, Lost, Unit
+from preprocessing.raw.cells import Cells, cells_of, parsed
+from preprocessing.raw.listed import Listed, opened
+from preprocessing.sources import Location, Source, require_known
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BLOCK = 1 << 20  # bytes that are parsed at a time
+_SHOWN = 60  # characters of a malformed row
+
+
+class CsvSource(Source):
+    """Tables as text, plain or gzipped: a header, and then a row for each example.
+
+    `path` is one file or, with `*`, `?` and `[…]`, many with the same columns; `held_out` names those of a test. A
+    feature is the column of its own name, or of the one that `columns` gives it. An empty cell is a missing value; a
+    category whose first cells are all whole numbers has numbers for classes, and otherwise names.
+    """
+
+    kind: Literal["csv"] = "csv"
+    path: Location
+    held_out: Location | None = None
+    columns: dict[Name, str] = Field(default={})
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+    @property
+    def locations(self) -> dict[str, str]:
+        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
+
+    @property
+    def has_held_out(self) -> bool:
+        return self.held_out is not None
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        require_known(self.columns, features)
+        for name, feature in features.items():
+            if feature.accepts == "arrays":
+                raise ValueError(f"features: '{name}' is of kind {feature.kind}; a cell of a csv file holds one value")
+
+    def open(self, features: Mapping[str, Feature]) -> "CsvFiles":
+        import pyarrow as pa
+
+        found = CsvFiles.find(self, features)
+        first = next(found.tables(found.main[0]), None)
+        empty = pa.array([], pa.binary())
+        cells = {
+            name: cells_of(feature, empty if first is None else first.table.column(found.column(name)))
+            for name, feature in features.items()
+        }
+        return replace(found, cells=cells)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some rows of a file, as bytes; their numbers, from 1 after the header; and the rows that are malformed."""
+
+    table: "pa.RecordBatch"
+    numbers: np.ndarray
+    lost: tuple[Lost, ...]
+
+
+@dataclass(frozen=True)
+class CsvFiles(Listed):
+    """CSV files that were found.
+
+    Attributes:
+        cells: What the cells of each feature are read as.
+    """
+
+    cells: Mapping[str, Cells] = field(default_factory=dict)
+
+    def column(self, feature: str) -> str:
+        """Returns the column of a feature."""
+        assert isinstance(self.source, CsvSource)
+        return self.source.columns.get(feature, feature)
+
+    def tables(self, path: str) -> Iterator[Table]:
+        """Yields the rows of a file, some at a time.
+
+        Raises:
+            RequestError: The file has not the columns.
+            WorkError: It is no CSV file.
+        """
+        import pyarrow as pa
+
+        with opened(path) as stream:
+            invalid: list[Lost] = []
+            try:
+                with self._reader(stream, invalid, path) as reader:
+                    first = 1
+                    for batch in reader:  # which has parsed further: `invalid` may have rows of later batches, too
+                        numbers = np.arange(first, first + len(batch) + len(invalid))
+                        numbers = numbers[~np.isin(numbers, [each.row for each in invalid])][: len(batch)]
+                        first = int(numbers[-1]) + 1 if len(batch) else first
+                        lost = tuple(each for each in invalid if each.row < first)
+                        invalid[:] = invalid[len(lost) :]
+                        yield Table(batch, numbers, lost)
+                    if invalid:
+                        yield Table(
+                            pa.RecordBatch.from_pylist([], reader.schema), np.zeros(0, np.int64), tuple(invalid)
+                        )
+            except pa.ArrowInvalid as error:
+                raise WorkError(f"{path} is no whole CSV file: {error}") from None
+
+    def read(self, unit: Unit) -> Iterator[Batch]:
+        import pyarrow as pa
+
+        path = self.path(unit)
+        for table in self.tables(path):
+            columns, unfit = {}, {}
+            for name in self.features:
+                columns[name], unfit[name] = parsed(table.table.column(self.column(name)), self.cells[name])
+            batch = pa.RecordBatch.from_pydict(columns)
+            yield Batch(batch, dict.fromkeys(columns, path), table.numbers, "row", unfit, table.lost)
+
+    def _reader(self, stream: Any, invalid: list[Lost], path: str) -> Any:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        assert isinstance(self.source, CsvSource)
+
+        def lose(row: Any) -> str:
+            reason = f"{row.expected_columns} cells are expected in a row, not {row.actual_columns}"
+            invalid.append(Lost(row.number - 1, reason, repr(row.text[:_SHOWN])))
+            return "skip"
+
+        wanted = sorted({self.column(name) for name in self.features})
+        try:
+            return csv.open_csv(
+                pa.PythonFile(_Readable(stream), "r"),
+                csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+                csv.ParseOptions(delimiter=self.source.delimiter, newlines_in_values=True, invalid_row_handler=lose),
+                csv.ConvertOptions(
+                    check_utf8=False,
+                    column_types=dict.fromkeys(wanted, pa.binary()),
+                    include_columns=wanted,
+                ),
+            )
+        except pa.ArrowKeyError:
+            raise RequestError(f"data.source: {path} has not all of the columns {', '.join(wanted)}") from None
+
+
+class _Readable:
+    """A stream as Arrow reads from it."""
+
+    closed = False
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, count: int = -1) -> bytes:
+        """Returns the next bytes."""
+        return self._stream.read(_BLOCK if count < 0 else count)
+
+    def close(self) -> None:
+        """Leaves the closing to whoever opened the stream."""

@@ -1,0 +1,114 @@
+"""Lines of JSON: an object on each line, with features by name."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from preprocessing.features import Feature, Name
+from preprocessing.raw import Batch, Lost, Unit
+from preprocessing.raw.cells import Cells, json_cells_of, json_column
+from preprocessing.raw.lines import lines
+from preprocessing.raw.listed import Listed, opened
+from preprocessing.sources import Location, Source, require_known
+
+
+class JsonlSource(Source):
+    """Files with a JSON object on each line, plain or gzipped.
+
+    `path` is one file or, with `*`, `?` and `[…]`, many; `held_out` names those of a test. A feature is the value of
+    its own name, or of the one that `columns` gives it.
+    """
+
+    kind: Literal["jsonl"] = "jsonl"
+    path: Location
+    held_out: Location | None = None
+    columns: dict[Name, str] = Field(default={})
+
+    @property
+    def locations(self) -> dict[str, str]:
+        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
+
+    @property
+    def has_held_out(self) -> bool:
+        return self.held_out is not None
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        require_known(self.columns, features)
+
+    def open(self, features: Mapping[str, Feature]) -> "JsonLines":
+        found = JsonLines.find(self, features)
+        first = next(found.objects(found.main[0]), None)
+        chosen = (
+            found.cells
+            if first is None
+            else {
+                name: json_cells_of(feature, [value for value in first.values(found.column(name)) if value is not None])
+                for name, feature in features.items()
+            }
+        )
+        return replace(found, cells=chosen)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of some lines, and the lines that hold none."""
+
+    found: list[dict[str, Any]]
+    numbers: np.ndarray
+    lost: tuple[Lost, ...]
+
+    def values(self, key: str) -> list[Any]:
+        """Returns the value of a key of each object; None where it is missing."""
+        return [each.get(key) for each in self.found]
+
+
+@dataclass(frozen=True)
+class JsonLines(Listed):
+    """Lines of JSON that were found.
+
+    Attributes:
+        cells: What the values of each feature are read as.
+    """
+
+    cells: Mapping[str, Cells] = field(default_factory=dict)
+
+    def column(self, feature: str) -> str:
+        """Returns the key of a feature."""
+        assert isinstance(self.source, JsonlSource)
+        return self.source.columns.get(feature, feature)
+
+    def objects(self, path: str) -> Iterator[Objects]:
+        """Yields the objects of a file, some lines at a time."""
+        with opened(path) as stream:
+            for block in lines(stream, path):
+                found, numbers, lost = [], [], []
+                for number, line in zip(block.numbers.tolist(), block.column.to_pylist(), strict=True):
+                    try:
+                        value = json.loads(line)
+                    except (ValueError, RecursionError):
+                        value = None
+                    if isinstance(value, dict):
+                        found.append(value)
+                        numbers.append(number)
+                    else:
+                        lost.append(Lost(number, "a JSON object is expected", _shown(line)))
+                yield Objects(found, np.array(numbers, np.int64), tuple(lost))
+
+    def read(self, unit: Unit) -> Iterator[Batch]:
+        import pyarrow as pa
+
+        path = self.path(unit)
+        for objects in self.objects(path):
+            columns, unfit = {}, {}
+            for name in self.features:
+                columns[name], unfit[name] = json_column(objects.values(self.column(name)), self.cells[name])
+            batch = pa.RecordBatch.from_pydict(columns)
+            yield Batch(batch, dict.fromkeys(columns, path), objects.numbers, "line", unfit, objects.lost)
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:40].decode(errors="replace"))

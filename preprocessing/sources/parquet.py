@@ -1,0 +1,112 @@
+"""Tables in Parquet files, read by row group."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from elboflow.settings import RequestError, WorkError
+from preprocessing import files
+from preprocessing.features import Feature, Name
+from preprocessing.raw import BATCH_BYTES, Batch, Part, Unit
+from preprocessing.raw.listed import Listed
+from preprocessing.sources import Location, Source, require_known
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ParquetSource(Source):
+    """Tables in Parquet files.
+
+    `path` is one file or, with `*`, `?` and `[…]`, many with the same columns; `held_out` names those of a test. A
+    feature is the column of its own name, or of the one that `columns` gives it. An image is a column of lists, nested
+    or flat, or of Arrow's fixed-shape tensors.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    path: Location
+    held_out: Location | None = None
+    columns: dict[Name, str] = Field(default={})
+
+    @property
+    def locations(self) -> dict[str, str]:
+        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
+
+    @property
+    def has_held_out(self) -> bool:
+        return self.held_out is not None
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        require_known(self.columns, features)
+
+    def open(self, features: Mapping[str, Feature]) -> "ParquetFiles":
+        found = ParquetFiles.find(self, features)
+        for path in (*found.main, *found.held_out):
+            found.require_columns(path)
+        return found
+
+
+class ParquetFiles(Listed):
+    """Parquet files that were found. A row group is a work unit."""
+
+    def column(self, feature: str) -> str:
+        """Returns the column of a feature."""
+        assert isinstance(self.source, ParquetSource)
+        return self.source.columns.get(feature, feature)
+
+    def require_columns(self, path: str) -> None:
+        """Raises a RequestError if a file has no column of a feature."""
+        with _opened(path) as file:
+            names = file.schema_arrow.names
+        if absent := [self.column(name) for name in self.features if self.column(name) not in names]:
+            raise RequestError(f"data.source: {path} has no column {absent[0]!r}; it has {', '.join(names)}")
+
+    def units(self) -> list[Unit]:
+        found = []
+        parts: tuple[Part, ...] = ("main", "held_out")
+        for part in parts:
+            for number, path in enumerate(self.of(part)):
+                with _opened(path) as file:
+                    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+                first = 0
+                for place, group in enumerate(groups):
+                    found.append(Unit(part, (number, place, first), group.total_byte_size, group.num_rows))
+                    first += group.num_rows
+        return found
+
+    def types(self) -> "dict[str, pa.DataType]":
+        with _opened(self.main[0]) as file:
+            return {name: file.schema_arrow.field(self.column(name)).type for name in self.features}
+
+    def read(self, unit: Unit) -> Iterator[Batch]:
+        import pyarrow as pa
+
+        path, (_, group, row) = self.path(unit), map(int, unit.token)
+        wanted = sorted({self.column(name) for name in self.features})
+        size = max(1, (unit.examples or 1) * BATCH_BYTES // max(1, unit.bytes))
+        with _opened(path) as file:
+            for batch in file.iter_batches(size, row_groups=[group], columns=wanted, use_threads=False):
+                columns = {name: batch.column(self.column(name)) for name in self.features}
+                rows = np.arange(row, row + len(batch))
+                yield Batch(pa.RecordBatch.from_pydict(columns), dict.fromkeys(columns, path), rows, "row")
+                row += len(batch)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Opens a file.
+
+    Raises:
+        WorkError: It is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with files.open_to_read(path) as stream:
+        try:
+            yield parquet.ParquetFile(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise WorkError(f"{path} is no whole Parquet file: {str(error).partition(chr(10))[0]:.200}") from None
