@@ -31,7 +31,7 @@ from benchmarks.training.data import Data, digits, pictures
 from benchmarks.training.race import Result, Side, race
 from benchmarks.training.rows import TITLES, Row, missing, rows
 from benchmarks.training.setting import COLOUR_IMAGE, IMAGE, convolutional, mlp
-from elboflow.vae.backends import devices
+from elboflow.vae.compute import devices
 
 PARTS = ("pythae", "bare", "torch", "fit", "streamed", "saving", "convolutional", "start")
 START_TARGET = 2.5

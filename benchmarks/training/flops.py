@@ -4,7 +4,11 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from elboflow.vae.config import MLP, Convolutional, ModelConfig, Network, Precision
+from elboflow.vae.config import Precision
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks import Network
+from elboflow.vae.networks.convolutional import Convolutional
+from elboflow.vae.networks.mlp import MLP
 
 # Operations/s of dense matrix products, by a part of the device's name: (float32, bfloat16). TensorFlow and JAX compute
 # float32 products in TF32 on GPUs that have it, so that TF32's peak, without sparsity, is float32's here.
@@ -31,7 +35,7 @@ def peak(device: str, precision: Precision) -> float | None:
     return None
 
 
-def training_flops(model: ModelConfig, shape: tuple[int, int, int], parameters: int = 1) -> int:
+def training_flops(model: Flat, shape: tuple[int, int, int], parameters: int = 1) -> int:
     """Returns the operations of one training step for one example.
 
     Counted are the products of kernels alone: forward, and backward once for the kernels and once for the inputs, which

@@ -35,24 +35,25 @@ def _fit(images: np.ndarray, model: str, turns: Turns, options: dict[str, Any]) 
     import keras
     import tensorflow as tf
 
-    from elboflow.vae import objectives
-    from elboflow.vae.data import ImageSpec
-    from elboflow.vae.model import VAE
+    from elboflow.artifacts.spec import FeatureSpec
 
     class ByTheBook(keras.Model):
         """The VAE with the training step that Keras's own guides give a model with a loss of its own."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.vae = VAE(MODELS[model](), ImageSpec(images.shape[1:], 256))
+            spec = FeatureSpec(kind="image", dtype="uint8", shape=images.shape[1:], levels=256)
+            self.vae = MODELS[model]().build({"image": spec})
+            self.networks = list(self.vae.parts.values())  # their variables are this model's
             self.seeds = keras.random.SeedGenerator(0)
 
         def train_step(self, codes: tf.Tensor) -> dict[str, tf.Tensor]:
             with tf.GradientTape() as tape:
-                x = self.vae.prepare(codes, keras.random.uniform((BATCH, *images.shape[1:]), seed=self.seeds))
-                noise = keras.random.normal((1, BATCH, self.vae.latent), seed=self.seeds)
-                terms = self.vae.terms(x, noise)
-                loss = -keras.ops.mean(objectives.reconstruction(terms) - objectives.kl(terms))
+                noise = {
+                    "x": keras.random.uniform((BATCH, *images.shape[1:]), seed=self.seeds),
+                    "z": keras.random.normal((1, BATCH, self.vae.latent), seed=self.seeds),
+                }
+                loss = -keras.ops.mean(self.vae.terms({"image": codes}, noise).measures["elbo"])
             gradients = tape.gradient(loss, self.trainable_variables)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
             return {"loss": loss}

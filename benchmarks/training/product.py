@@ -3,15 +3,19 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.training.setting import BATCH, convolutional, mlp
 from benchmarks.training.turns import Turns
-from components.binding.datasets import open_images
-from elboflow.vae import backends
-from elboflow.vae.config import Checkpoints, Constant, ModelConfig, TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec, Source
+from elboflow.vae import compute
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import Checkpoints, Constant, TrainingConfig
+from elboflow.vae.data import Examples, InMemory, Source
+from elboflow.vae.watch import Watch
+from preprocessing.reader import Dataset, open_dataset
 
 MODELS = {"mlp": mlp, "convolutional": convolutional}
 
@@ -30,14 +34,15 @@ def main() -> None:
         early_stopping=None,
         checkpoints=Checkpoints(every_minutes=None),
     )
-    images = open_images(arguments.dataset, "image")
-    source, validation = images.source("train", training), images.examples("validation")
+    dataset = open_dataset(arguments.dataset)
+    source: Source = Shards(dataset, "train")
+    validation: Source = Shards(dataset, "validation")
     steps = sum(source.counts) // BATCH
     if arguments.saves:
         training = training.model_copy(update={"checkpoints": Checkpoints(every_minutes=None, every_steps=steps)})
     else:
-        validation = validation.head(1)
-    backends.use(arguments.backend, training)
+        validation = InMemory(validation.read(0).head(1))
+    compute.use(arguments.backend, training)
 
     def watch(epoch: int, elbo: float) -> bool:
         # The first epoch is a turn of its own: what takes time only once must not count.
@@ -45,21 +50,39 @@ def main() -> None:
             turns.done(steps * BATCH * (1 if epoch == 1 else arguments.epochs), device=_device())
         return True
 
-    _train(source, validation, images.spec, MODELS[arguments.model](), training, watch)
+    specs = {"image": dataset.manifest.features["image"]}
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Path(folder) / "checkpoints"
+        _train(Job(source, validation, specs, MODELS[arguments.model](), training, 0, checkpoints, {}), watch)
 
 
-def _train(
-    source: Source, validation: Examples, spec: ImageSpec, model: ModelConfig, training: TrainingConfig, watch: Any
-) -> None:
+@dataclass(frozen=True)
+class Shards:
+    """The images of a split, read shard by shard."""
+
+    dataset: Dataset
+    split: str
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Examples of each shard."""
+        return [shard.examples for shard in self.dataset.shards(self.split)]
+
+    def read(self, shard: int) -> Examples:
+        """Reads a shard."""
+        arrays = self.dataset.read_shard(self.split, shard)
+        return Examples({"image": arrays["image"]}, arrays["key"])
+
+
+def _train(job: Job, watch: Watch) -> None:
     from elboflow.vae.training import train
 
-    with tempfile.TemporaryDirectory() as folder:
-        train(source, validation, spec, model, training, 0, Path(folder) / "checkpoints", {}, watch=watch)
+    train(job, watch=watch)
 
 
 def _device() -> str:
     """Returns the name of the device that the backend computes on."""
-    match backends.current():
+    match compute.current():
         case "jax":
             import jax
 

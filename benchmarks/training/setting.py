@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from elboflow.vae.config import ModelConfig
+    from elboflow.vae.families.flat import Flat
 
 BATCH = 128
 LATENT = 50
@@ -21,19 +21,21 @@ COLOUR_IMAGE = (32, 32, 3)
 MLP_SIZES = ((784, 200), (200, 200), (200, 2 * LATENT), (LATENT, 200), (200, 200), (200, 784))
 
 
-def mlp() -> "ModelConfig":
+def mlp() -> "Flat":
     """Returns the model 784-200-200-50."""
-    from elboflow.vae.config import MLP, ModelConfig
+    from elboflow.vae.families.flat import Flat
+    from elboflow.vae.networks.mlp import MLP
 
     network = MLP(hidden=list(HIDDEN))
-    return ModelConfig(latent=LATENT, encoder=network, decoder=network)
+    return Flat(latent=LATENT, encoder=network, decoder=network)
 
 
-def convolutional() -> "ModelConfig":
+def convolutional() -> "Flat":
     """Returns the model for images 32×32×3: stages of 32 and 64 filters, 256 units, 64 latents."""
-    from elboflow.vae.config import Convolutional, ModelConfig
+    from elboflow.vae.families.flat import Flat
+    from elboflow.vae.networks.convolutional import Convolutional
 
-    return ModelConfig(latent=64, encoder=Convolutional(), decoder=Convolutional())
+    return Flat(latent=64, encoder=Convolutional(), decoder=Convolutional())
 
 
 def initial_weights() -> list[tuple[np.ndarray, np.ndarray]]:

@@ -54,12 +54,12 @@ def _import(backend: str) -> None:
 def _train(backend: str, dataset: str, output: str) -> None:
     from benchmarks.training.setting import BATCH, mlp
     from components.train import train
-    from elboflow.vae import backends
+    from elboflow.vae import compute
     from elboflow.vae.config import TrainingConfig
 
-    found = backends.implementation
+    found = compute.implementation
     # The loop is imported after this, and finds what stands here.
-    cast(Any, backends).implementation = lambda: _Timed(found())
+    cast(Any, compute).implementation = lambda: _Timed(found())
     train(dataset, output, mlp(), TrainingConfig(backend=backend, batch_size=BATCH, epochs=1), 0)
 
 
@@ -78,7 +78,7 @@ class _Timed:
 
 class _TimedSteps:
     def __init__(self, steps: Any) -> None:
-        self._steps, self.hold = steps, steps.hold
+        self._steps, self.to_device = steps, steps.to_device
 
     def __call__(self, *given: Any) -> Any:
         measures = self._steps(*given)

@@ -1,30 +1,15 @@
-"""What a model is shown: images as integer codes, and the identity of each example."""
+"""What a model is shown: features by name, and the identity of each example."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from elboflow.artifacts.spec import LENGTH
 from elboflow.settings import WorkError
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The images of a dataset.
-
-    Attributes:
-        shape: Height, width, channels.
-        levels: Number of intensities; codes run from 0 to `levels - 1`.
-    """
-
-    shape: tuple[int, int, int]
-    levels: int
-
-    @property
-    def dimensions(self) -> int:
-        """Number of values in one image."""
-        return int(np.prod(self.shape))
+from elboflow.vae import spec as specs_
+from elboflow.vae.terms import WEIGHT, Specs
 
 
 @dataclass(frozen=True)
@@ -32,20 +17,18 @@ class Examples:
     """Some examples, held in memory.
 
     Attributes:
-        images: Codes, uint8 `[examples, height, width, channels]`.
+        features: Values by name, `[examples, …]`; of a ragged feature padded with zeros, beside `NAME.length`.
         keys: The identity of each example, int64 `[examples]`: randomness in evaluation is a function of it.
-        labels: int64 `[examples]`, or None; shown in figures, never to the model.
         weights: What each example counts in the loss of training, float32 `[examples]`, of mean 1 over the split; None:
             all count the same. No bound that is reported is weighted.
     """
 
-    images: np.ndarray
+    features: Mapping[str, np.ndarray]
     keys: np.ndarray
-    labels: np.ndarray | None = None
     weights: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.keys)
 
     def head(self, count: int) -> "Examples":
         """Returns the first `count` examples."""
@@ -54,11 +37,14 @@ class Examples:
     def __getitem__(self, rows: slice | np.ndarray) -> "Examples":
         """Returns the examples of these rows."""
         return Examples(
-            self.images[rows],
+            {name: values[rows] for name, values in self.features.items()},
             self.keys[rows],
-            None if self.labels is None else self.labels[rows],
             None if self.weights is None else self.weights[rows],
         )
+
+    def only(self, names: Sequence[str]) -> "Examples":
+        """Returns the examples with these features alone."""
+        return Examples({name: self.features[name] for name in names}, self.keys, self.weights)
 
     @staticmethod
     def joined(parts: "Sequence[Examples]") -> "Examples":
@@ -66,30 +52,52 @@ class Examples:
 
         Their arrays are contiguous and may be written to, as frameworks like them, and copies where they must be.
         """
-        labels = [part.labels for part in parts if part.labels is not None]
         weights = [part.weights for part in parts if part.weights is not None]
         return Examples(
-            _joined([part.images for part in parts]),
+            {name: _joined([part.features[name] for part in parts]) for name in parts[0].features},
             _joined([part.keys for part in parts]),
-            _joined(labels) if labels else None,
             _joined(weights) if weights else None,
         )
 
-    def check(self, spec: ImageSpec, split: str) -> None:
-        """Raises WorkError where the split is empty or its images are not what a model of `spec` takes."""
+    def padded(self, specs: Specs) -> "Examples":
+        """Returns the features of a model, those that are ragged padded to the longest example that it takes."""
+        features = {}
+        for name in specs_.names(specs):
+            values = self.features[name]
+            if name in specs and specs[name].ragged and values.shape[1] < specs[name].shape[0]:
+                missing = specs[name].shape[0] - values.shape[1]
+                values = np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)])
+            features[name] = values
+        return Examples(features, self.keys, self.weights)
+
+    def batch(self, capacity: int) -> dict[str, np.ndarray]:
+        """Returns features and weights by name, filled up with zeros to a capacity, so that a step compiles once."""
+        weights = np.ones(len(self), np.float32) if self.weights is None else self.weights
+        missing = capacity - len(self)
+        arrays = {**self.features, WEIGHT: weights}
+        if not missing:
+            return arrays
+        return {name: np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)]) for name, values in arrays.items()}
+
+    def check(self, specs: Specs, split: str) -> None:
+        """Raises WorkError where the split is empty or does not hold what a model of these features takes."""
         if not len(self):
             raise WorkError(f"the {split} split is empty; data.splits must leave it at least one example")
-        if self.images.shape[1:] != spec.shape:
-            found = list(self.images.shape[1:])
-            raise WorkError(f"the {split} split holds images of shape {found}; the model takes {list(spec.shape)}")
-        if self.images.max() >= spec.levels:
-            raise WorkError(
-                f"the {split} split holds codes up to {self.images.max()}; the model takes 0 to {spec.levels - 1}"
-            )
+        for name, spec in specs.items():
+            if name not in self.features:
+                raise WorkError(f"the {split} split holds no feature '{name}'; the model takes {', '.join(specs)}")
+            lengths = self.features.get(name + LENGTH)
+            if found := specs_.problem(name, spec, self.features[name], lengths):
+                raise WorkError(f"the {split} split holds {found}")
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if len(parts) > 1 else np.require(parts[0], requirements=["C", "W"])
+    if len(parts) == 1:
+        return np.require(parts[0], requirements=["C", "W"])
+    longest = max((part.shape[1] for part in parts if part.ndim > 1), default=0)
+    if any(part.ndim > 1 and part.shape[1] < longest for part in parts):  # ragged ones, each as long as its longest
+        parts = [np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)]) for part in parts]
+    return np.concatenate(parts)
 
 
 class Source(Protocol):

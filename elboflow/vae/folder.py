@@ -1,23 +1,23 @@
 """The model folder: a trained model, its settings and its curves, read and written in one place."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import NonNegativeInt, TypeAdapter, field_validator
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from elboflow import artifacts
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import Settings
-from elboflow.vae import backends, keras_file
-from elboflow.vae.config import ModelConfig, TrainingConfig
-from elboflow.vae.data import ImageSpec
-from elboflow.vae.keras_file import SpecFacts
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import VAE
-    from elboflow.vae.training import Trained
+from elboflow.vae import compute, image_models, keras_file
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.model import Model, ModelConfig, variables
+from elboflow.vae.terms import Specs
+from elboflow.vae.trained import Trained
 
 MODEL, CURVES = "model.keras", "curves.json"
 TENSORBOARD, PROFILE = "tensorboard", "profile"
@@ -29,30 +29,23 @@ class ProvenanceFacts(Settings):
 
     seed: int
     training: TrainingConfig
-    range: tuple[int | float, int | float]
     dataset: str
     code: str
-
-    @field_validator("range")
-    @classmethod
-    def _is_a_range(cls, range: tuple[int | float, int | float]) -> tuple[int | float, int | float]:
-        if not range[0] < range[1]:
-            raise ValueError(f"range is [low, high] with low < high, not {list(range)}")
-        return range
+    kinds: dict[str, str] = Field(default_factory=dict)
 
 
 class Facts(artifacts.Described):
     """What `model.json` says; a new field needs a default, or a new format and an upgrade of the older ones."""
 
     model: ModelConfig
-    image: SpecFacts
+    features: dict[str, FeatureSpec]
     provenance: ProvenanceFacts
     parameters: NonNegativeInt
     best_epoch: NonNegativeInt
     epochs: NonNegativeInt
 
 
-FORMAT = artifacts.Format("model", Facts, upgrades=(artifacts.checksum_added,), holds=FILES)
+FORMAT = artifacts.Format("model", Facts, upgrades=(artifacts.checksum_added, image_models.features_named), holds=FILES)
 
 
 @dataclass(frozen=True)
@@ -62,16 +55,16 @@ class Provenance:
     Attributes:
         seed: The seed of its training.
         training: The settings of its training.
-        range: The raw intensities that the lowest and the highest code stand for.
         dataset: The digest of the dataset.
         code: The version of the code.
+        kinds: What it has from other installed packages: distribution and version by `GROUP:KIND`.
     """
 
     seed: int
     training: TrainingConfig
-    range: tuple[float, float]
     dataset: str
     code: str
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class ModelFolder:
     Attributes:
         path: Where it is.
         config: The model's settings.
-        spec: The images that it models.
+        specs: Of the features that it reads.
         provenance: Where it comes from.
         weights: SHA-256 of the model's file, a function of its weights and settings: the same training, done twice on
             one machine, gives one such.
@@ -92,7 +85,7 @@ class ModelFolder:
 
     path: Path
     config: ModelConfig
-    spec: ImageSpec
+    specs: Specs
     provenance: Provenance
     weights: str
     parameters: int
@@ -100,21 +93,23 @@ class ModelFolder:
     epochs: int
 
     @cached_property
-    def model(self) -> "VAE":
-        """The Keras model, on the backend that this process uses, or else the one that it was trained on.
+    def model(self) -> Model:
+        """The model, on the backend that this process uses, or else the one that it was trained on.
 
         Raises:
             WorkError: The file of the network does not hold this model's weights, or one of them is not finite.
         """
-        weights = keras_file.weights(self.path / MODEL, self.config, self.spec)
-        backends.use(backends.running() or self.provenance.training.backend)
-        from elboflow.vae.model import restored
+        compute.use(compute.running() or self.provenance.training.backend)
+        from elboflow.vae.container import assigned
 
-        return restored(self.config, self.spec, weights)
+        weights = keras_file.weights(self.path / MODEL, self.config, self.specs)
+        model = self.config.build(self.specs)
+        assigned(model, weights)
+        return model
 
     @cached_property
     def curves(self) -> dict[str, Any]:
-        """The training curves (`elboflow.vae.training.curves.Curves`), as JSON values.
+        """The training curves (`elboflow.vae.curves.Curves`), as JSON values.
 
         Raises:
             WorkError: They are not what a training writes.
@@ -133,7 +128,7 @@ def _checked(curves: Any) -> dict[str, Any]:
     return dict(curves)
 
 
-def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
+def save(folder: Path, trained: Trained, provenance: Provenance) -> None:
     """Writes a model folder; `model.json` comes last."""
     artifacts.withdraw(folder, "model")
     model = trained.model
@@ -142,9 +137,9 @@ def save(folder: Path, trained: "Trained", provenance: Provenance) -> None:
     facts = {
         "format": FORMAT.newest,
         "model": model.config.model_dump(mode="json"),
-        "image": {"shape": list(model.spec.shape), "levels": model.spec.levels},
+        "features": {name: spec.model_dump(mode="json") for name, spec in model.specs.items()},
         "provenance": {**asdict(provenance), "training": provenance.training.model_dump(mode="json")},
-        "parameters": model.count_params(),
+        "parameters": sum(math.prod(variable.shape) for variable in variables(model)),
         "best_epoch": trained.best_epoch,
         "epochs": trained.epochs,
     }
@@ -162,9 +157,9 @@ def load(folder: Path) -> ModelFolder:
     return ModelFolder(
         path=Path(folder),
         config=facts.model,
-        spec=facts.image.spec(),
+        specs=facts.features,
         provenance=Provenance(
-            provenance.seed, provenance.training, provenance.range, provenance.dataset, provenance.code
+            provenance.seed, provenance.training, provenance.dataset, provenance.code, provenance.kinds
         ),
         weights=facts.files[MODEL].sha256,
         parameters=facts.parameters,

@@ -9,24 +9,25 @@ import json
 import math
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import ValidationError, model_validator
 
 from elboflow.artifacts.manifest import unreadable
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import Settings, WorkError
 from elboflow.settings.terminal import one_line
-from elboflow.vae import shapes
-from elboflow.vae.config import ModelConfig
-from elboflow.vae.data import ImageSpec
+from elboflow.vae import image_models
+from elboflow.vae.model import Model, ModelConfig
+from elboflow.vae.terms import Specs
 
 if TYPE_CHECKING:
     import h5py
-
-    from elboflow.vae.model import VAE
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CLASS = "elboflow>VAE"
@@ -34,38 +35,35 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can na
 _TEXT = 2**20  # bytes of a text in the archive; ours have hundreds
 _HEADERS = 2**20  # bytes of an HDF5 file besides the arrays, and of each array's own header
 _HEADER = 2**13
+_MOST_WEIGHTS = 10_000  # of a model that is not built
 _SAID = 200  # characters of another library's error
 # What zipfile raises over bytes that are not as they should be.
 _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, struct.error)
 
 
-class SpecFacts(Settings):
-    """The images that a model models, as its files describe them."""
-
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    levels: Annotated[int, Field(ge=2, le=256)]
-
-    def spec(self) -> ImageSpec:
-        """Returns them as the model takes them."""
-        return ImageSpec(self.shape, self.levels)
-
-
 class ConfigFacts(Settings):
-    """What `VAE.get_config` returns."""
+    """What `elboflow.vae.container.Container.get_config` returns."""
 
     config: ModelConfig
-    spec: SpecFacts
+    features: dict[str, FeatureSpec]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, facts: Any) -> Any:
+        return image_models.described(facts) if isinstance(facts, dict) and "spec" in facts else facts
 
 
-def write(model: "VAE") -> bytes:
+def write(model: Model) -> bytes:
     """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next.
 
     Raises:
         WorkError: A weight is not finite.
     """
+    from elboflow.vae.container import contained
+
     with temporary_folder() as temporary:
         path = temporary / "model.keras"
-        model.save(path)
+        contained(model).save(path)
         with zipfile.ZipFile(path) as saved:
             parts = {name: saved.read(name) for name in sorted(saved.namelist())}
     metadata = json.loads(parts[METADATA])
@@ -79,21 +77,21 @@ def write(model: "VAE") -> bytes:
     return file.getvalue()
 
 
-def facts(config: Any, place: object) -> tuple[ModelConfig, ImageSpec]:
-    """Returns the settings of a model and its images, which its `config.json` has from `VAE.get_config`.
+def facts(config: Any, place: object) -> tuple[ModelConfig, Specs]:
+    """Returns the settings of a model and its features, which its `config.json` has from a container.
 
     Raises:
         WorkError: They are not those of a model that this version can build.
     """
     try:
         found = ConfigFacts.model_validate(config)
-    except (ValidationError, RecursionError) as error:
+    except (ValidationError, KeyError, TypeError, RecursionError) as error:
         raise unreadable(place, error, ConfigFacts) from None
-    return found.config, found.spec.spec()
+    return found.config, found.features
 
 
-def described(path: Path) -> tuple[ModelConfig, ImageSpec]:
-    """Returns the settings of the model in a file, and its images.
+def described(path: Path) -> tuple[ModelConfig, Specs]:
+    """Returns the settings of the model in a file, and its features.
 
     Raises:
         WorkError: It is no model of ours, or one that this version cannot build.
@@ -102,22 +100,56 @@ def described(path: Path) -> tuple[ModelConfig, ImageSpec]:
         return facts(_config(archive, path), path)
 
 
-def weights(path: Path, config: ModelConfig, spec: ImageSpec) -> dict[str, np.ndarray]:
-    """Returns the weights in a file, by their places (`elboflow.vae.shapes.weights`), float32.
+def weights(path: Path, config: ModelConfig, specs: Specs) -> dict[str, np.ndarray]:
+    """Returns the weights in a file, by their places (`elboflow.vae.container.places`), float32.
 
     Args:
         path: The file.
         config: The settings of the model that it should hold.
-        spec: The images of that model.
+        specs: Of the features that it reads.
 
     Raises:
         WorkError: It holds something else, or a weight is not finite.
     """
+    from elboflow.vae.container import places
+
+    expected = places(config, specs)
+    numbers = sum(math.prod(shape) for shape in expected.values())
+    with _weights_file(path, config, specs, numbers, len(expected)) as file:
+        return {place: _weight(file, place, shape) for place, shape in expected.items()}
+
+
+def check(path: Path, config: ModelConfig, specs: Specs, numbers: int) -> None:
+    """Looks whether a file may hold the weights of a model, without importing Keras.
+
+    Args:
+        path: The file.
+        config: The settings of the model that it should hold.
+        specs: Of the features that it reads.
+        numbers: How many numbers the model's weights have.
+
+    Raises:
+        WorkError: It holds something else, or a weight is not finite.
+    """
+    with _weights_file(path, config, specs, numbers, _MOST_WEIGHTS) as file:
+        shapes: dict[str, tuple[int, ...]] = {}
+        file.visititems(lambda place, found: shapes.update({place: found.shape} if hasattr(found, "shape") else {}))
+        if (found := sum(math.prod(shape) for shape in shapes.values())) != numbers:
+            raise WorkError(f"{WEIGHTS} holds {found:,} numbers; this model has {numbers:,} weights")
+        for place, shape in shapes.items():
+            _weight(file, place, shape)
+
+
+@contextmanager
+def _weights_file(path: Path, config: ModelConfig, specs: Specs, numbers: int, arrays: int) -> "Iterator[h5py.File]":
+    """Opens the HDF5 file of a model of so many numbers, in at most so many arrays.
+
+    Raises:
+        WorkError: It is that of another model, or what is done with it fails.
+    """
     import h5py
 
-    expected = shapes.weights(config, spec)
-    numbers = sum(math.prod(shape) for shape in expected.values())
-    least, most = 4 * numbers, 4 * numbers + _HEADERS + _HEADER * len(expected)
+    least, most = 4 * numbers, 4 * numbers + _HEADERS + _HEADER * arrays
     if (size := path.stat().st_size) > most + 3 * _TEXT:
         raise WorkError(
             f"{path} cannot be used: it has {size:,} bytes, too many for the {numbers:,} weights of this model"
@@ -130,17 +162,24 @@ def weights(path: Path, config: ModelConfig, spec: ImageSpec) -> dict[str, np.nd
                 f"{path} cannot be used: {WEIGHTS} has {size:,} bytes; {least:,} to {most:,} are expected for the "
                 f"{numbers:,} weights of this model"
             )
-        if facts(stated, path) != (config, spec):
+        if not _is_same(facts(stated, path), (config, specs)):
             raise WorkError(f"{path} cannot be used: its {CONFIG} describes another model than it should hold")
         content = _member(archive, WEIGHTS, path)
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            return {place: _weight(file, place, shape) for place, shape in expected.items()}
+            yield file
     except WorkError as error:
         raise WorkError(f"{path} cannot be used: {error}") from None
     except Exception as error:  # over damaged bytes h5py raises nearly every kind
         said = one_line(str(error)[:_SAID])
         raise WorkError(f"{path} cannot be used: {WEIGHTS} is no HDF5 file ({said})") from None
+
+
+def _is_same(found: tuple[ModelConfig, Specs], expected: tuple[ModelConfig, Specs]) -> bool:
+    """Whether a file describes the model that it should hold; what an older one does not say of features may differ."""
+    (config, specs), (wanted, features) = found, expected
+    told = [{name: (spec.shape, spec.levels) for name, spec in those.items()} for those in (specs, features)]
+    return config == wanted and told[0] == told[1]
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -188,7 +227,7 @@ def _config(archive: zipfile.ZipFile, path: Path) -> Any:
     return found.get("config")
 
 
-def _weight(file: "h5py.File", place: str, shape: shapes.Shape) -> np.ndarray:
+def _weight(file: "h5py.File", place: str, shape: tuple[int, ...]) -> np.ndarray:
     """Returns an array of an HDF5 file, which is in this file, and all of it."""
     import h5py
 

@@ -1,34 +1,57 @@
 """Random numbers of evaluation: a function of (seed, example), the same on every backend, in any order or batch.
 
 Two models judged on the same examples thus see the same binarised bits and draw with the same noise, which takes
-that noise out of their comparison. Training draws on the device instead (`elboflow.vae.backends`).
+that noise out of their comparison. Training draws on the device instead (`elboflow.vae.compute`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+from elboflow.vae.terms import Draw
+
+_KINDS = ("uniform", "normal")
+
+
+def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the numbers of each draw for each example's key, float32.
+
+    Returns:
+        By name, `[examples, samples, …]`, or `[examples, …]` where samples share them. A draw's numbers depend on its
+        place among the draws of its kind: two models whose first normal draw is z see the same noise.
+    """
+    counts = dict.fromkeys(_KINDS, 0)
+    numbers = {}
+    for draw in draws:
+        stream = 2 * counts[draw.kind] + _KINDS.index(draw.kind)
+        counts[draw.kind] += 1
+        numbers[draw.name] = _drawn(seed, keys, draw.of_example, stream)
+    return numbers
 
 
 def uniform(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Returns uniform numbers in [0, 1), float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(keys, shape, lambda key: _generator(seed, key, 0).random(size=tuple(shape), dtype=np.float32))
+    return _drawn(seed, keys, shape, _KINDS.index("uniform"))
 
 
 def normal(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Returns standard normal numbers, float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(
-        keys, shape, lambda key: _generator(seed, key, 1).standard_normal(size=tuple(shape), dtype=np.float32)
-    )
+    return _drawn(seed, keys, shape, _KINDS.index("normal"))
 
 
-def _drawn(keys: np.ndarray, shape: Sequence[int], draw: Callable[[int], np.ndarray]) -> np.ndarray:
+def _drawn(seed: int, keys: np.ndarray, shape: Sequence[int], stream: int) -> np.ndarray:
     numbers = np.empty((len(keys), *shape), np.float32)
+    is_uniform = stream % 2 == _KINDS.index("uniform")
     for row, key in zip(numbers, keys, strict=True):
-        row[...] = draw(int(key))
+        generator = _generator(seed, int(key), stream)
+        draw = generator.random if is_uniform else generator.standard_normal
+        row[...] = draw(size=tuple(shape), dtype=np.float32)
     return numbers
 
 
 def _generator(seed: int, key: int, stream: int) -> np.random.Generator:
     # Philox is counter-based (Salmon et al., 2011): keys far or near give independent streams, at no set-up cost.
-    key_words = np.array([(seed << 1) + stream, key & 0xFFFFFFFFFFFFFFFF], np.uint64)
+    # Streams 0 and 1 have the keys that they had when there were no others.
+    first = (seed << 1) + stream % 2
+    key_words = np.array([(first + (stream // 2 << 48)) & 0xFFFFFFFFFFFFFFFF, key & 0xFFFFFFFFFFFFFFFF], np.uint64)
     return np.random.Generator(np.random.Philox(key=key_words))

@@ -25,7 +25,7 @@ class WatchStoppedError(Exception):
 
     Attributes:
         epoch: The last epoch done.
-        curves: What was measured (`elboflow.vae.training.curves.Curves`), as JSON values.
+        curves: What was measured (`elboflow.vae.curves.Curves`), as JSON values.
     """
 
     def __init__(self, epoch: int, curves: dict[str, Any]) -> None:

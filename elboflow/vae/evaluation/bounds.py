@@ -1,18 +1,19 @@
 """What each example's log-likelihood is at least: the ELBO and the importance-weighted bound."""
 
-import functools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from elboflow.vae import noise, objectives
-from elboflow.vae.backends import OUTPUTS_PER_CALL, compiled
-from elboflow.vae.data import Examples
-from elboflow.vae.distributions import Tensor
-from elboflow.vae.model import VAE
+from elboflow.vae import noise, ops
+from elboflow.vae.batches import batches
+from elboflow.vae.compute import OUTPUTS_PER_CALL, program
+from elboflow.vae.data import Examples, Source
+from elboflow.vae.model import Model
+from elboflow.vae.terms import Batch, Tensor, samples_first
 
 # Noise held for one batch: 256 MB of float32, reached beyond some 40,000 samples of 16 dimensions for 100 examples.
 _NOISE_PER_BATCH = 2**26
@@ -34,8 +35,9 @@ class Bounds:
         reconstruction: E_q log p(x|z), `[examples]`.
         kl: KL(q(z|x) ‖ p(z)), `[examples]`.
         log_likelihood: The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), `[examples]`.
-        posterior_mean: The mean of q(z|x), `[examples, latent]`.
-        kl_by_unit: KL of each latent unit, `[examples, latent]`.
+        posterior_mean: The mean of q(z|x), `[examples, units]`; the layers of latents one after the other.
+        kl_by_unit: KL of each latent unit, `[examples, units]`; None where a layer has no closed form.
+        dimensions: Values of each example, `[examples]`; None where bits per value say nothing.
     """
 
     keys: np.ndarray
@@ -44,21 +46,22 @@ class Bounds:
     kl: np.ndarray
     log_likelihood: np.ndarray
     posterior_mean: np.ndarray
-    kl_by_unit: np.ndarray
+    kl_by_unit: np.ndarray | None = None
+    dimensions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
-def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: int) -> Bounds:
-    """Returns the bounds of each example.
+def bounds(model: Model, source: Source, samples: int, seed: int, batch_size: int) -> Bounds:
+    """Returns the bounds of each example, in the order of the source.
 
     They are a function of weights, example, `samples` and `seed`: neither the order of the examples, nor the size of
     batches or calls changes them beyond rounding. Memory is bounded for any `samples`.
 
     Args:
         model: The model.
-        examples: The examples, at least one.
+        source: The examples, at least one.
         samples: k, the importance samples for each example.
         seed: Fixes the samples, and the bits or the dequantisation of each example.
         batch_size: Examples in one compiled call; fewer where they would not fit in memory.
@@ -66,66 +69,79 @@ def bounds(model: VAE, examples: Examples, samples: int, seed: int, batch_size: 
     Raises:
         WorkError: There are no examples, they do not fit the model, or a bound is not finite.
     """
-    examples.check(model.spec, "test")
     # A power of two for fewer examples than a batch: a server asked for 1, 2, 3 … compiles a handful of programs.
-    few = 1 << (len(examples) - 1).bit_length()
-    in_memory = max(1, min(_NOISE_PER_BATCH // (samples * model.latent), OUTPUTS_PER_CALL // model.outputs))
+    few = 1 << max(sum(source.counts) - 1, 0).bit_length()
+    of_sample = sum(math.prod(draw.shape) for draw in model.draws(1))
+    in_memory = max(1, min(_NOISE_PER_BATCH // (samples * of_sample), OUTPUTS_PER_CALL // model.outputs))
     batch = min(batch_size, few, in_memory)
     calls = -(-samples // max(1, OUTPUTS_PER_CALL // (batch * model.outputs)))
-    program = _program(model)
-    parts = [
-        _of_batch(program, model, examples, rows, samples, -(-samples // calls), seed)
-        for rows in _batches(len(examples), batch)
-    ]
-    columns = [np.concatenate(column)[: len(examples)] for column in zip(*parts, strict=True)]
-    result = Bounds(examples.keys, *columns)
+    compute = program(model, "bounds", lambda values, numbers: _of_samples(model, values, numbers))
+    parts = []
+    for filled in batches(source, model.specs, batch, "test"):
+        found = _of_batch(compute, model, filled.examples, samples, -(-samples // calls), seed)
+        found["keys"] = filled.examples.keys
+        if (dimensions := model.likelihood.dimensions(filled.examples.features)) is not None:
+            found["dimensions"] = dimensions
+        parts.append({name: values[: filled.count] for name, values in found.items()})
+    result = Bounds(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     _check_finite(result)
     return result
 
 
-@functools.lru_cache(maxsize=1)  # compiling takes a second, once for several evaluations of a model
-def _program(model: VAE) -> Callable[..., tuple[np.ndarray, ...]]:
-    def of_samples(codes: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, ...]:
-        x = model.prepare(codes, uniform)
-        terms = model.terms(x, normal)
-        posterior = model.encode(x)
-        log_weight = terms.log_likelihood + terms.log_prior - terms.log_posterior
-        return log_weight, objectives.kl(terms), posterior.mean, model.kl_by_unit(posterior)
-
-    return compiled(model, of_samples)
-
-
-def _batches(examples: int, batch: int) -> Iterator[np.ndarray]:
-    """Yields rows of one fixed number, so that nothing compiles twice; the last batch repeats rows to be full."""
-    for start in range(0, examples, batch):
-        yield np.minimum(np.arange(start, start + batch), examples - 1)
+def _of_samples(model: Model, batch: Batch, numbers: Batch) -> dict[str, Tensor]:
+    """Returns log-weights `[batch, samples]` and what the posterior says of each example."""
+    terms = model.terms(batch, samples_first(model.draws(1), numbers))
+    closed = [latent for latent in terms.latents if latent.kl_by_unit is not None]
+    sampled = [latent for latent in terms.latents if latent.kl_by_unit is None]
+    means = [latent.posterior.mean for latent in terms.latents]
+    found = {
+        "log_weight": ops.transpose(terms.log_weight),
+        "posterior_mean": ops.concatenate([ops.mean(m, axis=0) if len(m.shape) == 3 else m for m in means], axis=-1),
+    }
+    if closed:
+        found["kl"] = sum(latent.kl for latent in closed)
+    if sampled:
+        found["log_ratio"] = ops.transpose(sum(latent.log_posterior - latent.log_prior for latent in sampled))
+    else:
+        found["kl_by_unit"] = ops.concatenate([latent.kl_by_unit for latent in closed], axis=-1)
+    return found
 
 
 def _of_batch(
-    program: Callable[..., tuple[np.ndarray, ...]],
-    model: VAE,
+    compute: Callable[..., dict[str, np.ndarray]],
+    model: Model,
     examples: Examples,
-    rows: np.ndarray,
     samples: int,
     at_once: int,
     seed: int,
-) -> tuple[np.ndarray, ...]:
-    codes, keys = examples.images[rows], examples.keys[rows]
-    uniform = model.uniform(seed, keys)
-    normal = noise.normal(seed, keys, (samples, model.latent)).swapaxes(0, 1)
-    total = np.zeros(len(rows))
-    log_sum = np.full(len(rows), -np.inf)
+) -> dict[str, np.ndarray]:
+    drawn = noise.drawn(model.draws(samples), seed, examples.keys)
+    of_samples = {draw.name for draw in model.draws(samples) if draw.samples is not None}
+    total, ratios = np.zeros(len(examples)), np.zeros(len(examples))
+    log_sum = np.full(len(examples), -np.inf)
     for start in range(0, samples, at_once):
-        drawn = normal[start : start + at_once]
-        surplus = at_once - len(drawn)
-        padded = np.pad(drawn, ((0, surplus), (0, 0), (0, 0)))
-        log_weight, kl, mean, kl_by_unit = program(codes, uniform, padded)
-        log_weight = log_weight[: len(drawn)].astype(np.float64)
-        total += log_weight.sum(axis=0)
+        count = min(at_once, samples - start)
+        numbers = {
+            name: _padded(values[:, start : start + at_once], at_once) if name in of_samples else values
+            for name, values in drawn.items()
+        }
+        found = compute(dict(examples.features), numbers)
+        log_weight = found["log_weight"][:, :count].astype(np.float64)
+        total += log_weight.sum(axis=1)
         with np.errstate(invalid="ignore"):  # NaN is an error that names the example, below
-            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weight, axis=0))
-    elbo, kl = total / samples, kl.astype(np.float64)
-    return elbo, elbo + kl, kl, log_sum - np.log(samples), mean.astype(np.float64), kl_by_unit.astype(np.float64)
+            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weight, axis=1))
+        if "log_ratio" in found:
+            ratios += found["log_ratio"][:, :count].astype(np.float64).sum(axis=1)
+    elbo, kl = total / samples, ratios / samples + found.get("kl", np.zeros(1)).astype(np.float64)
+    wide: dict[str, np.ndarray] = {
+        name: found[name].astype(np.float64) for name in ("posterior_mean", "kl_by_unit") if name in found
+    }
+    return {"elbo": elbo, "reconstruction": elbo + kl, "kl": kl, "log_likelihood": log_sum - np.log(samples), **wide}
+
+
+def _padded(numbers: np.ndarray, samples: int) -> np.ndarray:
+    """Returns numbers `[examples, samples, …]`, filled up with zeros to a fixed number of samples."""
+    return np.pad(numbers, [(0, 0), (0, samples - numbers.shape[1]), *[(0, 0)] * (numbers.ndim - 2)])
 
 
 def _check_finite(result: Bounds) -> None:

@@ -39,7 +39,7 @@ def units(posterior_mean: np.ndarray, kl_by_unit: np.ndarray) -> Units:
     return Units(kl=kl_by_unit.mean(axis=0), variance=posterior_mean.var(axis=0))
 
 
-def bits_per_dim(log_likelihood: Estimate, dimensions: int) -> Estimate:
+def bits_per_dim(log_likelihood: Estimate, dimensions: float) -> Estimate:
     """Turns a log-likelihood in nats per example into bits for each of its `dimensions` values; lower is better."""
     scale = -1 / (dimensions * math.log(2))
     return Estimate(log_likelihood.value * scale, log_likelihood.high * scale, log_likelihood.low * scale)

@@ -5,8 +5,7 @@ Figures are made through matplotlib's objects, without pyplot: nothing global, n
 """
 
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +15,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from elboflow.vae.evaluation import images
 from elboflow.vae.evaluation.diagnostics import Units
-
-if TYPE_CHECKING:  # importing the training loads a framework, which no figure needs
-    from elboflow.vae.training.curves import Curves
 
 _INK, _FAINT = "#333333", "#dddddd"
 _FIRST, _SECOND = "#332288", "#cc6677"
@@ -100,12 +96,17 @@ def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: S
     return _encoded(figure)
 
 
-def curves(measured: "Curves") -> bytes:
-    """Draws ELBO, reconstruction and KL of training and validation over the epochs."""
+def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
+    """Draws ELBO, reconstruction and KL of training and validation over the epochs.
+
+    Args:
+        measured: The columns of the groups `train` and `validation` (`elboflow.vae.curves.Curves`).
+    """
+    train, validation = measured["train"], measured["validation"]
     figure = Figure(figsize=(_WIDTH * 1.25, 2.9), layout="constrained")
     panels = (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL"))
-    splits = (("train", measured.train, _SECOND), ("validation", measured.validation, _FIRST))
-    best = measured.validation["epoch"][int(np.argmax(measured.validation["elbo"]))]
+    splits = (("train", train, _SECOND), ("validation", validation, _FIRST))
+    best = validation["epoch"][int(np.argmax(validation["elbo"]))]
     for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
         _dress(axes)
         for split, columns, colour in splits:

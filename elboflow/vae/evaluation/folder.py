@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import NonNegativeInt
 
 from elboflow import artifacts
 from elboflow.settings import Settings
-from elboflow.vae.config import EvaluationConfig
 from elboflow.vae.evaluation import metrics
+from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.metrics import Metrics
 
 METRICS, EXAMPLES, REPORT = "metrics.json", "examples.npz", "report.html"
 
 
 class DataFacts(Settings):
-    """Which examples were evaluated; see `elboflow.vae.evaluation.report.TestData`."""
+    """Which examples were evaluated; see `elboflow.vae.evaluation.evaluators.TestData`."""
 
     dataset: str
     counts: dict[str, NonNegativeInt]
@@ -43,8 +44,16 @@ class Facts(artifacts.Described):
     metrics: dict[str, float]
 
 
+def _metrics_described(facts: dict[str, Any]) -> dict[str, Any]:
+    """Upgrades format 2, whose `metrics.json` has values and intervals alone (`elboflow.vae.evaluation.metrics`)."""
+    return facts
+
+
 FORMAT = artifacts.Format(
-    "evaluation", Facts, upgrades=(artifacts.checksum_added,), holds=frozenset({METRICS, EXAMPLES, REPORT})
+    "evaluation",
+    Facts,
+    upgrades=(artifacts.checksum_added, _metrics_described),
+    holds=frozenset({METRICS, EXAMPLES, REPORT}),
 )
 
 

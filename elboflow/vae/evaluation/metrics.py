@@ -1,51 +1,66 @@
 """The numbers of an evaluation, as they stand in `metrics.json`."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
-from elboflow.vae.evaluation.bootstrap import Estimate
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """What a model is worth on the test split, each number with its 95 % bootstrap interval.
+class Metric:
+    """A number with its 95 % bootstrap interval.
 
     Attributes:
-        elbo: Evidence lower bound, nats per example; higher is better.
-        reconstruction: E_q log p(x|z), nats per example; higher is better.
-        kl: KL(q(z|x) ‖ p(z)), nats per example.
-        log_likelihood: Importance-weighted bound on log p(x), nats per example; higher is better.
-        bits_per_dim: The same in bits for each value of an image; lower is better.
-        active_units: Latent units whose posterior mean varies by more than 0.01.
+        value: The number.
+        low: Where the interval begins.
+        high: Where it ends.
+        title: What people call it.
+        unit: Of value and interval; empty where it is a count or has none.
+        better: Which direction is better; None: neither.
+        meaning: What it says, in sentences.
+        decimals: How many digits after the point tell something.
+        slice: Of which examples it is, where not of all.
     """
 
-    elbo: Estimate
-    reconstruction: Estimate
-    kl: Estimate
-    log_likelihood: Estimate
-    bits_per_dim: Estimate
-    active_units: Estimate
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    def values(self) -> dict[str, float]:
-        """Returns the numbers without their intervals, by name."""
-        return {field.name: getattr(self, field.name).value for field in fields(self)}
+    value: float
+    low: float
+    high: float
+    title: str = ""
+    unit: str = ""
+    better: Literal["higher", "lower"] | None = None
+    meaning: str = ""
+    decimals: int = 2
+    slice: str | None = None
 
-    def as_json(self) -> dict[str, dict[str, float]]:
-        """Returns `{"elbo": {"value": …, "low": …, "high": …}, …}`."""
-        return asdict(self)
+
+Metrics = Mapping[str, Metric]
+"""By name, in the order in which people are shown them."""
+
+
+def values(metrics: Metrics) -> dict[str, float]:
+    """Returns the numbers without their intervals, by name."""
+    return {name: metric.value for name, metric in metrics.items()}
+
+
+def as_json(metrics: Metrics) -> dict[str, dict[str, Any]]:
+    """Returns `{"elbo": {"value": …, "low": …, "high": …, "unit": …, …}, …}`."""
+    return {name: asdict(metric) for name, metric in metrics.items()}
 
 
 def read(path: Path) -> Metrics:
-    """Reads a `metrics.json`.
+    """Reads a `metrics.json`. Those of format 1 say values and intervals alone.
 
     Raises:
-        WorkError: It is missing, or not what `Metrics.as_json` makes.
+        WorkError: It is missing, or not what `as_json` makes.
     """
     try:
-        return read_json(path, TypeAdapter(Metrics).validate_python)
+        return read_json(path, TypeAdapter(dict[str, Metric]).validate_python)
     except FileNotFoundError:
         raise WorkError(f"there are no metrics at {path}") from None

@@ -1,82 +1,130 @@
-"""Images out of a trained model: from the prior, of given examples, and along single latent units."""
+"""Values out of a trained model: from the prior, of given examples, and of given latents.
 
-import functools
-from collections.abc import Callable
+The same model is asked by a report, a command line and a server: its programs are compiled once for all.
+"""
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from elboflow.vae import noise
-from elboflow.vae.backends import compiled
+from elboflow.vae import spec as specs_
+from elboflow.vae.compute import program
 from elboflow.vae.data import Examples
-from elboflow.vae.distributions import Tensor
-from elboflow.vae.model import VAE
+from elboflow.vae.model import Model
+from elboflow.vae.terms import Draw
 
 _BATCH = 64
-Decoder = Callable[[np.ndarray], np.ndarray]
+Arrays = dict[str, np.ndarray]
+Latents = tuple[np.ndarray, ...]
 
 
-def decoder(model: VAE) -> Decoder:
-    """Returns a function from z `[images, latent]` to expected intensities `[images, height, width, channels]`."""
+def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray] | None = None) -> Arrays:
+    """Returns `count` new examples, decoded from z ~ p(z); the first of more examples are the same ones.
 
-    def expected(z: Tensor) -> Tensor:
-        return model.likelihood.mean(model.decode(z))
+    Args:
+        model: The model.
+        count: How many.
+        seed: Fixes them.
+        given: What the model is conditioned on, `[count, …]` by name.
 
-    program = compiled(model, expected)
-
-    def decode(z: np.ndarray) -> np.ndarray:
-        return np.concatenate([program(part)[:count] for part, count in _filled(z.astype(np.float32))])
-
-    return decode
-
-
-def from_prior(model: VAE, decode: Decoder, count: int, seed: int) -> np.ndarray:
-    """Returns `count` images decoded from z ~ p(z); the first of more images are the same images."""
-    return decode(noise.normal(seed, np.arange(count), (model.latent,)))
-
-
-def generate(model: VAE, count: int, seed: int) -> np.ndarray:
-    """Returns `count` new images, expected intensities in [0, 1] `[count, height, width, channels]`."""
-    return from_prior(model, decoder(model), count, seed)
+    Returns:
+        The expected value of each feature, `[count, …]`; of an image intensities in [0, 1].
+    """
+    condition = dict(given or {})
+    drawn = noise.drawn(model.prior_draws, seed, np.arange(count))
+    sample = program(model, "from_prior", model.from_prior)
+    parts = [
+        tuple(z[:rows] for z in sample(numbers, batch)) for (numbers, batch), rows in _filled((drawn, condition), count)
+    ]
+    return decode(model, tuple(np.concatenate(layer) for layer in zip(*parts, strict=True)), condition, drawn)
 
 
-def reconstruct(model: VAE, examples: Examples, seed: int) -> np.ndarray:
-    """Returns the examples decoded from the mean of q(z|x), expected intensities `[examples, height, width, channels]`.
+def decode(
+    model: Model,
+    latents: Latents,
+    given: Mapping[str, np.ndarray] | None = None,
+    numbers: Mapping[str, np.ndarray] | None = None,
+) -> Arrays:
+    """Returns the expected value of each feature, `[examples, …]`; symbols of a text are drawn, or the likeliest.
+
+    Args:
+        model: The model.
+        latents: Of each layer, from the top down, `[examples, units]`.
+        given: What the model is conditioned on, `[examples, …]` by name.
+        numbers: What `Model.prior_draws` lists, `[examples, …]` by name; None: nothing is drawn.
+    """
+    condition, drawn = dict(given or {}), dict(numbers or {})
+    decoded = program(model, "decode", model.decode)
+    rows = tuple(z.astype(np.float32) for z in latents)
+    parts = [
+        {name: values[:count] for name, values in decoded(z, batch, own).items()}
+        for (z, batch, own), count in _filled((rows, condition, drawn), len(rows[0]))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def encode(model: Model, examples: Examples, seed: int) -> Latents:
+    """Returns the means of q(z|x) of each layer of latents, `[examples, units]`.
 
     Raises:
         WorkError: The examples do not fit the model.
     """
-    examples.check(model.spec, "test")
-
-    program = _reconstruction(model)
-    uniform = model.uniform(seed, examples.keys)
-    parts = zip(_filled(examples.images), _filled(uniform), strict=True)
-    return np.concatenate([program(codes, bits)[:count] for (codes, count), (bits, _) in parts])
-
-
-@functools.lru_cache(maxsize=1)  # a server compiles once
-def _reconstruction(model: VAE) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    def through(codes: Tensor, uniform: Tensor) -> Tensor:
-        return model.call(model.prepare(codes, uniform))
-
-    return compiled(model, through)
+    examples.check(model.specs, "test")
+    drawn = noise.drawn(_shared(model), seed, examples.keys)
+    encoded = program(model, "encode", model.encode)
+    features = dict(examples.padded(model.specs).features)
+    parts = [
+        tuple(z[:rows] for z in encoded(batch, numbers))
+        for (batch, numbers), rows in _filled((features, drawn), len(examples))
+    ]
+    return tuple(np.concatenate(layer) for layer in zip(*parts, strict=True))
 
 
-def traverse(decode: Decoder, start: np.ndarray, units: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns images along single units, the others held: `[units * values, height, width, channels]`, unit by unit.
+def reconstruct(model: Model, examples: Examples, seed: int) -> Arrays:
+    """Returns the expected value of each feature, given the mean of q(z|x), `[examples, …]`.
+
+    Raises:
+        WorkError: The examples do not fit the model.
+    """
+    return decode(model, encode(model, examples, seed), condition_of(model, examples))
+
+
+def condition_of(model: Model, examples: Examples) -> Arrays:
+    """Returns what a model is conditioned on, of these examples."""
+    return {name: examples.features[name] for name in specs_.names({name: model.specs[name] for name in model.given})}
+
+
+def traverse(model: Model, start: np.ndarray, units: np.ndarray, values: np.ndarray, given: Arrays) -> Arrays:
+    """Returns what is decoded along single units of a model of one layer, the others held, unit by unit.
 
     Args:
-        decode: From `decoder`.
+        model: The model.
         start: The z from which one unit at a time departs, `[latent]`.
         units: Numbers of the units to move.
         values: The values that each takes.
+        given: What the model is conditioned on, `[1, …]` by name.
     """
     z = np.broadcast_to(start, (len(units), len(values), len(start))).copy()
     for row, unit in enumerate(units):
         z[row, :, unit] = values
-    return decode(z.reshape(-1, len(start)))
+    rows = z.reshape(-1, len(start))
+    return decode(model, (rows,), {name: np.repeat(known, len(rows), axis=0) for name, known in given.items()})
 
 
-def _filled(rows: np.ndarray) -> list[tuple[np.ndarray, int]]:
+def _shared(model: Model) -> tuple[Draw, ...]:
+    """Returns the draws that do not depend on a sample of z."""
+    return tuple(draw for draw in model.draws(1) if draw.samples is None)
+
+
+def _filled(tree: tuple, count: int) -> Iterator[tuple[tuple, int]]:
     """Cuts rows into batches of one size, so that one program serves all, each with the number of rows that count."""
-    parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    return [(np.resize(part, (_BATCH, *rows.shape[1:])), len(part)) for part in parts]
+    for first in range(0, count, _BATCH):
+        rows = np.resize(np.arange(first, min(first + _BATCH, count)), _BATCH)
+        yield tuple(_rows(part, rows) for part in tree), min(_BATCH, count - first)
+
+
+def _rows(part: Arrays | Latents, rows: np.ndarray) -> Arrays | Latents:
+    if isinstance(part, dict):
+        return {name: values[rows] for name, values in part.items()}
+    return tuple(values[rows] for values in part)

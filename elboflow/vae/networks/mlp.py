@@ -1,48 +1,54 @@
 """Multilayer perceptrons."""
 
 import math
-from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
-import keras
-from keras import layers
+from pydantic import Field
 
-from elboflow.vae import config
-from elboflow.vae.networks.initializers import seeded
-from elboflow.vae.networks.layers import LAYOUT, OUTPUT
+from elboflow.vae.layers import LAYOUT, OUTPUT, Activation, Initializer, Rate, Width
+from elboflow.vae.networks import Network, Site
 
-
-def encoder(settings: config.MLP, shape: tuple[int, int, int], units: int, seeds: Iterator[int]) -> keras.Sequential:
-    """Returns flatten → hidden layers → `units`."""
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            layers.Flatten(data_format=LAYOUT),
-            *_hidden(settings, seeds),
-            _output(units, settings, seeds),
-        ],
-        name="encoder",
-    )
+if TYPE_CHECKING:
+    import keras
 
 
-def decoder(settings: config.MLP, latent: int, shape: tuple[int, int, int], seeds: Iterator[int]) -> keras.Sequential:
-    """Returns hidden layers → an image of `shape`."""
-    return keras.Sequential(
-        [
-            keras.Input((latent,)),
-            *_hidden(settings, seeds),
-            _output(math.prod(shape), settings, seeds),
-            layers.Reshape(shape),
-        ],
-        name="decoder",
-    )
+class MLP(Network):
+    """Fully connected layers, for small images and everything without a grid."""
 
+    kind: Literal["mlp"] = "mlp"
+    hidden: list[Width] = Field([256, 256], description="units of each hidden layer, from the input to the output")
+    activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
+    dropout: Rate = 0.0
 
-def _hidden(settings: config.MLP, seeds: Iterator[int]) -> list[layers.Layer]:
-    return [
-        layers.Dense(width, settings.activation, kernel_initializer=seeded(settings.initializer, seeds))
-        for width in settings.hidden
-    ]
+    def encoder(self, site: Site) -> "keras.Layer":
+        """Returns flatten → hidden layers → outputs."""
+        return self._layers(site)
 
+    def decoder(self, site: Site) -> "keras.Layer":
+        """Returns hidden layers → outputs."""
+        return self._layers(site)
 
-def _output(units: int, settings: config.MLP, seeds: Iterator[int]) -> layers.Layer:
-    return layers.Dense(units, kernel_initializer=seeded(settings.initializer, seeds), name=OUTPUT)
+    def _layers(self, site: Site) -> "keras.Layer":
+        from keras import layers
+
+        from elboflow.vae.layers.hidden import chain, hidden
+        from elboflow.vae.layers.initializers import seeded
+
+        def dense(units: int) -> "list[keras.Layer]":
+            kernel = seeded(self.initializer, site.seeds)
+            made = layers.Dense(units, self.activation, kernel_initializer=kernel, dtype=site.policy)
+            return hidden(made, self.dropout)
+
+        units = math.prod(site.outputs)
+        stack = [layer for width in self.hidden for layer in dense(width)]
+        output = layers.Dense(
+            units, kernel_initializer=seeded(self.initializer, site.seeds), name=OUTPUT, dtype="float32"
+        )
+        return chain(
+            site.name,
+            site.inputs,
+            site.condition,
+            [layers.Flatten(data_format=LAYOUT)] if len(site.inputs) != 1 else [],
+            [*stack, output, *([layers.Reshape(site.outputs)] if site.outputs != (units,) else [])],
+        )

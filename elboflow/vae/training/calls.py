@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elboflow.vae.backends import Steps
+from elboflow.vae.compute.contract import Measures, Steps
 from elboflow.vae.training.lockstep import agreed
 from elboflow.vae.training.profile import Profiler
 
@@ -30,14 +30,14 @@ class Calls:
         self._count = 1  # the first call compiles: how long a step takes shows from the second on
         self._rows = np.zeros((min(most, STEPS_PER_CALL), batch), np.int32)
 
-    def run(self, held: Any, rows: np.ndarray, first_step: int, factor: float) -> Iterator[np.ndarray]:
+    def run(self, on_device: Any, rows: np.ndarray, first_step: int, factor: float) -> Iterator[Measures]:
         """Runs one step per row of `rows` `[steps, batch]`; yields each call's measures."""
         done = 0
         while done < len(rows):
             count = self._profiler.limit(min(self._count, len(rows) - done, len(self._rows)))
             self._rows[:count] = rows[done : done + count]
             started = time.monotonic()
-            measures = self._steps(held, self._rows, first_step + done, count, factor)
+            measures = self._steps(on_device, self._rows, first_step + done, count, factor)
             self._profiler.after(count)
             # Of processes that train together, the slowest decides.
             (seconds,) = agreed(time.monotonic() - started)

@@ -1,70 +1,90 @@
-"""The model, its optimizer and the compiled steps that change them."""
+"""The model, its optimizers and the compiled steps that change them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
+import keras
 import numpy as np
-from keras import ops
 
-from elboflow.vae import objectives
-from elboflow.vae.backends import implementation
-from elboflow.vae.config import Convolutional, Skip, TrainingConfig
-from elboflow.vae.model import VAE
+from elboflow.vae import batches
+from elboflow.vae.compute import implementation
+from elboflow.vae.compute.contract import Job, Measures, TrainingStep, Turn
+from elboflow.vae.config import Skip
+from elboflow.vae.model import Model, variables
 from elboflow.vae.training import schedule
 from elboflow.vae.training.calls import Calls
 from elboflow.vae.training.feed import Feed
 from elboflow.vae.training.optimizers import optimizer
 from elboflow.vae.training.profile import Profiler
 from elboflow.vae.training.state import assign, values
-from elboflow.vae.training.step import TrainingStep
 
 
 class Engine:
     """What computes a training.
 
     Args:
-        model: The model that is trained.
+        job: The training.
         feed: The batches.
-        training: How it is trained.
-        seed: Fixes all noise, with the step.
         total_steps: Steps of the whole training, where its schedule ends.
         profiler: Profiles some steps, if it is to.
     """
 
-    def __init__(
-        self, model: VAE, feed: Feed, training: TrainingConfig, seed: int, total_steps: int, profiler: Profiler
-    ) -> None:
-        self._model, self._feed, self._training = model, feed, training
-        self._optimizer = optimizer(training)
+    def __init__(self, job: Job, feed: Feed, total_steps: int, profiler: Profiler) -> None:
+        training = job.training
+        self._feed, self._training = feed, training
+        self._model = _started(job, "float32" if training.precision == "float32" else f"mixed_{training.precision}")
+        is_validated = training.precision == "float32" and training.ema is None
+        self._validated = self._model if is_validated else job.model.build(job.specs, job.seed)
+        players = self._model.players
+        self._turns = tuple(
+            Turn(player, optimizer(training), f"{player.name}_" if len(players) > 1 else "") for player in players
+        )
         step = TrainingStep(
-            model,
-            objectives.objective(model.config.objective),
-            self._optimizer,
+            self._model,
+            self._turns,
             schedule.rate(training.learning_rate, feed.steps, total_steps),
             training.batch_size,
             training.micro_batches,
             training.gradient_clip_value,
             skips_non_finite=isinstance(training.non_finite, Skip) or training.precision == "float16",
-            precision=training.precision,
         )
-        self._steps = implementation().training(step, seed)
-        self._calls = Calls(self._steps, feed.batch, 1 if _loops_are_slow(model) else feed.steps, profiler)
+        self._steps = implementation().training(step, job.seed)
+        self._calls = Calls(self._steps, feed.batch, 1 if _loops_are_slow(self._model) else feed.steps, profiler)
 
     def values(self) -> list[np.ndarray]:
-        """Returns copies of the model's and the optimizer's variables: all that a step changes."""
-        return values([*self._model.variables, *self._optimizer.variables])
+        """Returns copies of the model's and the optimizers' variables: all that a step changes."""
+        return values(self._variables)
 
     def assign(self, arrays: Sequence[np.ndarray]) -> None:
         """Sets these variables."""
-        assign([*self._model.variables, *self._optimizer.variables], arrays)
+        assign(self._variables, arrays)
+
+    @property
+    def parameters(self) -> int:
+        """The number of the model's weights."""
+        return sum(int(np.prod(variable.shape)) for variable in variables(self._model))
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the last step."""
-        return float(self._optimizer.learning_rate)
+        return float(self._turns[0].optimizer.learning_rate)
 
-    def run(self, epoch: int, first: int, steps: int, elbos: Sequence[float]) -> Iterator[np.ndarray]:
-        """Runs steps of an epoch; yields the measures of each compiled call, `[steps, len(MEASURES)]`.
+    @property
+    def validated(self) -> Model:
+        """The model that is validated and, in the end, saved: it computes in float32."""
+        return self._validated
+
+    def refresh(self) -> None:
+        """Gives the model that is validated the weights of now, or their moving average if `training.ema` is set."""
+        if self._validated is self._model:
+            return
+        for variable, trained in zip(variables(self._validated), variables(self._model), strict=True):
+            variable.assign(trained.value)
+        if self._training.ema is not None:
+            for turn, player in zip(self._turns, self._validated.players, strict=True):
+                turn.optimizer.finalize_variable_values(list(player.variables))
+
+    def run(self, epoch: int, first: int, steps: int, elbos: Sequence[float]) -> Iterator[Measures]:
+        """Runs steps of an epoch; yields the measures of each compiled call.
 
         Args:
             epoch: From 1.
@@ -74,39 +94,30 @@ class Engine:
         """
         factor = schedule.plateau_factor(self._training.learning_rate, elbos)
         done, skip = 0, first - (epoch - 1) * self._feed.steps
-        for portion in self._feed.epoch(epoch, skip, self._steps.hold) if steps else ():
-            for measures in self._calls.run(portion.held, portion.rows[: steps - done], first + done, factor):
-                done += len(measures)
+        for portion in self._feed.epoch(epoch, skip, self._steps.to_device) if steps else ():
+            for measures in self._calls.run(portion.on_device, portion.rows[: steps - done], first + done, factor):
+                done += len(next(iter(measures.values())))
                 yield measures
             if done == steps:  # of the training, within the epoch: what follows need not be read
                 return
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Swaps in the EMA weights for the duration, if `training.ema` is set."""
-        if self._training.ema is None:
-            yield
-            return
-        weights = self._model.trainable_variables
-        before = [ops.copy(variable.value) for variable in weights]
-        self.average()
-        try:
-            yield
-        finally:
-            for variable, value in zip(weights, before, strict=True):
-                variable.assign(value)
-
-    def average(self) -> None:
-        """Gives the model the moving average of its weights for good, where `training.ema` asks for one."""
-        if self._training.ema is not None:
-            self._optimizer.finalize_variable_values(self._model.trainable_variables)
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        slots = [variable for turn in self._turns for variable in turn.optimizer.variables]
+        return [*variables(self._model), *slots]
 
 
-def _loops_are_slow(model: VAE) -> bool:
+def _started(job: Job, policy: str) -> Model:
+    """Returns a new model, at the point where training starts."""
+    model = job.model.build(job.specs, job.seed, policy)
+    if wanted := model.examples_to_start:
+        model.start(batches.first(job.source, job.specs, wanted, "train"))
+    return model
+
+
+def _loops_are_slow(model: Model) -> bool:
     """Whether many steps in one program take longer than one after the other.
 
-    On processors, XLA computes convolutions within a loop without its fast kernels: a gradient takes 13 times as long.
     Processors are the devices that do not tell their memory.
     """
-    convolves = any(isinstance(half, Convolutional) for half in (model.config.encoder, model.config.decoder))
-    return convolves and implementation().memory() is None
+    return model.loops_are_slow and implementation().memory() is None

@@ -16,8 +16,9 @@ from typing import Any, Self
 import numpy as np
 
 from elboflow.settings.text import counted
-from elboflow.vae.abilities import lanes
-from elboflow.vae.data import Examples, ImageSpec, Source
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.compute.parallelism import lanes
+from elboflow.vae.data import Examples
 from elboflow.vae.training import chunks, order
 from elboflow.vae.training.chunks import Piece
 
@@ -26,7 +27,7 @@ logger = logging.getLogger("elboflow.training")
 _WEIGHT = 4  # bytes
 _PARTS = 4  # of the memory: in use, next, being read, and what a shard has beyond a chunk
 
-Hold = Callable[[Examples, int], Any]
+ToDevice = Callable[[Examples, int], Any]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Portion:
     """Steps that need nothing but what the devices hold.
 
     Attributes:
-        held: What `hold` made of the examples.
+        on_device: What `to_device` made of the examples.
         rows: The examples of each step, int32 `[steps, batch]`; of this machine's part of the batch.
     """
 
-    held: Any
+    on_device: Any
     rows: np.ndarray
 
 
@@ -46,27 +47,15 @@ class Feed:
     """The batches of each epoch; a context in which a thread reads ahead, from its very beginning.
 
     Args:
-        source: The split.
-        spec: What its images must be.
-        batch_size: Examples of a step, over all machines.
-        seed: Fixes the order, with the epoch.
-        memory_megabytes: What a device may hold of the examples.
+        job: The training, whose source is fed.
         index: The number of this machine, from 0.
         processes: How many machines train together.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        spec: ImageSpec,
-        batch_size: int,
-        seed: int,
-        memory_megabytes: float,
-        index: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self._source, self._spec, self._batch_size = source, spec, batch_size
-        self._seed, self._machine = seed, index
+    def __init__(self, job: Job, index: int = 0, processes: int = 1) -> None:
+        source, batch_size, memory_megabytes = job.source, job.training.batch_size, job.training.memory_megabytes
+        self._source, self._specs, self._batch_size = source, job.specs, batch_size
+        self._seed, self._machine = job.seed, index
         self.examples = sum(source.counts)
         self.steps = self.examples // batch_size
         each = lanes(batch_size) // processes
@@ -75,8 +64,9 @@ class Feed:
         self._first, last = int(bounds[self._lanes.start]), int(bounds[self._lanes.stop])
         self._pieces = chunks.within(source.counts, self._first, last)
 
+        self._bytes = sum(spec.bytes for spec in job.specs.values()) + _WEIGHT
         # The same for all machines, which must make the same calls: not what this one has, but what any has at most.
-        most, room = -(-self.examples // processes), int(memory_megabytes * 1e6) // (spec.dimensions + _WEIGHT)
+        most, room = -(-self.examples // processes), int(memory_megabytes * 1e6) // self._bytes
         self.is_streamed = room < most
         self._steps_of_chunk = max(1, room // _PARTS // self.batch)
         self.capacity = self._steps_of_chunk * self.batch if self.is_streamed else most
@@ -101,24 +91,24 @@ class Feed:
         """Examples of a step, of this machine's part."""
         return len(self._lanes) * (self._batch_size // lanes(self._batch_size))
 
-    def epoch(self, number: int, skip: int, hold: Hold) -> Iterator[Portion]:
+    def epoch(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
         """Yields the portions of an epoch, from its step `skip` on.
 
         Args:
             number: The epoch's, from 1.
             skip: How many of its steps have been made already.
-            hold: Copies examples to the devices, given the most that it may ever get; called by a thread where the
+            to_device: Copies examples to the devices, given the most that it may ever get; called by a thread where the
                 split is streamed.
 
         Raises:
             WorkError: A shard is missing or damaged, or its images are not what they must be.
         """
         if self.is_streamed:
-            yield from self._streamed(number, skip, hold)
+            yield from self._streamed(number, skip, to_device)
             return
         if self._whole is None:
             read = self._reading.result() if self._reading else self._examples(self._pieces)
-            self._whole, self._reading, self._shard = hold(read, self.capacity), None, None
+            self._whole, self._reading, self._shard = to_device(read, self.capacity), None, None
         rows = order.rows(self._seed, number, self.examples, self._batch_size, self._lanes)
         yield Portion(self._whole, rows[skip:] - self._first)
 
@@ -133,17 +123,17 @@ class Feed:
         self._is_over.set()
         self._thread.shutdown(cancel_futures=True)
 
-    def _streamed(self, number: int, skip: int, hold: Hold) -> Iterator[Portion]:
+    def _streamed(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
         planned, (first, skip) = self._chunks(number), divmod(skip, self._steps_of_chunk)
         if first == len(planned):  # its last step has been made
             return
-        coming = self._coming.get((number, first)) or self._begin((number, first), planned[first], hold)
+        coming = self._coming.get((number, first)) or self._begin((number, first), planned[first], to_device)
         for place in range(first, len(planned)):
             held = coming.result()
             if place + 1 < len(planned):
-                coming = self._begin((number, place + 1), planned[place + 1], hold)
+                coming = self._begin((number, place + 1), planned[place + 1], to_device)
             else:
-                coming = self._begin((number + 1, 0), self._chunks(number + 1)[0], hold)
+                coming = self._begin((number + 1, 0), self._chunks(number + 1)[0], to_device)
             rows = chunks.rows(self._seed, number, self._machine, place, planned[place], self.batch)
             yield Portion(held, rows[skip:])
             skip = 0
@@ -152,9 +142,9 @@ class Feed:
         shown = self.steps * self.batch
         return chunks.chunks(self._seed, number, self._machine, self._pieces, self.capacity, shown)
 
-    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, hold: Hold) -> Future[Any]:
+    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, to_device: ToDevice) -> Future[Any]:
         """Lets the thread make the chunk at a place (epoch, number): the one that comes, and no other."""
-        self._coming = {place: self._thread.submit(lambda: hold(self._examples(chunk), self.capacity))}
+        self._coming = {place: self._thread.submit(lambda: to_device(self._examples(chunk), self.capacity))}
         return self._coming[place]
 
     def _examples(self, pieces: Sequence[Piece]) -> Examples:
@@ -167,7 +157,7 @@ class Feed:
             self._shard = None  # before the next one is there
             read = self._source.read(piece.shard)
             if piece.shard not in self._checked:
-                read.check(self._spec, "train")
+                read.check(self._specs, "train")
                 self._checked.add(piece.shard)
-            self._shard = piece.shard, read
+            self._shard = piece.shard, read.padded(self._specs)
         return self._shard[1][piece.first : piece.stop]

@@ -1,11 +1,15 @@
 """What a training is a function of: two of one identity end with the same weights, and share their checkpoints."""
 
-import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from elboflow.vae.config import ModelConfig, TrainingConfig
+from pydantic import ValidationError
+
+from elboflow.settings.digest import canonical
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.model import ModelConfig
 
 _WITHOUT_INFLUENCE = {
     "device",  # a machine that went away may be replaced by one of another kind: rounding changes (and PyTorch's noise)
@@ -24,7 +28,7 @@ decide which examples meet in a batch.
 
 
 def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
-    """Returns what a training is a function of, as JSON values.
+    """Returns what a training is a function of, as JSON values without those that are defaults.
 
     Args:
         dataset: The digest of the dataset.
@@ -32,22 +36,30 @@ def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: i
         training: How it is trained.
         seed: Fixes initial weights, order and noise.
     """
+    how = canonical(training)
     return {
         "dataset": dataset,
-        "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json", exclude=_WITHOUT_INFLUENCE),
+        "model": canonical(model),
+        "training": {name: value for name, value in how.items() if name not in _WITHOUT_INFLUENCE},
         "seed": seed,
     }
 
 
-def digest(identity: dict[str, Any]) -> str:
-    """Returns the SHA-256 of an identity, in hexadecimal digits."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Says where two identities differ: `training.batch_size: 64 there, 128 now`."""
-    return list(_differences("", found, json.loads(json.dumps(wanted))))
+    return list(_differences("", _in_full(found), _in_full(wanted)))
+
+
+def _in_full(identity: dict[str, Any]) -> dict[str, Any]:
+    """Returns an identity with all values of its settings, as far as this version knows them.
+
+    Another version of the program may have written it, with more settings, or with those that are defaults.
+    """
+    full = dict(identity)
+    for name, section in (("model", ModelConfig), ("training", TrainingConfig)):
+        with suppress(ValidationError, KeyError):
+            full[name] = section.model_validate(identity[name]).model_dump(mode="json", exclude=_WITHOUT_INFLUENCE)
+    return json.loads(json.dumps(full))
 
 
 _ABSENT = object()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from elboflow.settings import WorkError
-from elboflow.vae.backends import implementation
+from elboflow.vae.compute import implementation
 
 
 def agreed(*numbers: float) -> list[float]:

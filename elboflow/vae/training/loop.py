@@ -4,87 +4,46 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from elboflow.vae.backends import implementation
-from elboflow.vae.backends.cluster import Cluster
-from elboflow.vae.config import EarlyStopping, ModelConfig, TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec, Source
-from elboflow.vae.model import VAE
+from elboflow.vae.compute import implementation
+from elboflow.vae.compute.cluster import Cluster
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import EarlyStopping, TrainingConfig
+from elboflow.vae.model import variables
+from elboflow.vae.terms import ELBO
+from elboflow.vae.trained import Trained
 from elboflow.vae.training.checkpoints import Keeper
-from elboflow.vae.training.curves import Curves
 from elboflow.vae.training.engine import Engine
 from elboflow.vae.training.feed import Feed
 from elboflow.vae.training.interruption import deferred
-from elboflow.vae.training.job import Job
 from elboflow.vae.training.lockstep import agreed, at_the_same_step
 from elboflow.vae.training.non_finite import Tolerance
-from elboflow.vae.training.profile import Profile, Profiler
+from elboflow.vae.training.profile import Profiler
 from elboflow.vae.training.progress import display
 from elboflow.vae.training.report import Report
-from elboflow.vae.training.start import start_at_mean
 from elboflow.vae.training.state import State, assign, values
 from elboflow.vae.training.validation import validator
 from elboflow.vae.watch import Observer, Watch, WatchStoppedError
 
 logger = logging.getLogger("elboflow.training")
 
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training.
-
-    Attributes:
-        model: The model; with early stopping it has the weights of the best epoch by validation ELBO, else the last.
-        curves: What was measured.
-        best_epoch: The epoch of the best validation ELBO, from 1.
-        epochs: Epochs done.
-        out_of_time: Whether `max_minutes` ended it: given more, it goes on from its last checkpoint.
-    """
-
-    model: VAE
-    curves: Curves
-    best_epoch: int
-    epochs: int
-    out_of_time: bool = False
+_WORKER = "elboflow.vae.training.torch_worker"
+"""What a further process of this machine runs, on a backend that has one for each device."""
 
 
 def train(
-    source: Source,
-    validation: Examples,
-    spec: ImageSpec,
-    model: ModelConfig,
-    training: TrainingConfig,
-    seed: int,
-    checkpoints: Path,
-    identity: dict[str, Any],
-    *,
-    cluster: Cluster | None = None,
-    restart: bool = False,
-    watch: Watch | None = None,
-    observers: Sequence[Observer] = (),
-    profile: Profile | None = None,
+    job: Job, *, cluster: Cluster | None = None, watch: Watch | None = None, observers: Sequence[Observer] = ()
 ) -> Trained:
-    """Trains a VAE. The same arguments on the same kind of device give the same weights, interrupted in between or not.
+    """Trains a model. The same job on the same kind of device gives the same weights, interrupted in between or not.
 
     Args:
-        source: The examples to learn from.
-        validation: The examples that decide which epoch is the best, and when to stop.
-        spec: What the images are.
-        model: The model's settings.
-        training: The training's settings.
-        seed: Fixes initial weights, order and noise.
-        checkpoints: The folder of the checkpoints; where there is one, training goes on from it.
-        identity: What this training is a function of, as JSON values; a checkpoint of another identity is refused.
+        job: The training.
         cluster: The machines that train together, if they are several.
-        restart: Whether to start over instead. The old checkpoints are moved aside.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
         observers: Are told the curves as they grow.
-        profile: How many steps are to be profiled, if any, and where that is written.
 
     Returns:
         The trained model and its curves.
@@ -96,14 +55,13 @@ def train(
             then holds a good state); machines that train together were interrupted, or lost each other.
         WatchStoppedError: The watch stopped it.
     """
-    job = Job(source, validation, spec, model, training, seed, checkpoints, identity, restart, profile)
     _check(job)
-    with implementation().together(job, cluster) as processes, implementation().scope():
+    with implementation().together(job, cluster, _WORKER) as processes, implementation().scope():
         trained = run(job, processes, watch, observers)
-    if training.parallel is None:
+    if job.training.parallel is None:
         return trained
-    whole = VAE(model, spec, seed)  # the trained one may be divided over devices
-    assign(whole.variables, values(trained.model.variables))
+    whole = job.model.build(job.specs, job.seed)  # the trained one may be divided over devices
+    assign(variables(whole), values(variables(trained.model)))
     return replace(trained, model=whole)
 
 
@@ -122,9 +80,9 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
     Raises:
         RequestError, WorkError, WatchStoppedError: As `train` does.
     """
-    training, seed, identity = job.training, job.seed, job.identity
+    training, identity = job.training, job.identity
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
-    feed = Feed(job.source, job.spec, training.batch_size, seed, training.memory_megabytes, index, processes)
+    feed = Feed(job, index, processes)
     if feed.is_streamed:
         identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
@@ -136,18 +94,15 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
         Profiler(job.profile, writes=index == 0) as profiler,
         display(total) as shown,
     ):
-        vae = VAE(job.model, job.spec, seed)
-        if job.model.output_bias == "mean":
-            start_at_mean(vae, job.source)
+        engine = Engine(job, feed, total, profiler)
         logger.info(
             "training %s on %s, %s an epoch",
-            counted(vae.count_params(), "parameter"),
+            counted(engine.parameters, "parameter"),
             counted(feed.examples, "example"),
             counted(feed.steps, "step"),
         )
-        engine = Engine(vae, feed, training, seed, total, profiler)
         state = _begun(keeper, engine, total)
-        validate = validator(vae, job.validation, seed)
+        validate = validator(engine.validated, job.validation, job.seed, training.memory_megabytes)
         tolerance = Tolerance(training, keeper.kept)
         report = Report(state, watch, observers)
         begun = time.monotonic() - state.seconds
@@ -177,14 +132,13 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
             tolerance.check_epoch(state.sums, epoch)
             speed = (state.step - first) * training.batch_size / (time.monotonic() - started)
             report.add_steps(engine.learning_rate, speed, training.batch_size)
-            with engine.averaged():
-                reconstruction, kl = validate()
-                tolerance.check_validation(reconstruction, kl, state.step, epoch)
-                elbo = reconstruction - kl
-                report.add("validation", elbo=elbo, reconstruction=reconstruction, kl=kl)
-                state.end_epoch(elbo, vae, training.early_stopping)
+            engine.refresh()
+            means = validate()
+            tolerance.check_validation(means, state.step, epoch)
+            report.add("validation", **means)
+            state.end_epoch(means[ELBO], engine.validated, training.early_stopping)
             pace = f", {speed:,.0f} examples/s" if speed else ""
-            shown.epoch(epoch, training.epochs, f"validation ELBO {elbo:.2f} nats{pace}")
+            shown.epoch(epoch, training.epochs, f"validation ELBO {means[ELBO]:.2f} nats{pace}")
             try:
                 report.tell_watch(epoch)
             except WatchStoppedError:
@@ -206,10 +160,10 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
         state.best.epoch,
     )
     if training.early_stopping:
-        assign(vae.variables, state.best.weights)
+        assign(variables(engine.validated), state.best.weights)
     else:
-        engine.average()
-    return Trained(vae, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
+        engine.refresh()
+    return Trained(engine.validated, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
 
 
 def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
@@ -238,7 +192,6 @@ def _check(job: Job) -> None:
             f"training.batch_size is {job.training.batch_size}; the train split holds {counted(examples, 'example')}, "
             "and a batch can be no larger"
         )
-    job.validation.check(job.spec, "validation")
 
 
 def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:

@@ -1,18 +1,17 @@
 """What becomes of a training whose loss or gradient is NaN or infinite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
+from elboflow.vae.compute.contract import GRADIENT_NORM, LOSS, Measures
 from elboflow.vae.config import Skip, TrainingConfig
+from elboflow.vae.terms import ELBO, RECONSTRUCTION
 from elboflow.vae.training.state import Sums
-from elboflow.vae.training.step import MEASURES
 
-# The loss and its gradient are made of the terms: a bad term is the cause, a bad loss its effect.
-_CAUSES = ("reconstruction", "kl", "loss", "gradient_norm")
-_LOSS = [MEASURES.index(name) for name in ("reconstruction", "kl", "loss")]
 _REMEDY = "A lower training.learning_rate or training.gradient_clip may help"
 
 
@@ -31,11 +30,11 @@ class Tolerance:
         self._policy, self._finds_scale = training.non_finite, training.precision == "float16"
         self._kept = kept
 
-    def faults(self, measures: np.ndarray, step: int, epoch: int, before: int) -> int:
+    def faults(self, measures: Measures, step: int, epoch: int, before: int) -> int:
         """Returns how many of these steps were skipped because they were not finite.
 
         Args:
-            measures: Of each step, `[steps, len(MEASURES)]`.
+            measures: Of each step.
             step: The number of the first of them, from 0.
             epoch: Where it is, from 1.
             before: Steps skipped so far.
@@ -43,28 +42,29 @@ class Tolerance:
         Raises:
             WorkError: They are more than the settings allow.
         """
-        finite = np.isfinite(measures)
-        bad = ~(finite[:, _LOSS] if self._finds_scale else finite).all(axis=1)
+        causes = _causes(measures)
+        watched = [name for name in causes if not (self._finds_scale and name.endswith(GRADIENT_NORM))]
+        bad = ~np.all([np.isfinite(measures[name]) for name in watched], axis=0)
         limit = self._policy.limit if isinstance(self._policy, Skip) else 0
         count = int(bad.sum())
         if before + count <= limit:
             return count
         row = int(np.flatnonzero(bad)[limit - before])
-        term = next(name for name in _CAUSES if not finite[row, MEASURES.index(name)])
+        term = next(name for name in causes if not np.isfinite(measures[name][row]))
         where = f"step {step + row} of epoch {epoch}: the {term.replace('_', ' ')}"
         if isinstance(self._policy, Skip):
             where += f", after {counted(limit, 'step')} skipped as training.non_finite.limit allows,"
-        raise self._broken(where, float(measures[row, MEASURES.index(term)]))
+        raise self._broken(where, float(measures[term][row]))
 
-    def check_validation(self, reconstruction: float, kl: float, step: int, epoch: int) -> None:
-        """Looks at the terms of the validation bound: a last step may break weights, or this split show it first.
+    def check_validation(self, means: Mapping[str, float], step: int, epoch: int) -> None:
+        """Looks at the measures of the validation: a last step may break weights, or this split show it first.
 
         Raises:
             WorkError: One is not finite.
         """
-        for name, value in (("reconstruction", reconstruction), ("kl", kl)):
-            if not np.isfinite(value):
-                raise self._broken(f"validation after step {step - 1} of epoch {epoch}: its {name}", value)
+        for name in _causes(means):
+            if not np.isfinite(means[name]):
+                raise self._broken(f"validation after step {step - 1} of epoch {epoch}: its {name}", means[name])
 
     def check_epoch(self, sums: Sums, epoch: int) -> None:
         """Looks whether an epoch had any step that was not skipped.
@@ -80,3 +80,14 @@ class Tolerance:
 
     def _broken(self, where: str, value: float) -> WorkError:
         return WorkError(f"training stopped at {where} became {value}; {self._kept()}. {_REMEDY}")
+
+
+def _causes(measures: Mapping[str, Any]) -> list[str]:
+    """Returns names of measures, causes before effects: the bound and the loss are made of terms, and then derived."""
+    effects = (ELBO, LOSS, GRADIENT_NORM)
+
+    def rank(name: str) -> tuple[int, bool, str]:
+        place = next((number for number, effect in enumerate(effects, 1) if name.endswith(effect)), 0)
+        return place, name != RECONSTRUCTION, name
+
+    return sorted(measures, key=rank)

@@ -3,18 +3,17 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from elboflow.vae import config
-from elboflow.vae.distributions import Tensor
-from elboflow.vae.networks.layers import OUTPUT
+from elboflow.vae.layers import OUTPUT
 
 
 def optimizer(settings: config.TrainingConfig) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a training, not built yet.
 
     Its learning rate is a variable, which a backend sets at every step. Biases do not decay. The gradient's norm is
-    clipped here; its elements are clipped before (`clipped_by_value`), as Keras does one or the other. With float16,
+    clipped here; its elements are clipped before
+    (`elboflow.vae.compute.contract`), as Keras does one or the other. With float16,
     it scales the loss (`scale_loss`), skips the steps whose gradients are not finite, and then halves the scale.
     """
     made = _kind(settings.optimizer)(
@@ -27,11 +26,6 @@ def optimizer(settings: config.TrainingConfig) -> keras.optimizers.Optimizer:
     )
     made.exclude_from_weight_decay(var_names=["bias"])
     return keras.optimizers.LossScaleOptimizer(made) if settings.precision == "float16" else made
-
-
-def clipped_by_value(gradient: Tensor, limit: Tensor) -> Tensor:
-    """Cuts the elements of a gradient to ± `limit`. Those that are not finite stay so, to be noticed."""
-    return ops.where(ops.isfinite(gradient), ops.clip(gradient, -limit, limit), gradient)
 
 
 def _kind(settings: config.Optimizer) -> type[keras.optimizers.Optimizer]:
@@ -55,5 +49,5 @@ def _arguments(settings: config.Optimizer) -> dict[str, Any]:
     own = settings.model_dump(exclude={"kind", "weight_decay"})
     if isinstance(settings, config.Muon):
         # Muon is for hidden layers' kernels (Jordan et al., 2024); Keras leaves it to us to say which are not hidden.
-        return own | {"adam_weight_decay": settings.weight_decay or None, "exclude_layers": [f"/{OUTPUT}/"]}
+        return own | {"adam_weight_decay": settings.weight_decay or None, "exclude_layers": [f"(^|/){OUTPUT}/"]}
     return own

@@ -7,7 +7,7 @@ examples of a dataset in the order of a hash, as they are, this is stratified sa
 
 import numpy as np
 
-from elboflow.vae.abilities import lanes
+from elboflow.vae.compute.parallelism import lanes
 
 
 def bounds(examples: int, batch_size: int) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from elboflow.settings.text import counted
-from elboflow.vae import backends
+from elboflow.vae import compute
+from elboflow.vae.compute.contract import Profile
 
 logger = logging.getLogger("elboflow.training")
 
@@ -17,19 +16,6 @@ _OPENED_BY = {
     "jax": "`pip install xprof`, then `xprof --port 8791 {folder}`",
     "torch": "open {folder}/trace.json at https://ui.perfetto.dev",
 }
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What is to be profiled.
-
-    Attributes:
-        steps: How many steps; those after the first compiled call, in which nothing is compiled any more.
-        folder: Where the profile goes.
-    """
-
-    steps: int
-    folder: Path
 
 
 class Profiler:
@@ -70,10 +56,10 @@ class Profiler:
         if not self._has_begun:
             self._has_begun = True
             if self._writes:
-                self._running.enter_context(backends.implementation().profiled(self._profile.folder))
+                self._running.enter_context(compute.implementation().profiled(self._profile.folder))
             return
         self._left -= count
         if not self._left and self._writes:
             self._running.close()
-            how = _OPENED_BY[backends.current()].format(folder=self._profile.folder)
+            how = _OPENED_BY[compute.current()].format(folder=self._profile.folder)
             logger.info("wrote a profile of %s; to open it: %s", counted(self._profile.steps, "step"), how)

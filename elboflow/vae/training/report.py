@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from elboflow.vae.backends import implementation
+from elboflow.vae.compute import implementation
 from elboflow.vae.training.state import State
 from elboflow.vae.watch import Group, Observer, Watch, WatchStoppedError
 
@@ -35,9 +35,7 @@ class Report:
             batch_size: Examples of a step.
         """
         sums = self._state.sums
-        means = sums.means()
-        elbo = means["reconstruction"] - means["kl"]
-        self.add("train", **means, elbo=elbo, learning_rate=learning_rate, skipped_steps=sums.skipped)
+        self.add("train", **sums.means(), learning_rate=learning_rate, skipped_steps=sums.skipped)
         if speed:
             memory = implementation().memory()
             megabytes = {} if memory is None else {"device_memory_megabytes": memory / 1e6}

@@ -2,14 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from keras import ops
 
 from elboflow.vae import config
-from elboflow.vae.distributions import Tensor
-
-Rate = Callable[[Tensor, Tensor], Tensor]
+from elboflow.vae.compute.contract import Rate
+from elboflow.vae.terms import Tensor
 
 
 def rate(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:

@@ -13,12 +13,11 @@ import numpy as np
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from elboflow.vae.backends import implementation
+from elboflow.vae.compute import implementation
+from elboflow.vae.compute.contract import SKIPPED, Measures
 from elboflow.vae.config import EarlyStopping
-from elboflow.vae.training.curves import Curves
-from elboflow.vae.training.step import MEASURES
-
-_SKIPPED = MEASURES.index("skipped")
+from elboflow.vae.curves import Curves
+from elboflow.vae.model import Model, variables
 
 
 @dataclass
@@ -31,26 +30,27 @@ class Sums:
     Attributes:
         steps: Steps of the epoch so far, with those that were skipped.
         skipped: Steps that were skipped.
-        totals: The sum of each of `elboflow.vae.training.step.MEASURES`.
+        totals: The sum of each measure, by name.
     """
 
     steps: int = 0
     skipped: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0] * len(MEASURES))
+    totals: dict[str, float] = field(default_factory=dict)
 
-    def add(self, measures: np.ndarray) -> None:
-        """Adds the measures of consecutive steps, `[steps, len(MEASURES)]`."""
-        counted = measures[measures[:, _SKIPPED] == 0]
-        one_by_one = np.add.accumulate(np.concatenate([[self.totals], counted]), axis=0, dtype=np.float64)
-        self.totals = one_by_one[-1].tolist()
-        self.steps += len(measures)
-        self.skipped += len(measures) - len(counted)
+    def add(self, measures: Measures) -> None:
+        """Adds the measures of consecutive steps."""
+        skipped = np.any([values != 0 for name, values in measures.items() if name.endswith(SKIPPED)], axis=0)
+        for name, values in measures.items():
+            if not name.endswith(SKIPPED):
+                begun = np.concatenate([[self.totals.get(name, 0.0)], values[~skipped]])
+                self.totals[name] = float(np.add.accumulate(begun, dtype=np.float64)[-1])
+        self.steps += len(skipped)
+        self.skipped += int(skipped.sum())
 
     def means(self) -> dict[str, float]:
-        """Returns the mean of each measure but `skipped` over the steps that were not; NaN where all were."""
+        """Returns the mean of each measure over the steps that were not skipped; NaN where all were."""
         counted = self.steps - self.skipped
-        named = zip(MEASURES, self.totals, strict=True)
-        return {name: total / counted if counted else float("nan") for name, total in named if name != "skipped"}
+        return {name: total / counted if counted else float("nan") for name, total in self.totals.items()}
 
 
 @dataclass
@@ -93,13 +93,14 @@ class State:
     skipped: int = 0
     seconds: float = 0.0
 
-    def add(self, measures: np.ndarray, skipped: int) -> None:
+    def add(self, measures: Measures, skipped: int) -> None:
         """Moves on by steps with these measures, of which some were skipped."""
+        before = self.sums.steps
         self.sums.add(measures)
-        self.step += len(measures)
+        self.step += self.sums.steps - before
         self.skipped += skipped
 
-    def end_epoch(self, elbo: float, model: keras.Model, stopping: EarlyStopping | None) -> None:
+    def end_epoch(self, elbo: float, model: Model, stopping: EarlyStopping | None) -> None:
         """Moves on to the next epoch.
 
         Args:
@@ -109,7 +110,7 @@ class State:
         """
         self.epoch, self.sums = self.epoch + 1, Sums()
         if elbo > self.best.elbo + (stopping.minimum_change if stopping else 0.0):
-            self.best = Best(self.epoch, elbo, values(model.variables) if stopping else [])
+            self.best = Best(self.epoch, elbo, values(variables(model)) if stopping else [])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns all arrays by name, without copying them."""
@@ -147,26 +148,26 @@ class State:
         )
 
 
-def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Copies variables to the host."""
-    return implementation().values(variables)
+    return implementation().values(wanted)
 
 
-def assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
+def assign(changed: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
     """Sets variables to the values that `values` returned.
 
     Raises:
         WorkError: They are those of another model or optimizer, as another version of the code may make them.
     """
     found = [tuple(array.shape) for array in arrays]
-    expected = [tuple(variable.shape) for variable in variables]
+    expected = [tuple(variable.shape) for variable in changed]
     if found != expected:
         raise WorkError(
             f"the checkpoint holds {counted(len(found), 'variable')} {_unlike(found, expected)}; this version of the "
             f"code trains {len(expected)} {_unlike(expected, found)}. --restart starts over and moves the checkpoints "
             "aside"
         )
-    for variable, array in zip(variables, arrays, strict=True):
+    for variable, array in zip(changed, arrays, strict=True):
         variable.assign(array)
 
 

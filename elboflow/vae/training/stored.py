@@ -39,7 +39,16 @@ class Facts(artifacts.Described):
     step: NonNegativeInt
 
 
-FORMAT = artifacts.Format(MANIFEST, Facts, upgrades=(artifacts.checksum_added,), holds=frozenset({_ARRAYS, _FACTS}))
+def _measures_named(facts: dict[str, Any]) -> dict[str, Any]:
+    """Upgrades format 2, whose `state.json` has the sums of measures without names; see `_named`."""
+    return facts
+
+
+FORMAT = artifacts.Format(
+    MANIFEST, Facts, upgrades=(artifacts.checksum_added, _measures_named), holds=frozenset({_ARRAYS, _FACTS})
+)
+_MEASURES = ("loss", "reconstruction", "kl", "gradient_norm")
+"""What the sums of formats 1 and 2 are sums of, in their order; what comes after them is not used."""
 
 
 class DamagedError(Exception):
@@ -94,13 +103,22 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
             raise DamagedError(f"its manifest says step {manifest.step}")
         if damage := artifacts.damage(path, manifest.files):
             raise DamagedError(damage)
-        facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
+        facts = _named(json.loads((path / _FACTS).read_text(encoding="utf-8")))
         arrays = read_arrays(path / _ARRAYS, (path / _ARRAYS).stat().st_size)  # nothing in it is compressed
         return facts["identity"], State.of(facts, arrays)
     except (WorkError, OSError) as error:
         raise DamagedError(str(error)) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedError(f"its content cannot be read ({type(error).__name__}: {error})") from None
+
+
+def _named(facts: dict[str, Any]) -> dict[str, Any]:
+    """Returns what `state.json` says with the sums of measures by name, as formats 1 and 2 do not have them."""
+    totals = facts["sums"]["totals"]
+    if isinstance(totals, list):
+        sums = dict(zip(_MEASURES, totals, strict=False))
+        facts["sums"]["totals"] = sums | {"elbo": sums["reconstruction"] - sums["kl"]}
+    return facts
 
 
 def found(folder: Path) -> list[Path]:

@@ -1,46 +1,60 @@
 """The validation bound: the same bits and the same noise at every epoch, so that two epochs can be compared."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
-from keras import ops
 
-from elboflow.vae import noise, objectives
-from elboflow.vae.backends import OUTPUTS_PER_CALL, compiled
-from elboflow.vae.data import Examples
-from elboflow.vae.distributions import Tensor
-from elboflow.vae.model import VAE
+from elboflow.vae import noise, ops
+from elboflow.vae.batches import batches, bytes_of
+from elboflow.vae.compute import OUTPUTS_PER_CALL, compiled
+from elboflow.vae.data import Source
+from elboflow.vae.model import Model
+from elboflow.vae.terms import Batch, Tensor, samples_first
 
 _BATCH = 512
 # Up to 256 MB of noise is kept from epoch to epoch; beyond, it is drawn anew, which is slower and gives the same.
 _NOISE_KEPT = 2**26
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+Arrays: TypeAlias = tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]
+"""Features and noise of a batch, and how many of its examples are the split's."""
 
 
-def validator(model: VAE, examples: Examples, seed: int) -> Callable[[], tuple[float, float]]:
-    """Returns a function that gives the mean reconstruction and KL over the examples, in nats, with today's weights."""
-    size = max(1, min(_BATCH, len(examples), OUTPUTS_PER_CALL // model.outputs))
-    padded = np.resize(np.arange(len(examples)), -(-len(examples) // size) * size).reshape(-1, size)
+def validator(model: Model, source: Source, seed: int, memory_megabytes: float) -> Callable[[], dict[str, float]]:
+    """Returns a function that gives the mean of each measure over a split, in nats, with today's weights.
 
-    def batch(rows: np.ndarray) -> Batch:
-        keys = examples.keys[rows]
-        normal = noise.normal(seed, keys, (1, model.latent)).swapaxes(0, 1)
-        return examples.images[rows], model.uniform(seed, keys), normal
+    Args:
+        model: The model.
+        source: The split.
+        seed: Fixes the noise of each example.
+        memory_megabytes: What a split may have to be kept in memory; a larger one is read at each call.
+    """
+    size = max(1, min(_BATCH, sum(source.counts), OUTPUTS_PER_CALL // model.outputs))
+    draws = model.draws(1)
 
-    def by_example(codes: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-        terms = model.terms(model.prepare(codes, uniform), normal)
-        return ops.stack([objectives.reconstruction(terms), objectives.kl(terms)])
+    def by_example(batch: Batch, numbers: Batch) -> dict[str, Tensor]:
+        terms = model.terms(batch, samples_first(draws, numbers))
+        count = terms.log_likelihood.shape[1]
+        return {name: ops.broadcast_to(values, (count,)) for name, values in terms.measures.items()}
+
+    def arrays() -> Iterator[Arrays]:
+        for filled in batches(source, model.specs, size, "validation"):
+            examples = filled.examples
+            yield dict(examples.features), noise.drawn(draws, seed, examples.keys), filled.count
 
     program = compiled(model, by_example)
-    drawn = model.spec.dimensions * model.likelihood.is_random + model.latent
-    kept: list[Batch] = []
+    numbers = sum(source.counts) * sum(math.prod(draw.of_example) for draw in draws)
+    fits = numbers <= _NOISE_KEPT and bytes_of(source, model.specs) <= memory_megabytes * 1e6
+    kept: list[Arrays] = []
 
-    def validate() -> tuple[float, float]:
-        if not kept and len(examples) * drawn <= _NOISE_KEPT:
-            kept.extend(map(batch, padded))
-        values = [program(*given) for given in kept or map(batch, padded)]
-        reconstruction, kl = np.concatenate(values, axis=1)[:, : len(examples)].mean(axis=1, dtype=np.float64)
-        return float(reconstruction), float(kl)
+    def validate() -> dict[str, float]:
+        if fits and not kept:
+            kept.extend(arrays())
+        columns: dict[str, list[np.ndarray]] = {}
+        for batch, drawn, count in kept or arrays():
+            for name, values in program(batch, drawn).items():
+                columns.setdefault(name, []).append(values[:count])
+        return {name: float(np.concatenate(parts).mean(dtype=np.float64)) for name, parts in columns.items()}
 
     return validate

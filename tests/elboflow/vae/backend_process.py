@@ -10,23 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from elboflow.vae import backends
-from elboflow.vae.config import EMA, MLP, Constant, Gaussian, ModelConfig, Muon, TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec, InMemory
+from elboflow.vae import compute, noise
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import EMA, Constant, Muon, TrainingConfig
+from elboflow.vae.data import Examples, InMemory
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.likelihoods.gaussian import Gaussian
+from elboflow.vae.networks.mlp import MLP
+from tests.elboflow.vae.given import image, images, read, weights
 
 RATE = Constant(initial=3e-3)
 LARGEST_SEED = 2**31 - 1
-SPEC = ImageSpec((8, 8, 1), 17)
+SPECS = image((8, 8, 1), 17)
 
 
 def main(backend: str, folder: Path) -> None:
-    backends.use(backend)
-    from elboflow.vae.model import load
-
-    given = np.load(folder / "given.npz")
-    split = Examples(given["codes"], np.arange(len(given["codes"])))
+    compute.use(backend)
+    with np.load(folder / "given.npz") as given:
+        examples = Examples({name: given[name] for name in given.files}, np.arange(16))
+    split = images(examples.features["image"])
     result = {
-        "terms": {path.stem: terms(load(path), given) for path in sorted(folder.glob("*.keras"))},
+        "terms": {path.stem: terms(path, examples) for path in sorted(folder.glob("*.keras"))},
         "curve": curve(backend, split, folder / backend),
         "micro_batches": {parts: everything(split, parts) for parts in (1, 4)},
         "float16": overflow(split),
@@ -34,13 +38,22 @@ def main(backend: str, folder: Path) -> None:
     (folder / f"{backend}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def terms(model: Any, given: Any) -> list[Any]:
-    def function(codes: Any, uniform: Any, noise: Any) -> Any:
-        terms = model.terms(model.prepare(codes, uniform), noise)
-        return terms.log_likelihood, terms.log_prior, terms.log_posterior, terms.kl
+def terms(path: Path, examples: Examples) -> list[Any]:
+    """Terms of the bound, and what is decoded of the posterior's mean."""
+    from elboflow.vae.evaluation import samples
+    from elboflow.vae.terms import samples_first
 
-    made = backends.compiled(model, function)(given["codes"], given["uniform"], given["noise"])
-    return [part.tolist() for part in made]
+    model = read(path)
+    draws = model.draws(2)
+
+    def function(batch: Any, numbers: Any) -> Any:
+        found = model.terms(batch, samples_first(draws, numbers))
+        return found.log_likelihood, found.log_prior, found.log_posterior, found.kl
+
+    numbers = noise.drawn(draws, 0, examples.keys)
+    made = compute.compiled(model, function)(dict(examples.padded(model.specs).features), numbers)
+    decoded = samples.reconstruct(model, examples, seed=0)
+    return [part.tolist() for part in (*made, *(decoded[name] for name in sorted(decoded)))]
 
 
 def curve(backend: str, split: Examples, checkpoints: Path) -> list[float]:
@@ -48,8 +61,8 @@ def curve(backend: str, split: Examples, checkpoints: Path) -> list[float]:
     from elboflow.vae.training import train
 
     training = TrainingConfig(backend=backend, epochs=30, batch_size=4, learning_rate=RATE, early_stopping=None)
-    model = ModelConfig(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]), output_bias="zeros")
-    trained = train(InMemory(split), split, SPEC, model, training, LARGEST_SEED, checkpoints, {})
+    model = Flat(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
+    trained = train(Job(InMemory(split), InMemory(split), SPECS, model, training, LARGEST_SEED, checkpoints, {}))
     return trained.curves.validation["elbo"]
 
 
@@ -66,25 +79,26 @@ def everything(split: Examples, micro_batches: int) -> dict[str, Any]:
         gradient_clip_value=0.5,
         micro_batches=micro_batches,
     )
-    steps = stepping(ModelConfig(latent=3, encoder=network, decoder=network), training, split, SPEC)
-    losses = steps.run(0, 16)[:, 0].tolist()
-    steps.optimizer.finalize_variable_values(steps.model.trainable_variables)
-    return {"losses": losses, "weights": [weights.tolist() for weights in steps.model.get_weights()]}
+    steps = stepping(Flat(latent=3, encoder=network, decoder=network), training, split, SPECS)
+    losses = steps.run(0, 16)["loss"].tolist()
+    (player,) = steps.model.players
+    steps.optimizer.finalize_variable_values(list(player.variables))
+    return {"losses": losses, "weights": [values.tolist() for values in weights(steps.model)]}
 
 
 def overflow(split: Examples) -> dict[str, Any]:
     """A step in float16 whose gradient overflows, and the steps after it that find the scale of the loss."""
     from tests.elboflow.vae.stepping import stepping
 
-    config = ModelConfig(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]), likelihood=Gaussian(scale=0.01))
-    steps = stepping(config, TrainingConfig(learning_rate=RATE, precision="float16"), split, SPEC)
-    before = steps.model.get_weights()
-    first = steps.run(0, 1)[0]
-    unchanged = all((old == new).all() for old, new in zip(before, steps.model.get_weights(), strict=True))
+    config = Flat(latent=3, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]), likelihood=Gaussian(scale=0.01))
+    steps = stepping(config, TrainingConfig(learning_rate=RATE, precision="float16"), split, SPECS)
+    before = weights(steps.model)
+    (first,) = steps.run(0, 1)["skipped"].tolist()
+    unchanged = all((old == new).all() for old, new in zip(before, weights(steps.model), strict=True))
     return {
-        "first_skipped": int(first[-1]),
+        "first_skipped": int(first),
         "unchanged": unchanged,
-        "skipped": int(first[-1] + steps.run(1, 24)[:, -1].sum()),
+        "skipped": int(first + steps.run(1, 24)["skipped"].sum()),
         "scale": float(steps.optimizer.dynamic_scale),
         "iterations": int(steps.optimizer.iterations),
     }

@@ -21,9 +21,9 @@ KEPT, STEPS = 1, (10, 20, 30)
 
 
 def main(folder: Path) -> None:
-    from elboflow.vae import backends
+    from elboflow.vae import compute
 
-    backends.use("tensorflow")
+    compute.use("tensorflow")
     kept(folder / "before", STEPS[:1])
     deaths: list[dict[str, Any]] = []
     while True:

@@ -17,10 +17,16 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import backends
-from elboflow.vae.backends.cluster import Cluster
-from elboflow.vae.config import MLP, Convolutional, ModelConfig, TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec, InMemory
+from elboflow.vae import compute
+from elboflow.vae.compute.cluster import Cluster
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.data import InMemory
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks.convolutional import Convolutional
+from elboflow.vae.networks.mlp import MLP
+from tests.elboflow.vae.given import image, images
+from tests.elboflow.vae.given import weights as weights_of
 
 EXAMPLES = 640
 EPOCHS = 5  # of ten steps each
@@ -59,28 +65,27 @@ def train(
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        backends.use(training.backend, training, cluster)
+        compute.use(training.backend, training, cluster)
         from elboflow.vae.training import train
 
         codes = load_digits().images.astype(np.uint8)[..., None]
         weights = np.linspace(0.5, 1.5, len(codes), dtype=np.float32)
         weights[broken] = np.nan
-        images = Examples(codes, np.arange(len(codes)), weights=weights)
-        trained = train(
-            InMemory(images.head(EXAMPLES)),
-            images[EXAMPLES : EXAMPLES + 200],
-            ImageSpec((8, 8, 1), 17),
-            ModelConfig(latent=4, encoder=network, decoder=network),
+        examples = images(codes, weights=weights)
+        job = Job(
+            InMemory(examples.head(EXAMPLES)),
+            InMemory(examples[EXAMPLES : EXAMPLES + 200]),
+            image((8, 8, 1), 17),
+            Flat(latent=4, encoder=network, decoder=network),
             training,
             seed=0,
             checkpoints=folder / f"{name}-checkpoints",
             identity={"name": name},
-            cluster=cluster,
-            observers=[observer],
         )
+        trained = train(job, cluster=cluster, observers=[observer])
     except RequestError as error:
         return {"refused": str(error)}
-    sizes = [float(np.abs(weight).sum()) for weight in trained.model.get_weights()]
+    sizes = [float(np.abs(weight).sum()) for weight in weights_of(trained.model)]
     return {"train": trained.curves.train, "validation": trained.curves.validation, "weights": sizes}
 
 

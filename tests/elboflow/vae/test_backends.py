@@ -10,9 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
+from tests.elboflow.vae.given import image
 
 BACKENDS = ["tensorflow", "jax", "torch"]
+SPECS = {
+    **image((8, 8, 1), 17),
+    "label": FeatureSpec(kind="category", dtype="int64", levels=10),
+    "text": FeatureSpec(kind="tokens", dtype="int64", shape=(6,), levels=5, ragged=True),
+    "price": FeatureSpec(kind="number", dtype="float32", facts={"mean": 3.0, "std": 2.0}),
+}
+MODELS = {
+    **{kind: {"likelihood": kind} for kind in ("bernoulli", "gaussian", "categorical", "discretized_logistic")},
+    "convolutional": {"encoder": "convolutional", "decoder": "convolutional"},
+    "conditional": {"condition": "label", "prior": "conditional"},
+    "table": {"input": ["price", "label"], "likelihood": "product"},
+    "text": {"input": "text", "likelihood": "tokens", "encoder": "recurrent", "decoder": "recurrent"},
+}
 
 PROGRAM = Path(__file__).with_name("backend_process.py")
 
@@ -22,23 +37,25 @@ def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
     """What each installed backend computes from the same weights, data and noise, each in a process of its own."""
     from sklearn.datasets import load_digits
 
-    from elboflow.vae.config import ModelConfig
-    from elboflow.vae.data import ImageSpec
-    from elboflow.vae.model import VAE
+    from elboflow.vae import keras_file
+    from elboflow.vae.model import ModelConfig
 
     folder = tmp_path_factory.mktemp("backends")
     rng = np.random.default_rng(0)
-    codes = load_digits().images[:16].astype(np.uint8)[..., None]
     np.savez(
         folder / "given.npz",
-        codes=codes,
-        uniform=rng.random(codes.shape, dtype=np.float32),
-        noise=rng.standard_normal((2, len(codes), 6), dtype=np.float32),
+        **{
+            "image": load_digits().images[:16].astype(np.uint8)[..., None],
+            "label": load_digits().target[:16],
+            "text": rng.integers(0, 5, (16, 6)),
+            "text.length": rng.integers(0, 7, 16),
+            "price": rng.normal(3.0, 2.0, 16).astype(np.float32),
+        },
     )
-    likelihoods = ("bernoulli", "gaussian", "categorical", "discretized_logistic")
-    for network, likelihood in [*(("mlp", likelihood) for likelihood in likelihoods), ("convolutional", "bernoulli")]:
-        config = ModelConfig(latent=6, encoder=network, decoder=network, likelihood=likelihood)
-        VAE(config, ImageSpec((8, 8, 1), 17), seed=2).save(folder / f"{network}-{likelihood}.keras")
+    for name, model in MODELS.items():
+        config = ModelConfig.model_validate({"latent": 6, **model})
+        built = config.build({feature: SPECS[feature] for feature in config.reads}, seed=2)
+        (folder / f"{name}.keras").write_bytes(keras_file.write(built))
     found = {}
     for backend in (name for name in BACKENDS if importlib.util.find_spec(name)):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
@@ -99,9 +116,9 @@ def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_on_every_backend
 
 
 def test_a_backend_that_is_not_installed_is_refused_with_those_that_are(monkeypatch):
-    from elboflow.vae import backends
+    from elboflow.vae import compute
 
     installed = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else installed(name))
     with pytest.raises(RequestError, match=r"jax, which is not installed here.*choose one of: .*tensorflow"):
-        backends.use("jax")
+        compute.use("jax")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import bootstrap, metrics
 from elboflow.vae.evaluation.bootstrap import Estimate
+from elboflow.vae.evaluation.metrics import Metric
 
 
 def interval(values, samples, seed):
@@ -175,14 +176,22 @@ def test_what_has_no_interval_is_an_error(values, message):
 def test_metrics_survive_being_written_and_read(tmp_path):
     import json
 
-    estimate = Estimate(-1.5, -2.0, -1.0)
-    written = metrics.Metrics(**dict.fromkeys(metrics.Metrics.__dataclass_fields__, estimate))
-    (tmp_path / "metrics.json").write_text(json.dumps(written.as_json()), encoding="utf-8")
+    written = {
+        "elbo": Metric(-1.5, -2.0, -1.0, "ELBO", "nats per example", "higher", "Training maximised it.", 3, "fours"),
+        "active_units": Metric(4.0, 3.0, 5.0),
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics.as_json(written)), encoding="utf-8")
     assert metrics.read(tmp_path / "metrics.json") == written
-    assert written.values()["elbo"] == -1.5
+    assert list(metrics.read(tmp_path / "metrics.json")) == list(written)
+    assert metrics.values(written) == {"elbo": -1.5, "active_units": 4.0}
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0, "high": 2}}'])
+def test_metrics_of_older_evaluations_are_read_that_say_values_and_intervals_alone(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"elbo": {"value": -1.5, "low": -2.0, "high": -1.0}}', encoding="utf-8")
+    assert metrics.read(tmp_path / "metrics.json") == {"elbo": Metric(-1.5, -2.0, -1.0)}
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0}}'])
 def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
     path = tmp_path / "metrics.json"
     if content is not None:

@@ -1,7 +1,7 @@
 """Curves, and what becomes of them in MLflow."""
 
 from components.tracking.curves import points
-from elboflow.vae.training.curves import Curves
+from elboflow.vae.curves import Curves
 
 
 def test_a_training_that_goes_on_on_another_kind_of_device_keeps_its_curves():

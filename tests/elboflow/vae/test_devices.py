@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elboflow.settings import RequestError
-from elboflow.vae.backends import devices
+from elboflow.vae.compute import devices
 from elboflow.vae.config import DataParallel, TrainingConfig
 
 IN_TENSORFLOW = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -18,10 +18,10 @@ BACKENDS = ("tensorflow", "jax", "torch")
 ASKING = """
 import sys
 from elboflow.settings import RequestError
-from elboflow.vae import backends
+from elboflow.vae import compute
 from elboflow.vae.config import TrainingConfig
 try:
-    backends.use(sys.argv[1], TrainingConfig(backend=sys.argv[1], device=sys.argv[2]))
+    compute.use(sys.argv[1], TrainingConfig(backend=sys.argv[1], device=sys.argv[2]))
 except RequestError as error:
     print(error)
 """
@@ -107,35 +107,35 @@ def test_platforms_that_jax_does_not_find_are_named_with_the_way_out(platforms):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
 def test_a_tpu_is_refused_by_name_where_a_backend_has_none(backend):
-    from elboflow.vae import backends
+    from elboflow.vae import compute
 
     with pytest.raises(RequestError, match=f"tpu is not possible with training.backend {backend}.*possible with: jax"):
-        backends.use(backend, TrainingConfig(backend=backend, device="tpu"))
+        compute.use(backend, TrainingConfig(backend=backend, device="tpu"))
 
 
 class TestTensorFlow:
     pytestmark = IN_TENSORFLOW
 
     def test_what_was_chosen_is_said_once_and_evaluation_says_nothing(self, caplog):
-        from elboflow.vae import backends
+        from elboflow.vae import compute
 
         if has_gpu():
             pytest.skip("this machine has a GPU")
         with caplog.at_level("INFO", logger="elboflow.training"):
-            backends.use("tensorflow", TrainingConfig())
-            backends.use("tensorflow")
+            compute.use("tensorflow", TrainingConfig())
+            compute.use("tensorflow")
         assert caplog.messages == ["training on 1 × cpu (TensorFlow)"]
 
     def test_devices_that_a_process_cannot_make_any_more_are_refused(self):
         import tensorflow as tf
 
-        from elboflow.vae import backends
+        from elboflow.vae import compute
 
         there = len(tf.config.list_logical_devices("CPU"))  # it computes from here on
         training = TrainingConfig(device="cpu", parallel=DataParallel(devices=64))
         with pytest.raises(RequestError, match=rf"on 64 CPU devices, .* computes on: {there} of them; start it in"):
-            backends.use("tensorflow", training)
-        backends.use("tensorflow", TrainingConfig(device="cpu"))  # what it has is enough for this
+            compute.use("tensorflow", training)
+        compute.use("tensorflow", TrainingConfig(device="cpu"))  # what it has is enough for this
 
 
 @pytest.mark.parametrize("limit", [None, 1024])
@@ -143,9 +143,9 @@ def test_memory_of_a_gpu_grows_up_to_the_limit(limit):
     if not has_gpu():
         pytest.skip("no GPU is here: how much of its memory is taken cannot be seen")
     program = f"""
-from elboflow.vae import backends
+from elboflow.vae import compute
 from elboflow.vae.config import GPU, TrainingConfig
-backends.use("tensorflow", TrainingConfig(device="gpu", gpu=GPU(memory_limit_megabytes={limit})))
+compute.use("tensorflow", TrainingConfig(device="gpu", gpu=GPU(memory_limit_megabytes={limit})))
 import tensorflow as tf
 first = tf.config.list_physical_devices("GPU")[0]
 made = tf.config.get_logical_device_configuration(first)

@@ -8,9 +8,14 @@ import pytest
 
 from elboflow import artifacts
 from elboflow.settings import WorkError
-from elboflow.vae.config import Convolutional, EvaluationConfig, ModelConfig, TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.evaluation import folder
+from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.evaluators import TestData
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks.convolutional import Convolutional
+from tests.elboflow.vae.given import image
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -21,32 +26,33 @@ EVIL = "<script>alert('&')</script>"
 
 def model_folder(path, config=None, shape=(8, 8, 1)):
     from elboflow.vae import folder as models
-    from elboflow.vae.model import VAE
+    from elboflow.vae.curves import Curves
     from elboflow.vae.training import Trained
-    from elboflow.vae.training.curves import Curves
 
     curves = Curves()
     for epoch in (1, 2, 3):
         curves.add("train", epoch=epoch, elbo=-30 + epoch, reconstruction=-25 + epoch, kl=5.0)
         curves.add("validation", epoch=epoch, elbo=-31 + epoch, reconstruction=-26 + epoch, kl=5.0)
-    model = VAE(config or ModelConfig(latent=4), ImageSpec(shape, 17), seed=1)
-    provenance = models.Provenance(1, TrainingConfig(), (0.0, 16.0), "a" * 64, "1.2.3")
+    config = config or Flat(latent=4)
+    (spec,) = image(shape, 17).values()
+    model = config.build({config.input: spec}, seed=1)
+    provenance = models.Provenance(1, TrainingConfig(), "a" * 64, "1.2.3")
     models.save(path, Trained(model, curves, best_epoch=3, epochs=3), provenance)
     return models.load(path)
 
 
 def held_out(count=40, shape=(8, 8, 1), seed=0):
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 17, (count, *shape), dtype=np.uint8)
-    return Examples(images, rng.integers(-(2**62), 2**62, count), rng.integers(0, 10, count))
+    codes, keys = rng.integers(0, 17, (count, *shape), dtype=np.uint8), rng.integers(-(2**62), 2**62, count)
+    return Examples({"image": codes, "label": rng.integers(0, 10, count)}, keys)
 
 
-def evaluate(trained, output, examples=None, dataset="a" * 64, seed=0):
-    from elboflow.vae.evaluation.evaluate import TestData
+def evaluate(trained, output, examples=None, dataset="a" * 64, seed=0, label="label"):
     from elboflow.vae.evaluation.evaluate import evaluate as evaluate_model
 
-    data = TestData(dataset, {"train": 300, "validation": 40, "test": 40})
-    return evaluate_model(trained, held_out() if examples is None else examples, data, CONFIG, seed, output)
+    data = TestData(dataset, {"train": 300, "validation": 40, "test": 40}, label=label)
+    test = InMemory(held_out() if examples is None else examples)
+    return evaluate_model(trained, test, data, CONFIG, seed, output)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,15 @@ def test_metrics_are_the_means_of_the_values_of_the_examples_within_their_interv
         assert set(values["key"]) == set(held_out().keys)
     for name, estimate in metrics.items():
         assert estimate["low"] <= estimate["value"] <= estimate["high"], name
+        assert estimate["meaning"], name
+    assert {name: estimate["better"] for name, estimate in metrics.items()} == {
+        "log_likelihood": "higher",
+        "elbo": "higher",
+        "reconstruction": "higher",
+        "kl": None,
+        "bits_per_dim": "lower",
+        "active_units": None,
+    }
     assert metrics["bits_per_dim"]["value"] == pytest.approx(-metrics["log_likelihood"]["value"] / 64 / np.log(2))
     assert artifacts.load(evaluation, "evaluation")["metrics"]["elbo"] == metrics["elbo"]["value"]
 
@@ -91,24 +106,24 @@ def test_a_model_evaluated_on_shuffled_examples_is_not_better_than_itself(traine
 
     examples = held_out()
     order = np.random.default_rng(3).permutation(len(examples))
-    shuffled = Examples(examples.images[order], examples.keys[order], examples.labels[order])
-    evaluate(trained, tmp_path, shuffled)
+    evaluate(trained, tmp_path, examples[order])
     with np.load(tmp_path / "examples.npz") as new, np.load(evaluation / "examples.npz") as old:
         pairs = bootstrap.aligned(new["key"], new["log_likelihood"], old["key"], old["log_likelihood"])
     assert abs(bootstrap.paired(*pairs, 0.95, 500, 0).difference) < 1e-4
 
 
 def test_copies_of_examples_are_told_shown_once_and_leave_the_intervals_as_they_were(trained, tmp_path):
-    from elboflow.vae.evaluation.evaluate import TestData
     from elboflow.vae.evaluation.evaluate import evaluate as evaluate_model
 
     once = held_out(25)
     rows = np.repeat(np.arange(25), 4)
     data = TestData("a" * 64, {"train": 300, "test": 100}, {"train": 150, "test": 25}, remarks=[f"{EVIL} is a remark"])
-    single = evaluate_model(trained, once, data, CONFIG, 0, tmp_path / "once")
-    copied = evaluate_model(trained, once[rows], data, CONFIG, 0, tmp_path / "copied")
-    for name, estimate in copied.as_json().items():
-        assert estimate == pytest.approx(single.as_json()[name], abs=1e-4), name
+    single = evaluate_model(trained, InMemory(once), data, CONFIG, 0, tmp_path / "once")
+    copied = evaluate_model(trained, InMemory(once[rows]), data, CONFIG, 0, tmp_path / "copied")
+    assert copied.keys() == single.keys()
+    for name, metric in copied.items():
+        for end in ("value", "low", "high"):
+            assert getattr(metric, end) == pytest.approx(getattr(single[name], end), abs=1e-4), name
     written = {folder: (tmp_path / folder / "report.html").read_text(encoding="utf-8") for folder in ("once", "copied")}
     assert "100 held-out test examples,\n    25 of them distinct" in written["copied"]
     assert "<td>300, 150 distinct</td>" in written["copied"]
@@ -173,7 +188,10 @@ def test_the_report_warns_of_a_model_that_was_trained_on_another_dataset(trained
 
 
 def test_what_settings_hold_is_text_in_the_report(tmp_path):
-    evaluate(model_folder(tmp_path / "model", ModelConfig(latent=2, input=EVIL)), tmp_path / "evaluation")
+    examples = held_out()
+    named = Examples({EVIL: examples.features["image"]}, examples.keys)
+    trained = model_folder(tmp_path / "model", Flat(latent=2, input=EVIL))
+    evaluate(trained, tmp_path / "evaluation", named, label=None)
     text = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert EVIL not in text
     assert "&lt;script&gt;" in text
@@ -182,12 +200,11 @@ def test_what_settings_hold_is_text_in_the_report(tmp_path):
 @pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
 def test_colour_images_are_evaluated_with_every_likelihood(tmp_path, likelihood):
     network = Convolutional(channels=[4], dense=8)
-    config = ModelConfig(latent=1, encoder=network, decoder=network, likelihood=likelihood)
+    config = Flat(latent=1, encoder=network, decoder=network, likelihood=likelihood)
     trained = model_folder(tmp_path / "model", config, (6, 5, 3))
     one = held_out(shape=(6, 5, 3)).head(1)
-    unlabelled = Examples(one.images, one.keys)
-    metrics = evaluate(trained, tmp_path / "evaluation", unlabelled)
-    assert metrics.elbo.value <= metrics.log_likelihood.value
+    metrics = evaluate(trained, tmp_path / "evaluation", one.only(["image"]), label=None)
+    assert metrics["elbo"].value <= metrics["log_likelihood"].value
     assert artifacts.load(tmp_path / "evaluation", "evaluation")["examples"] == 1
 
 
@@ -200,10 +217,12 @@ def test_no_test_examples_are_an_error(trained, tmp_path):
 def test_generated_images_are_fixed_by_the_seed_and_the_first_of_more_are_the_same(trained):
     from elboflow.vae.evaluation import samples
 
-    few, many = samples.generate(trained.model, 3, seed=5), samples.generate(trained.model, 100, seed=5)
+    few, many, other = (
+        samples.generate(trained.model, count, seed)["image"] for count, seed in [(3, 5), (100, 5), (3, 6)]
+    )
     assert many.shape == (100, 8, 8, 1)
     np.testing.assert_allclose(many[:3], few, atol=1e-5)
-    assert np.abs(samples.generate(trained.model, 3, seed=6) - few).max() > 1e-4
+    assert np.abs(other - few).max() > 1e-4
 
 
 def test_a_reconstruction_is_decoded_from_the_posterior_mean(trained):
@@ -211,13 +230,17 @@ def test_a_reconstruction_is_decoded_from_the_posterior_mean(trained):
     from elboflow.vae.evaluation.bounds import bounds
 
     examples = held_out(count=70)
-    means = bounds(trained.model, examples, 1, 0, 100).posterior_mean
-    expected = samples.decoder(trained.model)(means)
-    np.testing.assert_allclose(samples.reconstruct(trained.model, examples, seed=0), expected, atol=1e-4)
+    means = bounds(trained.model, InMemory(examples), 1, 0, 100).posterior_mean
+    expected = samples.decode(trained.model, (means,))["image"]
+    np.testing.assert_allclose(samples.reconstruct(trained.model, examples, seed=0)["image"], expected, atol=1e-4)
 
 
-def test_a_traversal_moves_one_unit_at_a_time():
+def test_a_traversal_moves_one_unit_at_a_time(monkeypatch):
     from elboflow.vae.evaluation import samples
 
-    z = samples.traverse(lambda z: z, np.array([1.0, 2.0, 3.0]), np.array([2, 0]), np.array([-1.0, 1.0]))
-    np.testing.assert_array_equal(z, [[1, 2, -1], [1, 2, 1], [-1, 2, 3], [1, 2, 3]])
+    given = {"label": np.array([7])}
+    monkeypatch.setattr(samples, "decode", lambda model, latents, condition: {"z": latents[0], **condition})
+    units, values = np.array([2, 0]), np.array([-1.0, 1.0])
+    path = samples.traverse(None, np.array([1.0, 2.0, 3.0]), units, values, given)
+    np.testing.assert_array_equal(path["z"], [[1, 2, -1], [1, 2, 1], [-1, 2, 3], [1, 2, 3]])
+    np.testing.assert_array_equal(path["label"], [7] * 4)

@@ -5,14 +5,18 @@ import pytest
 
 from elboflow.settings import WorkError
 from elboflow.vae import noise
-from elboflow.vae.config import MLP, Gaussian, ModelConfig
-from elboflow.vae.data import Examples, ImageSpec
+from elboflow.vae.data import Examples, InMemory
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.likelihoods.gaussian import Gaussian
+from elboflow.vae.networks.mlp import MLP
+from tests.elboflow.vae.given import image, images
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
-SPEC = ImageSpec((3, 4, 1), 256)
+SPECS = image((3, 4, 1), 256)
+SPEC = SPECS["image"]
 SCALE, SEED = 0.05, 11
-DIMENSIONS = SPEC.dimensions
+DIMENSIONS = SPEC.size
 # Orthogonal columns make the true posterior's covariance diagonal, so that the model can hold it.
 WEIGHTS = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMENSIONS, 3)))[0] * np.array([0.15, 0.1, 0.02])
 BIAS = np.full(DIMENSIONS, 0.5)
@@ -21,10 +25,8 @@ POSTERIOR_VARIANCE = 1 / (1 + (WEIGHTS**2).sum(axis=0) / SCALE**2)
 
 def linear_vae(shift=0.0, stretch=1.0):
     """p(x|z) = N(Wz + b, s²I); q is the true posterior, its mean shifted, its variance times `stretch`."""
-    from elboflow.vae.model import VAE
-
     linear = MLP(hidden=[])
-    model = VAE(ModelConfig(latent=3, encoder=linear, decoder=linear, likelihood=Gaussian(scale=SCALE)), SPEC)
+    model = Flat(latent=3, encoder=linear, decoder=linear, likelihood=Gaussian(scale=SCALE)).build(SPECS)
     to_mean = WEIGHTS * POSTERIOR_VARIANCE / SCALE**2
     log_variance = np.log(POSTERIOR_VARIANCE * stretch)
     model.encoder.set_weights(
@@ -42,12 +44,12 @@ def examples():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(60, 3)) @ WEIGHTS.T + BIAS + SCALE * rng.normal(size=(60, DIMENSIONS))
     codes = np.clip(np.floor(x * SPEC.levels), 0, SPEC.levels - 1).astype(np.uint8)
-    return Examples(codes.reshape(-1, *SPEC.shape), rng.integers(-(2**62), 2**62, 60))
+    return images(codes.reshape(-1, *SPEC.shape), rng.integers(-(2**62), 2**62, 60))
 
 
 def dequantised(examples):
     uniform = noise.uniform(SEED, examples.keys, SPEC.shape)
-    return ((examples.images + uniform) / SPEC.levels).reshape(-1, DIMENSIONS).astype(np.float64)
+    return ((examples.features["image"] + uniform) / SPEC.levels).reshape(-1, DIMENSIONS).astype(np.float64)
 
 
 def exact_log_likelihood(examples):
@@ -61,7 +63,7 @@ def exact_log_likelihood(examples):
 def bounds(model, examples, samples, batch_size=32):
     from elboflow.vae.evaluation.bounds import bounds as bounds_of
 
-    return bounds_of(model, examples, samples, SEED, batch_size)
+    return bounds_of(model, InMemory(examples), samples, SEED, batch_size)
 
 
 def test_both_bounds_equal_the_exact_log_likelihood_when_the_posterior_is_the_true_one(examples):
@@ -121,8 +123,7 @@ def test_bounds_depend_neither_on_the_size_of_batches_nor_of_calls(examples, bat
 def test_bounds_do_not_depend_on_the_order_of_the_examples(examples):
     model = linear_vae(shift=0.3)
     order = np.random.default_rng(2).permutation(len(examples))
-    shuffled = Examples(examples.images[order], examples.keys[order])
-    expected, found = bounds(model, examples, samples=20), bounds(model, shuffled, samples=20)
+    expected, found = bounds(model, examples, samples=20), bounds(model, examples[order], samples=20)
     np.testing.assert_array_equal(found.keys, expected.keys[order])
     np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood[order], atol=1e-4)
 
@@ -135,6 +136,31 @@ def test_a_bound_that_is_not_finite_is_an_error_that_names_the_example(examples)
 
 
 def test_examples_of_another_shape_are_an_error(examples):
-    other = Examples(examples.images[:, :2], examples.keys)
+    other = images(examples.features["image"][:, :2], examples.keys)
     with pytest.raises(WorkError, match=r"\[2, 4, 1\].*\[3, 4, 1\]"):
         bounds(linear_vae(), other, samples=2)
+
+
+class Shards:
+    """Examples in shards, some of which are empty."""
+
+    def __init__(self, examples: Examples, counts: list[int]) -> None:
+        ends = np.cumsum(counts)
+        self.counts = counts
+        self._parts = [examples[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+    def read(self, shard: int) -> Examples:
+        return self._parts[shard]
+
+
+@pytest.mark.parametrize("counts", [[60], [1, 0, 31, 28], [0, 7] * 8 + [4, 0], [20, 20, 20]], ids=str)
+@pytest.mark.parametrize("batch_size", [7, 32, 1000])
+def test_bounds_over_several_shards_are_those_over_one(examples, counts, batch_size):
+    from elboflow.vae.evaluation.bounds import bounds as bounds_of
+
+    model = linear_vae(shift=0.3, stretch=1.5)
+    expected = bounds(model, examples, samples=5)
+    found = bounds_of(model, Shards(examples, counts), 5, SEED, batch_size)
+    np.testing.assert_array_equal(found.keys, examples.keys)
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(getattr(found, name), values, atol=1e-4, err_msg=name)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elboflow.settings import WorkError
-from elboflow.vae.data import Examples, ImageSpec
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.data import Examples
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.terms import Specs
+from tests.elboflow.vae.given import image, images
 
 if TYPE_CHECKING:
     from elboflow.vae.training.feed import Feed
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
-SPEC = ImageSpec((1, 2, 1), 256)
+SPECS = image((1, 2, 1), 256)
 
 
 @dataclass
@@ -35,24 +41,26 @@ class Shards:
         if shard == self.broken:
             raise WorkError(f"the shard {shard} is corrupted")
         keys = sum(self.counts[:shard]) + np.arange(self.counts[shard])
-        return Examples(keys.astype(np.uint16).view(np.uint8).reshape(-1, 1, 2, 1), keys)
+        return images(keys.astype(np.uint16).view(np.uint8).reshape(-1, 1, 2, 1), keys)
 
 
-def feed_of(source: Shards, batch: int, seed: int, fits: float, *place: int, spec: ImageSpec = SPEC) -> "Feed":
+def feed_of(source: Shards, batch: int, seed: int, fits: float, *place: int, specs: Specs = SPECS) -> "Feed":
     """Returns the feed of a split where `fits` examples fit into memory."""
     from elboflow.vae.training.feed import Feed
 
-    return Feed(source, spec, batch, seed, fits * 6e-6, *place)  # two values and a weight: six bytes
+    # Two values and a weight: six bytes. A person's memory is whole megabytes.
+    training = TrainingConfig(batch_size=batch).model_copy(update={"memory_megabytes": fits * 6e-6})
+    return Feed(Job(source, source, specs, Flat(), training, seed, Path(), {}), *place)
 
 
-def hold(examples: Examples, capacity: int) -> np.ndarray:
+def to_device(examples: Examples, capacity: int) -> np.ndarray:
     assert len(examples) <= capacity
     return examples.keys
 
 
 def batches(feed: "Feed", epoch: int, skip: int = 0) -> np.ndarray:
     """Returns the keys of each batch, [steps, batch]."""
-    found = [portion.held[portion.rows] for portion in feed.epoch(epoch, skip, hold)]
+    found = [portion.on_device[portion.rows] for portion in feed.epoch(epoch, skip, to_device)]
     return np.concatenate([np.empty((0, feed.batch), int), *found])
 
 
@@ -129,7 +137,7 @@ def portions(feed: "Feed", epoch: int, seen: list[int]) -> Iterator[np.ndarray]:
         return examples.keys
 
     for portion in feed.epoch(epoch, 0, counted):
-        yield portion.held
+        yield portion.on_device
 
 
 def test_one_chunk_is_read_ahead_and_no_more_even_into_the_next_epoch():
@@ -166,13 +174,13 @@ def test_what_goes_wrong_while_reading_ahead_is_raised_as_it_is_where_it_is_need
 def test_images_that_the_model_does_not_take_are_refused():
     for memory in (80, 10**6):
         with (
-            feed_of(Shards([10] * 16), 10, 0, memory, spec=ImageSpec((1, 2, 1), 8)) as feed,
-            pytest.raises(WorkError, match="the train split holds codes up to"),
+            feed_of(Shards([10] * 16), 10, 0, memory, specs=image((1, 2, 1), 8)) as feed,
+            pytest.raises(WorkError, match="the train split holds 'image' with codes up to"),
         ):
             batches(feed, 1)
 
 
 def test_reading_ends_with_the_training():
     with feed_of(Shards([10] * 16), 10, 0, 80) as feed:
-        next(feed.epoch(1, 0, hold))
+        next(feed.epoch(1, 0, to_device))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("elboflow-feed")]

@@ -6,37 +6,39 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from elboflow.settings import RequestError
-from elboflow.vae.config import ModelConfig
-from elboflow.vae.data import ImageSpec
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks import Network, Site
+from tests.elboflow.vae.given import image
 
 ROOT = Path(__file__).parents[3]
 OTHERS = {"floatx": "float16", "epsilon": 0.01, "image_data_format": "channels_first", "backend": "torch"}
 PROGRAM = """
 import json, os, sys
-from elboflow.vae import backends
-from elboflow.vae.config import ModelConfig
-from elboflow.vae.data import ImageSpec
+from elboflow.vae import compute
+from elboflow.vae.families.flat import Flat
+from tests.elboflow.vae.given import image
 backend, before = sys.argv[1], os.environ.get("KERAS_HOME")
 if "--imported" in sys.argv:
     os.environ["KERAS_BACKEND"] = backend
     import keras
     assert keras.config.image_data_format() == "channels_first"
-backends.use(backend)
+compute.use(backend)
 assert os.environ.get("KERAS_HOME") == before
 import keras
-from elboflow.vae.model import VAE
+from elboflow.vae.model import variables
 network = {"kind": "convolutional", "channels": [2], "dense": 4}
-model = VAE(ModelConfig.model_validate({"encoder": network, "decoder": network}), ImageSpec((8, 6, 1), 17))
+model = Flat.model_validate({"encoder": network, "decoder": network}).build(image((8, 6, 1), 17))
 config = keras.config
 print(json.dumps({
     "settings": [config.backend(), config.floatx(), config.epsilon(), config.image_data_format()],
     "policy": config.dtype_policy().name, "max": [config.max_epochs(), config.max_steps_per_epoch()],
-    "outputs": model.decoder.output_shape, "types": sorted({weight.dtype for weight in model.weights}),
+    "outputs": model.decoder.output_shape, "types": sorted({variable.dtype for variable in variables(model)}),
 }))
 """
 
@@ -95,24 +97,27 @@ def test_settings_of_a_process_that_had_keras_already_are_changed(tmp_path: Path
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.usefixtures("tensorflow_backend")
 @pytest.mark.parametrize(("network", "shape"), [("encoder", (5,)), ("decoder", (1, 8, 6))])
-def test_a_network_whose_outputs_have_another_shape_is_no_model(
-    network: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import keras
-
-    from elboflow.vae import networks
-    from elboflow.vae.model import VAE
-
-    def other(settings: object, given: object, *_: object) -> keras.Sequential:
-        inputs = (4,) if network == "decoder" else given
-        units = int(np.prod(shape))
-        layers = [keras.Input(inputs), keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(shape)]
-        return keras.Sequential(layers)
-
-    monkeypatch.setattr(networks, network, other)
+def test_a_network_whose_outputs_have_another_shape_is_no_model(network: str, shape: tuple[int, ...]) -> None:
     told = {
         "encoder": r"model\.encoder makes outputs of shape \[5\] for each example; a latent of 4 needs \[8\]",
-        "decoder": r"model\.decoder makes outputs of shape \[1, 8, 6\] .*; an image of shape \[8, 6, 1\] needs \[8",
+        "decoder": r"model\.decoder makes outputs of shape \[1, 8, 6\] .*; image of shape \[8, 6, 1\] needs \[8",
     }
     with pytest.raises(RequestError, match=told[network]):
-        VAE(ModelConfig(latent=4), ImageSpec((8, 6, 1), 17))
+        Flat(latent=4, **{network: Other(shape=shape)}).build(image((8, 6, 1), 17))
+
+
+class Other(Network):
+    """A network of another package, whose outputs have a shape of its own."""
+
+    kind: Literal["other"] = "other"
+    shape: tuple[int, ...]
+
+    def encoder(self, site: Site) -> Any:
+        import keras
+
+        units = int(np.prod(self.shape))
+        layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(self.shape)]
+        return keras.Sequential([keras.Input(site.inputs), *layers])
+
+    def decoder(self, site: Site) -> Any:
+        return self.encoder(site)

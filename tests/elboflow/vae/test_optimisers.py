@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from elboflow.vae.config import EMA, MLP, SGD, Adam, AdamW, Constant, Lion, ModelConfig, Muon, RMSprop, TrainingConfig
-from elboflow.vae.data import ImageSpec
+from elboflow.vae.config import EMA, SGD, Adam, AdamW, Constant, Lion, Muon, RMSprop, TrainingConfig
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks.mlp import MLP
+from tests.elboflow.vae.given import image, weights
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -31,22 +33,27 @@ def made(optimizer, **settings):
 
 
 def vae():
-    from elboflow.vae.model import VAE
+    config = Flat(latent=3, encoder=MLP(hidden=[8, 7]), decoder=MLP(hidden=[6]))
+    return config.build(image((4, 4, 1), 2))
 
-    return VAE(ModelConfig(latent=3, encoder=MLP(hidden=[8, 7]), decoder=MLP(hidden=[6])), ImageSpec((4, 4, 1), 2))
+
+def trainable(model):
+    """The variables of its only player."""
+    (player,) = model.players
+    return list(player.variables)
 
 
 def gradients_of(model, seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(variable.shape).astype("float32") for variable in model.trainable_variables]
+    return [rng.standard_normal(variable.shape).astype("float32") for variable in trainable(model)]
 
 
 def stepped(model, optimizer, steps=3, gradients=None):
     """The weights after some steps, the same gradients for whoever makes them."""
-    optimizer.build(model.trainable_variables)
+    optimizer.build(trainable(model))
     for step in range(steps):
-        optimizer.apply(gradients or gradients_of(model, step), model.trainable_variables)
-    return model.get_weights()
+        optimizer.apply(gradients or gradients_of(model, step), trainable(model))
+    return weights(model)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -65,16 +72,16 @@ def test_each_optimizer_lowers_the_loss(name, digits):
     import tensorflow as tf
 
     model, optimizer = vae(), made(KINDS[name][0])
-    optimizer.build(model.trainable_variables)
-    codes = (digits.images[:64, 2:6, 2:6] > 8).astype("uint8")
-    noise = np.random.default_rng(0).standard_normal((1, 64, 3)).astype("float32")
-    x = model.prepare(codes, np.full(codes.shape, 0.5, "float32"))
+    optimizer.build(trainable(model))
+    codes = (digits.features["image"][:64, 2:6, 2:6] > 8).astype("uint8")
+    z = np.random.default_rng(0).standard_normal((1, 64, 3)).astype("float32")
+    noise = {"x": np.full(codes.shape, 0.5, "float32"), "z": z}
     losses = []
     for _ in range(12):
         with tf.GradientTape() as tape:
-            terms = model.terms(x, noise)
+            terms = model.terms({"image": codes}, noise)
             loss = tf.reduce_mean(terms.kl[0] - terms.log_likelihood[0])
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        optimizer.apply(tape.gradient(loss, trainable(model)), trainable(model))
         losses.append(float(loss))
     assert losses[-1] < losses[0] - 0.1
 
@@ -82,19 +89,19 @@ def test_each_optimizer_lowers_the_loss(name, digits):
 @pytest.mark.parametrize("settings", [kind(weight_decay=0.1) for kind in (Adam, AdamW, SGD, RMSprop, Lion, Muon)])
 def test_kernels_decay_and_biases_do_not(settings):
     model = vae()
-    for variable in model.trainable_variables:
+    for variable in trainable(model):
         variable.assign(np.ones(variable.shape))
-    zeros = [np.zeros(variable.shape, "float32") for variable in model.trainable_variables]
-    for weights in stepped(model, made(settings), 1, zeros):
-        np.testing.assert_allclose(weights, 1.0 - 0.1 * RATE * (weights.ndim > 1), rtol=1e-6)
+    zeros = [np.zeros(variable.shape, "float32") for variable in trainable(model)]
+    for found in stepped(model, made(settings), 1, zeros):
+        np.testing.assert_allclose(found, 1.0 - 0.1 * RATE * (found.ndim > 1), rtol=1e-6)
 
 
 def test_muon_orthogonalises_the_kernels_of_hidden_layers_and_leaves_the_rest_to_adamw():
     model, adamw = vae(), vae()
-    before = model.get_weights()
+    before = weights(model)
     found = stepped(model, made(Muon(weight_decay=0.0)), 1)
     same = stepped(adamw, made(AdamW(weight_decay=0.0)), 1)
-    muon = [variable.path.split("/", 1)[1] for variable in model.trainable_variables]
+    muon = [variable.path.split("/", 1)[1] for variable in trainable(model)]
     for name, old, new, other in zip(muon, before, found, same, strict=True):
         if "output" in name or old.ndim == 1:
             np.testing.assert_allclose(new, other, atol=1e-6)
@@ -105,28 +112,32 @@ def test_muon_orthogonalises_the_kernels_of_hidden_layers_and_leaves_the_rest_to
 
 @pytest.mark.parametrize(("precision", "scale"), [("float32", 1.0), ("float16", 2.0**15)])
 def test_gradients_are_cut_by_value_and_then_by_norm(precision, scale):
-    from elboflow.vae.training.step import TrainingStep
+    from elboflow.vae.compute.contract import TrainingStep, Turn
 
     model = vae()
     optimizer = made(SGD(), gradient_clip=0.5, gradient_clip_value=0.1, precision=precision)
-    step = TrainingStep(model, None, optimizer, None, 1, clip_value=0.1, precision=precision)
-    before, gradients = model.get_weights(), gradients_of(model)
-    optimizer.build(model.trainable_variables)
+    turn = Turn(model.players[0], optimizer)
+    step = TrainingStep(model, (turn,), None, 1, clip_value=0.1)
+    before, gradients = weights(model), gradients_of(model)
+    optimizer.build(trainable(model))
     norm = np.sqrt(sum((part**2).sum() for part in gradients))
     scaled = [part * scale for part in gradients]
-    assert float(step.norm(scaled)) == pytest.approx(norm, rel=1e-5)
-    optimizer.apply(step.clipped(scaled, True), model.trainable_variables)
+    assert float(turn.norm(scaled)) == pytest.approx(norm, rel=1e-5)
+    optimizer.apply(step.clipped(turn, scaled, True), trainable(model))
     cut = [np.clip(part, -0.1, 0.1) for part in gradients]
     factor = min(1.0, 0.5 / np.sqrt(sum((part**2).sum() for part in cut)))
-    for old, new, part in zip(before, model.get_weights(), cut, strict=True):
+    for old, new, part in zip(before, weights(model), cut, strict=True):
         np.testing.assert_allclose(new, old - RATE * factor * part, atol=1e-6)
 
 
 def test_what_is_not_finite_is_not_cut_away():
-    from elboflow.vae.training.optimizers import clipped_by_value
+    from elboflow.vae.compute.contract import TrainingStep, Turn
 
+    turn = Turn(vae().players[0], made(SGD()))
+    step = TrainingStep(None, (turn,), None, 1, clip_value=1.0)
     gradient = np.array([np.inf, -np.inf, np.nan, 3.0, -3.0, 0.5], "float32")
-    np.testing.assert_array_equal(clipped_by_value(gradient, 1.0), [np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5])
+    (found,) = step.clipped(turn, [gradient], True)
+    np.testing.assert_array_equal(found, [np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5])
 
 
 def test_the_moving_average_begins_with_the_weights_after_the_first_step():
@@ -134,15 +145,15 @@ def test_the_moving_average_begins_with_the_weights_after_the_first_step():
     optimizer = made(SGD(), ema=EMA(decay=0.75))
     stepped(model, optimizer, 4)
     average, sgd = None, made(SGD())
-    sgd.build(plain.trainable_variables)
+    sgd.build(trainable(plain))
     for step in range(4):
-        sgd.apply(gradients_of(plain, step), plain.trainable_variables)
-        weights = plain.get_weights()
-        average = weights if average is None else [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
-    for mine, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        sgd.apply(gradients_of(plain, step), trainable(plain))
+        now = weights(plain)
+        average = now if average is None else [0.75 * a + 0.25 * w for a, w in zip(average, now, strict=True)]
+    for mine, other in zip(weights(model), weights(plain), strict=True):
         np.testing.assert_array_equal(mine, other)
-    optimizer.finalize_variable_values(model.trainable_variables)
-    for mine, expected in zip(model.get_weights(), average, strict=True):
+    optimizer.finalize_variable_values(trainable(model))
+    for mine, expected in zip(weights(model), average, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-7)
 
 

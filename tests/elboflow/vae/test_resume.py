@@ -4,15 +4,20 @@ import importlib.util
 import random
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from elboflow.vae.config import MLP, Checkpoints, Constant, EarlyStopping, ModelConfig, Plateau, Skip, TrainingConfig
-from elboflow.vae.data import Examples, InMemory
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import Checkpoints, Constant, EarlyStopping, Plateau, Skip, TrainingConfig
+from elboflow.vae.data import InMemory
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks.mlp import MLP
+from tests.elboflow.vae.given import assert_same_weights
 from tests.elboflow.vae.killing import STEPS_OF_EPOCH, Process, assert_same, at_work, finished_in_spite_of, in_start_up
 
-SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
+SMALL = Flat(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
 
 
 def test_a_training_that_is_killed_three_times_ends_like_one_that_never_was(tmp_path):
@@ -41,31 +46,28 @@ def test_a_training_that_is_killed_at_twenty_random_moments_ends_like_one_that_n
 @pytest.mark.usefixtures("tensorflow_backend")
 class TestInThisProcess:
     @pytest.fixture
-    def train(self, digits, digits_spec, tmp_path):
+    def train(self, digits, digits_specs, tmp_path):
         def training(name, *, watch=None, observers=(), weights=None, **settings):
             from elboflow.vae.training import train
 
             settings = {"epochs": 4, "batch_size": 32, "early_stopping": EarlyStopping(), **settings}
-            examples = Examples(digits.images[:256], digits.keys[:256], weights=weights)
-            return train(
-                InMemory(examples),
-                digits[256:384],
-                digits_spec,
+            job = Job(
+                InMemory(replace(digits[:256], weights=weights)),
+                InMemory(digits[256:384]),
+                digits_specs,
                 SMALL,
                 TrainingConfig(**{"learning_rate": Constant(initial=3e-3)} | settings),
                 0,
                 tmp_path / name,
                 {"seed": 0},
-                watch=watch,
-                observers=observers,
             )
+            return train(job, watch=watch, observers=observers)
 
         return training
 
     def assert_same(self, one, other):
         assert (one.curves.train, one.curves.validation) == (other.curves.train, other.curves.validation)
-        for weight, same in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
-            np.testing.assert_array_equal(weight, same)
+        assert_same_weights(one, other)
 
     def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, train, monkeypatch):
         from elboflow.vae.training import calls
@@ -153,16 +155,18 @@ class TestInThisProcess:
 def test_sums_do_not_depend_on_how_steps_are_cut_into_calls(tensorflow_backend):
     from elboflow.vae.training.state import Sums
 
-    measures = np.random.default_rng(0).normal(size=(STEPS_OF_EPOCH, 5)).astype(np.float32)
-    measures[:, 4] = np.arange(STEPS_OF_EPOCH) % 5 == 0
-    measures[measures[:, 4] == 1, 0] = np.nan
+    rng = np.random.default_rng(0)
+    measures = {name: rng.normal(size=STEPS_OF_EPOCH).astype(np.float32) for name in ("loss", "kl")}
+    measures["skipped"] = np.float32(np.arange(STEPS_OF_EPOCH) % 5 == 0)
+    measures["loss"][measures["skipped"] == 1] = np.nan
     whole = Sums()
     whole.add(measures)
     for cuts in ([1] * STEPS_OF_EPOCH, [5, 0, 19], [23, 1]):
         sums, at = Sums(), 0
         for count in cuts:
-            sums.add(measures[at : at + count])
+            sums.add({name: values[at : at + count] for name, values in measures.items()})
             at += count
         assert sums == whole
     assert (whole.steps, whole.skipped) == (24, 5)
-    np.testing.assert_allclose(whole.means()["kl"], measures[measures[:, 4] == 0, 2].mean(), rtol=1e-6)
+    assert whole.means().keys() == {"loss", "kl"}
+    np.testing.assert_allclose(whole.means()["kl"], measures["kl"][measures["skipped"] == 0].mean(), rtol=1e-6)

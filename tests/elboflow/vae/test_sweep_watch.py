@@ -1,15 +1,18 @@
 """A training that is watched: it tells every epoch, stops when told, and goes on afterwards as if never stopped."""
 
-import numpy as np
 import pytest
 
-from elboflow.vae.config import MLP, Constant, ModelConfig, TrainingConfig
-from elboflow.vae.data import Examples, InMemory
+from elboflow.vae.compute.contract import Job
+from elboflow.vae.config import Constant, TrainingConfig
+from elboflow.vae.data import InMemory
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.networks.mlp import MLP
 from elboflow.vae.watch import Watch, WatchStoppedError
+from tests.elboflow.vae.given import assert_same_weights
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
-SMALL = ModelConfig(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
+SMALL = Flat(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
 TRAINING = TrainingConfig(epochs=4, batch_size=64, learning_rate=Constant(initial=3e-3), early_stopping=None)
 
 
@@ -28,14 +31,12 @@ class Told:
 
 
 @pytest.fixture
-def train(digits, digits_spec, tmp_path):
-    validation = Examples(digits.images[256:384], digits.keys[256:384])
-
+def train(digits, digits_specs, tmp_path):
     def training(watch: Watch | None, name: str = "checkpoint"):
         from elboflow.vae.training import train
 
-        source = InMemory(digits.head(256))
-        return train(source, validation, digits_spec, SMALL, TRAINING, 0, tmp_path / name, {}, watch=watch)
+        splits = InMemory(digits.head(256)), InMemory(digits[256:384])
+        return train(Job(*splits, digits_specs, SMALL, TRAINING, 0, tmp_path / name, {}), watch=watch)
 
     return training
 
@@ -56,8 +57,7 @@ def test_a_stopped_training_goes_on_to_the_weights_of_one_that_was_not(train):
     resumed, whole = train(told), train(None, "whole")
     assert told.epochs == [1, 2, 3, 4], "the epochs before are told first"
     assert told.elbo == whole.curves.validation["elbo"]
-    for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(resumed, whole)
 
 
 def test_a_training_that_goes_on_past_the_epoch_at_which_it_was_stopped_is_stopped_there_again(train):

@@ -39,27 +39,32 @@ def main(request: dict[str, Any]) -> None:
     folder = Path(request["folder"])
     if request["killed"]:
         threading.Thread(target=kill, args=(folder,), kwargs=request["killed"], daemon=True).start()
-    from elboflow.vae import backends
-    from elboflow.vae.config import MLP, ModelConfig, TrainingConfig
+    from elboflow.vae import compute
+    from elboflow.vae.compute.contract import Job
+    from elboflow.vae.config import TrainingConfig
+    from elboflow.vae.data import InMemory
+    from elboflow.vae.families.flat import Flat
+    from elboflow.vae.networks.mlp import MLP
+    from tests.elboflow.vae.given import image, images
 
     training = TrainingConfig.model_validate(request["training"])
-    backends.use(training.backend, training)
-    from elboflow.vae.data import Examples, ImageSpec, InMemory
+    compute.use(training.backend, training)
     from elboflow.vae.training import calls, train
 
     calls.SECONDS_PER_CALL = request["seconds_per_call"]
     codes = load_digits().images.astype(np.uint8)[..., None]
-    images = Examples(codes, np.arange(len(codes)))
-    trained = train(
-        InMemory(images.head(EXAMPLES)),
-        images[EXAMPLES:],
-        ImageSpec((8, 8, 1), 17),
-        ModelConfig(latent=4, encoder=MLP(hidden=[64]), decoder=MLP(hidden=[64])),
+    examples = images(codes)
+    job = Job(
+        InMemory(examples.head(EXAMPLES)),
+        InMemory(examples[EXAMPLES:]),
+        image((8, 8, 1), 17),
+        Flat(latent=4, encoder=MLP(hidden=[64]), decoder=MLP(hidden=[64])),
         training,
         seed=0,
         checkpoints=folder / "checkpoints",
         identity={"seed": 0},
     )
+    trained = train(job)
     (folder / "curves.json").write_text(json.dumps(trained.curves.as_json()), encoding="utf-8")
 
 

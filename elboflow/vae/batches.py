@@ -1,0 +1,82 @@
+"""Examples of a split in batches of one size, read shard by shard, whatever the size of the split."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from elboflow.settings import WorkError
+from elboflow.vae import spec as specs_
+from elboflow.vae.data import Examples, Source
+from elboflow.vae.terms import Specs
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A batch of a fixed size.
+
+    Attributes:
+        examples: So many examples; the last ones repeat others where the split has no more.
+        count: How many of them are the split's.
+    """
+
+    examples: Examples
+    count: int
+
+
+def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[Filled]:
+    """Yields a split in its own order, in batches of one size, with the features of a model alone.
+
+    A thread reads the next shard meanwhile.
+
+    Args:
+        source: The split.
+        specs: Of the features that the model reads.
+        size: Examples of a batch.
+        split: Its name, for messages.
+
+    Raises:
+        WorkError: It is empty, a shard is missing or damaged, or it does not hold what the model takes.
+    """
+    if not sum(source.counts):
+        raise WorkError(f"the {split} split is empty; data.splits must leave it at least one example")
+    shards = [shard for shard, count in enumerate(source.counts) if count]
+    left: Examples | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="elboflow-batches") as thread:
+        coming = thread.submit(source.read, shards[0])
+        for number, _ in enumerate(shards, 1):
+            read = coming.result()
+            if number < len(shards):
+                coming = thread.submit(source.read, shards[number])
+            read.check(specs, split)
+            read = read.padded(specs)
+            if left is not None:
+                read = Examples.joined([left, read])
+            whole = len(read) // size * size
+            for first in range(0, whole, size):
+                yield Filled(read[first : first + size], size)
+            left = read[whole:] if whole < len(read) else None
+    if left is not None:
+        yield Filled(left[np.resize(np.arange(len(left)), size)], len(left))
+
+
+def bytes_of(source: Source, specs: Specs) -> int:
+    """Returns how many bytes the features of a model have in a split."""
+    return sum(source.counts) * sum(spec.bytes for spec in specs.values())
+
+
+def first(source: Source, specs: Specs, wanted: int, split: str) -> Examples:
+    """Returns up to so many examples of the first shards that hold them, evenly spaced: the same ones on every machine.
+
+    Raises:
+        WorkError: A shard is missing or damaged, or does not hold what the model takes.
+    """
+    read: list[Examples] = []
+    for shard in range(len(source.counts)):
+        read.append(source.read(shard).only(specs_.names(specs)))
+        if sum(map(len, read)) >= wanted:
+            break
+    examples = Examples.joined(read)
+    examples.check(specs, split)
+    return examples[np.linspace(0, len(examples) - 1, min(wanted, len(examples))).astype(int)]

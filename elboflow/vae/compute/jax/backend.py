@@ -1,0 +1,267 @@
+"""JAX: one compiled loop of training steps; weights and optimizer state are donated from call to call."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+from elboflow.vae.compute.cluster import Cluster
+from elboflow.vae.compute.contract import Job, Measures, Steps, TrainingStep, Turn
+from elboflow.vae.compute.jax import noise
+from elboflow.vae.compute.jax.devices import placement
+from elboflow.vae.compute.jax.distributed import connected
+from elboflow.vae.compute.jax.layout import DATA, MODEL, Divided
+from elboflow.vae.config import ModelParallel
+from elboflow.vae.data import Examples
+from elboflow.vae.model import Model, variables
+
+OnDevice = dict[str, jax.Array]
+State = list[jax.Array]
+
+_WHOLE = PartitionSpec()
+
+
+def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    weights = variables(model)
+    where = weights[0].value.sharding
+    mesh = where.mesh if isinstance(where, NamedSharding) else None
+
+    def traced(values: list[jax.Array], *arrays: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+            return function(*arrays)
+
+    program = jax.jit(traced, out_shardings=NamedSharding(mesh, _WHOLE) if mesh else None)
+
+    def call(*arrays: Any) -> Any:
+        given = arrays if mesh is None else jax.tree.map(lambda array: _divided(mesh, array), arrays)
+        with connected():
+            return jax.tree.map(np.asarray, program([variable.value for variable in weights], *given))
+
+    return call
+
+
+def _divided(mesh: jax.sharding.Mesh, array: np.ndarray) -> jax.Array:
+    """Returns an array that all processes have, divided among the devices along its first axis where that is even."""
+    is_even = array.ndim > 0 and array.shape[0] % mesh.shape[DATA] == 0
+    sharding = NamedSharding(mesh, PartitionSpec(DATA) if is_even else _WHOLE)
+    return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
+
+
+def training(step: TrainingStep, seed: int) -> Steps:
+    return _Steps(step, seed)
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    distribution = _distribution()
+    with distribution.scope() if distribution else nullcontext():
+        yield
+
+
+def _distribution() -> keras.distribution.DataParallel | Divided | None:
+    place = placement()
+    if place.parallel is None:
+        return None
+    names = np.vectorize(lambda device: f"{device.platform}:{device.id}", otypes=[object])(place.devices)
+    mesh = keras.distribution.DeviceMesh(names.shape, [DATA, MODEL][: names.ndim], names)
+    if isinstance(place.parallel, ModelParallel):
+        return Divided(mesh, place.parallel.layout)
+    return keras.distribution.DataParallel(mesh, auto_shard_dataset=False)
+
+
+def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
+    arrays = [variable.value for variable in wanted]
+    for array in arrays:
+        array.copy_to_host_async()
+    return [_whole(array) for array in arrays]
+
+
+def _whole(array: jax.Array) -> np.ndarray:
+    """Returns a copy of an array; of one that is divided, from its parts on this machine, which has them all."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.array(array)
+    whole = np.empty(array.shape, array.dtype)
+    for part in array.addressable_shards:
+        whole[part.index] = part.data
+    return whole
+
+
+def memory() -> int | None:
+    statistics = jax.local_devices()[0].memory_stats()
+    return statistics["bytes_in_use"] if statistics else None
+
+
+def agreed(numbers: np.ndarray) -> np.ndarray:
+    if jax.process_count() == 1:
+        return numbers
+    words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
+    with connected():
+        return np.asarray(multihost_utils.process_allgather(words)).view(np.float64).max(axis=0)
+
+
+@contextmanager
+def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster | None]:
+    yield cluster  # one process computes on all devices of its machine
+
+
+@contextmanager
+def profiled(folder: Path) -> Iterator[None]:
+    with jax.profiler.trace(str(folder)):
+        yield
+
+
+class _Steps:
+    def __init__(self, step: TrainingStep, seed: int) -> None:
+        self._step, self._seed = step, seed
+        for turn in step.turns:
+            turn.optimizer.build(list(turn.player.variables))
+        if isinstance(distribution := keras.distribution.distribution(), Divided):
+            distribution.check()
+        self._variables = step.variables
+        self._places = {id(variable): place for place, variable in enumerate(self._variables)}
+        devices = placement().devices
+        self._mesh = jax.sharding.Mesh(devices, (DATA, MODEL)[: devices.ndim])
+        self._layouts = [variable.value.sharding for variable in self._variables]
+        self._one = jax.jit(self._of_one)
+        whole = NamedSharding(self._mesh, _WHOLE)
+        self._program = jax.jit(self._run, donate_argnums=0, out_shardings=(self._layouts, whole))
+
+    def to_device(self, examples: Examples, capacity: int) -> OnDevice:
+        # Every device of this machine holds all of the machine's examples, and takes its rows without asking another.
+        return {name: self._on_each_device(array) for name, array in examples.batch(capacity).items()}
+
+    def _on_each_device(self, array: np.ndarray) -> jax.Array:
+        sharding = NamedSharding(self._mesh, PartitionSpec(DATA))
+        copies = [jax.device_put(array[None], device) for device in self._mesh.local_devices]
+        shape = (self._mesh.shape[DATA], *array.shape)
+        return jax.make_array_from_single_device_arrays(shape, sharding, copies)
+
+    def __call__(self, on_device: OnDevice, rows: np.ndarray, first_step: int, count: int, factor: float) -> Measures:
+        # What was assigned from the host, or just made, would be compiled for once more.
+        state = jax.device_put([variable.value for variable in self._variables], self._layouts)
+        batches = jax.make_array_from_process_local_data(NamedSharding(self._mesh, PartitionSpec(None, DATA)), rows)
+        with connected():
+            state, measures = self._program(
+                state, on_device, batches, np.int32(first_step), np.int32(count), np.float32(factor)
+            )
+            for variable, value in zip(self._variables, state, strict=True):
+                variable.assign(value)
+            return {name: np.asarray(values)[:count] for name, values in measures.items()}
+
+    def _run(
+        self,
+        state: State,
+        on_device: OnDevice,
+        rows: jax.Array,
+        first_step: jax.Array,
+        count: jax.Array,
+        factor: jax.Array,
+    ) -> tuple[State, OnDevice]:
+        def body(i: jax.Array, carried: Any) -> Any:
+            state, measures = carried
+            state, measured = self._one(state, on_device, rows[i], first_step + i, factor)
+            return state, {name: measures[name].at[i].set(value) for name, value in measured.items()}
+
+        _, shapes = jax.eval_shape(self._one, state, on_device, rows[0], first_step, factor)
+        begin = state, {name: jnp.zeros(rows.shape[:1]) for name in shapes}
+        if rows.shape[0] == 1:  # one step is no loop, which convolutions are slow in
+            return body(0, begin)
+        return jax.lax.fori_loop(0, count, body, begin)
+
+    def _of_one(
+        self, state: State, on_device: OnDevice, rows: jax.Array, number: jax.Array, factor: jax.Array
+    ) -> tuple[State, OnDevice]:
+        """Returns the state after one step, and what was measured."""
+        parts = self._parts(on_device, rows, number)
+        measures: OnDevice = {}
+        for turn in self._step.turns:
+            state, measured = self._taken(turn, state, parts, number, factor)
+            measures |= measured
+        return jax.lax.with_sharding_constraint(state, self._layouts), measures
+
+    def _taken(
+        self, turn: Turn, state: State, parts: Any, number: jax.Array, factor: jax.Array
+    ) -> tuple[State, OnDevice]:
+        """Returns the state after a player's turn, and what was measured."""
+        optimizer, player = turn.optimizer, turn.player
+        loss, measures, gradients, kept = self._gradients(turn, state, parts, number)
+        state = self._with(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
+        with self._scope(state):
+            size = turn.norm(gradients)
+            finite = jnp.isfinite(loss) & jnp.isfinite(size)
+            gradients = self._step.clipped(turn, gradients, finite)
+
+        def updated() -> State:
+            weights, slots = optimizer.stateless_apply(
+                self._of(state, optimizer.variables), gradients, self._of(state, player.variables)
+            )
+            changed = [*player.variables, *optimizer.variables, *self._step.model.state]
+            return self._with(state, changed, [*weights, *slots, *kept])
+
+        if self._step.skips_non_finite and not turn.skips:
+            state = jax.lax.cond(finite, updated, lambda: state)
+        else:
+            state = updated()
+        skipped = (~finite).astype(jnp.float32) if self._step.skips_non_finite else jnp.zeros(())
+        return state, {**measures, **self._step.measured(turn, loss, size, skipped)}
+
+    def _parts(self, on_device: OnDevice, rows: jax.Array, number: jax.Array) -> Any:
+        """Returns features, weights and noise of a batch, each `[micro-batches, examples, …]`.
+
+        A micro-batch has examples of every device, which thus cuts its own part of the batch into as many.
+        """
+
+        def cut(batch: jax.Array) -> jax.Array:
+            return batch.reshape(self._step.micro_batches, -1, *batch.shape[1:])
+
+        def local(on_device: OnDevice, rows: jax.Array, noise: tuple[jax.Array, ...]) -> Any:
+            batch = {name: values[0][rows] for name, values in on_device.items()}
+            return jax.tree.map(cut, (batch, noise))
+
+        drawn = noise.drawn(self._step.draws, self._seed, number, self._step.batch_size)
+        if self._mesh.size == 1:
+            return local(on_device, rows, drawn)
+        by_device, parts = PartitionSpec(DATA), PartitionSpec(None, DATA)
+        return jax.shard_map(local, mesh=self._mesh, in_specs=by_device, out_specs=parts)(on_device, rows, drawn)
+
+    def _gradients(self, turn: Turn, state: State, parts: Any, number: jax.Array) -> Any:
+        """Returns loss, measures, gradients and the model's state, each the mean over the micro-batches."""
+
+        def scaled(weights: list[jax.Array], part: Any) -> Any:
+            batch, drawn = part
+            with self._scope(self._with(state, turn.player.variables, weights)) as scope:
+                loss, measures = self._step.loss(turn, batch, drawn, number)
+                kept = [scope.get_current_value(variable) for variable in self._step.model.state]
+                return turn.scaled(loss), (loss, measures, kept)
+
+        def compute(part: Any) -> Any:
+            weights = self._of(state, turn.player.variables)
+            (_, (loss, measures, kept)), gradients = jax.value_and_grad(scaled, has_aux=True)(weights, part)
+            return loss, measures, gradients, kept
+
+        if self._step.micro_batches == 1:
+            return compute(jax.tree.map(lambda batch: batch[0], parts))
+        zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(compute, jax.tree.map(lambda b: b[0], parts)))
+        total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, compute(part)), None), zero, parts)
+        return jax.tree.map(lambda value: value / self._step.micro_batches, total)
+
+    def _scope(self, state: State) -> keras.StatelessScope:
+        """Lets Keras see these values as those of the model's and the optimizers' variables."""
+        return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
+
+    def _of(self, state: State, variables: Sequence[keras.Variable]) -> State:
+        return [state[self._places[id(variable)]] for variable in variables]
+
+    def _with(self, state: State, variables: Sequence[keras.Variable], values: Sequence[jax.Array]) -> State:
+        """Returns the state with other values of some variables."""
+        changed = list(state)
+        for variable, value in zip(variables, values, strict=True):
+            changed[self._places[id(variable)]] = value
+        return changed

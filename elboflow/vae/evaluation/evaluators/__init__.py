@@ -1,0 +1,201 @@
+"""What an evaluation looks at: one kind is one file. Screen, MLflow, report and gate show what they return.
+
+An evaluator is called once, with all that was computed of a model. What several of them want is computed when the first
+one asks (`Seen`), so that it is computed once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from elboflow.settings.kinds import Kind
+from elboflow.vae.data import Examples, Source
+from elboflow.vae.evaluation.metrics import Metric
+
+if TYPE_CHECKING:  # these import Keras's users
+    from elboflow.vae.evaluation.bounds import Bounds
+    from elboflow.vae.folder import ModelFolder
+    from elboflow.vae.model import Model
+
+_SAMPLES = 64
+_SHOWN = 20  # examples with their reconstructions
+
+
+@dataclass(frozen=True)
+class TestData:
+    """What an evaluation says of the data it used.
+
+    Attributes:
+        dataset: The digest of the dataset whose test split was evaluated.
+        counts: Examples by split.
+        distinct: Examples by split, without those whose identity is another example's; None where that is not known.
+        label: The feature that examples are told apart by in figures; None: there is none.
+        classes: The name of each class of the label, by its number; None where classes have no names.
+        remarks: What a reader should know of the data, in sentences.
+    """
+
+    __test__ = False  # not a test case, as its name makes pytest believe
+
+    dataset: str
+    counts: Mapping[str, int]
+    distinct: Mapping[str, int] | None = None
+    label: str | None = None
+    classes: Sequence[str] | None = None
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, or a text, of a report.
+
+    Attributes:
+        name: Of its file, without the suffix.
+        title: Above it.
+        caption: Below it.
+        content: A PNG, or a text.
+        wide: Whether it takes the whole width of a page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    content: bytes | str
+    wide: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.{'txt' if isinstance(self.content, str) else 'png'}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Attributes:
+        title: Above it.
+        caption: What it says, in a line.
+        columns: The names of the columns; that of a column of bars is empty.
+        rows: Of texts; a number in a column of bars is a share, from 0 to 1.
+        note: Below it.
+    """
+
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluator found.
+
+    Attributes:
+        metrics: By name.
+        per_example: Columns of `examples.npz`, `[examples]`.
+        figures: In the order of the report.
+        tables: In the order of the report.
+    """
+
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    per_example: Mapping[str, np.ndarray] = field(default_factory=dict)
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A model, the examples that it is judged on, and what is known of it.
+
+    Attributes:
+        trained: The model folder.
+        test: The test split.
+        bounds: Of each example.
+        data: Which dataset it is of.
+        bound_samples: k, the importance samples behind each bound.
+        resamples: Behind each interval.
+        seed: Fixes noise, samples and resamples.
+    """
+
+    trained: "ModelFolder"
+    test: Source
+    bounds: "Bounds"
+    data: TestData
+    bound_samples: int
+    resamples: int
+    seed: int
+
+    @property
+    def model(self) -> "Model":
+        """The model."""
+        return self.trained.model
+
+    @cached_property
+    def shown(self) -> Examples:
+        """The first 20 distinct examples."""
+        rows = np.sort(np.unique(self.bounds.keys, return_index=True)[1])[:_SHOWN]
+        read: list[Examples] = []
+        for shard, count in enumerate(self.test.counts):
+            if sum(map(len, read)) > rows[-1]:
+                break
+            if count:
+                read.append(self.test.read(shard))
+        return Examples.joined(read)[rows].padded(self.model.specs)
+
+    @cached_property
+    def reconstructions(self) -> dict[str, np.ndarray]:
+        """What the decoder makes of the posterior means of `shown`, by feature."""
+        from elboflow.vae.evaluation import samples
+
+        return samples.reconstruct(self.model, self.shown, self.seed)
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """64 new examples, by feature; a condition is that of the examples that are shown, one after the other."""
+        from elboflow.vae.evaluation import samples
+
+        given = {
+            name: np.resize(values, (_SAMPLES, *values.shape[1:]))
+            for name, values in samples.condition_of(self.model, self.shown).items()
+        }
+        return samples.generate(self.model, _SAMPLES, self.seed, given)
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """The class of each example, int64 `[examples]`."""
+        if self.data.label is None:
+            return None
+        shards = [shard for shard, count in enumerate(self.test.counts) if count]
+        return np.concatenate([self.test.read(shard).features[self.data.label] for shard in shards])
+
+
+class Evaluator(Kind):
+    """Looks at a model and returns numbers, values of examples, figures and tables.
+
+    Attributes:
+        order: Its place among the others; those of this program have multiples of ten.
+    """
+
+    group, folder = "elboflow.evaluators", __name__
+    order: ClassVar[int] = 1000
+
+    def fits(self, model: "Model") -> bool:
+        """Whether it has something to say of such a model. One that an experiment names is asked in any case."""
+        return True
+
+    def __call__(self, seen: Seen) -> Result:
+        """Returns what it finds.
+
+        Raises:
+            WorkError: It cannot tell; the sentence says why.
+        """
+        raise NotImplementedError
+
+
+def images(model: Any) -> list[str]:
+    """Returns the features of a model that are drawn as images, by name."""
+    return [name for name, spec in model.likelihood.specs.items() if spec.kind == "image"]

@@ -1,0 +1,27 @@
+"""Images beside what the model makes of them."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from elboflow.vae.evaluation import figures
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
+
+class ImageReconstructions(Evaluator):
+    """Test images, and below each its reconstruction."""
+
+    order: ClassVar[int] = 15
+    kind: Literal["image_reconstructions"] = "image_reconstructions"
+
+    def fits(self, model: "Model") -> bool:
+        return bool(images(model))
+
+    def __call__(self, seen: Seen) -> Result:
+        name = images(seen.model)[0]
+        levels = seen.model.specs[name].levels
+        assert levels is not None
+        picture = figures.reconstructions(seen.shown.features[name] / (levels - 1), seen.reconstructions[name])
+        caption = "Test examples, and below each what the decoder makes of the mean of its posterior."
+        return Result(figures=[Figure("reconstructions", "Reconstructions", caption, picture, wide=True)])

@@ -1,0 +1,24 @@
+"""Images that the model makes up."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from elboflow.vae.evaluation import figures
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
+
+class ImageSamples(Evaluator):
+    """Images decoded from latents that are drawn from the prior."""
+
+    order: ClassVar[int] = 20
+    kind: Literal["image_samples"] = "image_samples"
+
+    def fits(self, model: "Model") -> bool:
+        return bool(images(model))
+
+    def __call__(self, seen: Seen) -> Result:
+        picture = figures.samples(seen.samples[images(seen.model)[0]])
+        caption = "Images that the model makes up: z drawn from the prior, decoded to expected intensities."
+        return Result(figures=[Figure("samples", "Samples", caption, picture)])

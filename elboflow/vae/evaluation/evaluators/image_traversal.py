@@ -1,0 +1,40 @@
+"""What single latent units do to an image."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from elboflow.vae.evaluation import diagnostics, figures
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
+_UNITS = 8
+_VALUES = np.linspace(-3.0, 3.0, 7)
+
+
+class ImageTraversal(Evaluator):
+    """The first test image, with one latent unit at a time set to other values."""
+
+    order: ClassVar[int] = 40
+    kind: Literal["image_traversal"] = "image_traversal"
+
+    def fits(self, model: "Model") -> bool:
+        return bool(images(model))
+
+    def __call__(self, seen: Seen) -> Result:
+        from elboflow.vae.evaluation import samples
+
+        found = seen.bounds
+        if found.kl_by_unit is None or found.posterior_mean.shape[1] != getattr(seen.model.config, "latent", None):
+            return Result()  # several layers: a unit of one moves all layers below it
+        units = diagnostics.units(found.posterior_mean, found.kl_by_unit)
+        moved = units.by_kl[:_UNITS]
+        given = samples.condition_of(seen.model, seen.shown[:1])
+        path = samples.traverse(seen.model, found.posterior_mean[0], moved, _VALUES, given)
+        picture = figures.traversal(path[images(seen.model)[0]], moved, units.kl[moved], _VALUES)
+        caption = (
+            "The first test example, with one latent unit at a time set to the values below; units with most KL first."
+        )
+        return Result(figures=[Figure("traversal", "Latent traversal", caption, picture)])

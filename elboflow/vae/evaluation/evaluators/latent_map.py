@@ -1,0 +1,28 @@
+"""Where examples lie in the space of latents."""
+
+from typing import ClassVar, Literal
+
+from elboflow.vae.evaluation import figures
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
+
+
+class LatentMap(Evaluator):
+    """The posterior means on their two first principal components, coloured by class."""
+
+    order: ClassVar[int] = 30
+    kind: Literal["latent_map"] = "latent_map"
+
+    def __call__(self, seen: Seen) -> Result:
+        picture = figures.latent_map(seen.bounds.posterior_mean, seen.labels, seen.data.classes)
+        known = seen.data.label is None or seen.data.label not in seen.model.specs
+        caption = "The posterior means of up to 5,000 test examples."
+        return Result(
+            figures=[
+                Figure(
+                    "latent_map",
+                    "Latent map",
+                    caption + (" The labels were never seen by the model." if known else ""),
+                    picture,
+                )
+            ]
+        )

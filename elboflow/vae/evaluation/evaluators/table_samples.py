@@ -1,0 +1,40 @@
+"""Rows of a table that the model makes up."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from elboflow.artifacts.spec import FeatureSpec
+from elboflow.vae.evaluation.evaluators import Evaluator, Result, Seen, Table
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
+_SHOWN = 10
+
+
+class TableSamples(Evaluator):
+    """Numbers and classes, in the data's own units: the mean of each column given z from the prior."""
+
+    order: ClassVar[int] = 24
+    kind: Literal["table_samples"] = "table_samples"
+
+    def fits(self, model: "Model") -> bool:
+        return bool(_columns(model)) and len(_columns(model)) == len(model.likelihood.specs)
+
+    def __call__(self, seen: Seen) -> Result:
+        columns = _columns(seen.model)
+        rows = [[_written(spec, seen.samples[name][row]) for name, spec in columns.items()] for row in range(_SHOWN)]
+        caption = f"{_SHOWN} rows: z drawn from the prior, decoded to the mean of each number, the likeliest class"
+        return Result(tables=[Table("Samples", caption, list(columns), rows)])
+
+
+def _columns(model: "Model") -> dict[str, FeatureSpec]:
+    return {name: spec for name, spec in model.likelihood.specs.items() if not spec.shape and not spec.ragged}
+
+
+def _written(spec: FeatureSpec, value: np.ndarray) -> str:
+    if spec.levels is None:
+        return f"{float(value):.4g}"
+    names = spec.facts.get("names")
+    return str(int(value)) if names is None else str(names[int(value)])

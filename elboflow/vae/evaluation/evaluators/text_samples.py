@@ -1,0 +1,53 @@
+"""Texts that the model makes up, and what it makes of given ones."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from elboflow.artifacts.spec import LENGTH, FeatureSpec
+from elboflow.artifacts.texts import on_a_line, texts
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
+
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
+_SHOWN = 20
+
+
+class TextSamples(Evaluator):
+    """Sequences of symbols, written with the vocabulary of the data."""
+
+    order: ClassVar[int] = 22
+    kind: Literal["text_samples"] = "text_samples"
+
+    def fits(self, model: "Model") -> bool:
+        return bool(_texts(model))
+
+    def __call__(self, seen: Seen) -> Result:
+        name = _texts(seen.model)[0]
+        spec = seen.model.specs[name]
+        made = _lines(spec, name, seen.samples)[:_SHOWN]
+        originals = _lines(spec, name, seen.shown.features)
+        again = _lines(spec, name, seen.reconstructions)
+        pairs = "\n".join(f"{before}\n  {after}" for before, after in zip(originals, again, strict=True))
+        return Result(
+            figures=[
+                Figure("texts", "Samples", "Texts that the model makes up: z drawn from the prior.", "\n".join(made)),
+                Figure(
+                    "text_reconstructions",
+                    "Reconstructions",
+                    "Test examples, and below each the most probable text, symbol by symbol, given its posterior mean.",
+                    pairs,
+                    wide=True,
+                ),
+            ]
+        )
+
+
+def _lines(spec: FeatureSpec, name: str, features: Mapping[str, np.ndarray]) -> list[str]:
+    return [on_a_line(text) for text in texts(spec, features[name], features[name + LENGTH])]
+
+
+def _texts(model: "Model") -> list[str]:
+    return [name for name, spec in model.likelihood.specs.items() if spec.kind == "tokens"]

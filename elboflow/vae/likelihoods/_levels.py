@@ -1,0 +1,83 @@
+"""What the likelihoods of arrays of levels have in common, such as those of images: they are factorised by value."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from elboflow.artifacts.spec import Shape
+from elboflow.vae import ops
+from elboflow.vae.likelihoods._single import SingleLikelihood
+from elboflow.vae.terms import Batch, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# A scale below this is finer than the quantisation of 8-bit data (1/256 of the range, uniform: deviation e^-6.8).
+SMALLEST_LOG_SCALE = -7.0
+# An initial bias gives no value a probability of zero: a pixel that is always black has one that training can move.
+SMALLEST_PROBABILITY = 0.001  # as in the program of Burda et al., 2016
+
+
+class LevelsLikelihood(SingleLikelihood):
+    """p(x|z) over arrays `[…, channels]` of levels, scaled to [0, 1]: the values are independent given z."""
+
+    @property
+    def parameters(self) -> int:
+        """Outputs of the decoder for each value of x."""
+        raise NotImplementedError
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are; they run from 0 to `levels - 1`."""
+        assert self.spec.levels is not None
+        return self.spec.levels
+
+    def unfit(self) -> str | None:
+        spec = self.spec
+        return None if spec.levels is not None and spec.shape and not spec.ragged else "arrays of levels, as images are"
+
+    @property
+    def outcome_space(self) -> str:
+        return "codes"
+
+    def dimensions(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.full(len(features[self.feature]), self.spec.size)
+
+    @property
+    def inputs(self) -> Shape:
+        return self.spec.shape
+
+    @property
+    def outputs(self) -> Shape:
+        *places, channels = self.spec.shape
+        return *places, channels * self.parameters
+
+    def prepare(self, batch: Batch, uniform: Tensor | None) -> Tensor:
+        return self.intensities(batch[self.feature], uniform)
+
+    def intensities(self, codes: Tensor, uniform: Tensor | None) -> Tensor:
+        """Turns codes into the x in [0, 1] that is modelled: scaled, binarised or dequantised."""
+        return ops.cast(codes, "float32") / (self.levels - 1)
+
+    def mean(self, outputs: Tensor) -> Batch:
+        return {self.feature: self.expected(outputs)}
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        """Returns the mean, or the location, as intensities cut to [0, 1], `[batch, *shape]`."""
+        raise NotImplementedError
+
+    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        return self.output_bias(features[self.feature])
+
+    def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        # The mean over the places, and not over their logits.
+        return self.output_bias(features[self.feature].reshape(-1, self.spec.shape[-1]))
+
+    def output_bias(self, codes: "np.ndarray") -> "np.ndarray":
+        """Returns outputs `[…, channels * parameters]` with the mean of codes `[examples, …, channels]`."""
+        raise NotImplementedError
+
+    def summed(self, by_value: Tensor) -> Tensor:
+        """Returns the sum over the values of an example, of `[…, *shape]`."""
+        return ops.sum(by_value, axis=tuple(range(-len(self.spec.shape), 0)))

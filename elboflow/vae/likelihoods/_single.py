@@ -1,0 +1,28 @@
+"""What the likelihoods of one feature have in common."""
+
+from elboflow.artifacts.spec import FeatureSpec
+from elboflow.vae.likelihoods import Likelihood
+
+
+class SingleLikelihood(Likelihood):
+    """p(x|z) over one feature."""
+
+    @property
+    def feature(self) -> str:
+        """The name of the feature."""
+        return next(iter(self.specs))
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The feature."""
+        return self.specs[self.feature]
+
+    def check(self) -> None:
+        if len(self.specs) != 1:
+            raise ValueError(f"'{self.kind}' models one feature; model.input names {', '.join(self.specs)}")
+        if (unfit := self.unfit()) is not None:
+            raise ValueError(f"'{self.kind}' models {unfit}; '{self.feature}' is of kind {self.spec.kind}")
+
+    def unfit(self) -> str | None:
+        """Returns what it models, in the plural, if the feature is no such thing; else None."""
+        raise NotImplementedError

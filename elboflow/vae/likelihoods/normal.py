@@ -1,0 +1,68 @@
+"""Numbers: a Gaussian with a mean and a scale of its own for each."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from elboflow.artifacts.spec import Shape
+from elboflow.vae import ops
+from elboflow.vae import spec as specs_
+from elboflow.vae.distributions import LOG_TWO_PI
+from elboflow.vae.likelihoods._single import SingleLikelihood
+from elboflow.vae.terms import Batch, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# A column that is constant within a cluster would drive its density to infinity.
+SMALLEST_LOG_SCALE = -4.0
+
+
+class Normal(SingleLikelihood):
+    """Independent Gaussians on numbers: a density in the data's own units.
+
+    The decoder gives mean and log-scale of the standardised number; the density is divided by the deviation that
+    standardises, so that it is one of the number itself.
+    """
+
+    kind: Literal["normal"] = "normal"
+
+    def unfit(self) -> str | None:
+        return "numbers" if self.spec.levels is not None or self.spec.ragged else None
+
+    @property
+    def outcome_space(self) -> str:
+        return "numbers, a density"
+
+    @property
+    def inputs(self) -> Shape:
+        return (self.spec.size,)
+
+    @property
+    def outputs(self) -> Shape:
+        return (2 * self.spec.size,)
+
+    def prepare(self, batch: Batch, uniform: Tensor | None) -> Tensor:
+        return specs_.as_vector(self.spec, batch[self.feature])
+
+    def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
+        mean, log_scale = self._mean_and_log_scale(outputs)
+        _, deviation = specs_.moments(self.spec)
+        squared = ops.square((x - mean) * ops.exp(-log_scale))
+        return ops.sum(-0.5 * (squared + LOG_TWO_PI) - log_scale - math.log(deviation), axis=-1)
+
+    def mean(self, outputs: Tensor) -> Batch:
+        mean, deviation = specs_.moments(self.spec)
+        found = mean + deviation * self._mean_and_log_scale(outputs)[0]
+        return {self.feature: ops.reshape(found, (*ops.shape(outputs)[:-1], *self.spec.shape))}
+
+    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        mean, deviation = specs_.moments(self.spec)
+        located = (features[self.feature].reshape(-1, self.spec.size).mean(axis=0, dtype=np.float64) - mean) / deviation
+        return np.concatenate([located, np.zeros_like(located)])
+
+    def _mean_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = ops.split(outputs, 2, axis=-1)
+        return mean, ops.maximum(log_scale, SMALLEST_LOG_SCALE)

@@ -1,0 +1,26 @@
+"""The ELBO with a weighted KL term."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat
+
+from elboflow.vae import ops
+from elboflow.vae.objectives import Objective
+from elboflow.vae.terms import Loss, Tensor, Terms
+
+
+class Beta(Objective):
+    """The ELBO with its KL term weighted by beta, reached linearly after `warmup_steps`."""
+
+    kind: Literal["beta"] = "beta"
+    beta: PositiveFloat = 4.0
+    warmup_steps: NonNegativeInt = Field(0, description="steps over which the weight grows from 0 to beta")
+
+    def __call__(self, terms: Terms, step: Tensor) -> Loss:
+        return Loss(self.weight(step) * ops.sum(terms.kl, axis=0) - terms.reconstruction)
+
+    def weight(self, step: Tensor) -> Tensor:
+        """Returns the KL term's weight: beta (Higgins et al., 2017), after a warm-up (Sønderby et al., 2016)."""
+        if not self.warmup_steps:
+            return self.beta
+        return self.beta * ops.minimum(1.0, ops.cast(step, "float32") / self.warmup_steps)
