@@ -1,12 +1,13 @@
 """Whether a run would have anything to do: are data and settings those of the last run that succeeded?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.surroundings.masking import masked_values
 from components.tracking import databases, store, tags
-from components.tracking.parameters import config_digest, flat
+from components.tracking.parameters import config_digest, flat, is_older
 from elboflow.settings.explain import shown
 from preprocessing.config import DataConfig
 
@@ -44,9 +45,9 @@ def changed(data: DataConfig, experiment: dict[str, Any], tracking_uri: str) -> 
     last = _last_success(experiment["name"], tracking_uri)
     if last is None:
         return Change(True, f"no run of {experiment['name']} has succeeded yet")
-    from preprocessing.pipeline import dataset_digest
+    from preprocessing.pipeline import dataset_digests
 
-    return _compared(last, dataset_digest(data), experiment)
+    return _compared(last, dataset_digests(data), experiment)
 
 
 def _last_success(name: str, tracking_uri: str) -> "Run | None":
@@ -67,17 +68,21 @@ def _finished_last(client: "MlflowClient", experiment_id: str) -> "Run | None":
     return found[0] if found else None
 
 
-def _compared(last: "Run", dataset: str, experiment: dict[str, Any]) -> Change:
+def _compared(last: "Run", digests: Sequence[str], experiment: dict[str, Any]) -> Change:
     recorded = last.data.tags
     run = recorded[tags.RUN]
     reasons = []
-    same_settings = recorded.get(tags.CONFIG) == config_digest(experiment)
-    differences = [] if same_settings else _differences(last.data.params, flat(masked_values(experiment)))
+    before, params = recorded.get(tags.CONFIG, ""), last.data.params
+    same_settings = before == config_digest(experiment)
+    differences = [] if same_settings else _differences(params, flat(masked_values(experiment)))
+    if not same_settings and is_older(before):  # settings that did not exist then have their defaults, or it was edited
+        differences = [(name, change) for name, change in differences if name in params]
+        same_settings = not differences
     if not same_settings:
         reasons.append(f"the settings changed since run {run}" + (f": {_listed(differences)}" if differences else ""))
     # The digest of a dataset is that of the source and of how it is prepared.
-    if recorded[tags.DATASET] != dataset and not any(name.startswith("data.") for name, _ in differences):
-        reasons.append(f"the source changed since run {run}: {_short(recorded[tags.DATASET])} → {_short(dataset)}")
+    if recorded[tags.DATASET] not in digests and not any(name.startswith("data.") for name, _ in differences):
+        reasons.append(f"the source changed since run {run}: {_short(recorded[tags.DATASET])} → {_short(digests[0])}")
     if reasons:
         return Change(True, "; ".join(reasons))
     ended = datetime.fromtimestamp((last.info.end_time or last.info.start_time) / 1000, UTC)

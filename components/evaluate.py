@@ -3,14 +3,12 @@
 import logging
 from pathlib import Path
 
-import numpy as np
-
-from components.binding.datasets import check_fits, open_images
+from components.binding.datasets import check_fits, open_for
 from elboflow.settings.text import counted
-from elboflow.vae import backends, folder
-from elboflow.vae.config import EvaluationConfig
-from elboflow.vae.data import Examples
+from elboflow.vae import compute, folder
 from elboflow.vae.evaluation.bootstrap import FEWEST_EXAMPLES
+from elboflow.vae.evaluation.config import EvaluationConfig
+from preprocessing.manifest import Manifest
 from preprocessing.remarks import remarks
 
 logger = logging.getLogger("elboflow.evaluation")
@@ -23,7 +21,7 @@ def evaluate(
 
     Args:
         dataset: A dataset folder with the split `test`.
-        model: A model folder of images of the same shape and levels; one that was trained on other data gets a warning.
+        model: A model folder of features of the same shapes and levels; one of other data gets a warning.
         output: The evaluation folder; what it held before is replaced.
         evaluation: Samples of the bound, resamples of the intervals.
         seed: Fixes the samples, and the bits of each example: models judged with the same seed are comparable.
@@ -32,9 +30,10 @@ def evaluate(
         WorkError: The dataset or the model is not finished or damaged, or they do not fit each other.
     """
     trained = folder.load(Path(model))
-    images = open_images(dataset, trained.config.input)
-    check_fits(trained.spec, model, images)
-    digest = images.manifest.digest
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
+    manifest = data.manifest
+    digest = manifest.digest
     if trained.provenance.dataset != digest:
         logger.warning(
             "the model %s was trained on the dataset %.12s…, not on %.12s…, which judges it: its test split may hold "
@@ -43,20 +42,18 @@ def evaluate(
             trained.provenance.dataset,
             digest,
         )
-    examples = images.examples("test")
-    backends.use(trained.provenance.training.backend)
+    compute.use(trained.provenance.training.backend)
     from elboflow.vae.evaluation import evaluate as evaluating
-    from elboflow.vae.evaluation.report import TestData
+    from elboflow.vae.evaluation.evaluators import TestData
 
-    manifest = images.manifest
-    known = [*remarks(manifest), *_too_few(examples)]
-    data = TestData(digest, manifest.counts, manifest.distinct, images.classes, known)
-    evaluating.evaluate(trained, examples, data, evaluation, seed, Path(output))
+    known = [*remarks(manifest), *_too_few(manifest)]
+    test = TestData(digest, manifest.counts, manifest.distinct, data.label, data.classes, known)
+    evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output))
 
 
-def _too_few(examples: Examples) -> list[str]:
+def _too_few(manifest: Manifest) -> list[str]:
     """Returns a warning, which it logs, where no newcomer can be promoted on these examples."""
-    distinct = len(np.unique(examples.keys))
+    distinct = (manifest.distinct or manifest.counts)["test"]
     if distinct >= FEWEST_EXAMPLES:
         return []
     sentence = (

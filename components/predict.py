@@ -1,126 +1,113 @@
-"""A trained model → images: new ones, or reconstructions of a dataset's."""
+"""A trained model → files: new examples, or reconstructions of a dataset's."""
 
-import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.binding import intensities
-from components.binding.datasets import check_fits, open_images
+from components import outputs
+from components.binding import raw_values
+from components.binding.datasets import check_fits, open_for
+from components.registry.predictor import Predictor
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import folder
 from elboflow.vae.folder import ModelFolder
 
-SUFFIXES = (".png", ".npz")
-_PAIRS_IN_A_ROW = 4
+Columns = dict[str, np.ndarray]
 
 
-def generate(model: Path | str, output: Path | str, count: int = 64, seed: int = 0) -> np.ndarray:
-    """Makes new images and writes them to a file.
+def generate(
+    model: Path | str, output: Path | str, count: int = 64, seed: int = 0, given: Mapping[str, Any] | None = None
+) -> Columns:
+    """Makes new examples and writes them to a file.
 
-    A `.png` is a grid. A `.npz` holds `image`, the expected values in the data's own range, float32
-    `[count, height, width, channels]`, and `code`, the nearest codes, uint8.
+    A `.png` is a grid of images; a `.txt` has a text on each line; a `.csv` has a column for each number and class. A
+    `.npz` holds the values of each feature in the data's own range (of an image float32 `[count, height, width,
+    channels]`), and of an image `code`, the nearest codes, uint8.
 
     Args:
         model: The model folder.
-        output: The file, a `.png` or a `.npz`.
-        count: Number of images; the first of more images are the same images.
-        seed: Fixes the images.
+        output: The file.
+        count: Number of examples; the first of more examples are the same ones.
+        seed: Fixes them.
+        given: One value for each feature that the model is conditioned on.
 
     Returns:
-        Expected intensities in [0, 1], float32 `[count, height, width, channels]`.
+        What was made, in the data's own range, `[count, …]` by feature.
 
     Raises:
-        RequestError: The file is of another kind, or its folder cannot be written to.
+        RequestError: The file is of another kind than the model's features, or its folder cannot be written to.
         WorkError: The model folder is not finished or is damaged.
     """
     output = _checked(output, count)
-    trained = folder.load(Path(model))
-    _check_drawable(output, trained)
-    network = trained.model
-    from elboflow.vae.evaluation import samples
-
-    images = samples.generate(network, count, seed)
-    _write(output, trained, {"image": images}, columns=None)
-    return images
+    predictor = Predictor.open(model)
+    _check_writable(output, predictor.trained)
+    made = predictor.generate(count, seed, given)
+    _write(output, predictor.trained, {"": made})
+    return made
 
 
 def reconstruct(
     model: Path | str, dataset: Path | str, output: Path | str, split: str = "test", count: int = 32, seed: int = 0
-) -> np.ndarray:
+) -> Columns:
     """Reconstructs the first examples of a split through the mean of q(z|x), and writes them beside the originals.
 
-    A `.png` shows pairs, each original left of its reconstruction. A `.npz` holds `image`, the reconstructions in the
-    data's own range, float32 `[count, height, width, channels]`, `code`, the nearest codes, uint8, and `original` and
-    `original_code`, the same of the examples.
+    A `.png` shows pairs, each original left of its reconstruction; a `.txt` has pairs of lines; a `.csv` has columns
+    `original_…` beside the others. So has a `.npz`, with codes of images as in `generate`.
 
     Args:
         model: The model folder.
-        dataset: A dataset folder of images of the same shape and levels.
-        output: The file, a `.png` or a `.npz`.
+        dataset: A dataset folder of features of the same shapes and levels.
+        output: The file.
         split: The split.
         count: Number of examples, at most all.
         seed: Fixes the bits or the dequantisation of each example.
 
     Returns:
-        Expected intensities in [0, 1], float32 `[count, height, width, channels]`.
+        The reconstructions, in the data's own range, `[count, …]` by feature.
 
     Raises:
         RequestError: The file is of another kind, its folder cannot be written to, or there is no such split.
         WorkError: The model or the dataset is not finished or is damaged, or they do not fit each other.
     """
     output = _checked(output, count)
-    trained = folder.load(Path(model))
-    _check_drawable(output, trained)
-    images = open_images(dataset, trained.config.input)
-    check_fits(trained.spec, model, images)
-    examples = images.examples(split).head(count)
-    network = trained.model
-    from elboflow.vae.evaluation import samples
-
-    made = samples.reconstruct(network, examples, seed)
-    originals = examples.images / np.float32(trained.spec.levels - 1)
-    _write(output, trained, {"original": originals, "image": made}, columns=2 * _PAIRS_IN_A_ROW)
+    predictor = Predictor.open(model)
+    trained = predictor.trained
+    _check_writable(output, trained)
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
+    examples = data.head(split, count)
+    made = predictor.reconstruct(examples, seed)
+    features = {name: trained.specs[name] for name in trained.config.features}
+    originals = {name: raw_values.raw_of(name, spec, examples) for name, spec in features.items()}
+    _write(output, trained, {"original": originals, "": made})
     return made
 
 
 def _checked(output: Path | str, count: int) -> Path:
     output = Path(output)
-    if output.suffix not in SUFFIXES:
-        raise RequestError(f"images are written as {' or '.join(SUFFIXES)}; {str(output)!r} is neither")
+    outputs.writer(output)
     if count < 1:
-        raise RequestError(f"the number of images is {count}; at least 1 is expected")
+        raise RequestError(f"the number of examples is {count}; at least 1 is expected")
     if not output.absolute().parent.is_dir():
         raise RequestError(f"cannot write {output}: there is no folder {output.absolute().parent}")
     return output
 
 
-def _check_drawable(output: Path, trained: ModelFolder) -> None:
-    channels = trained.spec.shape[2]
-    if output.suffix == ".png" and channels not in (1, 3):
-        raise RequestError(f"a .png shows 1 or 3 channels, and the model's images have {channels}; write a .npz")
+def _check_writable(output: Path, trained: ModelFolder) -> None:
+    """Raises RequestError where the features of a model cannot be written in this form."""
+    outputs.check(output, {name: trained.specs[name] for name in trained.config.features})
 
 
-def _write(output: Path, trained: ModelFolder, images: dict[str, np.ndarray], columns: int | None) -> None:
-    """Writes sets of images, intensities `[images, height, width, channels]`, that belong together row by row."""
-    if not all(np.isfinite(values).all() for values in images.values()):
-        raise WorkError(f"the model {trained.path} makes images that are not finite; {output} is not written")
-    if output.suffix == ".png":
-        from elboflow.vae.evaluation.images import png
-
-        side_by_side = np.stack(list(images.values()), axis=1).reshape(-1, *trained.spec.shape)
-        content = png(side_by_side, columns)
-    else:
-        arrays: dict[str, Any] = {}
-        for name, values in images.items():
-            arrays[name] = intensities.raw(values, trained.provenance.range)
-            arrays["code" if name == "image" else f"{name}_code"] = intensities.quantised(values, trained.spec)
-        file = io.BytesIO()
-        np.savez_compressed(file, **arrays)
-        content = file.getvalue()
+def _write(output: Path, trained: ModelFolder, sets: Mapping[str, Columns]) -> None:
+    """Writes sets of examples that belong together row by row, by the beginning of their columns' names."""
+    for columns in sets.values():
+        for values in columns.values():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise WorkError(f"the model {trained.path} makes values that are not finite; {output} is not written")
+    specs = {name: trained.specs[name] for name in trained.config.features}
     try:
-        artifacts.write_atomically(output, content)
+        artifacts.write_atomically(output, outputs.writer(output).content(specs, sets))
     except OSError as error:
         raise RequestError(f"cannot write {output}: {error.strerror}") from None

@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.config import DataConfig
-from preprocessing.runners import DirectRunner, Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.direct import Direct
 
 if TYPE_CHECKING:
     from preprocessing.pipeline import Preprocessed
 
-_DIRECT = DirectRunner()
+_DIRECT = Direct()
 
 
 def preprocess(
-    data: DataConfig, output: Path | str, digest: str | None = None, runner: Runner = _DIRECT
+    data: DataConfig, output: Path | str, digest: str | None = None, runner: Engine = _DIRECT
 ) -> "Preprocessed":
     """Makes the dataset folder of the section `data`, or finds it made already.
 

@@ -1,11 +1,13 @@
 """A finished run → MLflow: the run with all that belongs to it, a new version of the model, and perhaps the alias."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.binding import agreement
+from components.binding.recorded import kinds
 from components.config import RegistryConfig
 from components.registry import promotion
 from components.registry.finished import open_finished
@@ -71,16 +73,18 @@ def register(
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
     finished = open_finished(dataset, Path(model), Path(evaluation))
-    agreement.check_run(experiment, finished.images.manifest, finished.trained, finished.evaluated)
+    agreement.check_run(experiment, finished.data.manifest, finished.trained, finished.evaluated)
     name = registry.model or f"{experiment['name']}-vae"
     given = {
         tags.EXPERIMENT: experiment["name"],
         tags.RUN: run,
-        tags.DATASET: finished.images.manifest.digest,
+        tags.DATASET: finished.data.manifest.digest,
         tags.CONFIG: config_digest(experiment),
         tags.CODE: finished.trained.provenance.code,
         tags.WEIGHTS: finished.trained.weights,
     }
+    if others := kinds(experiment) | dict(finished.trained.provenance.kinds):
+        given[tags.KINDS] = json.dumps(others, sort_keys=True)
     at_work = liveness.tag(tracking_uri, store.registration_lock(tracking_uri))
     client = store.connect(tracking_uri)
     with store.exclusive(tracking_uri), store.explained(tracking_uri):

@@ -5,15 +5,20 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.binding.datasets import open_images
+from components.binding.datasets import open_for
 from components.surroundings.checkpoints import place
 from components.surroundings.cluster import from_environment
 from components.surroundings.code_version import code_version
 from components.tracking import live
 from elboflow import artifacts
 from elboflow.settings import WorkError
-from elboflow.vae import abilities, backends, folder, tensorboard
-from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.settings.digest import digest
+from elboflow.settings.kinds import origins
+from elboflow.vae import compute, folder, tensorboard
+from elboflow.vae.compute import parallelism
+from elboflow.vae.compute.contract import Job, Profile
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import Watch
 
 logger = logging.getLogger("elboflow.training")
@@ -59,57 +64,44 @@ def train(
         monitoring: Who follows the training while it runs.
 
     Raises:
-        RequestError: The backend is not installed or cannot do what the settings ask for, `model.input` is no image
-            feature of the dataset, or the checkpoints are of another training.
+        RequestError: The backend is not installed or cannot do what the settings ask for, the dataset has not the
+            features that the model reads, or the checkpoints are of another training.
         WorkError: The dataset is not finished or is damaged, or training failed.
         WatchStoppedError: The watch stopped it; no model is written.
     """
     cluster = from_environment(os.environ)
-    abilities.check(training, cluster)
-    backends.check(training.backend)
+    parallelism.check(training, cluster)
+    compute.check(training.backend)
     output = Path(output)
-    images = open_images(dataset, model.input)
+    data = open_for(model, dataset)
     provenance = folder.Provenance(
         seed=seed,
         training=training,
-        range=images.image.range,
-        dataset=images.manifest.digest,
+        dataset=data.manifest.digest,
         code=code_version(),
+        kinds=origins([model, training]),
     )
     if not restart and _is_there(output, model, provenance):
         logger.info("kept the model in %s: it is of the same data, settings and code", output)
         return
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
-    source, validation = images.source("train", training), images.examples("validation")
-    backends.use(training.backend, training, cluster)
+    source, validation = data.source("train", training), data.source("validation")
+    compute.use(training.backend, training, cluster)
     if is_chief:  # what is refused, is refused above: from here on, an older model is not to be taken for this one
         artifacts.withdraw(output, "model")
     from elboflow.vae.training import identity as identities
     from elboflow.vae.training import train
     from elboflow.vae.training.checkpoints import remove
-    from elboflow.vae.training.profile import Profile
 
-    identity = identities.identity(images.manifest.digest, model, training, seed)
-    digest = identities.digest(identity)
-    checkpoints = place(output, digest, training.checkpoints)
-    with live.curves(monitoring.tracking if is_chief else None, checkpoints, output, digest, anew=restart) as watching:
+    identity = identities.identity(data.manifest.digest, model, training, seed)
+    named = digest(identity)
+    checkpoints = place(output, named, training.checkpoints)
+    with live.curves(monitoring.tracking if is_chief else None, checkpoints, output, named, anew=restart) as watching:
         if is_chief and training.tensorboard:
             watching += (tensorboard.events(output / folder.TENSORBOARD),)
-        trained = train(
-            source,
-            validation,
-            images.spec,
-            model,
-            training,
-            seed,
-            checkpoints,
-            identity,
-            cluster=cluster,
-            restart=restart,
-            watch=monitoring.watch,
-            observers=watching,
-            profile=Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None,
-        )
+        profile = Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None
+        job = Job(source, validation, data.specs, model, training, seed, checkpoints, identity, restart, profile)
+        trained = train(job, cluster=cluster, watch=monitoring.watch, observers=watching)
         if is_chief:
             folder.save(output, trained, provenance)
             if not trained.out_of_time:

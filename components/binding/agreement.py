@@ -17,10 +17,11 @@ from elboflow.settings import RequestError, Settings
 from elboflow.settings.explain import explain, shown
 from elboflow.vae.evaluation.folder import EvaluationFolder
 from elboflow.vae.folder import ModelFolder
-from preprocessing import files, manifest
-from preprocessing.config import DataConfig, IdxSource
+from preprocessing import address, files, manifest
+from preprocessing.config import DataConfig
 from preprocessing.manifest import Manifest
 from preprocessing.sources import open_source
+from preprocessing.sources.idx import IdxSource
 
 logger = logging.getLogger("elboflow.agreement")
 
@@ -29,7 +30,7 @@ _READ_BYTES = 2**30
 """The largest source that is read to compare its content, which takes about a second."""
 _NOT_SAID = "(not set)"
 # What a dataset says of a feature and a setting does not: what occurs in the data.
-_FOUND_IN_DATA = {"dtype", "classes", "statistics", "class_means"}
+_FOUND_IN_DATA = {"dtype", "classes", "unknown", "length", "vocabulary"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def _source(data: DataConfig) -> tuple[list[str], str | None]:
     """Returns names that the description of a dataset of this source contains, and its fingerprint, if it is known."""
     source, locations = data.source, data.source.locations.values()
     is_folder = isinstance(source, IdxSource) and source.path is not None
-    named = [] if is_folder else [PurePath(path).name for path in locations]
+    names = [] if is_folder else [PurePath(path).name for path in locations]
+    named = [name for name in names if not any(sign in name for sign in "*?[")]  # of many files, none is named
     if any(map(files.is_uri, locations)):
         return named, None
     try:
@@ -141,7 +143,7 @@ def check_run(
 
 
 def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[Path | str, list[Difference]]:
-    if manifest.digest(data, dataset.source.fingerprint) == dataset.digest:
+    if dataset.digest in address.digests(data, dataset.source.fingerprint):
         return {}
     found = list(_known(data, dataset))
     if not found:  # what the manifest does not repeat: fractions of splits, sizes of shards, numbers of classes
@@ -154,7 +156,7 @@ def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[
 def _known(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
     if dataset.source.kind != data.source.kind:
         yield Difference("data.source.kind", dataset.source.kind, data.source.kind)
-    made = {name: feature.model_dump(mode="json") for name, feature in dataset.features.items()}
+    made = {name: {**spec.model_dump(mode="json"), **spec.facts} for name, spec in dataset.features.items()}
     said = {name: feature.model_dump(mode="json") for name, feature in data.features.items()}
     for name in sorted({*made, *said}):
         if name not in made or name not in said:

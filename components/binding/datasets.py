@@ -1,30 +1,31 @@
-"""Dataset folders as the models see them: an image feature becomes a spec, a split becomes examples."""
+"""Dataset folders as a model sees them: the features that it reads, and splits as examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.binding.weighting import Weighting, weighting
+from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.explain import ConflictsError, dotted
 from elboflow.vae.config import TrainingConfig
-from elboflow.vae.data import Examples, ImageSpec
-from preprocessing.manifest import Category, Image, Manifest
+from elboflow.vae.data import Examples
+from elboflow.vae.model import ModelConfig
+from preprocessing.manifest import Manifest
 from preprocessing.reader import Arrays, Dataset, open_dataset
 
 
 @dataclass(frozen=True)
-class ImageDataset:
-    """One image feature of a dataset folder.
+class ModelDataset:
+    """A dataset folder, and what a model reads of it.
 
     Attributes:
         dataset: The folder.
-        input: The feature's name.
-        image: The feature as stored.
+        specs: Of the features that the model reads, by name.
     """
 
     dataset: Dataset
-    input: str
-    image: Image
+    specs: Mapping[str, FeatureSpec]
 
     @property
     def manifest(self) -> Manifest:
@@ -32,37 +33,49 @@ class ImageDataset:
         return self.dataset.manifest
 
     @property
-    def spec(self) -> ImageSpec:
-        """The images that a model of this dataset models."""
-        return ImageSpec(self.image.shape, self.image.levels)
+    def label(self) -> str | None:
+        """The feature by which figures tell examples apart: the first category by name; None where there is none."""
+        return next((name for name, spec in sorted(self.manifest.features.items()) if spec.kind == "category"), None)
 
     @property
     def classes(self) -> list[str] | None:
-        """The names of the classes of the category that labels the examples, by their numbers, if it has names."""
-        return next((f.names for _, f in sorted(self.manifest.features.items()) if isinstance(f, Category)), None)
+        """The names of the classes of the label, by their numbers, if it has names."""
+        return None if self.label is None else self.manifest.features[self.label].facts.get("names")
 
-    def examples(self, split: str) -> Examples:
-        """Reads a split and checks it against its checksums. Labels are those of the first category by name, if any.
+    def source(self, split: str, training: TrainingConfig | None = None) -> "Shards":
+        """Returns a split, shard by shard.
 
-        Raises:
-            RequestError: There is no such split.
-            WorkError: A shard is missing or damaged.
-        """
-        return self.examples_of(self.dataset.read(split), None)
-
-    def source(self, split: str, training: TrainingConfig) -> "Shards":
-        """Returns a split as training reads it, shard by shard; in the train split each example has its weight.
+        Args:
+            split: Its name.
+            training: What each example counts in the train split, where it is read to train.
 
         Raises:
             RequestError: There is no such split, or the dataset has not what `training` weighs examples by.
         """
         self.dataset.shards(split)
-        return Shards(self, split, weighting(self.manifest, training) if split == "train" else None)
+        weighs = training is not None and split == "train"
+        return Shards(self, split, weighting(self.manifest, training) if training and weighs else None)
+
+    def head(self, split: str, count: int) -> Examples:
+        """Reads up to so many examples of a split.
+
+        Raises:
+            RequestError: There is no such split.
+            WorkError: A shard is missing or damaged.
+        """
+        source, read = self.source(split), list[Examples]()
+        for shard in range(len(source.counts)):
+            read.append(source.read(shard))
+            if sum(map(len, read)) >= count:
+                break
+        return Examples.joined(read).head(count)
 
     def examples_of(self, arrays: Arrays, weights: Weighting | None) -> Examples:
-        """Returns what a model is shown of a dataset's arrays."""
-        labels = next((arrays[n] for n, f in sorted(self.manifest.features.items()) if isinstance(f, Category)), None)
-        return Examples(arrays[self.input], arrays["key"], labels, weights.of(arrays) if weights else None)
+        """Returns what a model is shown of a dataset's arrays, and the label."""
+        wanted = [*self.specs, *([self.label] if self.label is not None else [])]
+        features = {name: arrays[name] for name in wanted}
+        lengths = {name + LENGTH: arrays[name + LENGTH] for name in self.specs if self.specs[name].ragged}
+        return Examples(features | lengths, arrays["key"], weights.of(arrays) if weights else None)
 
 
 @dataclass(frozen=True)
@@ -70,19 +83,19 @@ class Shards:
     """A split that is read shard by shard, an `elboflow.vae.data.Source`.
 
     Attributes:
-        images: The dataset.
+        of: The dataset.
         split: The split.
         weighting: What each example counts in the loss; None: all the same.
     """
 
-    images: ImageDataset
+    of: ModelDataset
     split: str
     weighting: Weighting | None
 
     @property
     def counts(self) -> Sequence[int]:
         """Examples of each shard."""
-        return [shard.examples for shard in self.images.dataset.shards(self.split)]
+        return [shard.examples for shard in self.of.dataset.shards(self.split)]
 
     def read(self, shard: int) -> Examples:
         """Reads a shard and checks that it is what was written.
@@ -90,35 +103,44 @@ class Shards:
         Raises:
             WorkError: It is missing or damaged.
         """
-        return self.images.examples_of(self.images.dataset.read_shard(self.split, shard), self.weighting)
+        return self.of.examples_of(self.of.dataset.read_shard(self.split, shard), self.weighting)
 
 
-def open_images(dataset: Path | str, input: str) -> ImageDataset:
-    """Opens an image feature of a dataset folder.
+def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
+    """Opens a dataset folder for a model.
 
     Args:
+        model: The model's settings.
         dataset: The folder.
-        input: Name of the feature, the experiment's `model.input`.
 
     Raises:
-        RequestError: The dataset has no such image feature.
+        RequestError: The dataset has not the features that the model reads, or they are not of a kind that it takes.
         WorkError: The folder holds no finished dataset.
     """
     opened = open_dataset(dataset)
-    images = {name: feature for name, feature in opened.manifest.features.items() if isinstance(feature, Image)}
-    if input not in images:
-        raise RequestError(
-            f"model.input is {input!r}, which is no image feature of the dataset {dataset}; it has "
-            + ", ".join(repr(name) for name in images)
-        )
-    return ImageDataset(opened, input, images[input])
+    there = opened.manifest.features
+    for name in model.reads:
+        if name not in there:
+            key = "model.input" if name in model.features else "model.condition"
+            raise RequestError(
+                f"{key} is {name!r}, which is no feature of the dataset {dataset}; it has {', '.join(map(repr, there))}"
+            )
+    specs = {name: there[name] for name in model.reads}
+    try:
+        model.check(specs)
+    except ConflictsError as error:
+        lines = [f"{dotted(('model', *problem.path))}: {problem.sentence}" for problem in error.problems]
+        raise RequestError("\n".join(lines)) from None
+    return ModelDataset(opened, specs)
 
 
-def check_fits(trained: ImageSpec, model: Path | str, found: ImageDataset) -> None:
-    """Raises WorkError where a model was trained on images of another shape or other levels than a dataset holds."""
-    if trained != found.spec:
-        raise WorkError(
-            f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on images of shape "
-            f"{list(trained.shape)} with {trained.levels} levels; the dataset's {found.input!r} has shape "
-            f"{list(found.spec.shape)} with {found.spec.levels} levels"
-        )
+def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: ModelDataset) -> None:
+    """Raises WorkError where a model was trained on features of other shapes or levels than a dataset holds."""
+    for name, spec in trained.items():
+        here = found.specs[name]
+        if (spec.shape, spec.levels) != (here.shape, here.levels):
+            raise WorkError(
+                f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on {name!r} of "
+                f"shape {list(spec.shape)} with {spec.levels} levels; the dataset's has shape {list(here.shape)} with "
+                f"{here.levels} levels"
+            )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
 from elboflow.vae.config import Balance, TrainingConfig
-from preprocessing.manifest import Category, Manifest, Number
+from preprocessing.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -51,27 +52,27 @@ def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
     """
     number = None if training.weights is None else _number(manifest, training.weights)
     if training.balance is None:
-        return None if number is None else Weighting(training.weights, None, {}, number.statistics["train"].mean)
+        return None if number is None else Weighting(training.weights, None, {}, number.facts["mean"])
     category = training.balance.feature
     counts = _counts(manifest, training.balance)
     total = sum(counts.values())
     factors = {name: (total / (len(counts) * n)) ** training.balance.strength for name, n in counts.items()}
     by_class = dict.fromkeys(counts, 1.0)
-    if number is not None:
-        by_class = number.class_means[category]
+    if training.weights is not None:
+        by_class = manifest.class_means[training.weights][category]
     mean = sum(n * factors[name] * by_class[name] for name, n in counts.items()) / total
     return Weighting(training.weights, category, factors, mean)
 
 
-def _number(manifest: Manifest, name: str) -> Number:
+def _number(manifest: Manifest, name: str) -> FeatureSpec:
     """Returns a number of the dataset that can weigh examples."""
     feature = manifest.features.get(name)
-    if not isinstance(feature, Number):
+    if feature is None or feature.kind != "number":
         raise _absent("training.weights", name, "number", manifest)
-    found = feature.statistics["train"]
-    if found.min < 0 or found.max == 0:
+    lowest, highest = feature.facts["min"], feature.facts["max"]
+    if lowest < 0 or highest == 0:
         raise RequestError(
-            f"training.weights is {name!r}, whose values in the train split run from {found.min:g} to {found.max:g}; "
+            f"training.weights is {name!r}, whose values in the train split run from {lowest:g} to {highest:g}; "
             "a weight is 0 or more, and not all of them are 0"
         )
     return feature
@@ -79,9 +80,10 @@ def _number(manifest: Manifest, name: str) -> Number:
 
 def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
     """Returns how many examples of the train split each class of a category has."""
-    if not isinstance(manifest.features.get(balance.feature), Category):
+    feature = manifest.features.get(balance.feature)
+    if feature is None or feature.kind != "category":
         raise _absent("training.balance.feature", balance.feature, "category", manifest)
-    return manifest.categories[balance.feature]["train"]
+    return manifest.class_counts(balance.feature, "train")
 
 
 def _absent(key: str, name: str, kind: str, manifest: Manifest) -> RequestError:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.binding.datasets import ImageDataset, check_fits, open_images
+from components.binding.datasets import ModelDataset, check_fits, open_for
 from elboflow.settings import RequestError
 from elboflow.vae import folder
 from elboflow.vae.evaluation import folder as evaluations
@@ -16,12 +16,12 @@ class Finished:
     """What the steps before registration made.
 
     Attributes:
-        images: The dataset.
+        data: The dataset.
         trained: The model folder.
         evaluated: The evaluation folder.
     """
 
-    images: ImageDataset
+    data: ModelDataset
     trained: ModelFolder
     evaluated: EvaluationFolder
 
@@ -34,15 +34,15 @@ def open_finished(dataset: Path | str, model: Path, evaluation: Path) -> Finishe
         WorkError: A folder is not finished or is damaged, or the model does not fit the dataset.
     """
     trained = folder.load(model)
-    images = open_images(dataset, trained.config.input)
-    check_fits(trained.spec, model, images)
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
     evaluated = evaluations.load(evaluation)
-    if trained.provenance.dataset != images.manifest.digest:
+    if trained.provenance.dataset != data.manifest.digest:
         raise RequestError(
             f"the model {model} was trained on another dataset than {dataset}; a version has one dataset"
         )
-    if evaluated.facts.data.dataset != images.manifest.digest:
+    if evaluated.facts.data.dataset != data.manifest.digest:
         raise RequestError(f"{evaluation} is not an evaluation on the dataset {dataset}, but on another one")
     if evaluated.facts.weights != trained.weights:
         raise RequestError(f"{evaluation} is not an evaluation of the model {model}, but of another one")
-    return Finished(images, trained, evaluated)
+    return Finished(data, trained, evaluated)

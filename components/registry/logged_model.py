@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from components.registry.finished import Finished
-from components.registry.packaging import package
+from components.registry.packaging import EXAMPLES, package
 from components.tracking import tags
 from components.tracking.store import quoted
 from elboflow.artifacts.temporary import temporary_folder
@@ -48,7 +48,7 @@ def _logged(client: "MlflowClient", run: "Run", finished: Finished) -> str:
         artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
     )
     with temporary_folder() as temporary:
-        package(finished.trained, finished.images.examples("test"), temporary / MODEL, identity)
+        package(finished.trained, finished.data.head("test", EXAMPLES), temporary / MODEL, identity)
         client.log_model_artifacts(logged.model_id, str(temporary / MODEL))
     ready: str = client.finalize_logged_model(logged.model_id, "READY").model_id
     return ready

@@ -2,11 +2,11 @@
 
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.binding import intensities
+from components.binding import raw_values
 from elboflow import artifacts
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.vae.data import Examples
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 _SERVING = Path(__file__).with_name("serving.py")
-_EXAMPLE_IMAGES = 2
+EXAMPLES = 2
+"""How many test examples a packaged model has with it, to show what it takes."""
 
 
 def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model: "Model") -> None:
@@ -33,8 +34,6 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
     """
     import mlflow
 
-    low_high = trained.provenance.range
-    example = intensities.raw(examples.images[:_EXAMPLE_IMAGES] / (trained.spec.levels - 1), low_high)
     with temporary_folder() as temporary:
         model = temporary / "model"
         artifacts.copy(trained.path, "model", model)
@@ -43,9 +42,9 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
             python_model=str(_SERVING),
             artifacts={"model": str(model)},
             signature=_signature(trained),
-            input_example=example,
-            pip_requirements=_requirements(trained.provenance.training.backend),
-            metadata={"image": {"shape": list(trained.spec.shape), "range": list(low_high)}},
+            input_example=_example(trained, examples.head(EXAMPLES)),
+            pip_requirements=_requirements(trained),
+            metadata={"features": {name: spec.model_dump(mode="json") for name, spec in trained.specs.items()}},
             mlflow_model=mlflow_model,
         )
 
@@ -59,19 +58,34 @@ def _signature(trained: ModelFolder) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-    images = Schema([TensorSpec(np.dtype("float32"), (-1, *trained.spec.shape))])
+    specs = [trained.specs[name] for name in trained.config.features]
+    shapes = [(-1, *spec.shape) for spec in specs if spec.shape and not spec.ragged]
+    made = (
+        Schema([TensorSpec(np.dtype("float32"), shape) for shape in shapes]) if len(shapes) == len(specs) == 1 else None
+    )
     params = [
         ParamSpec("task", "string", "reconstruct"),
         ParamSpec("samples", "integer", 100),
         ParamSpec("seed", "integer", 0),
     ]
     # The output of the default task; `serving.py` says what the others return.
-    return ModelSignature(outputs=images, params=ParamSchema(params))
+    return ModelSignature(outputs=made, params=ParamSchema(params))
 
 
-def _requirements(backend: str) -> list[str]:
-    packages = ["elboflow", "keras", _distribution(backend), "mlflow", "numpy", "pydantic"]
-    return [f"{package}=={version(package)}" for package in packages]
+def _example(trained: ModelFolder, examples: Examples) -> Any:
+    """Returns raw values of examples: an array of a model's only feature if it has several values, else a table."""
+    columns = {name: raw_values.raw_of(name, spec, examples) for name, spec in trained.specs.items()}
+    if len(columns) == 1 and (only := next(iter(columns.values()))).ndim > 1:
+        return only
+    import pandas as pd
+
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _requirements(trained: ModelFolder) -> list[str]:
+    packages = ["elboflow", "keras", _distribution(trained.provenance.training.backend), "mlflow", "numpy", "pydantic"]
+    others = {kind.replace(" ", "==") for kind in trained.provenance.kinds.values()}
+    return [f"{package}=={version(package)}" for package in packages] + sorted(others)
 
 
 def _distribution(backend: str) -> str:

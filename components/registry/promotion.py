@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.registry import rescoring, versions
-from components.registry.comparable import outcome_space
 from components.registry.finished import Finished
 from components.registry.rescoring import Bounds
 from elboflow.artifacts.temporary import temporary_folder
@@ -134,14 +133,9 @@ def _compared(
         raise NotComparableError(str(error).replace(str(temporary), uri)) from error  # the copy is gone when it is read
     if rival.weights == finished.trained.weights:
         raise SameWeightsError
-    for what, ours, theirs in zip(
-        ("the feature", "images of shape", "levels of intensity", "the likelihood of"),
-        _measured(finished.trained),
-        _measured(rival),
-        strict=True,
-    ):
+    for ours, theirs in zip(_outcome_space(finished.trained), _outcome_space(rival), strict=True):
         if ours != theirs:
-            raise NotComparableError(f"it models {what} {ours}, the champion {what} {theirs}")
+            raise NotComparableError(f"it models {ours}, the champion {theirs}")
     newcomer = rescoring.read(finished.evaluated.path / EXAMPLES)
     values = _recorded_bounds(client, champion, finished, newcomer, temporary)
     if values is None:
@@ -151,9 +145,11 @@ def _compared(
     return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
 
 
-def _measured(trained: ModelFolder) -> tuple[str, list[int], int, str]:
-    """Returns the outcome space of a model: feature, shape, levels and likelihood. Bounds are comparable within one."""
-    return repr(trained.config.input), list(trained.spec.shape), trained.spec.levels, outcome_space(trained.config)
+def _outcome_space(trained: ModelFolder) -> tuple[str, str]:
+    """Returns what a model gives probabilities of, in two parts; bounds are comparable if both are equal."""
+    modelled = {name: trained.specs[name] for name in trained.config.features}
+    values = [f"{name!r} of shape {list(spec.shape)} with {spec.levels} levels" for name, spec in modelled.items()]
+    return ", ".join(values), f"the likelihood of {trained.config.outcome_space(trained.specs)}"
 
 
 def _recorded_bounds(
@@ -173,7 +169,7 @@ def _recorded_bounds(
 def _rescored_bounds(rival: ModelFolder, finished: Finished) -> Bounds:
     """Returns the champion's bounds on the newcomer's examples, under the newcomer's conditions."""
     facts = finished.evaluated.facts
-    dataset = finished.images.dataset.folder
+    dataset = finished.data.dataset.folder
     try:
         return rescoring.rescore(
             dataset, rival.path, facts.evaluation.bound_samples, facts.seed, facts.evaluation.batch_size

@@ -5,7 +5,6 @@ Every write can be done twice with the effect of once, so that a registration th
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from components.registry.finished import Finished
@@ -33,13 +32,13 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     if run.info.status == "FINISHED":  # the last thing that is written, after the decision on the version
         return run.outputs.model_outputs[0].model_id
     log_params(client, run_id, experiment)
-    inputs = dataset_inputs(finished.images, experiment["name"])
+    inputs = dataset_inputs(finished.data, experiment["name"])
     client.log_inputs(run_id, inputs)
     with temporary_folder() as temporary:
         artifacts.copy(finished.evaluated.path, "evaluation", temporary)
         client.log_artifacts(run_id, str(temporary), EVALUATION)
     client.log_text(run_id, json.dumps(masked_values(experiment), indent=2) + "\n", "experiment.json")
-    client.log_text(run_id, masked(finished.images.manifest.to_json()), "dataset.json")
+    client.log_text(run_id, masked(finished.data.manifest.to_json()), "dataset.json")
     model_id = log_model(client, run, finished)
     curves.complete(client, run, finished.trained.curves)
     client.log_batch(run_id, metrics=list(_test_metrics(run, finished, model_id, inputs[-1])))
@@ -49,12 +48,10 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
 def _test_metrics(run: "Run", finished: Finished, model_id: str, test: "DatasetInput") -> Iterator["Metric"]:
     from mlflow.entities import Metric
 
-    metrics = finished.evaluated.metrics
-    for field in fields(metrics):
-        estimate = getattr(metrics, field.name)
-        for suffix, value in {"": estimate.value, "_low": estimate.low, "_high": estimate.high}.items():
+    for name, metric in finished.evaluated.metrics.items():
+        for suffix, value in {"": metric.value, "_low": metric.low, "_high": metric.high}.items():
             yield Metric(
-                f"test/{field.name}{suffix}",
+                f"test/{name}{suffix}",
                 value,
                 run.info.start_time,
                 finished.trained.best_epoch,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.binding.datasets import check_fits, open_images
+from components.binding.datasets import check_fits, open_for
 from elboflow.artifacts.arrays import read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import backends, folder
+from elboflow.vae import compute, folder
 
 _MOST_BYTES = 2**30  # of the values of 67 million examples
 
@@ -96,12 +96,12 @@ def rescore(dataset: Path | str, model: Path, samples: int, seed: int, batch_siz
 def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_size: str) -> None:
     """The child process: computes the bounds and writes them."""
     trained = folder.load(Path(model))
-    images = open_images(dataset, trained.config.input)
-    check_fits(trained.spec, model, images)
-    backends.use(trained.provenance.training.backend)
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
+    compute.use(trained.provenance.training.backend)
     from elboflow.vae.evaluation.bounds import bounds
 
-    values = bounds(trained.model, images.examples("test"), int(samples), int(seed), int(batch_size))
+    values = bounds(trained.model, data.source("test"), int(samples), int(seed), int(batch_size))
     np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)
 
 

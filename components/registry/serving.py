@@ -5,26 +5,25 @@
     model.predict(images, params={"task": "encode"})        # means of q(z|x)
     model.predict(images, params={"task": "score"})         # bounds on log p(x), in nats
 
-Images are `[images, height, width, channels]` in the data's own range, such as 0 to 16 for scikit-learn's digits: what
-a client has before any preprocessing. They may be of any type of number, lists too, and images of one channel may lack
-the last axis. Reconstructions are in the same range.
+Inputs are what a client has before any preprocessing: `[images, height, width, channels]` in the data's own range, such
+as 0 to 16 for scikit-learn's digits, of any type of number, lists too; images of one channel may lack the last axis. A
+model of several features, or with a condition, takes a table or a mapping of columns. Reconstructions are in the same
+range and form.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 
-from components.binding import intensities
+from components.registry.predictor import Predictor
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import folder
 from elboflow.vae.data import Examples
-from preprocessing import splits
 
 _TASKS = ("reconstruct", "encode", "score")
 _MOST_SAMPLES = 100_000  # as in an evaluation
-_BATCH = 100
 
 
 class ServedVAE(mlflow.pyfunc.PythonModel):
@@ -32,47 +31,54 @@ class ServedVAE(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Opens the model folder that lies in the MLflow model; the network is loaded at the first prediction."""
-        self.folder = folder.load(Path(context.artifacts["model"]))
+        self.predictor = Predictor.open(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
         """Does what `params["task"]` says.
 
         Args:
             context: Not used.
-            model_input: Raw images, `[images, height, width, channels]`, as an array or as lists.
+            model_input: Raw values: an array or lists of a model's only feature, or columns by name.
             params: `task`: reconstruct, encode or score; `seed`: of the bits and the samples, so that a prediction is a
-                function of image and parameters; `samples`: importance samples of `score`.
+                function of example and parameters; `samples`: importance samples of `score`.
 
         Returns:
-            float32: reconstruct `[images, height, width, channels]`, in the raw range; encode `[images, latent]`;
-            score `[images]`, in nats.
+            reconstruct: the raw values of the only feature, of images float32 `[images, height, width, channels]`, or
+            columns by name; encode: float32 `[examples, units]`; score: float32 `[examples]`, in nats.
 
         Raises:
-            MlflowException: Images or parameters are not what the model takes (INVALID_PARAMETER_VALUE), or the model's
+            MlflowException: Inputs or parameters are not what the model takes (INVALID_PARAMETER_VALUE), or the model's
                 answer is not finite (INTERNAL_ERROR).
         """
         chosen = {"task": "reconstruct", "samples": 100, "seed": 0, **(params or {})}
         try:
             _check(chosen)
-            codes = intensities.codes(model_input, self.folder.provenance.range, self.folder.spec)
+            examples = self.predictor.examples(self._columns(model_input))
         except RequestError as error:
             raise mlflow.MlflowException.invalid_parameter_value(str(error)) from None
-        # The identity of an example is a hash of its codes, as in preprocessing: a score is the evaluation's own.
-        examples = Examples(codes, splits.keys([codes.reshape(len(codes), -1)]))
         try:
             return self._predict(examples, chosen["task"], chosen["samples"], chosen["seed"])
         except WorkError as error:
             raise mlflow.MlflowException(str(error)) from None
 
-    def _predict(self, examples: Examples, task: str, samples: int, seed: int) -> np.ndarray:
-        model = self.folder.model
-        from elboflow.vae.evaluation import bounds
-        from elboflow.vae.evaluation import samples as images
+    def _columns(self, model_input: Any) -> Mapping[str, Any]:
+        """Returns inputs by feature."""
+        if isinstance(model_input, Mapping):
+            return model_input
+        if hasattr(model_input, "columns"):  # a pandas table, which MLflow makes of JSON
+            return {name: model_input[name].to_numpy() for name in model_input.columns}
+        (feature, *others) = self.predictor.trained.config.reads
+        if others:
+            raise RequestError(f"the model takes columns by name: {', '.join([feature, *others])}")
+        return {feature: model_input}
 
-        if task == "reconstruct":
-            return intensities.raw(images.reconstruct(model, examples, seed), self.folder.provenance.range)
-        judged = bounds.bounds(model, examples, samples if task == "score" else 1, seed, _BATCH)
-        return (judged.log_likelihood if task == "score" else judged.posterior_mean).astype(np.float32)
+    def _predict(self, examples: Examples, task: str, samples: int, seed: int) -> Any:
+        if task == "encode":
+            return self.predictor.encode(examples, seed).astype(np.float32)
+        if task == "score":
+            return self.predictor.score(examples, samples, seed)
+        made = self.predictor.reconstruct(examples, seed)
+        return next(iter(made.values())) if len(made) == 1 else made
 
 
 def _check(params: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@
 | `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE`, `RANK` | torchrun; Kubeflow's PyTorchJob; Vertex AI, too |
 | `PET_MASTER_ADDR`, `PET_MASTER_PORT`, `PET_NNODES`, `PET_NODE_RANK` | the PyTorch runtime of Kubeflow Trainer |
 
-A backend takes any of them that names what it needs (`elboflow/vae/abilities.py`): TensorFlow needs the addresses of
+A backend takes any of them that names what it needs (`elboflow/vae/parallelism.py`): TensorFlow needs the addresses of
 all hosts, which only `CLUSTER_SPEC` and `TF_CONFIG` name.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from elboflow.settings import RequestError
-from elboflow.vae.backends.cluster import Cluster
+from elboflow.vae.compute.cluster import Cluster
 
 MACHINES = "ELBOFLOW_MACHINES"
 """The environment variable with the number of hosts that a target asked for, where it is more than one."""

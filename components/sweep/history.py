@@ -93,7 +93,7 @@ class Sweep:
 
         Args:
             outcome: The outcome of a trial that has begun.
-            measured: All that the training measured (`elboflow.vae.training.curves.Curves`), where it finished.
+            measured: All that the training measured (`elboflow.vae.curves.Curves`), where it finished.
         """
         with store.explained(self._uri):
             run = runs.find(self._client, self._experiment_id, self._of(outcome.digest))

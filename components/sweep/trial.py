@@ -9,7 +9,6 @@ A failure is an outcome like any other. The training runs in a child process, so
 of a framework) is an outcome, too.
 """
 
-import hashlib
 import json
 import logging
 import time
@@ -20,13 +19,15 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from components.binding.recorded import experiment_digest
 from components.surroundings.masking import masked
 from components.sweep import trial_process
 from elboflow import artifacts
 from elboflow.artifacts import manifest
 from elboflow.settings import WorkError
 from elboflow.vae import folder
-from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import Watch
 
 logger = logging.getLogger("elboflow.sweep")
@@ -69,8 +70,7 @@ class Candidate:
     @property
     def digest(self) -> str:
         """A name for all that its training depends on."""
-        decides = {section: self.experiment[section] for section in _DECIDES}
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+        return experiment_digest(self.experiment, _DECIDES)[:16]
 
     def __str__(self) -> str:
         return " ".join(f"{key}={written(value)}" for key, value in self.values.items())

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae.config import ModelConfig, TrainingConfig
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import Watch, WatchStoppedError
 
 _PATIENCE = 10.0

@@ -1,4 +1,4 @@
-"""A training's curves (`elboflow.vae.training.curves.Curves`) as the metrics of an MLflow run."""
+"""A training's curves (`elboflow.vae.curves.Curves`) as the metrics of an MLflow run."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any

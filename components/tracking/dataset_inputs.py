@@ -5,32 +5,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.binding.datasets import ImageDataset
+from components.binding.datasets import ModelDataset
 from components.surroundings.masking import masked_values
 from components.tracking.limits import LONGEST_DATASET_DIGEST
-from preprocessing.manifest import Image, Manifest
+from preprocessing.manifest import Manifest
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 
-def dataset_inputs(images: ImageDataset, name: str) -> list["DatasetInput"]:
+def dataset_inputs(data: ModelDataset, name: str) -> list["DatasetInput"]:
     """Returns the splits train, validation and test as MLflow's inputs, in this order.
 
     Args:
-        images: The dataset.
+        data: The dataset.
         name: The experiment's name, with which the names of the MLflow datasets begin.
     """
     from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.types import Schema, TensorSpec
 
-    manifest = images.manifest
+    manifest = data.manifest
     features = [
-        TensorSpec(
-            np.dtype(feature.dtype), (-1, *feature.shape) if isinstance(feature, Image) else (-1,), name=feature_name
-        )
-        for feature_name, feature in manifest.features.items()
+        TensorSpec(np.dtype(spec.dtype), (-1, *([-1, *spec.shape[1:]] if spec.ragged else spec.shape)), name=feature)
+        for feature, spec in manifest.features.items()
     ]
     schema = TensorDatasetSchema(Schema(features)).to_dict()
     inputs = []
@@ -39,7 +37,7 @@ def dataset_inputs(images: ImageDataset, name: str) -> list["DatasetInput"]:
             name=f"{name}-{split}",
             digest=manifest.digest[:LONGEST_DATASET_DIGEST],
             source_type="local",
-            source=json.dumps(masked_values({"uri": images.dataset.folder, **manifest.source.model_dump(mode="json")})),
+            source=json.dumps(masked_values({"uri": data.dataset.folder, **manifest.source.model_dump(mode="json")})),
             schema=json.dumps(schema),
             profile=json.dumps(_profile(manifest, split)),
         )

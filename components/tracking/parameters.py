@@ -1,14 +1,16 @@
 """The experiment in an MLflow run: its values as parameters, and their digest as a tag."""
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from components.binding.recorded import experiment_digest
 from components.surroundings.masking import masked_values
 from components.tracking.limits import LONGEST_PARAM, PARAMS_PER_CALL, batches, shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_DIGEST = "2:"
 
 
 def log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) -> None:
@@ -33,6 +35,10 @@ def flat(experiment: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def config_digest(experiment: dict[str, Any]) -> str:
-    """Returns the SHA-256 of an experiment's JSON values; the order of keys does not matter."""
-    canonical = json.dumps(experiment, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    """Returns what a run's settings are known by: the format of the digest, and the digest."""
+    return f"{_DIGEST}{experiment_digest(experiment)}"
+
+
+def is_older(recorded: str) -> bool:
+    """Whether a digest is of a format that counted defaults, so that no other version could compute it."""
+    return not recorded.startswith(_DIGEST)

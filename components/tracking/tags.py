@@ -5,6 +5,7 @@ import os
 
 EXPERIMENT, RUN, CODE = "elboflow.experiment", "elboflow.run", "elboflow.code"
 DATASET, CONFIG, WEIGHTS = "elboflow.dataset", "elboflow.config", "elboflow.weights"
+KINDS = "elboflow.kinds"
 STEP, FAILURE, LINK = "elboflow.step", "elboflow.failure", "elboflow.link"
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from components.tracking import store
 from tests.components.runs import QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run, write
+from tests.opened import opened
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def tracking_uri(empty_database: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def values(dataset: Path) -> np.ndarray:
     """Bounds of some model on the test examples, in nats."""
-    count = open_images(dataset, "image").manifest.counts["test"]
+    count = opened(dataset).manifest.counts["test"]
     return np.random.default_rng(0).normal(-30, 5, count)
 
 

@@ -7,18 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from components.binding.datasets import open_images
 from components.config import RegistryConfig
 from components.register import Registration, register
 from elboflow import artifacts
-from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.folder import FORMAT as EVALUATION_FORMAT
+from elboflow.vae.families.flat import Flat
 from elboflow.vae.folder import FORMAT as MODEL_FORMAT
+from elboflow.vae.model import ModelConfig
 from preprocessing.reader import open_dataset
+from tests.opened import examples
 
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
 QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
+IMAGE = {"kind": "image", "dtype": "uint8", "shape": [8, 8, 1], "levels": 17, "facts": {"range": [0, 16]}}
 EXPERIMENT: dict[str, Any] = {
     "name": "digits",
     "seed": 0,
@@ -43,7 +47,7 @@ class Run:
     def experiment(self) -> dict[str, Any]:
         """EXPERIMENT, with what this run was made with instead."""
         facts = artifacts.load(self.model, "model")
-        usual = ModelConfig().model_dump(mode="json")
+        usual = Flat().model_dump(mode="json")
         other = {key: facts["model"][key] for key in ("input", "likelihood") if facts["model"][key] != usual[key]}
         return {**EXPERIMENT, "seed": facts["provenance"]["seed"], "model": {**EXPERIMENT["model"], **other}}
 
@@ -64,14 +68,13 @@ def _write_model(run: Run, model: ModelConfig, network: bytes, seed: int) -> Non
     provenance = {
         "seed": seed,
         "training": TrainingConfig().model_dump(mode="json"),
-        "range": [0, 16],
         "dataset": _digest(run),
         "code": "0" * 40,
     }
     facts = {
         "format": MODEL_FORMAT.newest,
         "model": model.model_dump(mode="json"),
-        "image": {"shape": [8, 8, 1], "levels": 17},
+        "features": {model.features[0]: IMAGE},
         "provenance": provenance,
         "parameters": 1000,
         "best_epoch": 2,
@@ -83,7 +86,7 @@ def _write_model(run: Run, model: ModelConfig, network: bytes, seed: int) -> Non
 def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
     run.evaluation.mkdir(parents=True)
     input = artifacts.load(run.model, "model")["model"]["input"]
-    keys = open_images(run.dataset, input).examples("test").keys
+    keys = examples(run.dataset, "test", input).keys
     np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
     estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
     names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from components.tracking import store
 from components.tracking.parameters import config_digest
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from tests.components.runs import EXPERIMENT, Run
+from tests.opened import examples, opened
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -52,7 +52,7 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     registered = run.register(tracking_uri)
     client = store.connect(tracking_uri)
     recorded = client.get_run(registered.run_id)
-    manifest = open_images(run.dataset, "image").manifest
+    manifest = opened(run.dataset).manifest
     digest = manifest.digest
     assert manifest.distinct is not None
 
@@ -88,7 +88,7 @@ def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np
     assert version.tags == {
         "elboflow.experiment": "digits",
         "elboflow.run": "night-1",
-        "elboflow.dataset": open_images(run.dataset, "image").manifest.digest,
+        "elboflow.dataset": opened(run.dataset).manifest.digest,
         "elboflow.config": config_digest(EXPERIMENT),
         "elboflow.code": "0" * 40,
         "elboflow.weights": artifacts.sha256(run.model / "model.keras"),
@@ -103,7 +103,8 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
     run = written("night-1", values)
     run.register(tracking_uri)
     model = mlflow.models.get_model_info("models:/digits-vae@champion")
-    assert model.metadata == {"image": {"shape": [8, 8, 1], "range": [0, 16]}}
+    assert model.metadata["features"]["image"]["shape"] == [8, 8, 1]
+    assert model.metadata["features"]["image"]["facts"] == {"range": [0, 16]}
     assert model.signature.inputs is None  # with one, MLflow would refuse all types but its
     (images,) = model.signature.outputs.inputs
     assert (images.type, images.shape) == (np.dtype("float32"), (-1, 8, 8, 1))
@@ -113,7 +114,7 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
         "seed": 0,
     }
     example = mlflow.models.Model.load("models:/digits-vae@champion").load_input_example()
-    np.testing.assert_array_equal(example, open_images(run.dataset, "image").examples("test").images[:2])
+    np.testing.assert_array_equal(example, examples(run.dataset, "test").features["image"][:2])
 
 
 @pytest.mark.parametrize("leftover", [".examples.npz.a1b2c3d4.unfinished", "notes.txt", "figures/notes.txt"])

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.binding.datasets import open_images
 from components.config import RegistryConfig
 from components.evaluate import evaluate
 from components.predict import generate, reconstruct
@@ -26,6 +25,7 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run
+from tests.opened import examples, opened
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
 
@@ -47,9 +47,9 @@ def test_a_model_folder_says_where_it_comes_from(trained: Run) -> None:
     found = folder.load(trained.model)
     assert found.config == SMALL_MODEL
     assert found.provenance.training == SHORT_TRAINING
-    assert found.provenance.range == (0, 16)
-    assert found.provenance.dataset == open_images(trained.dataset, "image").manifest.digest
-    assert found.spec.levels == 17
+    assert found.provenance.dataset == opened(trained.dataset).manifest.digest
+    assert found.specs["image"].levels == 17
+    assert found.specs["image"].facts == {"range": [0, 16]}
 
 
 def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
@@ -90,12 +90,15 @@ def test_a_training_that_fails_leaves_no_older_model_to_be_taken_for_its_own(tra
 
 def test_an_input_that_is_no_image_is_refused(trained: Run, tmp_path: Path) -> None:
     model = SMALL_MODEL.model_copy(update={"input": "label"})
-    with pytest.raises(RequestError, match=r"model\.input is 'label', .* it has 'image'"):
+    with pytest.raises(
+        RequestError,
+        match=r"likelihood: 'bernoulli' models arrays of levels, as images are; 'label' is of kind category",
+    ):
         train(trained.dataset, tmp_path, model, SHORT_TRAINING, seed=0)
 
 
 def test_a_model_of_another_shape_is_refused_with_both_shapes(trained: Run, other_shape: Path, tmp_path: Path) -> None:
-    shapes = r"images of shape \[8, 8, 1\] with 17 levels; .* shape \[6, 6, 1\] with 17 levels"
+    shapes = r"'image' of shape \[8, 8, 1\] with 17 levels; .* shape \[6, 6, 1\] with 17 levels"
     with pytest.raises(WorkError, match=shapes):
         evaluate(other_shape, trained.model, tmp_path / "evaluation", QUICK_EVALUATION, seed=0)
     with pytest.raises(WorkError, match=shapes):
@@ -126,8 +129,8 @@ def test_the_registered_model_predicts_in_a_fresh_process_what_the_folder_does(
     trained: Run, tracking_uri: str, tmp_path: Path
 ) -> None:
     trained.register(tracking_uri)
-    examples = open_images(trained.dataset, "image").examples("test")
-    np.save(tmp_path / "raw.npy", examples.images.astype(np.float32), allow_pickle=False)
+    shown = examples(trained.dataset, "test")
+    np.save(tmp_path / "raw.npy", shown.features["image"].astype(np.float32), allow_pickle=False)
     program = """
 import sys, mlflow, numpy as np
 uri, raw, output = sys.argv[1:]
@@ -143,8 +146,8 @@ np.savez(output, **{task: model.predict(raw, params=params) for task, params in 
 
     with np.load(tmp_path / "predicted.npz") as predicted, np.load(trained.evaluation / "examples.npz") as evaluated:
         np.testing.assert_allclose(predicted["score"], evaluated["log_likelihood"], atol=1e-3)
-        assert predicted["encode"].shape == (len(examples), 4)
-        directly = reconstruct(trained.model, trained.dataset, tmp_path / "r.npz", count=len(examples)) * 16
+        assert predicted["encode"].shape == (len(shown), 4)
+        directly = reconstruct(trained.model, trained.dataset, tmp_path / "r.npz", count=len(shown))["image"]
         np.testing.assert_allclose(predicted["reconstruct"], directly, atol=1e-3)
 
 
@@ -175,16 +178,20 @@ def test_a_model_of_another_shape_is_not_compared_with_the_champion(
     evaluate(small.dataset, small.model, small.evaluation, QUICK_EVALUATION, seed=0)
     registered = small.register(tracking_uri)
     assert not registered.promoted
-    assert "it models images of shape [6, 6, 1], the champion images of shape [8, 8, 1]" in registered.reason
+    assert (
+        "it models 'image' of shape [6, 6, 1] with 17 levels, the champion 'image' of shape [8, 8, 1] with 17 levels"
+        in registered.reason
+    )
 
 
 def test_images_are_generated_into_an_archive_in_the_datas_own_range(trained: Run, tmp_path: Path) -> None:
-    images = generate(trained.model, tmp_path / "x.npz", count=10, seed=3)
+    images = generate(trained.model, tmp_path / "x.npz", count=10, seed=3)["image"]
     assert images.shape == (10, 8, 8, 1)
     with np.load(tmp_path / "x.npz", allow_pickle=False) as written:
-        np.testing.assert_allclose(written["image"], images * 16, rtol=1e-6)
-        np.testing.assert_array_equal(written["code"], np.rint(images * 16).astype(np.uint8))
-    np.testing.assert_allclose(generate(trained.model, tmp_path / "y.npz", count=3, seed=3), images[:3], atol=1e-6)
+        np.testing.assert_allclose(written["image"], images, rtol=1e-6)
+        np.testing.assert_array_equal(written["code"], np.rint(images).astype(np.uint8))
+    fewer = generate(trained.model, tmp_path / "y.npz", count=3, seed=3)["image"]
+    np.testing.assert_allclose(fewer, images[:3], atol=1e-5)
 
 
 def test_images_are_generated_into_a_grid(trained: Run, tmp_path: Path) -> None:
@@ -196,9 +203,9 @@ def test_images_are_generated_into_a_grid(trained: Run, tmp_path: Path) -> None:
 
 def test_reconstructions_stand_beside_their_originals(trained: Run, tmp_path: Path) -> None:
     made = reconstruct(trained.model, trained.dataset, tmp_path / "x.npz", split="validation", count=5)
-    originals = open_images(trained.dataset, "image").examples("validation").images[:5]
+    originals = examples(trained.dataset, "validation").features["image"][:5]
     with np.load(tmp_path / "x.npz", allow_pickle=False) as written:
-        np.testing.assert_allclose(written["image"], made * 16, rtol=1e-6)
+        np.testing.assert_allclose(written["image"], made["image"], rtol=1e-6)
         np.testing.assert_array_equal(written["original_code"], originals)
         np.testing.assert_allclose(written["original"], originals, rtol=1e-6)
     reconstruct(trained.model, trained.dataset, tmp_path / "x.png", count=5)
@@ -209,10 +216,11 @@ def test_reconstructions_stand_beside_their_originals(trained: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("output", "count", "message"),
     [
-        ("x.jpg", 4, r"images are written as \.png or \.npz; '.*x\.jpg' is neither"),
-        ("x", 4, "is neither"),
+        ("x.jpg", 4, r"examples are written as \.png, \.txt, \.csv or \.npz; '.*x\.jpg' is none of these"),
+        ("x", 4, "is none of these"),
+        ("x.txt", 4, r"the model's image \(image\) cannot be written as \.txt; write \.png or \.npz"),
         ("absent/x.png", 4, "there is no folder .*absent"),
-        ("x.png", 0, "the number of images is 0; at least 1 is expected"),
+        ("x.png", 0, "the number of examples is 0; at least 1 is expected"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused(

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from components.preprocess import preprocess
 from preprocessing.config import DataConfig
+from tests.opened import opened
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ def test_the_labels_of_examples_have_the_names_that_the_source_gives(
     features = {"image": {"kind": "image", "shape": [4, 4, 1], "range": [0, 16]}, "label": "category"}
     source = {"kind": "npz", "path": str(tmp_path / "raw.npz")}
     preprocess(DataConfig.model_validate({"source": source, "features": features}), tmp_path / "dataset")
-    opened = open_images(tmp_path / "dataset", "image")
-    assert opened.classes == classes
-    found = opened.examples("train").labels
-    assert found is not None
+    data = opened(tmp_path / "dataset")
+    assert data.classes == classes
+    assert data.label == "label"
+    found = data.head("train", 2**62).features["label"]
     assert set(found.tolist()) == ({0, 1, 2} if classes else {0, 2, 4})

@@ -5,25 +5,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.binding.datasets import ImageDataset, open_images
+from components.binding.datasets import ModelDataset
 from elboflow.settings import RequestError
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
 from preprocessing.pipeline import preprocess
+from tests.opened import opened
 from tests.preprocessing.raw_files import weighted
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+def images(tmp_path_factory: pytest.TempPathFactory) -> ModelDataset:
     """600 examples in several shards with labels of uneven classes and weights between 0 and about 30."""
     folder = tmp_path_factory.mktemp("weighted")
     weights = np.random.default_rng(0).gamma(1.0, 5.0, 600)
     weights[::9] = 0
     preprocess(weighted(folder / "raw.npz", weights), folder / "dataset")
-    return open_images(folder / "dataset", "image")
+    return opened(folder / "dataset")
 
 
-def read(images: ImageDataset, **settings: object) -> Examples:
+def read(images: ModelDataset, **settings: object) -> Examples:
     source = images.source("train", TrainingConfig.model_validate(settings))
     shards = [source.read(shard) for shard in range(len(source.counts))]
     assert [len(shard) for shard in shards] == list(source.counts)
@@ -32,10 +33,10 @@ def read(images: ImageDataset, **settings: object) -> Examples:
 
 
 def test_a_source_gives_the_split_as_it_is(images):
-    found, whole = read(images), images.examples("train")
-    assert np.array_equal(found.images, whole.images)
+    found, whole = read(images), images.head("train", 2**62)
+    assert np.array_equal(found.features["image"], whole.features["image"])
     assert np.array_equal(found.keys, whole.keys)
-    assert np.array_equal(found.labels, whole.labels)
+    assert np.array_equal(found.features["label"], whole.features["label"])
     assert found.weights is None
 
 
@@ -50,18 +51,20 @@ def test_a_number_weighs_in_proportion_with_a_mean_of_one(images):
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_balance_weighs_by_the_rarity_of_a_class(images, strength):
     found = read(images, balance={"strength": strength})
-    count = np.bincount(found.labels)
-    expected = (1 / count[found.labels]) ** strength
+    labels = found.features["label"]
+    count = np.bincount(labels)
+    expected = (1 / count[labels]) ** strength
     assert np.allclose(found.weights, expected / expected.mean(), rtol=1e-6)
     if strength == 1:
-        total = np.bincount(found.labels, found.weights)
+        total = np.bincount(labels, found.weights)
         assert np.allclose(total, total[0])
 
 
 def test_number_and_balance_multiply_with_a_mean_of_one(images):
     found = read(images, weights="weight", balance={"feature": "label"})
     number = images.dataset.read("train")["weight"].astype(np.float64)
-    expected = number / np.bincount(found.labels)[found.labels]
+    labels = found.features["label"]
+    expected = number / np.bincount(labels)[labels]
     assert np.allclose(found.weights, expected / expected.mean(), rtol=1e-6)
     assert found.weights.astype(np.float64).mean() == pytest.approx(1, abs=1e-7)
 
@@ -69,7 +72,7 @@ def test_number_and_balance_multiply_with_a_mean_of_one(images):
 def test_what_is_validated_and_evaluated_has_no_weights(images):
     settings = TrainingConfig.model_validate({"weights": "weight", "balance": {}})
     assert images.source("validation", settings).read(0).weights is None
-    assert images.examples("train").weights is None
+    assert images.head("train", 2**62).weights is None
 
 
 @pytest.mark.parametrize(
@@ -92,4 +95,4 @@ def test_a_feature_that_cannot_weigh_is_answered_with_those_there_are(images, se
 def test_negative_weights_and_nothing_but_zeros_are_refused(tmp_path: Path, weights, found):
     preprocess(weighted(tmp_path / "raw.npz", weights), tmp_path / "dataset")
     with pytest.raises(RequestError, match=f"training.weights is 'weight', .* {found}.*not all of them are 0"):
-        open_images(tmp_path / "dataset", "image").source("train", TrainingConfig(weights="weight"))
+        opened(tmp_path / "dataset").source("train", TrainingConfig(weights="weight"))

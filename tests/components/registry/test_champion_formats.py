@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from components.tracking import store
 from elboflow.artifacts import manifest as manifests
 from tests.components.runs import Run, write
+from tests.opened import examples
 
 WRITTEN = Path(__file__).parents[2] / "formats/98a35c2"
 
@@ -29,7 +29,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         lambda facts: {key: value for key, value in facts.items() if key != "provenance"},
         "is damaged: provenance: missing",
     ),
-    "a newer format": (lambda facts: {**facts, "format": 3}, "written by a newer ELBOflow: its format is 3; this"),
+    "a newer format": (lambda facts: {**facts, "format": 4}, "written by a newer ELBOflow: its format is 4; this"),
     "a name outside": (
         lambda facts: {**facts, "files": {**facts["files"], "../../x": {"bytes": 0, "sha256": "0" * 64}}},
         "the file name '../../x' is not allowed",
@@ -89,7 +89,7 @@ def test_a_champion_of_version_98a35c2_wins_and_loses(tracking_uri: str, tmp_pat
     old.register(tracking_uri, experiment)
     with np.load(WRITTEN / "evaluation/examples.npz") as columns:
         theirs = columns["log_likelihood"][np.argsort(columns["key"])]
-    order = np.argsort(np.argsort(open_images(old.dataset, "image").examples("test").keys))
+    order = np.argsort(np.argsort(examples(old.dataset, "test").keys))
     reasons = []
     for name, nats in (("worse", -1.0), ("better", 1.0)):
         run = Run(name, old.dataset, tmp_path / name / "model", tmp_path / name / "evaluation")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from components.preprocess import preprocess
 from components.registry.finished import Finished, open_finished
 from components.registry.promotion import PROMOTED, Decision, promote
@@ -16,6 +15,7 @@ from components.tracking import store
 from elboflow import artifacts
 from preprocessing.config import DataConfig
 from tests.components.runs import Run, write
+from tests.opened import opened
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -125,10 +125,16 @@ def test_models_of_two_features_of_one_shape_are_not_compared(
     config = {"source": {"kind": "npz", "path": f"{tmp_path}/x.npz"}, "features": {"image": feature, "depth": feature}}
     preprocess(DataConfig.model_validate(config), other)
     run = Run("second", other, tmp_path / "second/model", tmp_path / "second/evaluation")
-    write(run, np.zeros(open_images(other, "depth").manifest.counts["test"]), "bernoulli", seed=0, input="depth")
+    write(
+        run,
+        np.zeros(opened(other, "depth").manifest.counts["test"]),
+        "bernoulli",
+        seed=0,
+        input="depth",
+    )
     registered = run.register(tracking_uri)
     assert not registered.promoted
-    assert "it models the feature 'depth', the champion the feature 'image'" in registered.reason
+    assert "it models 'depth' of shape [8, 8, 1] with 17 levels, the champion 'image'" in registered.reason
 
 
 def test_a_version_that_comes_after_the_alias_was_removed_becomes_the_champion(
@@ -193,7 +199,7 @@ def test_a_version_is_decided_on_once(written: Written, values: np.ndarray, trac
     registered = run.register(tracking_uri)
     client = store.connect(tracking_uri)
     client.delete_registered_model_alias("digits-vae", "champion")
-    again = promote(client, client.get_model_version("digits-vae", "2"), opened(run), confidence=0.95)
+    again = promote(client, client.get_model_version("digits-vae", "2"), finished(run), confidence=0.95)
     assert again == Decision(False, registered.reason)
     assert "champion" not in client.get_registered_model("digits-vae").aliases
 
@@ -205,7 +211,7 @@ def test_a_promotion_that_was_killed_before_its_verdict_keeps_its_reason(
     registered = run.register(tracking_uri)
     client = store.connect(tracking_uri)
     client.delete_model_version_tag("digits-vae", "1", PROMOTED)
-    again = promote(client, client.get_model_version("digits-vae", "1"), opened(run), confidence=0.95)
+    again = promote(client, client.get_model_version("digits-vae", "1"), finished(run), confidence=0.95)
     assert again == Decision(True, registered.reason)
     assert client.get_model_version("digits-vae", "1").tags[PROMOTED] == "true"
 
@@ -220,5 +226,5 @@ def test_the_code_that_is_stored_with_a_version_is_not_run(
     assert written("second", values + 0.5).register(tracking_uri).promoted
 
 
-def opened(run: Run) -> Finished:
+def finished(run: Run) -> Finished:
     return open_finished(run.dataset, run.model, run.evaluation)

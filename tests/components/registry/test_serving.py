@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.binding.datasets import open_images
 from tests.components.runs import Run
+from tests.opened import opened
 
 pytestmark = [pytest.mark.xdist_group("tensorflow")]
 
@@ -31,7 +31,7 @@ def served(trained: Run, empty_database: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def images(trained: Run) -> np.ndarray:
     """Test examples in the data's own range, float32 [3, 8, 8, 1]."""
-    return open_images(trained.dataset, "image").examples("test").images[:3].astype(np.float32)
+    return opened(trained.dataset).head("test", 10**9).features["image"][:3].astype(np.float32)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "uint64", "float16", "float64", ">f4", "longdouble"])
@@ -89,7 +89,7 @@ def test_a_wrong_parameter_is_mlflows_error_with_what_is_allowed(
         (lambda a: [[[1, 2], [3]]], "found lists of different lengths"),
         (lambda a: [], "there are no images; the model takes at least 1"),
         (lambda a: [[[None] * 8] * 8], "found other objects"),
-        (lambda a: {"image": a}, "found other objects"),
+        (lambda a: {"picture": a}, "the model takes image; there is no 'image'"),
         (lambda a: a.astype(str).astype(object), "found other objects"),
         (lambda a: np.full((1, 8, 8), 10**400, object), "found an array of object"),
         (lambda a: np.full((1, 8, 8), "x", object), "found other objects"),

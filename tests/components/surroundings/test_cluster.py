@@ -7,8 +7,8 @@ import pytest
 
 from components.surroundings.cluster import MACHINES, from_environment
 from elboflow.settings import RequestError
-from elboflow.vae import abilities
-from elboflow.vae.backends.cluster import Cluster
+from elboflow.vae.compute import parallelism
+from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.config import TrainingConfig
 
 
@@ -126,9 +126,9 @@ def test_what_is_missing_wrong_or_contradictory_is_refused_by_name(environment: 
 
 def test_a_backend_with_a_process_for_each_device_has_fewer_ways_to_divide_a_batch():
     shared, separate = training(batch_size=96), training(backend="torch", batch_size=96)
-    assert abilities.indivisible(shared, 2, 3) is None
-    assert abilities.indivisible(separate, 2, 2) is None
-    told = abilities.indivisible(separate, 2, 3)
+    assert parallelism.indivisible(shared, 2, 3) is None
+    assert parallelism.indivisible(separate, 2, 2) is None
+    told = parallelism.indivisible(separate, 2, 3)
     assert told is not None
     assert "96 cannot be divided among 6 devices; such a batch can be divided among 2, 4, 8, 16, 32 devices" in told
 
@@ -145,7 +145,7 @@ def training(**settings: Any) -> TrainingConfig:
     ("settings", "cluster"),
     [
         ({"backend": backend, "parallel": kind}, cluster)
-        for backend, kinds in abilities.PARALLEL.items()
+        for backend, kinds in parallelism.PARALLEL.items()
         for kind in kinds
         for cluster in (None, TWO if kind == "data" else None)
     ]
@@ -157,7 +157,7 @@ def training(**settings: Any) -> TrainingConfig:
     ],
 )
 def test_what_a_backend_can_do_is_let_through(settings: dict[str, Any], cluster: Cluster | None):
-    abilities.check(training(**settings), cluster)
+    parallelism.check(training(**settings), cluster)
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_what_a_backend_cannot_do_is_refused_and_says_which_can(
     settings: dict[str, Any], cluster: Cluster | None, told: str
 ):
     with pytest.raises(RequestError, match=told):
-        abilities.check(training(**settings), cluster)
+        parallelism.check(training(**settings), cluster)

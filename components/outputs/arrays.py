@@ -1,0 +1,41 @@
+"""A .npz: the values of each feature, and of those that are stored as codes these, too."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from components.binding import raw_values
+from elboflow.artifacts.spec import FeatureSpec
+
+SUFFIX = ".npz"
+
+
+def fits(specs: Mapping[str, FeatureSpec]) -> bool:
+    """Whether these features can be written so: all can."""
+    return True
+
+
+def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
+    """Returns the archive."""
+    arrays: dict[str, Any] = {}
+    for name, (feature, values) in named(sets).items():
+        spec = specs[feature]
+        arrays[name] = values.astype(str) if values.dtype == object else values
+        if values.dtype.kind == "f" and spec.levels is not None:
+            code = "code" if len(specs) == 1 else f"{feature}_code"
+            prefix = f"{name}_" if name not in specs else ""
+            arrays[prefix + code] = raw_values.stored(feature, spec, values)[feature]
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def named(sets: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, tuple[str, np.ndarray]]:
+    """Returns feature and values of each column of all sets; a set's only feature goes by the name of the set."""
+    return {
+        (f"{prefix}_{name}" if prefix and len(columns) > 1 else prefix or name): (name, values)
+        for prefix, columns in sets.items()
+        for name, values in columns.items()
+    }

@@ -1,0 +1,22 @@
+"""A .txt: a text on each line; an original stands above what was made of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from elboflow.artifacts.spec import FeatureSpec
+from elboflow.artifacts.texts import on_a_line
+
+SUFFIX = ".txt"
+
+
+def fits(specs: Mapping[str, FeatureSpec]) -> bool:
+    """Whether these features are one text."""
+    return [spec.kind for spec in specs.values()] == ["tokens"]
+
+
+def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
+    """Returns lines in UTF-8; what is not printed is escaped."""
+    (name,) = specs
+    rows = zip(*(columns[name] for columns in sets.values()), strict=True)
+    return "".join(f"{on_a_line(text)}\n" for row in rows for text in row).encode()

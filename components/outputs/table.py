@@ -1,0 +1,30 @@
+"""A .csv: a column for each number or class; those of originals begin with `original_`."""
+
+import csv
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from components.outputs.arrays import named
+from elboflow.artifacts.spec import FeatureSpec
+
+SUFFIX = ".csv"
+
+
+def fits(specs: Mapping[str, FeatureSpec]) -> bool:
+    """Whether these features have one value each."""
+    return all(not spec.shape for spec in specs.values())
+
+
+def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
+    """Returns a table in UTF-8; a class that has a name stands by its name."""
+    columns = {}
+    for name, (feature, values) in named(sets).items():
+        names = specs[feature].facts.get("names")
+        columns[name] = values.tolist() if names is None else [names[value] for value in values.tolist()]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode()
