@@ -9,13 +9,18 @@ from components.config import Notification, RegistryConfig
 from elboflow.settings import RequestError, Settings
 from elboflow.settings.explain import ConflictsError, Path, Problem, explain, written
 from elboflow.settings.zones import Timezone
-from elboflow.vae import abilities
-from elboflow.vae.config import Bernoulli, EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.compute import parallelism
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.families.flat import Flat
+from elboflow.vae.model import ModelConfig
 from pipelines import environments, source
 from pipelines.overrides import option, override
 from pipelines.schedules import cron
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
+from preprocessing.features.category import CategoryFeature
+from preprocessing.features.number import NumberFeature
 
 Name = Annotated[
     str,
@@ -48,7 +53,7 @@ class Experiment(Settings):
         name: Names the pipeline, and its runs.
         seed: The root of all randomness.
         data: Where examples come from (`preprocessing/config.py`).
-        model: What the model is (`elboflow/vae/config.py`).
+        model: What the model is (`elboflow/vae/model.py`).
         training: How it is trained, and on which framework.
         evaluation: How it is judged on the test split.
         registry: Under which name it is registered, and when it becomes the champion (`components/config.py`).
@@ -60,7 +65,7 @@ class Experiment(Settings):
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataConfig
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = Flat()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     registry: Annotated[RegistryConfig, Field(validate_default=True)] = RegistryConfig()
@@ -71,6 +76,13 @@ class Experiment(Settings):
     def recorded(self) -> dict[str, Any]:
         """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""
         return self.model_dump(mode="json", exclude={"targets", "schedule", "notify"})
+
+    @property
+    def outcome_space(self) -> str:
+        """Of what the model gives probabilities: bounds of two models are comparable only over the same."""
+        specs = {name: self.data.features[name].planned for name in self.model.reads}
+        modelled = ", ".join(f"'{name}'" for name in self.model.features)
+        return f"the {self.model.outcome_space(specs)} of {modelled}"
 
     @field_validator("registry")
     @classmethod
@@ -90,24 +102,17 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Experiment":
-        image = self.data.images.get(self.model.input)
-        if image is None:
-            images = ", ".join(self.data.images)
-            other = self.data.features.get(self.model.input)
-            kind = f"a {other.kind}" if other else "no feature of the data"
-            sentence = f"'{self.model.input}' is {kind}; the model models an image: {images}"
-            raise ConflictsError([Problem(("model", "input"), sentence)])
-        likelihood = self.model.likelihood
-        if isinstance(likelihood, Bernoulli) and likelihood.binarize == "none" and image.levels > 2:
-            feature = f"data.features.{self.model.input}"
-            binary = f"`levels: 2` at {feature} if they are, " if image.range == (0, 1) else ""
-            sentence = (
-                f"'none' says that the data are 0 and 1 already, but {feature} has {image.levels} levels; "
-                f"allowed for it: {binary}dynamic, threshold, or another likelihood"
-            )
-            raise ConflictsError([Problem(("model", "likelihood", "binarize"), sentence)])
+        for name in self.model.reads:
+            if name not in self.data.features:
+                key = "input" if name in self.model.features else "condition"
+                sentence = f"'{name}' is no feature of the data; data.features has {', '.join(self.data.features)}"
+                raise ConflictsError([Problem(("model", key), sentence)])
+        try:
+            self.model.check({name: self.data.features[name].planned for name in self.model.reads})
+        except ConflictsError as error:
+            raise ConflictsError([Problem(("model", *p.path), p.sentence) for p in error.problems]) from None
         self._examples_can_be_weighed()
-        if reason := abilities.impossible(self.training):
+        if reason := parallelism.impossible(self.training):
             raise ConflictsError([Problem(("training", "parallel"), reason)])
         if unfit := self.targets.unfit_for(self.training.backend):
             raise ConflictsError([Problem(("targets", *problem.path), problem.sentence) for problem in unfit])
@@ -115,9 +120,9 @@ class Experiment(Settings):
 
     def _examples_can_be_weighed(self) -> None:
         training, data = self.training, self.data
-        if training.weights is not None and training.weights not in data.numbers:
+        if training.weights is not None and training.weights not in data.of(NumberFeature):
             raise _absent(("weights",), training.weights, "number", data)
-        if training.balance is not None and training.balance.feature not in data.categories:
+        if training.balance is not None and training.balance.feature not in data.of(CategoryFeature):
             raise _absent(("balance", "feature"), training.balance.feature, "category", data)
 
 

@@ -20,7 +20,7 @@ def check_here(experiment: Experiment, workspace: Path, backends: Collection[str
     """
     from components.surroundings import checkpoints
     from components.tracking import preflight
-    from elboflow.vae.backends import check
+    from elboflow.vae.compute import check
     from pipelines.targets.local.surroundings import tracking_uri
     from pipelines.workspace import Workspace
     from preprocessing import sources

@@ -22,14 +22,14 @@ def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Datase
 
         from components.preprocess import preprocess
         from preprocessing.config import DataConfig
+        from preprocessing.engines import Engine
         from preprocessing.pipeline import dataset_digest
-        from preprocessing.runners import Runner
 
         config = DataConfig.model_validate_json(data)
-        digest = dataset_digest(config)
+        digest = dataset_digest(config, dataset_root)
         if dataset_root:
             dataset.uri = f"{dataset_root}/{digest}"
-        manifest = preprocess(config, dataset.path, digest, TypeAdapter(Runner).validate_json(runner)).manifest
+        manifest = preprocess(config, dataset.path, digest, TypeAdapter(Engine).validate_json(runner)).manifest
         dataset.metadata.update(digest=manifest.digest, counts=manifest.counts)
 
 
@@ -55,7 +55,8 @@ def train(
 
         from components.tracking.live import Tracking
         from components.train import Monitoring, train
-        from elboflow.vae.config import ModelConfig, TrainingConfig
+        from elboflow.vae.config import TrainingConfig
+        from elboflow.vae.model import ModelConfig
 
         train(
             dataset.path,
@@ -76,7 +77,7 @@ def evaluate(
 
     with step(evaluation.path):
         from components.evaluate import evaluate
-        from elboflow.vae.config import EvaluationConfig
+        from elboflow.vae.evaluation.config import EvaluationConfig
 
         evaluate(dataset.path, model.path, evaluation.path, EvaluationConfig.model_validate_json(settings), seed)
 

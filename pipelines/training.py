@@ -16,7 +16,8 @@ from kfp.dsl.graph_component import GraphComponent
 from elboflow.artifacts.temporary import temporary_folder
 from pipelines import ending, steps
 from pipelines.experiment import Experiment
-from preprocessing.runners import DirectRunner, Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.direct import Direct
 
 DESCRIPTION = "Raw data in; a trained, evaluated and registered variational autoencoder out."
 
@@ -177,7 +178,7 @@ def _steps(
 
 
 def arguments(
-    experiment: Experiment, dataset_root: str, tracking_uri: str, runner: Runner | None = None
+    experiment: Experiment, dataset_root: str, tracking_uri: str, runner: Engine | None = None
 ) -> dict[str, Any]:
     """Returns the arguments of this machine's pipeline for an experiment.
 
@@ -198,7 +199,7 @@ def arguments(
         "experiment_name": experiment.name,
         "dataset_root": dataset_root,
         "tracking_uri": tracking_uri,
-        "runner": (runner or DirectRunner()).model_dump_json(),
+        "runner": (runner or Direct()).model_dump_json(),
     }
 
 
@@ -208,7 +209,7 @@ def compiled(
     *,
     dataset_root: str,
     tracking_uri: str,
-    runner: Runner,
+    runner: Engine,
     root: str | None,
     console: str = "",
 ) -> str:

@@ -80,9 +80,9 @@ def train(
     from components.binding.agreement import check_dataset
     from components.tracking.live import Tracking
     from components.train import Monitoring, train
-    from elboflow.vae import backends
+    from elboflow.vae import compute
 
-    backends.check(wanted.training.backend)
+    compute.check(wanted.training.backend)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
     place = None if tracking_uri is None else Tracking(tracking_uri, wanted.name)

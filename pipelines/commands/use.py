@@ -1,4 +1,4 @@
-"""`elboflow generate` and `reconstruct`: images from a trained model."""
+"""`elboflow generate` and `reconstruct`: examples from a trained model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,31 +16,40 @@ from pipelines.commands.options import (
 )
 from pipelines.commands.outcome import show_log
 
-ImagesOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="A .png, a grid; or a .npz, the values.", parser=str, callback=local)
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="A .png, a grid of images; a .txt, texts; a .csv, a table; or a .npz, the values.",
+        parser=str,
+        callback=local,
+    ),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the images.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes what is drawn.")]
 
 
 def generate(
     model: ModelArgument,
-    output: ImagesOption,
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 64,
+    output: OutputOption,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of examples.")] = 64,
     seed: SeedOption = 0,
+    given: Annotated[
+        list[str] | None, typer.Option(metavar="FEATURE=VALUE", help="What a conditional model is conditioned on.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Make new images with a trained model."""
+    """Make new examples with a trained model."""
     from components import predict
 
     show_log()
-    predict.generate(_folder(model, workspace), output, n, seed)
+    predict.generate(_folder(model, workspace), output, n, seed, _given(given or []))
     print(output)
 
 
 def reconstruct(
     model: ModelArgument,
     dataset: DatasetOption,
-    output: ImagesOption,
+    output: OutputOption,
     split: Annotated[str, typer.Option(help="The split to take examples from.")] = "test",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, at most all.")] = 32,
     seed: SeedOption = 0,
@@ -53,6 +62,26 @@ def reconstruct(
     show_log()
     predict.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
     print(output)
+
+
+def _given(words: list[str]) -> dict[str, float | str]:
+    """Returns what was given as FEATURE=VALUE, by feature; what looks like a number is one.
+
+    Raises:
+        RequestError: One is written otherwise.
+    """
+    from elboflow.settings import RequestError
+
+    found: dict[str, float | str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not (name and sign and value):
+            raise RequestError(f"--given {word}: FEATURE=VALUE is expected")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _folder(model: str, workspace: Path) -> Path:

@@ -29,7 +29,7 @@ def unusable(database: Path) -> Iterator[Finding]:
         uri = f"models:/{name}/{version}"
         try:
             champion = folder.load(versions.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
-            keras_file.weights(champion.path / folder.MODEL, champion.config, champion.spec)
+            keras_file.check(champion.path / folder.MODEL, champion.config, champion.specs, champion.parameters)
         except (RequestError, WorkError) as error:
             mend = (
                 f"restore its files, use the version of ELBOflow that wrote it, or set the alias {CHAMPION!r} to "

@@ -13,6 +13,7 @@ from pipelines.targets.accelerators import Offer
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.machines import Accelerator, VertexComputing
 from pipelines.targets.vertex.connection import Connection
+from preprocessing.engines.dataflow import Dataflow
 
 NEEDED = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 """What a pipeline does with the objects of its bucket."""
@@ -26,7 +27,7 @@ def checks(experiment: Experiment) -> list[Check]:
     cloud = Cloud(Connection.of(target))
     registry = images.Registry(lambda: _token(cloud))
     named = images.of(target.image)
-    if target.runner.kind == "dataflow" and target.runner.image:
+    if isinstance(target.runner, Dataflow) and target.runner.image:
         named = list(dict.fromkeys([*named, target.runner.image]))
     return [
         Check("data", lambda: data.on_platform(experiment, "vertex"), seconds=data.seconds(experiment.data)),

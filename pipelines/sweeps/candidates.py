@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.registry.comparable import outcome_space
 from components.sweep.trial import Candidate
 from elboflow.settings import RequestError
 from elboflow.settings.explain import explain
@@ -68,4 +67,4 @@ def check(
 
 
 def _modelled(candidate: Candidate) -> str:
-    return f"the {outcome_space(candidate.model)} of '{candidate.model.input}'"
+    return Experiment.model_validate(candidate.experiment).outcome_space

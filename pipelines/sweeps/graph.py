@@ -13,7 +13,8 @@ from pipelines import steps as shared
 from pipelines.experiment import Experiment
 from pipelines.sweeps import steps
 from pipelines.training import Take
-from preprocessing.runners import DirectRunner, Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.direct import Direct
 
 DESCRIPTION = "Trainings on one dataset; the best is evaluated and registered."
 
@@ -172,7 +173,7 @@ def arguments(
     dataset_root: str,
     trials_root: str,
     tracking_uri: str,
-    runner: Runner | None = None,
+    runner: Engine | None = None,
 ) -> dict[str, Any]:
     """Returns the arguments that all pipelines of sweeps take.
 
@@ -193,7 +194,7 @@ def arguments(
         "dataset_root": dataset_root,
         "trials_root": trials_root,
         "tracking_uri": tracking_uri,
-        "runner": (runner or DirectRunner()).model_dump_json(),
+        "runner": (runner or Direct()).model_dump_json(),
     }
 
 

@@ -1,11 +1,11 @@
 """What a sweep is to try, on any target."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.binding.recorded import experiment_digest
+from elboflow.settings.digest import digest
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis
 
@@ -54,9 +54,8 @@ class Plan:
     def name(self) -> str:
         """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
         how = None if self.search is None else [self.search.sampler, self.search.prune]
-        decides = [self.experiment.recorded(), self.over, how]
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        return f"{self.experiment.name}-{digest[:10]}"
+        decides = [experiment_digest(self.experiment.recorded()), self.over, how]
+        return f"{self.experiment.name}-{digest(decides)[:10]}"
 
     @property
     def backends(self) -> set[str]:

@@ -19,11 +19,11 @@ def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, trackin
     with step():
         import json
 
-        from components.binding.datasets import open_images
         from components.sweep.history import Sweep
+        from preprocessing.reader import open_dataset
 
         wanted = json.loads(experiment)
-        digest = open_images(dataset.path, wanted["model"]["input"]).manifest.digest
+        digest = open_dataset(dataset.path).manifest.digest
         Sweep(wanted, run, tracking_uri).open(json.loads(over), digest)
 
 

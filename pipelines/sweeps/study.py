@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.binding.datasets import open_images
 from components.surroundings.code_version import code_version
 from components.sweep import recorded_trial
 from components.sweep.history import Sweep
@@ -23,6 +22,7 @@ from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, parse
 from pipelines.sweeps.candidates import candidate
 from pipelines.sweeps.plan import Search
+from preprocessing.reader import open_dataset
 
 if TYPE_CHECKING:
     import optuna
@@ -70,7 +70,7 @@ def search(
     """
     wanted = Experiment.model_validate(experiment)
     axes = parse([f"{key}={text}" for key, text in over.items()], wanted)
-    data = open_images(dataset, wanted.model.input).manifest.digest
+    data = open_dataset(dataset).manifest.digest
     study = _study(settings, f"{data} {_code(tracked.run)}", wanted)
     _take_up(study)
     _take_over(study, experiment, axes, output, tracked)

@@ -19,7 +19,9 @@ from pipelines.targets.machines import (
     VertexStep,
     VertexTraining,
 )
-from preprocessing.runners import DirectRunner, Project, Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.dataflow import Project
+from preprocessing.engines.direct import Direct
 
 HTTPAddress = Annotated[
     str,
@@ -142,7 +144,7 @@ class KubeflowTarget(Settings):
     pull_secrets: tuple[str, ...] = ()
     secrets: dict[Variable, KubernetesSecret] = Field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
-    runner: Runner = DirectRunner()
+    runner: Engine = Direct()
     preprocess: KubernetesStep = KubernetesStep()
     train: KubernetesComputing = KubernetesComputing()
     evaluate: KubernetesComputing = KubernetesComputing()
@@ -207,7 +209,7 @@ class VertexTarget(Settings):
     secrets: dict[Variable, SecretVersion] = Field(default_factory=dict)
     repository: HTTPAddress | None = None
     endpoint: str | None = None
-    runner: Runner = DirectRunner()
+    runner: Engine = Direct()
     preprocess: VertexStep = VertexStep()
     train: VertexTraining = VertexTraining()
     evaluate: VertexComputing = VertexComputing()

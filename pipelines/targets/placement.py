@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from components.surroundings.cluster import MACHINES
 from elboflow.settings import RequestError
 from elboflow.settings.text import counted
-from elboflow.vae import abilities
+from elboflow.vae.compute import parallelism
 from elboflow.vae.config import DataParallel, ModelParallel, TrainingConfig
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
@@ -40,7 +40,7 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     step = f"targets.{target}.train"
     train, training = getattr(experiment.targets, target).train, experiment.training
     accelerator = train.accelerator
-    if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend not in abilities.TPU:
+    if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend not in parallelism.TPU:
         kind = accelerator.kind
         logger.info("training.backend is jax instead of %s: %s is on a TPU, %s", training.backend, step, kind)
         training = training.model_copy(update={"backend": "jax"})
@@ -63,7 +63,7 @@ def machines(step: Step) -> int:
 
 
 def _refuse_impossible(training: TrainingConfig, step: str, chips: int, of_machines: int) -> None:
-    if reason := abilities.impossible(training):
+    if reason := parallelism.impossible(training):
         raise RequestError(f"training.parallel: {reason}")
     given, parallel = _described(chips, of_machines), training.parallel
     if isinstance(parallel, DataParallel) and chips > 1 and (parallel.devices or 0) > chips:
@@ -74,7 +74,7 @@ def _refuse_impossible(training: TrainingConfig, step: str, chips: int, of_machi
             raise RequestError(
                 f"training.parallel: data: {parallel.data} times model: {parallel.model} is {asked}; {step} has {given}"
             )
-    if reason := abilities.indivisible(training, of_machines, _devices(training, chips, of_machines)):
+    if reason := parallelism.indivisible(training, of_machines, _devices(training, chips, of_machines)):
         raise RequestError(reason)
 
 

@@ -1,5 +1,6 @@
 """The command line, without a run: exit codes, what goes to which stream, and round trips."""
 
+import contextlib
 import errno
 import json
 import os
@@ -236,9 +237,21 @@ def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signa
         _, err = ui.communicate(timeout=30)
         assert ui.returncode == code
         assert "Traceback" not in err
+        deadline = time.monotonic() + 10  # what was killed takes a moment to be gone from the list of processes
+        while is_alive(group):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     finally:
-        with pytest.raises(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_the_ui_s_port_must_be_free(tmp_path: Path):

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from pipelines.targets.vertex.custom_job import REDUCTION_SERVER
-from preprocessing.runners import Runner
+from preprocessing.engines import Engine
 from tests.pipelines.compiled import Compiled, compiled, images
 
 # Vertex AI's messages take seconds to import: one process does it.
@@ -174,7 +174,7 @@ def test_the_last_step_asks_the_same_address_of_the_api(furnished: Compiled):
 
 def test_dataflow_gets_what_the_target_says(furnished: Compiled):
     runner = furnished.default("runner")
-    assert TypeAdapter(Runner).validate_python(runner).kind == "dataflow"  # the step reads it so
+    assert TypeAdapter(Engine).validate_python(runner).kind == "dataflow"  # the step reads it so
     assert {key: runner[key] for key in ("project", "region", "temporary", "image", "encryption_key")} == {
         "project": "vae-project",
         "region": "europe-west4",

@@ -43,7 +43,7 @@ class Recorded:
 @pytest.fixture
 def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Outcome]]:
     """Searches, and returns the outcomes of the run."""
-    monkeypatch.setattr(study, "open_images", lambda *_: _Dataset)
+    monkeypatch.setattr(study, "open_dataset", lambda *_: _Dataset)
     monkeypatch.setattr(study, "code_version", lambda: "0" * 40)
     monkeypatch.setattr(recorded_trial, "_end", lambda outcome, _, tracked: tracked.end(outcome))
 

@@ -15,7 +15,8 @@ from pipelines.targets.images import image_for
 from pipelines.targets.machines import Accelerator, KubernetesComputing, KubernetesStep
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
-from preprocessing.runners import Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.dataflow import Dataflow
 
 
 def specification(experiment: Experiment) -> str:
@@ -40,9 +41,9 @@ def specification(experiment: Experiment) -> str:
     )
 
 
-def runner(target: KubeflowTarget) -> Runner:
+def runner(target: KubeflowTarget) -> Engine:
     """Returns the Beam runner with what the target says of it: the image of Dataflow's workers."""
-    if target.runner.kind == "dataflow" and target.runner.image is None:
+    if isinstance(target.runner, Dataflow) and target.runner.image is None:
         return target.runner.model_copy(update={"image": image_for(target.image, None)})
     return target.runner
 

@@ -14,7 +14,9 @@ from pipelines.targets.images import image_for
 from pipelines.targets.machines import VertexStep
 from pipelines.targets.placement import environment, placed, retried
 from pipelines.training import compiled
-from preprocessing.runners import DataflowRunner, FlinkRunner, Runner
+from preprocessing.engines import Engine
+from preprocessing.engines.dataflow import Dataflow
+from preprocessing.engines.flink import Flink
 
 
 def specification(experiment: Experiment) -> str:
@@ -39,12 +41,12 @@ def specification(experiment: Experiment) -> str:
     )
 
 
-def runner(target: VertexTarget) -> Runner:
+def runner(target: VertexTarget) -> Engine:
     """Returns the Beam runner with what the target says of it: project, region, folder, image and key."""
     chosen, temporary = target.runner, f"{target.root}/temporary"
-    if isinstance(chosen, FlinkRunner):
+    if isinstance(chosen, Flink):
         return chosen.model_copy(update={"temporary": chosen.temporary or temporary})
-    if isinstance(chosen, DataflowRunner):
+    if isinstance(chosen, Dataflow):
         said = {
             "project": target.project,
             "region": target.location,

@@ -42,7 +42,7 @@ def test_data_that_fit_are_well(tmp_path: Path):
         (uniform(300), "write range: ["),
         (uniform(255)[:, :3], "has the shape [3, 4]; data.features.image.shape says [4, 4, 1]"),
         (uniform(255)[:0], "x.npz: image, label: the source is empty"),
-        (uniform(255).astype(str), "an image consists of numbers"),
+        (uniform(255).astype(str), "is text of shape [4, 4]"),
     ],
     ids=["fractions", "outside", "another shape", "nothing", "text"],
 )
