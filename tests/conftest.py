@@ -12,8 +12,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def tensorflow_backend() -> None:
     """Keras on TensorFlow, in this process. Tests that ask for it belong to the xdist group `tensorflow`."""
-    from elboflow.vae import backends
+    from elboflow.vae import compute
 
-    backends.use("tensorflow")
-    assert backends.current() == "tensorflow"
+    compute.use("tensorflow")
+    assert compute.current() == "tensorflow"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -15,6 +15,7 @@ from benchmarks.training.flops import PEAKS, peak, training_flops
 from benchmarks.training.race import ROOT, Side, race
 from benchmarks.training.rows import rows
 from benchmarks.training.setting import BATCH, COLOUR_IMAGE, IMAGE, MLP_SIZES, convolutional, mlp
+from tests.elboflow.vae.given import image
 
 DATA = Data(Path("dataset"), Path("images.npy"), 54_000, 54_000 * 784)
 
@@ -55,11 +56,11 @@ def test_the_operations_of_the_mlp_are_those_of_its_kernels():
 
 
 @pytest.mark.xdist_group("tensorflow")
-def test_the_operations_of_the_convolutional_model_are_those_of_its_layers(tensorflow_backend):
-    import keras
+def test_the_operations_of_the_convolutional_model_are_those_of_its_layers():
+    from elboflow.vae import compute
 
-    from elboflow.vae.data import ImageSpec
-    from elboflow.vae.model import VAE
+    compute.use("tensorflow")
+    import keras
 
     def multiplications(layer: keras.layers.Layer) -> int:
         match layer:
@@ -71,7 +72,7 @@ def test_the_operations_of_the_convolutional_model_are_those_of_its_layers(tenso
                 return int(np.prod(layer.kernel.shape))
         return 0
 
-    model = VAE(convolutional(), ImageSpec(COLOUR_IMAGE, 256))
+    model = convolutional().build(image(COLOUR_IMAGE, 256))
     counted = [multiplications(layer) for network in (model.encoder, model.decoder) for layer in network.layers]
     first = next(filter(None, counted))
     assert training_flops(convolutional(), COLOUR_IMAGE) == 6 * sum(counted) - 2 * first

@@ -15,7 +15,9 @@ from components.evaluate import evaluate
 from components.preprocess import preprocess
 from components.sweep import trial
 from components.train import Monitoring, train
-from elboflow.vae.config import EvaluationConfig, ModelConfig, TrainingConfig
+from elboflow.vae.config import TrainingConfig
+from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import WatchStoppedError
 from preprocessing.config import DataConfig
 

@@ -69,11 +69,11 @@ def test_many_records_of_images_that_a_few_bytes_cannot_hold_take_no_memory(tmp_
     """One example of as many codes as the shard has bytes: every one of its 30 records would be of that size."""
     place = shutil.copytree(DATASET, tmp_path / "dataset")
     facts = json.loads((place / "dataset.json").read_text(encoding="utf-8"))
-    shape(4590, 1, 1)(facts)
+    shape(4586, 1, 1)(facts)  # besides a number of four bytes
     for split in facts["counts"]:
         facts["counts"][split] = 1
         facts["shards"][split][0]["examples"] = 1
     facts["shards"]["validation"][0]["bytes"] = 4590
     (place / "dataset.json").write_text(manifests.sealed({**facts, "format": 2}), encoding="utf-8")
-    with pytest.raises(WorkError, match="30 records with 4,590 bytes of images are more than it is"):
+    with pytest.raises(WorkError, match="30 records with 4,590 bytes of values are more than it is"):
         open_dataset(place).read("test")

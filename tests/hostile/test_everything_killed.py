@@ -221,14 +221,9 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
     try:
         wait_for(lambda: statuses(workspace) == {"digits training": "RUNNING"}, 60)
         assert dead.end(workspace) == ()
-        sender = next(  # the process that sends the curves leads another process group
-            int(pid)
-            for pid, parent, command in (
-                line.split(None, 2)
-                for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args"], encoding="utf-8").splitlines()
-            )
-            if parent == str(training.pid) and "live_process" in command
-        )
+        wait_for(lambda: sender_of(training.pid) is not None)
+        sender = sender_of(training.pid)
+        assert sender is not None
         os.kill(sender, signal.SIGKILL)
         wait_for(lambda: not Path(f"/proc/{sender}/stat").exists() or _is_zombie(sender))
         assert dead.end(workspace) == ()  # the training itself goes on
@@ -238,6 +233,15 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
     # A killed process takes a moment to let go of its lock.
     wait_for(lambda: dead.end(workspace) == ("digits training",))
     assert statuses(workspace) == {"digits training": "KILLED"}
+
+
+def sender_of(training: int) -> int | None:
+    """Return the process that sends the curves of process ``training``: it leads a process group of its own."""
+    lines = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], encoding="utf-8").splitlines()
+    for pid, parent, command in (line.split(None, 2) for line in lines):
+        if parent == str(training) and "live_process" in command:
+            return int(pid)
+    return None
 
 
 def _is_zombie(process: int) -> bool:

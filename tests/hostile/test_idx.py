@@ -82,7 +82,9 @@ def test_a_gzip_file_of_several_members_is_one_stream(tmp_path: Path):
     source = sources.open_source(config(tmp_path / "images.gz"))
     (unit,) = source.units()
     (batch,) = source.read(unit)
-    assert np.array_equal(batch.arrays["image"].reshape(10, 64), np.tile(np.arange(64), (10, 1)))
+    assert np.array_equal(
+        batch.columns.column("image").to_numpy_ndarray().reshape(10, 64), np.tile(np.arange(64), (10, 1))
+    )
 
 
 @settings(max_examples=300, deadline=None)

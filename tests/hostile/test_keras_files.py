@@ -224,7 +224,7 @@ def test_the_file_of_the_fixture_is_good_in_these_hands(tmp_path: Path) -> None:
     from elboflow.vae import keras_file
 
     trained = planted(tmp_path / "model", archived(parts()))
-    weights = keras_file.weights(trained.path / folder.MODEL, trained.config, trained.spec)
+    weights = keras_file.weights(trained.path / folder.MODEL, trained.config, trained.specs)
     assert sum(array.size for array in weights.values()) == trained.parameters == 1156
 
 

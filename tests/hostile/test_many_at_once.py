@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from components.binding.datasets import open_images
 from components.registry import resolve
 from components.tracking import databases, store
 from pipelines.cli import app
@@ -26,6 +25,7 @@ from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 from tests.components.conftest import dataset as dataset
 from tests.components.runs import Run, write
+from tests.opened import opened
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -39,7 +39,7 @@ register(dataset, model, evaluation, RegistryConfig(), {"name": "digits"}, run, 
 
 
 def written(name: str, dataset: Path, tmp_path: Path, better: float) -> Run:
-    count = open_images(dataset, "image").manifest.counts["test"]
+    count = opened(dataset).manifest.counts["test"]
     values = np.random.default_rng(0).normal(-30, 5, count) + better
     return write(Run(name, dataset, tmp_path / name / "model", tmp_path / name / "evaluation"), values, "bernoulli", 0)
 

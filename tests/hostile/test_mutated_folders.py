@@ -59,8 +59,8 @@ def everything(kind: str, place: Path) -> Any:
         values = rescoring.read(place / evaluations.EXAMPLES)
         return evaluated.facts, evaluated.metrics, values.keys.tobytes(), values.log_likelihood.tobytes()
     trained = folder.load(place)
-    weights = keras_file.weights(place / folder.MODEL, trained.config, trained.spec)
-    facts = trained.config, trained.spec, trained.provenance, trained.parameters, trained.best_epoch, trained.epochs
+    weights = keras_file.weights(place / folder.MODEL, trained.config, trained.specs)
+    facts = trained.config, trained.specs, trained.provenance, trained.parameters, trained.best_epoch, trained.epochs
     return facts, trained.curves, {name: array.tobytes() for name, array in weights.items()}
 
 
@@ -133,7 +133,7 @@ def test_damaged_weights_in_a_whole_archive_are_no_traceback(tmp_path: Path) -> 
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in {**members, keras_file.WEIGHTS: weights}.items():
                 archive.writestr(name, content)
-        _, told = read_or_refused(lambda: keras_file.weights(path, trained.config, trained.spec))
+        _, told = read_or_refused(lambda: keras_file.weights(path, trained.config, trained.specs))
         refused += told is not None
     assert refused > 500
 

@@ -15,6 +15,7 @@ from elboflow import artifacts
 from tests.components.conftest import dataset as dataset
 from tests.components.conftest import empty_database as empty_database
 from tests.components.runs import Run, write
+from tests.opened import opened
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -36,9 +37,8 @@ def workspace(dataset: Path, empty_database: Path, tmp_path_factory: pytest.Temp
     place.mkdir()
     shutil.copy(empty_database, place / "mlflow.db")
     run = Run("night-1", dataset, place / "runs/night-1/model", place / "runs/night-1/evaluation")
-    from components.binding.datasets import open_images
 
-    count = open_images(dataset, "image").manifest.counts["test"]
+    count = opened(dataset).manifest.counts["test"]
     write(run, np.random.default_rng(0).normal(-30, 5, count), "bernoulli", 0)
     run.register(databases.uri_of(place / "mlflow.db"))
     (place / "runs/night-1/run.json").write_text(

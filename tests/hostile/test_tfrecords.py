@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
-from preprocessing.framing import HEADER
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
-from preprocessing.records import Schema, decode, encode
+from preprocessing.records import Schema, Wire, decode, encode
+from preprocessing.records.framing import HEADER
 
-SCHEMA = Schema({"image": 6}, ("key", "label"), ("weight",))
+SCHEMA = Schema.of({"image": Wire("bytes", 6), "label": Wire("int64"), "weight": Wire("float32")})
 COLUMNS = {
     "image": np.arange(6, dtype=np.uint8)[None],
     "key": np.array([2**40]),

@@ -12,10 +12,11 @@ from hypothesis.extra import numpy as arrays
 
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
+from preprocessing.examples import examples_of
+from preprocessing.features.image import ImageFeature
 from preprocessing.pipeline import preprocess
-from preprocessing.quantise import quantise, raw_images
+from preprocessing.raw.arrays import batch
 from preprocessing.reader import open_dataset
-from preprocessing.sources import Batch
 
 SIDE = 3
 
@@ -28,10 +29,14 @@ def config(**feature: object) -> DataConfig:
 
 
 def converted(image: np.ndarray, label: np.ndarray, weight: np.ndarray, settings: DataConfig) -> dict[str, np.ndarray]:
-    """Returns what records would hold of these examples."""
+    """Returns what records would hold of these examples; raises the sentence of the first that does not fit."""
     values = {"image": image, "label": label, "weight": weight}
-    batch = Batch(values, {name: f"x.npz[{name}]" for name in values}, 0)
-    return quantise(batch, raw_images(batch, settings), settings, {})
+    fitted = {name: feature.fitted(None, name) for name, feature in settings.features.items()}
+    places = {name: f"x.npz[{name}]" for name in values}
+    read = examples_of(batch(values, places, 0), settings.features, fitted)
+    for rejected in read.rejected:
+        raise WorkError(str(rejected))
+    return dict(read.stored)
 
 
 def images(value: object, dtype: str) -> np.ndarray:
@@ -50,7 +55,7 @@ LABELS, WEIGHTS = np.array([0, 1]), np.array([1.0, 2.0])
 def test_every_type_of_number_becomes_the_same_codes(dtype, value_range):
     settings = config(range=value_range)
     low, high = value_range
-    levels = settings.images["image"].levels
+    levels = settings.of(ImageFeature)["image"].levels
     made = converted(images(1, dtype), LABELS, WEIGHTS, settings)
     assert (made["image"] == round((1 - low) / (high - low) * (levels - 1))).all()
     assert made["image"].dtype == np.uint8
@@ -77,9 +82,9 @@ def test_numbers_beyond_what_floats_tell_apart_keep_their_differences(offset):
         (5e-324, "<f8", "has the value 5e-324"),
         (-0.1, "<f4", "has the value -0.1"),
         (255.00001, "<f8", "has the value 255.00001"),
-        (np.complex64(1), "c8", "is complex numbers (complex64); an image consists of numbers"),
-        ("7", "<U1", "is text (<U1); an image consists of numbers"),
-        (0, "M8[s]", "is dates (datetime64[s]); an image consists of numbers"),
+        (np.complex64(1), "c8", "is complex numbers (complex64); numbers or text are expected"),
+        ("7", "<U1", "is text of shape [3, 3]; one per example is expected"),
+        (0, "M8[s]", "is dates (datetime64[s]); numbers or text are expected"),
     ],
 )
 def test_a_value_that_is_no_image_is_told(value, dtype, told):
@@ -104,7 +109,7 @@ def test_what_lies_between_levels_by_nothing_is_the_level(value):
         (np.array([0, np.inf]), "example 1 has the value inf"),
         (np.array([0, np.nan]), "example 1 has the value nan"),
         (np.array([0, 1j]), "is complex numbers"),
-        (np.zeros((2, 0)), r"is float64 of shape \[0\]"),
+        (np.zeros((2, 0)), "is lists"),
         (np.zeros((2, 2)), r"is float64 of shape \[2\]"),
     ],
     ids=["2⁶³", "2⁶³ as a float", "negative", "a half", "infinite", "not a number", "complex", "nothing", "two"],
@@ -145,7 +150,7 @@ def test_any_numbers_become_codes_within_half_a_level_or_are_told(data, dtype, v
         assert refused.startswith("x.npz[image]: example")
         return
     low, high = value_range
-    half = (high - low) / (settings.images["image"].levels - 1) / 2
+    half = (high - low) / (settings.of(ImageFeature)["image"].levels - 1) / 2
     raw = low + made.astype(np.float64) * 2 * half
     assert (np.abs(raw - image.reshape(2, -1).astype(np.float64)) <= half * 1.001).all()
 
@@ -161,7 +166,7 @@ def test_a_dataset_of_every_type_of_number_is_the_same_and_its_report_of_the_val
     settings["source"]["path"] = str(tmp_path / "x.npz")
     with caplog.at_level(logging.WARNING):
         made = preprocess(DataConfig.model_validate(settings), tmp_path / "out").manifest
-    assert made.statistics["image"].raw == (0, 1)
+    assert made.summaries["image"]["train"]["raw"] == [0, 1]
     assert any("the values lie between 0 and 1; write range: [0, 1]" in message for message in caplog.messages)
     stored = np.concatenate([open_dataset(tmp_path / "out").read(split)["image"] for split in made.counts])
     as_sets = [sorted(image.tobytes() for image in part.astype(np.uint8)) for part in (stored, values)]

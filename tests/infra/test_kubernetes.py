@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from components.surroundings.cluster import from_environment
-from elboflow.vae import abilities
+from elboflow.vae.compute import parallelism
 from pipelines.experiment import load
 from pipelines.targets.placement import checkpoints_lost
-from preprocessing.runners import FlinkRunner
+from preprocessing.engines.flink import Flink
 
 BUILDS = ("base", "overlays/example")
 
@@ -212,13 +212,13 @@ def test_the_train_job_of_the_readme_runs_a_command_that_there_is(root: Path) ->
             "JAX_COORDINATOR_ADDRESS": "faces-node-0-0.faces:29500",
         }
     )
-    abilities.check(training, cluster)
+    parallelism.check(training, cluster)
 
 
 def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them(root: Path) -> None:
     manifest = in_readme(root, "beam-workers")
     workers = yaml.safe_load(manifest)["spec"]["containers"][1]
-    assert FlinkRunner(job_server="flink:8099").pool == f"localhost:{workers['args'][-1]}"
+    assert Flink(job_server="flink:8099").pool == f"localhost:{workers['args'][-1]}"
     assert workers["ports"][0]["containerPort"] == int(workers["args"][-1])
     package, _, module = workers["command"][-1].partition(".")
     beam = importlib.util.find_spec(package)

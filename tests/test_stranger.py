@@ -1,0 +1,125 @@
+"""A user's own package adds one kind of everything, and one experiment uses them all: nothing is edited for it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import packages
+
+ROOT = Path(__file__).parents[1]
+POINTS = {
+    "elboflow.features": {"direction": "wind_data:Direction"},
+    "elboflow.sources": {"stations": "wind_data:Stations"},
+    "elboflow.evaluators": {"steadiness": "wind_data:Steadiness"},
+    "elboflow.likelihoods": {"wrapped_cauchy": "wind_models:WrappedCauchy"},
+    "elboflow.networks": {"skip": "wind_models:Skip"},
+    "elboflow.priors": {"mixture": "wind_models:Mixture"},
+    "elboflow.objectives": {"iwae": "wind_models:ImportanceWeighted"},
+    "elboflow.models": {"two_layers": "wind_models:TwoLayers"},
+}
+EXPERIMENT = """
+name: wind
+data:
+  source: {kind: stations, hours: 600}
+  features: {wind: {kind: direction, stations: 6}}
+model:
+  kind: two_layers
+  input: wind
+  network: {kind: skip, width: 16}
+  likelihood: wrapped_cauchy
+  prior: {kind: mixture, count: 2}
+  objective: {kind: iwae, k: 3}
+training: {epochs: 4, batch_size: 32, learning_rate: 0.01}
+evaluation: {bound_samples: 20, bootstrap_samples: 200, evaluators: [steadiness]}
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installed distribution."""
+    folder = tmp_path_factory.mktemp("site")
+    modules = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests/stranger").glob("wind_*.py")}
+    packages.install(folder, "wind-vanes", modules, POINTS)
+    return folder
+
+
+def elboflow(*words: str, package: Path | None, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the command line, with the package or without."""
+    path = os.pathsep.join(map(str, filter(None, (ROOT, package))))
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "tensorflow",
+        pytest.param("jax", marks=pytest.mark.slow),
+        pytest.param("torch", marks=pytest.mark.slow),
+    ],
+)
+def test_one_experiment_uses_a_kind_of_everything_from_another_package(
+    backend: str, package: Path, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    (tmp_path / "wind.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    run = elboflow(
+        "run", "wind.yaml", "--set", f"training.backend={backend}", "--json", package=package, folder=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert 0 < done["metrics"]["steadiness"] < 1
+    assert done["metrics"]["elbo"] <= done["metrics"]["log_likelihood"]
+    evaluation = Path(done["evaluation"])
+    assert (evaluation / "figures/steadiness.png").stat().st_size > 1000
+    assert "Mean resultant length." in (evaluation / "report.html").read_text(encoding="utf-8")
+    with np.load(evaluation / "examples.npz", allow_pickle=False) as columns:
+        assert columns["steadiness"].shape == columns["log_likelihood"].shape
+    model = json.loads((Path(done["model"]) / "model.json").read_text(encoding="utf-8"))
+    assert model["provenance"]["kinds"] == {
+        f"{group}:{name}": "wind-vanes 1.2.3"
+        for group in (
+            "elboflow.models",
+            "elboflow.likelihoods",
+            "elboflow.networks",
+            "elboflow.priors",
+            "elboflow.objectives",
+        )
+        for name in POINTS[group]
+    }
+    curves = json.loads((Path(done["model"]) / "curves.json").read_text(encoding="utf-8"))
+    assert {"iwae", "kl_1", "kl_2"} <= curves["train"].keys()
+    recorded = tags(tmp_path / "elboflow-workspace/mlflow.db")
+    assert json.loads(recorded["elboflow.kinds"]) == {
+        f"{group}:{name}": "wind-vanes 1.2.3" for group, points in POINTS.items() for name in points
+    }
+
+
+def tags(database: Path) -> dict[str, Any]:
+    """Returns the tags of the only run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}")
+    (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
+    return dict(run.data.tags)
+
+
+def test_a_kind_that_is_not_installed_is_an_error_that_lists_those_that_are(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "wind.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    run = elboflow("run", "wind.yaml", package=None, folder=tmp_path)
+    assert run.returncode == 2
+    assert "data.source.kind: unknown kind 'stations'; allowed: csv, " in run.stderr
+    assert "model.kind: unknown kind 'two_layers'; allowed: flat" in run.stderr
