@@ -121,5 +121,5 @@ def test_a_kind_that_is_not_installed_is_an_error_that_lists_those_that_are(pack
     (tmp_path / "wind.yaml").write_text(EXPERIMENT, encoding="utf-8")
     run = elboflow("run", "wind.yaml", package=None, folder=tmp_path)
     assert run.returncode == 2
-    assert "data.source.kind: unknown kind 'stations'; allowed: csv, " in run.stderr
-    assert "model.kind: unknown kind 'two_layers'; allowed: flat" in run.stderr
+    assert "data.source: unknown kind 'stations'; allowed: csv, " in run.stderr
+    assert "model: unknown kind 'two_layers'; allowed: flat" in run.stderr

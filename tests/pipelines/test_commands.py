@@ -40,7 +40,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy():
 def test_experiments_are_listed_with_what_they_are():
     done = elboflow("experiments")
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["digits", "mnist"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["digits", "mnist", "table", "text"]
 
 
 def test_init_then_edit_then_config(tmp_path: Path):

@@ -39,7 +39,7 @@ def test_two_lines_are_an_experiment(write):
 
 
 def test_the_ready_made_experiments_load():
-    assert list(source.ready_made()) == ["digits", "mnist"]
+    assert list(source.ready_made()) == ["digits", "mnist", "table", "text"]
     assert load("digits").name == "digits"
     assert load("mnist", ["data.source.path=/data/mnist"]).data.splits["test"] == "source"
 
@@ -55,9 +55,11 @@ def test_what_config_prints_is_the_same_experiment(write):
 
 def test_an_unknown_experiment_comes_with_the_nearest():
     assert refusal("digit") == (
-        "digit: no such file or experiment; did you mean 'digits'? ready-made experiments: digits, mnist"
+        "digit: no such file or experiment; did you mean 'digits'? ready-made experiments: digits, mnist, table, text"
     )
-    assert refusal("some/where.yaml") == "some/where.yaml: no such file; ready-made experiments: digits, mnist"
+    assert refusal("some/where.yaml") == (
+        "some/where.yaml: no such file; ready-made experiments: digits, mnist, table, text"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,10 @@ def test_an_unknown_experiment_comes_with_the_nearest():
         ("training: 5", ":3: training: 5 is not allowed; must be a section with the keys backend, device"),
         ("seed: -1", ":3: seed: -1 is not allowed; must be greater than or equal to 0"),
         ("registry: {confidence: 2}", ":3: registry.confidence: 2 is not allowed; must be less than 1"),
-        ("model: {input: label}", ":3: model.input: 'label' is a category; the model models an image: image"),
-        ("model: {input: pixels}", ":3: model.input: 'pixels' is no feature of the data; the model models an image"),
+        ("model: {input: label}", ":3: model.likelihood: 'bernoulli' models arrays of levels, as images are; 'label'"),
+        ("model: {input: pixels}", ":3: model.input: 'pixels' is no feature of the data; data.features has image"),
+        ("model: {condition: pixels}", ":3: model.condition: 'pixels' is no feature of the data; data.features has"),
+        ("model: {condition: image}", ":3: model.condition: 'image' is modelled, as model.input says"),
         ("training: {weights: label}", ":3: training.weights: 'label' is no feature of kind number; data.features has"),
         ("training: {balance: {feature: image}}", ":3: training.balance.feature: 'image' is no feature of kind c"),
         ("targets: {aws: {}}", ":3: targets.aws: unknown key; allowed: local, kubeflow, vertex"),

@@ -1,19 +1,20 @@
 """The numbers of an evaluation, as they stand in `metrics.json`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Metric:
-    """A number with its 95 % bootstrap interval.
+    """A number with its 95 % bootstrap interval. One that is not finite is refused.
 
     Attributes:
         value: The number.
@@ -26,8 +27,6 @@ class Metric:
         decimals: How many digits after the point tell something.
         slice: Of which examples it is, where not of all.
     """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     value: float
     low: float

@@ -1,6 +1,4 @@
-"""Small images to train on, a model of them, and the framework of most tests."""
-
-import logging
+"""Small images to train on, and what is known of them."""
 
 import numpy as np
 import pytest
@@ -8,16 +6,6 @@ import pytest
 from elboflow.vae.data import Examples
 from elboflow.vae.terms import Specs
 from tests.elboflow.vae.given import image
-
-
-@pytest.fixture(scope="session")
-def tensorflow_backend() -> None:
-    """Keras on TensorFlow, in this process. Tests that ask for it belong to the xdist group `tensorflow`."""
-    from elboflow.vae import compute
-
-    compute.use("tensorflow")
-    assert compute.current() == "tensorflow"
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @pytest.fixture(scope="session")
