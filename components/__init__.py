@@ -3,8 +3,8 @@
     decide → preprocess → dataset/ → train → model/ → evaluate → evaluation/ → register → MLflow → finish
 
 A step is called with paths and a section of the experiment, by a test, a notebook, the command line or a KFP component
-alike. `predict` makes images with a trained model; `config` holds the sections `registry` and `notify`. What the steps
-share stands in rooms, each of which imports only those to its right:
+alike. `predict` makes examples with a trained model; `config` holds the sections `registry` and `notify`. What the
+steps share stands in rooms, each of which imports only those to its right:
 
     sweep → the steps → registry → tracking → binding, surroundings → config
 

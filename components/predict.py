@@ -23,8 +23,8 @@ def generate(
     """Makes new examples and writes them to a file.
 
     A `.png` is a grid of images; a `.txt` has a text on each line; a `.csv` has a column for each number and class. A
-    `.npz` holds the values of each feature in the data's own range (of an image float32 `[count, height, width,
-    channels]`), and of an image `code`, the nearest codes, uint8.
+    `.npz` has the raw values of each feature, float32 `[count, …]`; of one that is stored as levels, also the nearest
+    levels, uint8, as `code`.
 
     Args:
         model: The model folder.
@@ -54,7 +54,7 @@ def reconstruct(
     """Reconstructs the first examples of a split through the mean of q(z|x), and writes them beside the originals.
 
     A `.png` shows pairs, each original left of its reconstruction; a `.txt` has pairs of lines; a `.csv` has columns
-    `original_…` beside the others. So has a `.npz`, with codes of images as in `generate`.
+    `original_…` beside the others. A `.npz` is as in `generate`, with `original`.
 
     Args:
         model: The model folder.

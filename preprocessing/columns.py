@@ -10,7 +10,7 @@ from preprocessing.features import MISSING, ColumnError, Unfit
 from preprocessing.records.schema import places
 
 _WORDS = (
-    (pa.types.is_dictionary, "codes of a dictionary"),
+    (pa.types.is_dictionary, "dictionary-encoded values"),
     (pa.types.is_temporal, "dates or times"),
     (pa.types.is_struct, "records"),
     (pa.types.is_null, "nothing but missing values"),

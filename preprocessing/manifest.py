@@ -75,11 +75,11 @@ class Manifest(Settings):
         counts = {split: sum(shard.examples for shard in shards) for split, shards in self.shards.items()}
         if counts != self.counts:
             raise ValueError(f"`counts` is {self.counts}, and the shards hold {counts}")
-        codes = self.record_schema.least_bytes
+        least = self.record_schema.least_bytes
         for shard in self.all_shards:
-            if shard.examples * codes > shard.bytes:
+            if shard.examples * least > shard.bytes:
                 raise ValueError(
-                    f"the {shard.bytes:,} bytes of {shard.name} cannot hold its examples of {codes:,} codes"
+                    f"the {shard.bytes:,} bytes of {shard.name} cannot hold its examples of {least:,} bytes or more"
                 )
         largest = max((shard.bytes for shard in self.all_shards), default=0)
         for name, spec in self.features.items():

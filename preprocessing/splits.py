@@ -1,9 +1,9 @@
 """Which split an example belongs to: a function of its content and of nothing else.
 
-The key of an example is a hash of the features that identify it (`data.identity`): of an image's codes, by default. The
-split is a function of the key, so an example keeps its split when more data arrive, when their order changes, and when
-its label is corrected; and two examples with the same image are in the same split, also if their labels differ, so that
-no test image is ever trained on.
+The key of an example is a hash of the features that identify it (`data.identity`): by default those whose kind says
+so, as images do and labels do not. The split is a function of the key, so an example keeps its split when more data
+arrive, when their order changes, and when its label is corrected; and two examples with the same image are in the same
+split, also if their labels differ, so that no test image is ever trained on.
 """
 
 import hashlib

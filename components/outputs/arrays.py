@@ -1,4 +1,4 @@
-"""A .npz: the values of each feature, and of those that are stored as codes these, too."""
+"""A .npz: the values of each feature; of one that is stored as levels, the levels, too."""
 
 import io
 from collections.abc import Mapping

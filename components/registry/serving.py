@@ -1,14 +1,13 @@
 """The model as MLflow serves it: a file that MLflow stores beside the model folder and runs when it loads the model.
 
     model = mlflow.pyfunc.load_model("models:/digits-vae@champion")
-    model.predict(images)                                   # reconstructions
-    model.predict(images, params={"task": "encode"})        # means of q(z|x)
-    model.predict(images, params={"task": "score"})         # bounds on log p(x), in nats
+    model.predict(raw)                                   # reconstructions
+    model.predict(raw, params={"task": "encode"})        # means of q(z|x)
+    model.predict(raw, params={"task": "score"})         # bounds on log p(x), in nats
 
-Inputs are what a client has before any preprocessing: `[images, height, width, channels]` in the data's own range, such
-as 0 to 16 for scikit-learn's digits, of any type of number, lists too; images of one channel may lack the last axis. A
-model of several features, or with a condition, takes a table or a mapping of columns. Reconstructions are in the same
-range and form.
+Inputs are raw values, `[examples, …]` in the data's own range, such as 0 to 16 for scikit-learn's digits, of any type
+of number, as arrays or lists. A model of several features, or with a condition, takes a table or a mapping of columns.
+Reconstructions are raw values, too.
 """
 
 from collections.abc import Mapping
@@ -43,8 +42,8 @@ class ServedVAE(mlflow.pyfunc.PythonModel):
                 function of example and parameters; `samples`: importance samples of `score`.
 
         Returns:
-            reconstruct: the raw values of the only feature, of images float32 `[images, height, width, channels]`, or
-            columns by name; encode: float32 `[examples, units]`; score: float32 `[examples]`, in nats.
+            reconstruct: the raw values of the only feature, `[examples, …]`, or columns by name; encode: float32
+            `[examples, units]`; score: float32 `[examples]`, in nats.
 
         Raises:
             MlflowException: Inputs or parameters are not what the model takes (INVALID_PARAMETER_VALUE), or the model's

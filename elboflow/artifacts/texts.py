@@ -12,15 +12,15 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for a symbol that is not in the vocabulary."""
 
 
-def texts(spec: FeatureSpec, codes: "np.ndarray", lengths: "np.ndarray") -> list[str]:
-    """Returns sequences of codes as texts.
+def texts(spec: FeatureSpec, ids: "np.ndarray", lengths: "np.ndarray") -> list[str]:
+    """Returns sequences of ids as texts.
 
     Args:
-        spec: Of the feature; its `vocabulary` has the symbol of each code; without one, codes are bytes of UTF-8.
-        codes: `[examples, longest]`.
+        spec: Of the feature; its `vocabulary` has the symbol of each code; without one, ids are bytes of UTF-8.
+        ids: `[examples, longest]`.
         lengths: `[examples]`.
     """
-    rows = [row[:length].tolist() for row, length in zip(codes, lengths, strict=True)]
+    rows = [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
     vocabulary: Sequence[str] | None = spec.facts.get("vocabulary")
     if vocabulary is None:
         return [bytes(row).decode(errors="replace") for row in rows]

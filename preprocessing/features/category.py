@@ -90,14 +90,14 @@ class CategoryFeature(Feature):
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
         names = spec.facts.get("names") or ()
         classes = dict(zip(range(spec.levels or 0), range(spec.levels or 0), strict=True))
-        codes: dict[Any, int] = {**classes, **{each: code for code, each in enumerate(names)}}
+        numbers: dict[Any, int] = {**classes, **{each: code for code, each in enumerate(names)}}
         found = np.asarray(raw).tolist()
         for value in found:
-            if value not in codes:
+            if value not in numbers:
                 raise RequestError(
                     f"{name!r} is {shown(value)}; the classes are: {', '.join(map(str, names or classes))}"
                 )
-        return {name: np.array([codes[value] for value in found], np.int64)}
+        return {name: np.array([numbers[value] for value in found], np.int64)}
 
     @property
     def fits_on(self) -> Literal["train", "all"]:

@@ -84,7 +84,7 @@ class TokensFeature(Feature):
     code, `unknown`. Bytes are stored as they are, 0 to 255, and none is unknown.
 
     Codes stand for symbols and for nothing else: where a text ends is said by its length, and a model that needs signs
-    for the begin, the end or padding adds codes above the vocabulary's. Texts longer than `length` symbols are cut, or
+    for the begin, the end or padding adds ids above the vocabulary's. Texts longer than `length` symbols are cut, or
     left out with `too_long: reject`; so are empty texts.
     """
 
@@ -110,10 +110,10 @@ class TokensFeature(Feature):
         known = {symbol: code for code, symbol in enumerate(vocabulary or ())}
         values, lengths = np.zeros((len(texts), longest), np.int64), np.zeros(len(texts), np.int32)
         for place, text in enumerate(texts):
-            codes = list(text.encode()) if vocabulary is None else [known.get(c, spec.facts["unknown"]) for c in text]
-            if len(codes) > longest:
-                raise RequestError(f"{name!r} takes texts of up to {longest} symbols; one has {len(codes)}")
-            values[place, : len(codes)], lengths[place] = codes, len(codes)
+            ids = list(text.encode()) if vocabulary is None else [known.get(c, spec.facts["unknown"]) for c in text]
+            if len(ids) > longest:
+                raise RequestError(f"{name!r} takes texts of up to {longest} symbols; one has {len(ids)}")
+            values[place, : len(ids)], lengths[place] = ids, len(ids)
         return {name: values, name + LENGTH: lengths}
 
     @classmethod
@@ -196,7 +196,7 @@ class FittedTokens(Fitted):
 
     Attributes:
         feature: The settings.
-        vocabulary: The code points of the symbols, in the order of their codes; None for bytes.
+        vocabulary: The code points of the symbols, in the order of their ids; None for bytes.
         mean_bytes: Bytes of a text, on average.
     """
 
@@ -215,7 +215,7 @@ class FittedTokens(Fitted):
 
     @property
     def levels(self) -> int:
-        """How many codes there are, the one of unknown symbols included."""
+        """How many ids there are, the one of unknown symbols included."""
         return _BYTES if self.vocabulary is None else len(self.vocabulary) + 1
 
     def convert(self, values: Texts) -> Converted:
@@ -223,9 +223,9 @@ class FittedTokens(Fitted):
         if self.vocabulary is None:
             return Converted(Ragged(symbols.values.astype(np.int64), symbols.offsets))
         known = np.array(self.vocabulary, np.int64)
-        codes = np.minimum(np.searchsorted(known, symbols.values), len(known) - 1)
-        codes = np.where(known[codes] == symbols.values, codes, len(known))
-        return Converted(Ragged(codes.astype(np.int64), symbols.offsets))
+        ids = np.minimum(np.searchsorted(known, symbols.values), len(known) - 1)
+        ids = np.where(known[ids] == symbols.values, ids, len(known))
+        return Converted(Ragged(ids.astype(np.int64), symbols.offsets))
 
     def statistics(self, stored: Ragged) -> Sequences:
         lengths, counts = stored.lengths, np.bincount(stored.values, minlength=1)

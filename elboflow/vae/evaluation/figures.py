@@ -11,53 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from elboflow.vae.evaluation import images
 from elboflow.vae.evaluation.diagnostics import Units
 
-_INK, _FAINT = "#333333", "#dddddd"
+INK, _FAINT = "#333333", "#dddddd"
 _FIRST, _SECOND = "#332288", "#cc6677"
 _MUTED = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777")
 _DOTS_PER_INCH = 144
-_WIDTH = 7.2  # inches
+WIDTH = 7.2
+"""Of a figure, in inches."""
 _MOST_POINTS = 5000
 _MOST_BARS = 64
 _MOST_NAMES = 24  # beside a colour bar
 _LONGEST_NAME = 24  # characters
-
-
-def samples(intensities: np.ndarray) -> bytes:
-    """Draws images `[images, height, width, channels]` in a grid."""
-    return images.png(intensities)
-
-
-def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: int = 10) -> bytes:
-    """Draws each original with its reconstruction below it, `columns` pairs in a row.
-
-    Args:
-        originals: Intensities `[images, height, width, channels]`.
-        reconstructed: The same shape.
-        columns: Pairs in a row.
-    """
-    columns = min(columns, len(originals))
-    rows = len(originals) // columns
-    kept = [part[: rows * columns].reshape(rows, columns, *part.shape[1:]) for part in (originals, reconstructed)]
-    pairs = np.stack(kept, axis=1).reshape(-1, *originals.shape[1:])
-    return _picture(pairs, columns, row_labels=["original", "reconstruction"] * rows, column_labels=None)
-
-
-def traversal(intensities: np.ndarray, units: np.ndarray, kl: np.ndarray, values: np.ndarray) -> bytes:
-    """Draws a row of images for each unit, its value growing from left to right.
-
-    Args:
-        intensities: `[units * values, height, width, channels]`.
-        units: The units' numbers, `[units]`.
-        kl: Their KL in nats, `[units]`.
-        values: What each unit was set to, `[values]`.
-    """
-    rows = [f"unit {unit} ({nats:.2f} nats)" for unit, nats in zip(units, kl, strict=True)]
-    return _picture(intensities, len(values), rows, [_signed(value) for value in values], "value of the unit")
 
 
 def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None = None) -> bytes:
@@ -93,7 +59,7 @@ def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: S
             ticks = kinds[:: -(-len(kinds) // _MOST_NAMES)].tolist()
             bar.set_ticks(ticks, labels=[_name(label, classes) for label in ticks])
     axes.set(xlabel=names[0], ylabel=names[1])
-    return _encoded(figure)
+    return encoded(figure)
 
 
 def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
@@ -103,7 +69,7 @@ def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
         measured: The columns of the groups `train` and `validation` (`elboflow.vae.curves.Curves`).
     """
     train, validation = measured["train"], measured["validation"]
-    figure = Figure(figsize=(_WIDTH * 1.25, 2.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH * 1.25, 2.9), layout="constrained")
     panels = (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL"))
     splits = (("train", train, _SECOND), ("validation", validation, _FIRST))
     best = validation["epoch"][int(np.argmax(validation["elbo"]))]
@@ -112,15 +78,15 @@ def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
         for split, columns, colour in splits:
             marker = "o" if len(columns[name]) < 3 else None
             axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, marker=marker, label=split)
-        axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="best epoch")
-        axes.set_title(title, fontsize=10, color=_INK)
+        axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label="best epoch")
+        axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel("epoch")
         axes.set_ylim(*_without_the_start([columns[name] for _, columns, _ in splits]))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "elbo":
             axes.set_ylabel("nats per example")
             axes.legend(fontsize=8, loc="lower right", facecolor="white", edgecolor="none", framealpha=0.9)
-    return _encoded(figure)
+    return encoded(figure)
 
 
 def kl_by_unit(units: Units) -> bytes:
@@ -137,7 +103,7 @@ def kl_by_unit(units: Units) -> bytes:
     cut = f", the {len(order)} largest of {len(units.kl)}" if len(order) < len(units.kl) else ""
     axes.set(xlabel=f"latent unit{cut}", ylabel="KL, nats per example", xlim=(-0.7, max(len(order), 4) - 0.3))
     axes.legend(frameon=False)
-    return _encoded(figure)
+    return encoded(figure)
 
 
 def _name(label: int, classes: Sequence[str] | None) -> str:
@@ -160,39 +126,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _dress(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK, labelsize=8.5, width=0.8)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=8.5, width=0.8)
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def _picture(
-    intensities: np.ndarray,
-    columns: int,
-    row_labels: Sequence[str],
-    column_labels: Sequence[str] | None,
-    column_title: str = "",
-) -> bytes:
-    """Draws a grid of images as one picture, with the rows and the columns named at its sides."""
-    height, width = intensities.shape[1:3]
-    gap = max(1, round(max(height, width) / 14))
-    picture = images.grid(intensities, columns, gap=gap)
-    across = columns * min(0.62, _WIDTH / columns)
-    down = across * picture.shape[0] / picture.shape[1]
-    beside, below = 0.25 + 0.085 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
-    figure = Figure(figsize=(across + beside, down + below), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
-    axes = figure.subplots()
-    axes.imshow(picture, interpolation="nearest")
-    middles = np.arange(len(row_labels)) * (height + gap) + gap + (height - 1) / 2
-    axes.set_yticks(middles, row_labels)
-    if column_labels:
-        axes.set_xticks(np.arange(columns) * (width + gap) + gap + (width - 1) / 2, column_labels)
-        axes.set_xlabel(column_title, color=_INK, fontsize=10)
-    else:
-        axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
-    axes.spines[:].set_visible(False)
-    return _encoded(figure)
 
 
 def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
@@ -222,11 +159,8 @@ def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float, float]
     return float(shown.min()) - margin, float(shown.max()) + margin
 
 
-def _signed(value: float) -> str:
-    return "0" if value == 0 else f"{value:+g}".replace("-", "\N{MINUS SIGN}")
-
-
-def _encoded(figure: Figure) -> bytes:
+def encoded(figure: Figure) -> bytes:
+    """Returns a PNG."""
     file = io.BytesIO()
     FigureCanvasAgg(figure)
     # No software version inside: the same numbers make the same file.

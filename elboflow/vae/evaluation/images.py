@@ -1,13 +1,22 @@
-"""Grids of images, as arrays and as PNG files."""
+"""Which features are images, and grids of images, as arrays and as PNG files."""
 
 import io
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+if TYPE_CHECKING:
+    from elboflow.vae.model import Model
+
 _BACKGROUND = 0.85
 _SMALLEST_TILE = 56  # pixels: an 8 × 8 digit is enlarged seven times to be seen
+
+
+def modelled(model: "Model") -> list[str]:
+    """Returns the features of a model that are images, by name."""
+    return [name for name in model.config.features if model.specs[name].kind == "image"]
 
 
 def png(images: np.ndarray, columns: int | None = None) -> bytes:

@@ -29,7 +29,7 @@ def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray
         given: What the model is conditioned on, `[count, …]` by name.
 
     Returns:
-        The expected value of each feature, `[count, …]`; of an image intensities in [0, 1].
+        The expected value of each feature, `[count, …]`; levels scaled to [0, 1].
     """
     condition = dict(given or {})
     drawn = noise.drawn(model.prior_draws, seed, np.arange(count))

@@ -1,11 +1,11 @@
-"""Layers of Keras that hold no randomness, and what they are described by: the parts that networks are made of."""
+"""The layers that networks are made of, and the settings that describe them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 LAYOUT = "channels_last"
-"""Of images, `[batch, height, width, channels]`; Keras has a global default besides."""
+"""Of arrays `[batch, …, channels]`. Keras has a global default, which a user may have changed."""
 
 OUTPUT = "output"
 """The name of the layer that makes a network's outputs: it computes in float32, and is no hidden layer for Muon."""

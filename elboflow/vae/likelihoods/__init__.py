@@ -119,7 +119,7 @@ class Likelihood(Kind):
     def mean(self, outputs: Tensor) -> Batch:
         """Returns the expected value of each feature, or the most probable one, `[batch, *shape]`.
 
-        That of an image is an intensity in [0, 1], not a code.
+        Levels are scaled to [0, 1].
         """
         raise NotImplementedError
 

@@ -60,13 +60,13 @@ class Tokens(SingleLikelihood):
 
     def prepare(self, batch: Batch, uniform: Tensor | None) -> X:
         return {
-            "codes": ops.cast(batch[self.feature], "int32"),
+            "ids": ops.cast(batch[self.feature], "int32"),
             "length": ops.cast(batch[self.feature + LENGTH], "int32"),
         }
 
     def seen(self, x: X) -> Tensor:
         """Returns one-hot symbols, all zeros from the end on, `[batch, longest, symbols]`."""
-        symbols = indicators(x["codes"], ops.arange(self.symbols, dtype="int32"))
+        symbols = indicators(x["ids"], ops.arange(self.symbols, dtype="int32"))
         return symbols * ops.expand_dims(ops.cast(self._positions() < x["length"][:, None], "float32"), -1)
 
     def previous(self, x: X) -> Tensor:
@@ -75,7 +75,7 @@ class Tokens(SingleLikelihood):
 
     def log_prob(self, x: X, outputs: Tensor) -> Tensor:
         length, positions = x["length"][:, None], self._positions()
-        targets = ops.where(positions < length, x["codes"], self.symbols)
+        targets = ops.where(positions < length, x["ids"], self.symbols)
         counted = ops.cast(positions <= length, "float32")
         chosen = ops.sum(indicators(targets, ops.arange(self.symbols + 1, dtype="int32")) * outputs, axis=-1)
         return ops.sum(counted * (chosen - ops.logsumexp(outputs, axis=-1)), axis=-1)
@@ -84,11 +84,11 @@ class Tokens(SingleLikelihood):
         choice = ops.cast(ops.argmax(outputs, axis=-1), "int32")
         has_ended = ops.cumsum(ops.cast(choice == self.symbols, "int32"), axis=-1) > 0
         length = ops.sum(ops.cast(ops.logical_not(has_ended), "int32"), axis=-1)
-        return self.values({"codes": ops.where(has_ended, 0, choice), "length": length})
+        return self.values({"ids": ops.where(has_ended, 0, choice), "length": length})
 
     def blank(self, count: int) -> X:
         return {
-            "codes": ops.zeros((count, self.longest), "int32"),
+            "ids": ops.zeros((count, self.longest), "int32"),
             "length": ops.full((count,), self.longest, dtype="int32"),
         }
 
@@ -105,17 +105,17 @@ class Tokens(SingleLikelihood):
         ends = ops.logical_and(choice == self.symbols, x["length"] > position)
         length = ops.where(ends, ops.cast(position, "int32"), x["length"])
         goes_on = ops.cast(length > position, "int32")
-        return {"codes": x["codes"] + here * (choice * goes_on)[:, None], "length": length}
+        return {"ids": x["ids"] + here * (choice * goes_on)[:, None], "length": length}
 
     def values(self, x: X) -> Batch:
-        return {self.feature: x["codes"], self.feature + LENGTH: x["length"]}
+        return {self.feature: x["ids"], self.feature + LENGTH: x["length"]}
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
         import numpy as np
 
-        codes, lengths = features[self.feature], features[self.feature + LENGTH]
-        known = np.arange(codes.shape[1]) < lengths[:, None]
-        counts = np.append(np.bincount(codes[known], minlength=self.symbols), len(codes))
+        ids, lengths = features[self.feature], features[self.feature + LENGTH]
+        known = np.arange(ids.shape[1]) < lengths[:, None]
+        counts = np.append(np.bincount(ids[known], minlength=self.symbols), len(ids))
         return np.broadcast_to(np.log((counts + 1) / (counts.sum() + len(counts))), self.outputs)
 
     def _positions(self) -> Tensor:

@@ -101,7 +101,7 @@ class Feed:
                 split is streamed.
 
         Raises:
-            WorkError: A shard is missing or damaged, or its images are not what they must be.
+            WorkError: A shard is missing or damaged, or its examples are not what they must be.
         """
         if self.is_streamed:
             yield from self._streamed(number, skip, to_device)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboflow.vae.evaluation import figures, images
+from elboflow.vae.evaluation import figures, image_figures, images
 from elboflow.vae.evaluation.diagnostics import Units
 from elboflow.vae.evaluation.report import number
 
@@ -47,15 +47,15 @@ def test_small_images_are_enlarged_and_large_ones_are_left_alone():
 def test_images_of_any_shape_and_number_are_drawn(shape, count):
     intensities = np.random.default_rng(0).random((count, *shape))
     for picture in (
-        figures.samples(intensities),
-        figures.reconstructions(intensities, intensities),
-        figures.traversal(intensities, np.arange(count), np.ones(count), np.zeros(1)),
+        images.png(intensities),
+        image_figures.reconstructions(intensities, intensities),
+        image_figures.traversal(intensities, np.arange(count), np.ones(count), np.zeros(1)),
     ):
         assert 20 < min(opened(picture).shape[:2]) <= max(opened(picture).shape[:2]) < 4000
 
 
 def test_the_original_stands_above_its_reconstruction():
-    picture = opened(figures.reconstructions(np.ones((4, 8, 8, 1)), np.zeros((4, 8, 8, 1))))
+    picture = opened(image_figures.reconstructions(np.ones((4, 8, 8, 1)), np.zeros((4, 8, 8, 1))))
     # The last image column: white stands for the original, black for its reconstruction.
     rows = picture.mean(axis=2).min(axis=1) > 100
     dark = np.flatnonzero((picture.mean(axis=2) < 10).sum(axis=1) > picture.shape[1] / 3)

@@ -7,7 +7,7 @@ one asks (`Seen`), so that it is computed once.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -194,8 +194,3 @@ class Evaluator(Kind):
             WorkError: It cannot tell; the sentence says why.
         """
         raise NotImplementedError
-
-
-def images(model: Any) -> list[str]:
-    """Returns the features of a model that are drawn as images, by name."""
-    return [name for name, spec in model.likelihood.specs.items() if spec.kind == "image"]

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from elboflow.vae.evaluation import figures
-from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+from elboflow.vae.evaluation import image_figures, images
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 
 if TYPE_CHECKING:
     from elboflow.vae.model import Model
@@ -16,12 +16,12 @@ class ImageReconstructions(Evaluator):
     kind: Literal["image_reconstructions"] = "image_reconstructions"
 
     def fits(self, model: "Model") -> bool:
-        return bool(images(model))
+        return bool(images.modelled(model))
 
     def __call__(self, seen: Seen) -> Result:
-        name = images(seen.model)[0]
+        name = images.modelled(seen.model)[0]
         levels = seen.model.specs[name].levels
         assert levels is not None
-        picture = figures.reconstructions(seen.shown.features[name] / (levels - 1), seen.reconstructions[name])
+        picture = image_figures.reconstructions(seen.shown.features[name] / (levels - 1), seen.reconstructions[name])
         caption = "Test examples, and below each what the decoder makes of the mean of its posterior."
         return Result(figures=[Figure("reconstructions", "Reconstructions", caption, picture, wide=True)])

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from elboflow.vae.evaluation import figures
-from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+from elboflow.vae.evaluation import images
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 
 if TYPE_CHECKING:
     from elboflow.vae.model import Model
@@ -16,9 +16,9 @@ class ImageSamples(Evaluator):
     kind: Literal["image_samples"] = "image_samples"
 
     def fits(self, model: "Model") -> bool:
-        return bool(images(model))
+        return bool(images.modelled(model))
 
     def __call__(self, seen: Seen) -> Result:
-        picture = figures.samples(seen.samples[images(seen.model)[0]])
+        picture = images.png(seen.samples[images.modelled(seen.model)[0]])
         caption = "Images that the model makes up: z drawn from the prior, decoded to expected intensities."
         return Result(figures=[Figure("samples", "Samples", caption, picture)])

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from elboflow.vae.evaluation import diagnostics, figures
-from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, images
+from elboflow.vae.evaluation import diagnostics, image_figures, images
+from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 
 if TYPE_CHECKING:
     from elboflow.vae.model import Model
@@ -21,7 +21,7 @@ class ImageTraversal(Evaluator):
     kind: Literal["image_traversal"] = "image_traversal"
 
     def fits(self, model: "Model") -> bool:
-        return bool(images(model))
+        return bool(images.modelled(model))
 
     def __call__(self, seen: Seen) -> Result:
         from elboflow.vae.evaluation import samples
@@ -33,7 +33,7 @@ class ImageTraversal(Evaluator):
         moved = units.by_kl[:_UNITS]
         given = samples.condition_of(seen.model, seen.shown[:1])
         path = samples.traverse(seen.model, found.posterior_mean[0], moved, _VALUES, given)
-        picture = figures.traversal(path[images(seen.model)[0]], moved, units.kl[moved], _VALUES)
+        picture = image_figures.traversal(path[images.modelled(seen.model)[0]], moved, units.kl[moved], _VALUES)
         caption = (
             "The first test example, with one latent unit at a time set to the values below; units with most KL first."
         )
