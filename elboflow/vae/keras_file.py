@@ -22,7 +22,7 @@ from elboflow.artifacts.spec import FeatureSpec
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import Settings, WorkError
 from elboflow.settings.terminal import one_line
-from elboflow.vae import image_models
+from elboflow.vae import hdf5, image_models
 from elboflow.vae.model import Model, ModelConfig
 from elboflow.vae.terms import Specs
 
@@ -69,7 +69,7 @@ def write(model: Model) -> bytes:
     metadata = json.loads(parts[METADATA])
     del metadata["date_saved"]
     parts[METADATA] = json.dumps(metadata).encode()
-    parts[WEIGHTS] = _without_names(parts[WEIGHTS])
+    parts[WEIGHTS] = hdf5.without_names(parts[WEIGHTS])
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in parts.items():
@@ -116,7 +116,7 @@ def weights(path: Path, config: ModelConfig, specs: Specs) -> dict[str, np.ndarr
     expected = places(config, specs)
     numbers = sum(math.prod(shape) for shape in expected.values())
     with _weights_file(path, config, specs, numbers, len(expected)) as file:
-        return {place: _weight(file, place, shape) for place, shape in expected.items()}
+        return {place: hdf5.array(file, place, shape) for place, shape in expected.items()}
 
 
 def check(path: Path, config: ModelConfig, specs: Specs, numbers: int) -> None:
@@ -137,7 +137,7 @@ def check(path: Path, config: ModelConfig, specs: Specs, numbers: int) -> None:
         if (found := sum(math.prod(shape) for shape in shapes.values())) != numbers:
             raise WorkError(f"{WEIGHTS} holds {found:,} numbers; this model has {numbers:,} weights")
         for place, shape in shapes.items():
-            _weight(file, place, shape)
+            hdf5.array(file, place, shape)
 
 
 @contextmanager
@@ -225,61 +225,3 @@ def _config(archive: zipfile.ZipFile, path: Path) -> Any:
     if name != CLASS:
         raise WorkError(f"{path} cannot be used: it holds a model of the class {ascii(name)[:60]}, not {CLASS!r}")
     return found.get("config")
-
-
-def _weight(file: "h5py.File", place: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns an array of an HDF5 file, which is in this file, and all of it."""
-    import h5py
-
-    here: Any = file
-    for part in place.split("/"):
-        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
-        if link is None:
-            raise WorkError(f"the weight {place} is missing")
-        if not isinstance(link, h5py.HardLink):
-            raise WorkError(f"the weight {place} is behind a link, which is not followed")
-        here = here[part]
-    if not isinstance(here, h5py.Dataset):
-        raise WorkError(f"the weight {place} is missing")
-    if here.shape != shape or here.dtype != np.dtype("<f4"):
-        raise WorkError(
-            f"the weight {place} has the shape {list(here.shape or ())} and the type {here.dtype}; this model's has "
-            f"{list(shape)} and float32"
-        )
-    layout = here.id.get_create_plist()
-    numbers = 4 * math.prod(shape)
-    if (
-        layout.get_layout() != h5py.h5d.CONTIGUOUS
-        or layout.get_external_count()
-        or here.id.get_storage_size() != numbers
-    ):
-        raise WorkError(f"the weight {place} is not stored in the file itself, as it is")
-    values: np.ndarray = here[()]
-    if bad := int(np.count_nonzero(~np.isfinite(values))):
-        raise WorkError(f"the weight {place} is not finite in {bad:,} of {values.size:,} numbers")
-    return values
-
-
-def _without_names(weights: bytes) -> bytes:
-    """Returns an HDF5 file without the layers' names, which count the layers that its process made before.
-
-    Keras reads weights by their places, and writes the names for people.
-    """
-    import h5py
-
-    file = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as named, h5py.File(file, "w") as nameless:
-
-        def copy(place: str, found: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(found, h5py.Group):
-                copied = nameless.require_group(place)
-            else:
-                values = found[()]
-                if not np.isfinite(values).all():
-                    raise WorkError(f"the model is not saved: its weight {place} is not finite")
-                copied = nameless.create_dataset(place, data=values)
-            for attribute in sorted(found.attrs.keys() - {"name"}):
-                copied.attrs[attribute] = found.attrs[attribute]
-
-        named.visititems(copy)
-    return file.getvalue()

@@ -12,6 +12,7 @@ from pydantic import Field
 from elboflow.settings.kinds import Kind
 from elboflow.vae.data import Examples
 from elboflow.vae.likelihoods import Likelihood
+from elboflow.vae.objectives import Objective
 from elboflow.vae.terms import Batch, Draw, Loss, Noise, Specs, Tensor, Terms
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ class Player:
     name: str
     variables: "Sequence[keras.Variable]"
     loss: Callable[[Batch, Noise, Tensor], Loss]
+
+    @classmethod
+    def whole(cls, model: "Model", objective: Objective) -> "Player":
+        """Returns the player that trains a whole model with an objective of its terms, as a VAE's does."""
+
+        def loss(batch: Batch, noise: Noise, step: Tensor) -> Loss:
+            terms = model.terms(batch, noise)
+            found = objective(terms, step)
+            return Loss(found.total, {**terms.measures, **found.measures})
+
+        return cls("", [weight for part in model.parts.values() for weight in part.trainable_variables], loss)
 
 
 class Model(ABC):
@@ -70,7 +82,10 @@ class Model(ABC):
 
     @property
     def state(self) -> "Sequence[keras.Variable]":
-        """Variables that a training step changes without a gradient, such as a codebook's averages."""
+        """Variables that a training step changes without a gradient, such as a codebook's averages; float32.
+
+        A loss that assigns one takes its old value first, as `variable.value`: TensorFlow and PyTorch assign in place.
+        """
         return [variable for part in self.parts.values() for variable in part.non_trainable_weights]
 
     @property

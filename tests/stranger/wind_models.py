@@ -15,7 +15,7 @@ from elboflow.vae import ops
 from elboflow.vae.distributions import DiagonalGaussian
 from elboflow.vae.likelihoods import Likelihood
 from elboflow.vae.model import Model, ModelConfig, Player
-from elboflow.vae.networks import Network, Site
+from elboflow.vae.networks import Network, Site, built, seeds
 from elboflow.vae.networks.mlp import MLP
 from elboflow.vae.objectives import Objective
 from elboflow.vae.priors import Prior, PriorSite
@@ -200,17 +200,17 @@ class TwoLayerVAE(Model):
     def __init__(self, config: TwoLayers, specs: Specs, seed: int, policy: str) -> None:
         self.config, self.specs = config, specs
         self.likelihood = config.likelihood.of(specs)
-        seeds = iter(range(100 * seed, 100 * seed + 100))
+        drawn = seeds(seed)
         top, bottom, x = config.top, config.bottom, self.likelihood
 
         def network(name: str, inputs: Shape, outputs: Shape) -> "keras.Layer":
-            return config.network.encoder(Site(name, inputs, outputs, seeds, policy=policy))
+            return built(config.network.encoder, Site(name, inputs, outputs, drawn, policy=policy), "the model")
 
         self.up = network("up", x.inputs, (2 * bottom,))
         self.upper = network("upper", (bottom,), (2 * top,))
         self.down = network("down", (top,), (2 * bottom,))
         self.lower = network("lower", (bottom,), x.outputs)
-        self.prior = config.prior.layer(PriorSite(top, 0, x.inputs, seeds))
+        self.prior = config.prior.layer(PriorSite(top, 0, x.inputs, drawn))
 
     @property
     def parts(self) -> "Mapping[str, keras.Layer]":
@@ -219,13 +219,7 @@ class TwoLayerVAE(Model):
 
     @property
     def players(self) -> tuple[Player, ...]:
-        weights = [weight for part in self.parts.values() for weight in part.trainable_variables]
-        return (Player("", weights, self._loss),)
-
-    def _loss(self, batch: Batch, noise: Noise, step: Tensor) -> Loss:
-        terms = self.terms(batch, noise)
-        loss = self.config.objective(terms, step)
-        return Loss(loss.total, {**terms.measures, **loss.measures})
+        return (Player.whole(self, self.config.objective),)
 
     @property
     def training_draws(self) -> tuple[Draw, ...]:

@@ -1,11 +1,9 @@
 """One layer of latents, with or without a condition."""
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field
 
 from elboflow.settings import RequestError
@@ -17,7 +15,7 @@ from elboflow.vae.layers import OUTPUT, Width
 from elboflow.vae.likelihoods import Likelihood
 from elboflow.vae.likelihoods.bernoulli import Bernoulli
 from elboflow.vae.model import Model, ModelConfig, Player
-from elboflow.vae.networks import Network, Site
+from elboflow.vae.networks import Network, Site, built, seeds
 from elboflow.vae.networks.mlp import MLP
 from elboflow.vae.objectives import Objective
 from elboflow.vae.objectives.elbo import ELBO
@@ -25,7 +23,7 @@ from elboflow.vae.posteriors import Posterior
 from elboflow.vae.posteriors.diagonal_gaussian import DiagonalGaussian
 from elboflow.vae.priors import Prior, PriorSite
 from elboflow.vae.priors.standard_normal import StandardNormal
-from elboflow.vae.terms import Batch, Distribution, Draw, Latent, Loss, Noise, Specs, Tensor, Terms
+from elboflow.vae.terms import Batch, Distribution, Draw, Latent, Noise, Specs, Tensor, Terms
 
 if TYPE_CHECKING:
     import keras
@@ -130,22 +128,22 @@ class FlatVAE(Model):
         self.likelihood = config.likelihood.of({name: specs[name] for name in config.features})
         self.given = (config.condition,) if config.condition else ()
         self.loops_are_slow = config.encoder.loops_are_slow or config.decoder.loops_are_slow
-        seeds = _seeds(seed)
+        drawn = seeds(seed)
         likelihood, posterior, condition = self.likelihood, config.posterior, self._condition_size
         numbers = posterior.outputs(config.latent)
-        self.encoder = _built(
+        self.encoder = built(
             config.encoder.encoder,
-            Site("encoder", likelihood.inputs, (numbers,), seeds, condition=condition, policy=policy),
+            Site("encoder", likelihood.inputs, (numbers,), drawn, condition=condition, policy=policy),
             f"a latent of {config.latent}",
         )
         context = likelihood.context if config.decoder.is_autoregressive else None
-        self.decoder = _built(
+        self.decoder = built(
             config.decoder.decoder,
-            Site("decoder", (config.latent + condition,), likelihood.outputs, seeds, context=context, policy=policy),
+            Site("decoder", (config.latent + condition,), likelihood.outputs, drawn, context=context, policy=policy),
             f"{', '.join(config.features)} of shape {list(likelihood.inputs)}",
         )
-        self.posterior = posterior.layer(config.latent, seeds)
-        self.prior = config.prior.layer(PriorSite(config.latent, condition, likelihood.inputs, seeds))
+        self.posterior = posterior.layer(config.latent, drawn)
+        self.prior = config.prior.layer(PriorSite(config.latent, condition, likelihood.inputs, drawn))
 
     @cached_property
     def parts(self) -> "Mapping[str, keras.Layer]":
@@ -154,8 +152,7 @@ class FlatVAE(Model):
 
     @cached_property
     def players(self) -> tuple[Player, ...]:
-        weights = [variable for part in self.parts.values() for variable in part.trainable_variables]
-        return (Player("", weights, self._loss),)
+        return (Player.whole(self, self.config.objective),)
 
     @property
     def training_draws(self) -> tuple[Draw, ...]:
@@ -226,11 +223,6 @@ class FlatVAE(Model):
         made = self.likelihood.bias if is_of_all else self.likelihood.shared_bias
         bias.assign(made(examples.features).reshape(-1))
 
-    def _loss(self, batch: Batch, noise: Noise, step: Tensor) -> Loss:
-        terms = self.terms(batch, noise)
-        loss = self.config.objective(terms, step)
-        return Loss(loss.total, {**terms.measures, **loss.measures})
-
     def _posterior(self, seen: Tensor, condition: Tensor | None, dropped: Tensor | None = None) -> Distribution:
         from elboflow.vae.layers.dropout import dropping
 
@@ -267,26 +259,3 @@ class FlatVAE(Model):
     def _condition(self, batch: Batch) -> Tensor | None:
         """Returns what is given as one vector, `[batch, numbers]`."""
         return specs_.joined({name: self.specs[name] for name in self.given}, batch) if self.given else None
-
-
-def _built(make: "Callable[[Site], keras.Layer]", site: Site, purpose: str) -> "keras.Layer":
-    """Returns a network that makes outputs of the shape that is needed; a likelihood would broadcast others.
-
-    Raises:
-        RequestError: It cannot be built for such inputs or outputs.
-    """
-    try:
-        network = make(site)
-    except ValueError as error:
-        raise RequestError(f"model.{site.name}: {error}") from None
-    found = tuple(network.output_shape[1:]) if hasattr(network, "output_shape") else site.outputs
-    if found != site.outputs:
-        raise RequestError(
-            f"model.{site.name} makes outputs of shape {list(found)} for each example; {purpose} needs "
-            f"{list(site.outputs)}"
-        )
-    return network
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    return (int(np.random.SeedSequence([seed, layer]).generate_state(1)[0]) for layer in itertools.count())

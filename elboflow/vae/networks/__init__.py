@@ -1,10 +1,14 @@
 """Encoders and decoders: layers of Keras, of any form. One kind is one file."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from elboflow.artifacts.spec import Shape
+from elboflow.settings import RequestError
 from elboflow.settings.kinds import Kind
 
 if TYPE_CHECKING:
@@ -65,3 +69,32 @@ class Network(Kind):
     def decoder(self, site: Site) -> "keras.Layer":
         """Returns a layer from z `[batch, *inputs]` to the likelihood's parameters `[batch, *outputs]`."""
         raise NotImplementedError
+
+
+def built(make: "Callable[[Site], keras.Layer]", site: Site, purpose: str) -> "keras.Layer":
+    """Returns a network that makes outputs of the shape that is needed; a likelihood would broadcast others.
+
+    Args:
+        make: `Network.encoder` or `Network.decoder`.
+        site: What it is built for.
+        purpose: What the shape of its outputs follows from.
+
+    Raises:
+        RequestError: It cannot be built for such inputs or outputs.
+    """
+    try:
+        network = make(site)
+    except ValueError as error:
+        raise RequestError(f"model.{site.name}: {error}") from None
+    found = tuple(network.output_shape[1:]) if hasattr(network, "output_shape") else site.outputs
+    if found != site.outputs:
+        raise RequestError(
+            f"model.{site.name} makes outputs of shape {list(found)} for each example; {purpose} needs "
+            f"{list(site.outputs)}"
+        )
+    return network
+
+
+def seeds(seed: int) -> Iterator[int]:
+    """Returns a seed for each layer of a model, without end."""
+    return (int(np.random.SeedSequence([seed, layer]).generate_state(1)[0]) for layer in itertools.count())
