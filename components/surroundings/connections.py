@@ -19,8 +19,8 @@ from urllib3 import connection, connectionpool
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
+from components.surroundings.causes import short
 from components.surroundings.exchange import Exchange
-from components.surroundings.servers import short
 from components.surroundings.waiting import server_at
 
 CONNECT_SECONDS = 10.0

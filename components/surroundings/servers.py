@@ -17,11 +17,10 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from components.surroundings import waiting
-from components.surroundings.waiting import NO_ANSWER, NoAnswerError, hurry, server_at, within
+from components.surroundings.causes import reason, short
+from components.surroundings.waiting import NoAnswerError, hurry, server_at, within
 
 __all__ = ["NoAnswerError", "hurried_by_interrupts", "hurry", "introduce", "reason", "short", "watch", "within"]
-
-_LONGEST_REASON = 500
 
 
 def watch() -> None:
@@ -60,32 +59,3 @@ def hurried_by_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def short(error: BaseException) -> str:
-    """Returns what went wrong on the way to a server, without the layers of the libraries around it."""
-    deepest: BaseException = error
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, NoAnswerError):
-            return str(cause)
-        if isinstance(cause, TimeoutError):
-            return NO_ANSWER
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        deepest, cause = cause, cause.__cause__ or cause.__context__
-        if cause is None and deepest.args and isinstance(deepest.args[-1], BaseException):
-            cause = deepest.args[-1]  # urllib3 keeps what ended a connection as an argument, not as the cause
-    return str(deepest).partition("\n")[0][:_LONGEST_REASON] or type(deepest).__name__
-
-
-def reason(error: BaseException) -> str:
-    """Returns the first line of an error of MLflow's, or what went wrong on the way to its server."""
-    from requests import RequestException
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, RequestException | NoAnswerError):
-            return short(error)
-        cause = cause.__cause__ or cause.__context__
-    return str(error).strip().partition("\n")[0][:_LONGEST_REASON]  # an answer's body may be part of it

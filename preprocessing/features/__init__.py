@@ -193,7 +193,7 @@ class Feature(Kind):
         Args:
             name: The feature's name.
             spec: What the dataset says of it.
-            expected: Values on the scale of the stored ones, but for images, whose intensities lie in [0, 1].
+            expected: Values on the scale of the stored ones; levels are scaled to [0, 1].
         """
         return expected[name]
 

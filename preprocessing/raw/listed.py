@@ -1,23 +1,58 @@
-"""Raw data in one or many files that are read from their start to their end: text, lines of JSON, tables."""
+"""Sources that are one or many files, each read from its start to its end: text, lines of JSON, tables."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import BinaryIO, Self
+from typing import Annotated, BinaryIO, Self
+
+from pydantic import Field
 
 from elboflow.settings import RequestError
 from elboflow.settings.digest import canonical, digest
-from elboflow.settings.locations import scheme
+from elboflow.settings.locations import allowing, scheme
 from preprocessing import files
-from preprocessing.features import Feature
+from preprocessing.features import Feature, Name
 from preprocessing.raw import Batch, Part, Raw, Unit
 from preprocessing.raw.gzipped import Gunzip
-from preprocessing.sources import Source
+from preprocessing.sources import Source, require_known
+
+FilesLocation = Annotated[str, allowing(*files.SCHEMES, files.PACKAGE)]
 
 _PARTS: tuple[tuple[Part, str], ...] = (("main", "path"), ("held_out", "held_out"))
 _MOST_NAMED = 3
+
+
+class ListedSource(Source):
+    """The settings of files.
+
+    `path` is one file or, with `*`, `?` and `[…]`, many, on this machine or in a bucket; or
+    package://DISTRIBUTION/PATH, files that an installed distribution brings with it. `held_out` names those of a test.
+    """
+
+    path: FilesLocation
+    held_out: FilesLocation | None = None
+
+    @property
+    def locations(self) -> dict[str, str]:
+        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
+
+    @property
+    def has_held_out(self) -> bool:
+        return self.held_out is not None
+
+
+class TableSource(ListedSource):
+    """The settings of files with named columns.
+
+    A feature is the column of its own name, or of the one that `columns` gives it.
+    """
+
+    columns: dict[Name, str] = Field(default={})
+
+    def require(self, features: Mapping[str, Feature]) -> None:
+        require_known(self.columns, features)
 
 
 @dataclass(frozen=True)
@@ -31,13 +66,13 @@ class Listed(Raw):
         held_out: Those that the source holds out.
     """
 
-    source: Source
+    source: ListedSource
     features: Mapping[str, Feature]
     main: tuple[str, ...]
     held_out: tuple[str, ...]
 
     @classmethod
-    def find(cls, source: Source, features: Mapping[str, Feature]) -> Self:
+    def find(cls, source: ListedSource, features: Mapping[str, Feature]) -> Self:
         """Finds the files.
 
         Raises:
@@ -89,6 +124,16 @@ class Listed(Raw):
         folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
         common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
         return "/".join(path.split("/")[common:])
+
+
+@dataclass(frozen=True)
+class ListedTables(Listed):
+    """Files with named columns."""
+
+    def column(self, feature: str) -> str:
+        """Returns the column of a feature."""
+        assert isinstance(self.source, TableSource)
+        return self.source.columns.get(feature, feature)
 
 
 @contextmanager

@@ -8,11 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from elboflow.settings import RequestError, WorkError
-from preprocessing.features import Feature, Name
+from preprocessing.features import Feature
 from preprocessing.raw import Batch, Lost, Unit
 from preprocessing.raw.cells import Cells, cells_of, parsed
-from preprocessing.raw.listed import Listed, opened
-from preprocessing.sources import Location, Source, require_known
+from preprocessing.raw.listed import ListedTables, TableSource, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,30 +20,18 @@ _BLOCK = 1 << 20  # bytes that are parsed at a time
 _SHOWN = 60  # characters of a malformed row
 
 
-class CsvSource(Source):
+class CsvSource(TableSource):
     """Tables as text, plain or gzipped: a header, and then a row for each example.
 
-    `path` is one file or, with `*`, `?` and `[…]`, many with the same columns; `held_out` names those of a test. A
-    feature is the column of its own name, or of the one that `columns` gives it. An empty cell is a missing value; a
-    category whose first cells are all whole numbers has numbers for classes, and otherwise names.
+    All have the same columns. An empty cell is a missing value; a category whose first cells are all whole numbers has
+    numbers for classes, and otherwise names.
     """
 
     kind: Literal["csv"] = "csv"
-    path: Location
-    held_out: Location | None = None
-    columns: dict[Name, str] = Field(default={})
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
 
-    @property
-    def locations(self) -> dict[str, str]:
-        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
-
-    @property
-    def has_held_out(self) -> bool:
-        return self.held_out is not None
-
     def require(self, features: Mapping[str, Feature]) -> None:
-        require_known(self.columns, features)
+        super().require(features)
         for name, feature in features.items():
             if feature.accepts == "arrays":
                 raise ValueError(f"features: '{name}' is of kind {feature.kind}; a cell of a csv file holds one value")
@@ -72,7 +59,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class CsvFiles(Listed):
+class CsvFiles(ListedTables):
     """CSV files that were found.
 
     Attributes:
@@ -80,11 +67,6 @@ class CsvFiles(Listed):
     """
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
-
-    def column(self, feature: str) -> str:
-        """Returns the column of a feature."""
-        assert isinstance(self.source, CsvSource)
-        return self.source.columns.get(feature, feature)
 
     def tables(self, path: str) -> Iterator[Table]:
         """Yields the rows of a file, some at a time.

@@ -6,38 +6,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from preprocessing.features import Feature, Name
+from preprocessing.features import Feature
 from preprocessing.raw import Batch, Lost, Unit
 from preprocessing.raw.cells import Cells, json_cells_of, json_column
 from preprocessing.raw.lines import lines
-from preprocessing.raw.listed import Listed, opened
-from preprocessing.sources import Location, Source, require_known
+from preprocessing.raw.listed import ListedTables, TableSource, opened
 
 
-class JsonlSource(Source):
+class JsonlSource(TableSource):
     """Files with a JSON object on each line, plain or gzipped.
 
-    `path` is one file or, with `*`, `?` and `[…]`, many; `held_out` names those of a test. A feature is the value of
-    its own name, or of the one that `columns` gives it.
+    A feature's column is a key of the objects.
     """
 
     kind: Literal["jsonl"] = "jsonl"
-    path: Location
-    held_out: Location | None = None
-    columns: dict[Name, str] = Field(default={})
-
-    @property
-    def locations(self) -> dict[str, str]:
-        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
-
-    @property
-    def has_held_out(self) -> bool:
-        return self.held_out is not None
-
-    def require(self, features: Mapping[str, Feature]) -> None:
-        require_known(self.columns, features)
 
     def open(self, features: Mapping[str, Feature]) -> "JsonLines":
         found = JsonLines.find(self, features)
@@ -67,7 +50,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class JsonLines(Listed):
+class JsonLines(ListedTables):
     """Lines of JSON that were found.
 
     Attributes:
@@ -75,11 +58,6 @@ class JsonLines(Listed):
     """
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
-
-    def column(self, feature: str) -> str:
-        """Returns the key of a feature."""
-        assert isinstance(self.source, JsonlSource)
-        return self.source.columns.get(feature, feature)
 
     def objects(self, path: str) -> Iterator[Objects]:
         """Yields the objects of a file, some lines at a time."""

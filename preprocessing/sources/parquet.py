@@ -5,42 +5,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files
-from preprocessing.features import Feature, Name
+from preprocessing.features import Feature
 from preprocessing.raw import BATCH_BYTES, Batch, Part, Unit
-from preprocessing.raw.listed import Listed
-from preprocessing.sources import Location, Source, require_known
+from preprocessing.raw.listed import ListedTables, TableSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ParquetSource(Source):
+class ParquetSource(TableSource):
     """Tables in Parquet files.
 
-    `path` is one file or, with `*`, `?` and `[…]`, many with the same columns; `held_out` names those of a test. A
-    feature is the column of its own name, or of the one that `columns` gives it. An image is a column of lists, nested
+    All have the same columns. An image is a column of lists, nested
     or flat, or of Arrow's fixed-shape tensors.
     """
 
     kind: Literal["parquet"] = "parquet"
-    path: Location
-    held_out: Location | None = None
-    columns: dict[Name, str] = Field(default={})
-
-    @property
-    def locations(self) -> dict[str, str]:
-        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
-
-    @property
-    def has_held_out(self) -> bool:
-        return self.held_out is not None
-
-    def require(self, features: Mapping[str, Feature]) -> None:
-        require_known(self.columns, features)
 
     def open(self, features: Mapping[str, Feature]) -> "ParquetFiles":
         found = ParquetFiles.find(self, features)
@@ -49,13 +32,8 @@ class ParquetSource(Source):
         return found
 
 
-class ParquetFiles(Listed):
+class ParquetFiles(ListedTables):
     """Parquet files that were found. A row group is a work unit."""
-
-    def column(self, feature: str) -> str:
-        """Returns the column of a feature."""
-        assert isinstance(self.source, ParquetSource)
-        return self.source.columns.get(feature, feature)
 
     def require_columns(self, path: str) -> None:
         """Raises a RequestError if a file has no column of a feature."""

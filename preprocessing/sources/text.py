@@ -8,45 +8,28 @@ import numpy as np
 from pydantic import Field
 
 from elboflow.settings import WorkError
-from elboflow.settings.locations import allowing
 from preprocessing.features import Feature
-from preprocessing.files import PACKAGE, SCHEMES
 from preprocessing.raw import Batch, Unit
 from preprocessing.raw.arrays import Stream
 from preprocessing.raw.lines import BLOCK, lines
-from preprocessing.raw.listed import Listed, opened
-from preprocessing.sources import Source
+from preprocessing.raw.listed import Listed, ListedSource, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TextLocation = Annotated[str, allowing(*SCHEMES, PACKAGE)]
-
 _COLUMNS = ("text", "file")
 
 
-class TextSource(Source):
+class TextSource(ListedSource):
     """Text files in UTF-8, plain or gzipped.
 
-    `path` is one file or, with `*`, `?` and `[…]`, many, on this machine or in a bucket; or
-    package://DISTRIBUTION/PATH, files that an installed distribution brings with it. `held_out` names those of a test.
     An example is a line that is not blank, or with `unit: window` the next `window` characters of a file, of which the
     last ones may be fewer. Its features are `text`, and `file`, the name of its file.
     """
 
     kind: Literal["text"] = "text"
-    path: TextLocation
-    held_out: TextLocation | None = None
     unit: Literal["line", "window"] = "line"
     window: Annotated[int, Field(ge=1, le=1 << 20)] = 64
-
-    @property
-    def locations(self) -> dict[str, str]:
-        return {"path": self.path, **({"held_out": self.held_out} if self.held_out else {})}
-
-    @property
-    def has_held_out(self) -> bool:
-        return self.held_out is not None
 
     @property
     def default_features(self) -> dict[str, Feature]:

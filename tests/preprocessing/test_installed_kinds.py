@@ -39,6 +39,10 @@ class Direction(Feature):
     kind: Literal["direction"] = "direction"
     unit: float = 360.0
 
+    @property
+    def planned(self):
+        return FeatureSpec(kind="direction", dtype="float32")
+
     def read(self, column, name):
         values = column.to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(values < 0)
