@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib  # the places of weights in a file are Keras's own affair
 
 from elboflow.vae.model import Model, ModelConfig
@@ -44,8 +45,13 @@ def places(config: ModelConfig, specs: Specs) -> dict[str, Shape]:
 
     `encoder/layers/dense_1/vars/0` is the second layer's kernel. No memory is taken for any weight.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        model = config.build(specs)
+    pending = global_state.get_global_attribute("uninitialized_variables", [])
+    global_state.set_global_attribute("uninitialized_variables", [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = config.build(specs)
+    finally:  # the scope leaves its variables to the next one, which would take memory for them
+        global_state.set_global_attribute("uninitialized_variables", pending)
     return _recorded(contained(model), lambda variable: tuple(variable.shape))
 
 

@@ -113,7 +113,12 @@ class Model(ABC):
     @property
     @abstractmethod
     def prior_draws(self) -> tuple[Draw, ...]:
-        """What making up an example draws, for `from_prior` and `decode`."""
+        """What `from_prior` draws."""
+
+    @property
+    def decoding_draws(self) -> tuple[Draw, ...]:
+        """What `decode` draws for values that depend on each other, such as the symbols of a text."""
+        return ()
 
     @abstractmethod
     def from_prior(self, noise: Noise, batch: Batch) -> tuple[Tensor, ...]:
@@ -131,8 +136,8 @@ class Model(ABC):
         Args:
             latents: Of each layer, from the top down, `[batch, units]`.
             batch: The features that it is conditioned on.
-            noise: What `prior_draws` lists, to draw values one after the other, such as the symbols of a text; empty:
-                the most probable ones are chosen. Features whose values have no order have their expected values.
+            noise: What `decoding_draws` lists; empty: the most probable values are chosen. Features whose values are
+                independent given z have their expected values in both cases.
         """
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from elboflow.settings import RequestError
 from elboflow.vae import noise
 from elboflow.vae import spec as specs_
 from elboflow.vae.compute import program
@@ -30,14 +31,20 @@ def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray
 
     Returns:
         The expected value of each feature, `[count, …]`; levels scaled to [0, 1].
+
+    Raises:
+        RequestError: The model is conditioned on something that is not given.
     """
     condition = dict(given or {})
-    drawn = noise.drawn(model.prior_draws, seed, np.arange(count))
+    if missing := [name for name in model.given if name not in condition]:
+        raise RequestError(f"the model is conditioned on {', '.join(missing)}, which is not given")
+    drawn = noise.drawn((*model.prior_draws, *model.decoding_draws), seed, np.arange(count))
+    values = {draw.name: drawn.pop(draw.name) for draw in model.decoding_draws}
     sample = program(model, "from_prior", model.from_prior)
     parts = [
         tuple(z[:rows] for z in sample(numbers, batch)) for (numbers, batch), rows in _filled((drawn, condition), count)
     ]
-    return decode(model, tuple(np.concatenate(layer) for layer in zip(*parts, strict=True)), condition, drawn)
+    return decode(model, tuple(np.concatenate(layer) for layer in zip(*parts, strict=True)), condition, values)
 
 
 def decode(
@@ -52,7 +59,7 @@ def decode(
         model: The model.
         latents: Of each layer, from the top down, `[examples, units]`.
         given: What the model is conditioned on, `[examples, …]` by name.
-        numbers: What `Model.prior_draws` lists, `[examples, …]` by name; None: nothing is drawn.
+        numbers: What `Model.decoding_draws` lists, `[examples, …]` by name; None: nothing is drawn.
     """
     condition, drawn = dict(given or {}), dict(numbers or {})
     decoded = program(model, "decode", model.decode)

@@ -172,10 +172,13 @@ class FlatVAE(Model):
 
     @property
     def prior_draws(self) -> tuple[Draw, ...]:
-        z = Draw("z", "normal", self.config.prior.noise(self.latent))
+        return (Draw("z", "normal", self.config.prior.noise(self.latent)),)
+
+    @property
+    def decoding_draws(self) -> tuple[Draw, ...]:
         if self.likelihood.context is None or not self.config.decoder.is_autoregressive:
-            return (z,)
-        return z, Draw("values", "uniform", self.likelihood.context[:1])
+            return ()
+        return (Draw("values", "uniform", self.likelihood.context[:1]),)
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         x, condition = self.likelihood.prepare(batch, noise.get("x")), self._condition(batch)

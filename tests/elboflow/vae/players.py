@@ -1,6 +1,7 @@
 """Models as other families may be: with a variable that changes without a gradient, and with two players."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -53,9 +54,10 @@ class Averaged(FlatVAE):
         """The moving average of the posterior's mean."""
         return self.parts["average"].value
 
-    def _loss(self, batch: Batch, noise: Noise, step: Tensor) -> Loss:
-        terms = self.terms(batch, noise)
-        return self._pulled(terms)
+    @cached_property
+    def players(self) -> tuple[Player, ...]:
+        (whole,) = super().players
+        return (replace(whole, loss=lambda batch, noise, step: self._pulled(self.terms(batch, noise))),)
 
     def _pulled(self, terms: Terms) -> Loss:
         # Its value: the variable itself, which `ops.convert_to_tensor` leaves alone on TensorFlow, is read when used.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from elboflow.artifacts.spec import FeatureSpec
+from elboflow.settings import RequestError
 from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.families.flat import Flat
 from tests.elboflow.vae.given import image
@@ -52,7 +53,7 @@ def test_encoder_and_decoder_depend_on_the_condition(digits, network, condition)
     one, other = (np.array(model.encode(batch, noise())[0]) for batch in batches)
     assert (one != other).all()
     z = np.zeros((4, 3), "float32")
-    one, other = (np.array(model.decode((z,), batch)["image"]) for batch in batches)
+    one, other = (np.array(model.decode((z,), batch, {})["image"]) for batch in batches)
     assert np.abs(one - other).max() > 1e-3
     one, other = (np.array(model.terms(batch, noise()).log_likelihood) for batch in batches)
     assert (one != other).all()
@@ -137,3 +138,10 @@ def test_without_a_condition_the_numbers_are_what_they_were(digits, likelihood):
     terms = vae(network, None, likelihood=likelihood).terms(batch_of(digits, {}), noise())
     np.testing.assert_allclose(np.array(terms.log_likelihood).mean(axis=0), log_likelihood, rtol=1e-4)
     np.testing.assert_allclose(np.array(terms.kl)[0], kl, atol=2e-5)
+
+
+def test_examples_of_a_conditional_model_need_what_it_is_conditioned_on():
+    from elboflow.vae.evaluation import samples
+
+    with pytest.raises(RequestError, match="conditioned on label, which is not given"):
+        samples.generate(vae(MLP, "label"), 2, seed=0)

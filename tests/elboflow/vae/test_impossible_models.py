@@ -33,7 +33,11 @@ REFUSED = {
         "likelihood",
         "'normal' models one feature; model.input names price, label",
     ),
-    "grey images as binary ones": ({"likelihood": {"kind": "bernoulli", "binarize": "none"}}, "likelihood", "17 lev"),
+    "grey images as binary ones": (
+        {"likelihood": {"kind": "bernoulli", "binarize": "none"}},
+        "likelihood.binarize",
+        "17 levels",
+    ),
     "a column that is not modelled": (
         {"input": ["price", "label"], "likelihood": {"kind": "product", "columns": {"grey": "bernoulli"}}},
         "likelihood",

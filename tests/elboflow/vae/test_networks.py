@@ -28,7 +28,7 @@ def vae(network="mlp", likelihood="bernoulli", specs=SPECS, seed=0, output_bias=
 
 def decoded(model):
     """The expected image of z = 0."""
-    return np.array(model.decode((np.zeros((1, 3), "float32"),), {})["image"])[0]
+    return np.array(model.decode((np.zeros((1, 3), "float32"),), {}, {})["image"])[0]
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)

@@ -46,7 +46,7 @@ def test_hidden_layers_compute_in_the_precision_and_all_else_is_float32(precisio
     assert dtype(hidden) == precision
     terms, (mean,) = model.terms(batch, noise), model.encode(batch, noise)
     posterior = terms.latents[0].posterior
-    outputs = model.decode((mean,), {})["image"], mean, posterior.mean, posterior.log_variance
+    outputs = model.decode((mean,), {}, {})["image"], mean, posterior.mean, posterior.log_variance
     found = terms.log_likelihood, terms.log_prior, terms.log_posterior, terms.kl
     assert {dtype(value) for value in (*found, *outputs)} == {"float32"}
     same = exact.terms(batch, noise).log_likelihood

@@ -10,6 +10,7 @@ VAE = Path(importlib.util.find_spec("elboflow").origin).parent / "vae"
 
 KERAS = {
     "container.py": {
+        "keras.src.backend.common.global_state",  # variables that wait for their memory
         "keras.src.saving.saving_lib",
         "_save_state",  # visits all weights with their places in a file
         "H5IOStore",  # what it writes to, which a recorder stands in for

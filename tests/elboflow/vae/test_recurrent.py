@@ -67,7 +67,7 @@ def test_every_position_depends_on_z(model):
 
 def test_what_is_decoded_is_the_most_probable_symbol_after_what_was_decoded_before(model):
     z = np.random.default_rng(3).normal(0, 2, (200, 3)).astype("float32")
-    decoded = {name: np.array(values) for name, values in model.decode((z,), {}).items()}
+    decoded = {name: np.array(values) for name, values in model.decode((z,), {}, {}).items()}
     codes, lengths = decoded["text"], decoded["text.length"]
     assert len(np.unique(lengths)) > 1, "some end early"
     assert len(np.unique(codes, axis=0)) > 3
