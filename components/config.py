@@ -24,6 +24,9 @@ class RegistryConfig(Settings):
     model: ModelName | None = Field(
         None, description="name of the registered model; by default the experiment's name and `-vae`"
     )
+    decides_by: Annotated[str, Field(min_length=1)] = Field(
+        "log_likelihood", description="the metric by which newcomer and champion are compared, example by example"
+    )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="of the paired interval that must lie above zero before the alias `champion` moves"
     )

@@ -44,10 +44,8 @@ def evaluate(
         )
     compute.use(trained.provenance.training.backend)
     from elboflow.vae.evaluation import evaluate as evaluating
-    from elboflow.vae.evaluation.evaluators import TestData
 
-    known = [*remarks(manifest), *_too_few(manifest)]
-    test = TestData(digest, manifest.counts, manifest.distinct, data.label, data.classes, known)
+    test = data.described([*remarks(manifest), *_too_few(manifest)])
     evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output))
 
 

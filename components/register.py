@@ -62,18 +62,19 @@ def register(
         dataset: The dataset folder.
         model: The model folder, trained on that dataset.
         evaluation: The evaluation folder of that model on that dataset.
-        registry: Name of the registered model, and the confidence that a promotion takes.
+        registry: Name of the registered model, and what a promotion takes.
         experiment: The resolved experiment as JSON values; `name` names the MLflow experiment.
         run: Name of the pipeline run; names the MLflow run.
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
 
     Raises:
         RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
-            with another model.
+            with another model; or `registry.decides_by` names no metric that can decide.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
     finished = open_finished(dataset, Path(model), Path(evaluation))
     agreement.check_run(experiment, finished.data.manifest, finished.trained, finished.evaluated)
+    promotion.check_decides(registry.decides_by, finished.evaluated)
     name = registry.model or f"{experiment['name']}-vae"
     given = {
         tags.EXPERIMENT: experiment["name"],
@@ -95,7 +96,7 @@ def register(
             recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
         model_id = record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, given)
-        decision = promotion.promote(client, version, finished, registry.confidence)
+        decision = promotion.promote(client, version, finished, registry)
         runs.end(client, recorded)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(

@@ -10,6 +10,7 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.settings.explain import ConflictsError, dotted
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
+from elboflow.vae.evaluation.evaluators import TestData
 from elboflow.vae.model import ModelConfig
 from preprocessing.manifest import Manifest
 from preprocessing.reader import Arrays, Dataset, open_dataset
@@ -41,6 +42,15 @@ class ModelDataset:
     def classes(self) -> list[str] | None:
         """The names of the classes of the label, by their numbers, if it has names."""
         return None if self.label is None else self.manifest.features[self.label].facts.get("names")
+
+    def described(self, remarks: Sequence[str] = ()) -> TestData:
+        """Returns what an evaluation says of it.
+
+        Args:
+            remarks: What a reader should know of the data, in sentences.
+        """
+        there = self.manifest
+        return TestData(there.digest, there.counts, there.distinct, self.label, self.classes, remarks)
 
     def source(self, split: str, training: TrainingConfig | None = None) -> "Shards":
         """Returns a split, shard by shard.

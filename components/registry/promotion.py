@@ -1,22 +1,23 @@
 """Which version is the champion: the alias moves only to a model that is better on the same test examples.
 
-A paired bootstrap over the distinct examples compares the bounds on log p(x) of newcomer and champion. The champion's
-values come from the artifacts of the champion's own MLflow run, and count only where they are of the same examples,
-seed and samples as the newcomer's; otherwise the champion's model, from its own version, is rescored on the
-newcomer's test split. (Comparing a model with itself is the bug to fear here: a file of the newcomer's taken for the
-champion's.)
+A paired bootstrap over the distinct examples compares newcomer and champion by `registry.decides_by`, a metric of the
+evaluation: by default the bound on log p(x). The champion's values come from the artifacts of the champion's own MLflow
+run, and count only where they are of the same examples, seed and settings as the newcomer's; otherwise the champion's
+model, from its own version, is rescored on the newcomer's test split. (Comparing a model with itself is the bug to fear
+here: a file of the newcomer's taken for the champion's.)
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.config import RegistryConfig
 from components.registry import rescoring, versions
 from components.registry.finished import Finished
-from components.registry.rescoring import Bounds
+from components.registry.rescoring import Values
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
@@ -45,7 +46,7 @@ class Decision:
     reason: str
 
 
-def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished, confidence: float) -> Decision:
+def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished, registry: RegistryConfig) -> Decision:
     """Decides whether a registered version becomes the champion, and moves the alias if it does.
 
     A version is decided on once: a second call returns the recorded decision. The writes have an order: the reason,
@@ -55,7 +56,7 @@ def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished,
         client: MLflow.
         version: The registered version.
         finished: The run that made it, with its evaluation.
-        confidence: Of the paired interval that must lie above zero.
+        registry: Which metric decides, and the confidence of the paired interval that must lie above zero.
     """
     name, number = version.name, version.version
     if PROMOTED in version.tags:
@@ -64,7 +65,7 @@ def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished,
     if champion is not None and champion.version == number:
         decision = Decision(True, version.tags.get(REASON, "promoted by hand"))
     else:
-        decision = decide(client, champion, version, finished, confidence)
+        decision = decide(client, champion, version, finished, registry)
         client.set_model_version_tag(name, number, REASON, decision.reason)
         if decision.promoted:
             client.set_registered_model_alias(name, CHAMPION, number)
@@ -72,8 +73,23 @@ def promote(client: "MlflowClient", version: "ModelVersion", finished: Finished,
     return decision
 
 
+def check_decides(metric: str, evaluated: EvaluationFolder) -> None:
+    """Checks that a metric can decide: it has a value for each example, and a direction that is better.
+
+    Raises:
+        RequestError: It cannot; the message lists those that can.
+    """
+    columns = rescoring.columns(evaluated.path / EXAMPLES)
+    deciding = [name for name, found in evaluated.metrics.items() if found.better is not None and name in columns]
+    if metric not in deciding:
+        raise RequestError(
+            f"registry.decides_by: {metric!r} is no metric of this evaluation that has a value for each example and a "
+            f"better direction; those that have are {', '.join(deciding)}"
+        )
+
+
 class NotComparableError(Exception):
-    """Why newcomer and champion cannot be compared by their bounds."""
+    """Why newcomer and champion cannot be compared by the values of their examples."""
 
 
 class SameWeightsError(Exception):
@@ -91,7 +107,7 @@ def decide(
     champion: "ModelVersion | None",
     newcomer: "ModelVersion",
     finished: Finished,
-    confidence: float,
+    registry: RegistryConfig,
 ) -> Decision:
     """Decides whether a new version becomes the champion.
 
@@ -100,7 +116,7 @@ def decide(
         champion: The version that is the champion now, another than the newcomer.
         newcomer: The new version.
         finished: What the newcomer's run made.
-        confidence: Of the interval of the difference.
+        registry: Which metric decides, and the confidence of the interval of the difference.
     """
     if champion is None:
         return Decision(True, f"no version of {newcomer.name} was the {CHAMPION} when it came")
@@ -109,7 +125,7 @@ def decide(
     rival = f"version {champion.version}, the {CHAMPION}"
     try:
         with temporary_folder() as temporary:
-            comparison = _compared(client, champion, finished, confidence, temporary)
+            comparison = _compared(client, champion, finished, registry, temporary)
     except NotComparableError as difference:
         return Decision(
             False,
@@ -124,7 +140,7 @@ def decide(
 
 
 def _compared(
-    client: "MlflowClient", champion: "ModelVersion", finished: Finished, confidence: float, temporary: Path
+    client: "MlflowClient", champion: "ModelVersion", finished: Finished, registry: RegistryConfig, temporary: Path
 ) -> bootstrap.Comparison:
     uri = f"models:/{champion.name}/{champion.version}"
     try:
@@ -136,13 +152,17 @@ def _compared(
     for ours, theirs in zip(_outcome_space(finished.trained), _outcome_space(rival), strict=True):
         if ours != theirs:
             raise NotComparableError(f"it models {ours}, the champion {theirs}")
-    newcomer = rescoring.read(finished.evaluated.path / EXAMPLES)
-    values = _recorded_bounds(client, champion, finished, newcomer, temporary)
+    metric = registry.decides_by
+    newcomer = rescoring.read(finished.evaluated.path / EXAMPLES, metric)
+    values = _recorded_values(client, champion, finished, newcomer, temporary)
     if values is None:
         logger.info("judging version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
-        values = _rescored_bounds(rival, finished)
-    paired = bootstrap.aligned(newcomer.keys, newcomer.log_likelihood, values.keys, values.log_likelihood)
-    return bootstrap.paired(*paired, confidence, _RESAMPLES, seed=0)
+        values = _rescored(rival, finished, metric)
+    decides = finished.evaluated.metrics[metric]
+    sign = -1 if decides.better == "lower" else 1
+    paired = bootstrap.aligned(newcomer.keys, sign * newcomer.of_example, values.keys, sign * values.of_example)
+    found = bootstrap.paired(*paired, registry.confidence, _RESAMPLES, seed=0)
+    return replace(found, unit=decides.unit.removesuffix(" per example"))
 
 
 def _outcome_space(trained: ModelFolder) -> tuple[str, str]:
@@ -152,13 +172,13 @@ def _outcome_space(trained: ModelFolder) -> tuple[str, str]:
     return ", ".join(values), f"the likelihood of {trained.config.outcome_space(trained.specs)}"
 
 
-def _recorded_bounds(
-    client: "MlflowClient", champion: "ModelVersion", finished: Finished, newcomer: Bounds, temporary: Path
-) -> Bounds | None:
-    """Returns the bounds that the champion's own run recorded, if examples and conditions are the newcomer's."""
+def _recorded_values(
+    client: "MlflowClient", champion: "ModelVersion", finished: Finished, newcomer: Values, temporary: Path
+) -> Values | None:
+    """Returns the values that the champion's own run recorded, if examples and conditions are the newcomer's."""
     try:
         evaluated = evaluations.load(versions.evaluation_folder(client, champion, temporary))
-        values = rescoring.read(evaluated.path / EXAMPLES)
+        values = rescoring.read(evaluated.path / EXAMPLES, newcomer.metric)
     except WorkError as error:
         logger.warning("the evaluation of version %s, the %s, is not used: %s", champion.version, CHAMPION, error)
         return None
@@ -166,18 +186,16 @@ def _recorded_bounds(
     return values if same_examples and _conditions(evaluated) == _conditions(finished.evaluated) else None
 
 
-def _rescored_bounds(rival: ModelFolder, finished: Finished) -> Bounds:
-    """Returns the champion's bounds on the newcomer's examples, under the newcomer's conditions."""
-    facts = finished.evaluated.facts
-    dataset = finished.data.dataset.folder
+def _rescored(rival: ModelFolder, finished: Finished, metric: str) -> Values:
+    """Returns the champion's values on the newcomer's examples, under the newcomer's conditions."""
+    facts, dataset = finished.evaluated.facts, finished.data.dataset.folder
     try:
-        return rescoring.rescore(
-            dataset, rival.path, facts.evaluation.bound_samples, facts.seed, facts.evaluation.batch_size
-        )
+        return rescoring.rescore(dataset, rival.path, facts.evaluation, facts.seed, metric)
     except WorkError as error:
         raise NotComparableError(str(error)) from error
 
 
-def _conditions(evaluated: EvaluationFolder) -> tuple[int, int]:
-    """Returns seed and number of samples: with model and example, they determine a bound."""
-    return evaluated.facts.seed, evaluated.facts.evaluation.bound_samples
+def _conditions(evaluated: EvaluationFolder) -> tuple[int, dict[str, Any]]:
+    """Returns what determines the value of an example besides the model: the seed and the evaluation's settings."""
+    unrelated = {"batch_size", "bootstrap_samples"}
+    return evaluated.facts.seed, evaluated.facts.evaluation.model_dump(mode="json", exclude=unrelated)

@@ -1,6 +1,6 @@
-"""The bounds of a model on the test split of a dataset, computed in a child process.
+"""What a model's test examples are worth by a metric, read from an evaluation or computed in a child process.
 
-A champion that was evaluated on another dataset, seed or number of samples is rescored under the newcomer's. It may
+A champion that was evaluated on another dataset, seed or with other settings is rescored under the newcomer's. It may
 need another framework than this process has imported: hence a child process, for one model.
 """
 
@@ -11,75 +11,84 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.binding.datasets import check_fits, open_for
-from elboflow.artifacts.arrays import read_arrays
+from elboflow.artifacts.arrays import array_names, read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import compute, folder
+from elboflow.vae.evaluation.config import EvaluationConfig
 
+_KEY = "key"
 _MOST_BYTES = 2**30  # of the values of 67 million examples
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """A model's bounds on log p(x) of each example.
+class Values:
+    """A metric of a model, example by example.
 
     Attributes:
+        metric: Its name.
         keys: The examples' identities, int64 `[examples]`.
-        log_likelihood: The importance-weighted bounds, `[examples]`, in nats.
+        of_example: The metric of each, `[examples]`.
     """
 
+    metric: str
     keys: np.ndarray
-    log_likelihood: np.ndarray
+    of_example: np.ndarray
 
 
-def read(path: Path) -> Bounds:
-    """Reads the `examples.npz` of an evaluation.
+def columns(path: Path) -> list[str]:
+    """Returns the names of the columns of the `examples.npz` of an evaluation.
 
     Raises:
         WorkError: It is missing or damaged.
     """
     try:
-        columns = read_arrays(path, _MOST_BYTES, ("key", "log_likelihood"))
+        return array_names(path)
     except (OSError, WorkError) as error:
         raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
-    keys, values = columns["key"], columns["log_likelihood"]
+
+
+def read(path: Path, metric: str) -> Values:
+    """Reads a metric from the `examples.npz` of an evaluation.
+
+    Raises:
+        WorkError: It is missing or damaged.
+    """
+    try:
+        found = read_arrays(path, _MOST_BYTES, (_KEY, metric))
+    except (OSError, WorkError) as error:
+        raise WorkError(f"the values of the test examples cannot be read from {path}: {error}") from None
+    keys, values = found[_KEY], found[metric]
     if keys.dtype != np.int64 or values.dtype.kind != "f" or keys.ndim != 1 or keys.shape != values.shape:
-        found = f"keys {keys.dtype} {list(keys.shape)} and values {values.dtype} {list(values.shape)}"
-        raise WorkError(f"the values of the test examples cannot be read from {path}: it holds {found}")
+        described = f"keys {keys.dtype} {list(keys.shape)} and values {values.dtype} {list(values.shape)}"
+        raise WorkError(f"the values of the test examples cannot be read from {path}: it holds {described}")
     if not np.isfinite(values).all():
         raise WorkError(f"the values of the test examples in {path} are not finite")
-    return Bounds(keys, values)
+    return Values(metric, keys, values)
 
 
-def rescore(dataset: Path | str, model: Path, samples: int, seed: int, batch_size: int) -> Bounds:
-    """Computes a model's bounds on the test split, on the backend that it was trained on, in a child process.
+def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed: int, metric: str) -> Values:
+    """Computes a metric of a model on the test split, on the backend that it was trained on, in a child process.
 
     Args:
         dataset: The dataset folder.
         model: The model folder.
-        samples: Importance samples for each example.
+        evaluation: How examples are judged.
         seed: Fixes bits and samples.
-        batch_size: Examples per compiled call.
+        metric: Its name.
 
     Raises:
-        WorkError: The model cannot be used, or does not fit the dataset.
+        WorkError: The model cannot be used, does not fit the dataset, or no evaluator gives the metric of each example.
     """
     with temporary_folder() as temporary:
         output = temporary / "examples.npz"
-        numbers = [str(number) for number in (samples, seed, batch_size)]
-        command = [
-            sys.executable,
-            "-m",
-            "components.registry.rescoring",
-            str(dataset),
-            str(model),
-            str(output),
-            *numbers,
-        ]
+        words = [str(dataset), str(model), str(output), evaluation.model_dump_json(), str(seed), metric]
+        command = [sys.executable, "-m", "components.registry.rescoring", *words]
         # The child's standard input ends when this process does, however it ends; and so then does the child.
         reading, writing = os.pipe()
         try:
@@ -90,19 +99,21 @@ def rescore(dataset: Path | str, model: Path, samples: int, seed: int, batch_siz
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise WorkError(f"the model {model} could not be evaluated: {lines[-1]}")
-        return read(output)
+        return read(output, metric)
 
 
-def main(dataset: str, model: str, output: str, samples: str, seed: str, batch_size: str) -> None:
-    """The child process: computes the bounds and writes them."""
+def main(dataset: str, model: str, output: str, evaluation: str, seed: str, metric: str) -> None:
+    """The child process: computes the metric of each example and writes it."""
     trained = folder.load(Path(model))
     data = open_for(trained.config, dataset)
     check_fits(trained.specs, model, data)
     compute.use(trained.provenance.training.backend)
-    from elboflow.vae.evaluation.bounds import bounds
+    from elboflow.vae.evaluation.evaluate import of_example
 
-    values = bounds(trained.model, data.source("test"), int(samples), int(seed), int(batch_size))
-    np.savez(output, key=values.keys, log_likelihood=values.log_likelihood)
+    config = EvaluationConfig.model_validate_json(evaluation)
+    keys, values = of_example(metric, trained, data.source("test"), data.described(), config, int(seed))
+    arrays: dict[str, Any] = {_KEY: keys, metric: values}
+    np.savez(output, **arrays)
 
 
 def _end_with_standard_input() -> None:

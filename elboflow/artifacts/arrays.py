@@ -42,6 +42,20 @@ def read_arrays(path: Path, most: int, only: Iterable[str] | None = None) -> dic
         raise DamagedError(path, one_line(f"{type(error).__name__}: {error}"[:200])) from None
 
 
+def array_names(path: Path) -> list[str]:
+    """Returns the names of the arrays of a file.
+
+    Raises:
+        DamagedError: It is no such file.
+        OSError: It cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [member.removesuffix(_SUFFIX) for member in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise DamagedError(path, one_line(f"{type(error).__name__}: {error}"[:200])) from None
+
+
 def _array(content: bytes) -> np.ndarray:
     file = io.BytesIO(content)
     version = npy.read_magic(file)

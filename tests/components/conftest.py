@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +64,10 @@ def values(dataset: Path) -> np.ndarray:
 def written(dataset: Path, tmp_path: Path) -> Callable[..., Run]:
     """Writes a run by hand: real folders, but a file of any bytes instead of a network."""
 
-    def write_here(name: str, log_likelihood: np.ndarray, likelihood: str = "bernoulli", seed: int = 0) -> Run:
+    def write_here(
+        name: str, log_likelihood: np.ndarray, likelihood: str = "bernoulli", seed: int = 0, **others: Any
+    ) -> Run:
         run = Run(name, dataset, tmp_path / name / "model", tmp_path / name / "evaluation")
-        return write(run, log_likelihood, likelihood, seed)
+        return write(run, log_likelihood, likelihood, seed, **others)
 
     return write_here

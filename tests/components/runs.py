@@ -1,6 +1,7 @@
 """Finished runs to register, written by hand where no network is needed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,12 @@ class Run:
     model: Path
     evaluation: Path
 
-    def register(self, tracking_uri: str, experiment: dict[str, Any] | None = None) -> Registration:
+    def register(
+        self, tracking_uri: str, experiment: dict[str, Any] | None = None, registry: RegistryConfig | None = None
+    ) -> Registration:
         folders = self.dataset, self.model, self.evaluation
-        return register(*folders, RegistryConfig(), experiment or self.experiment, self.name, tracking_uri)
+        registry = registry or RegistryConfig()
+        return register(*folders, registry, experiment or self.experiment, self.name, tracking_uri)
 
     @property
     def experiment(self) -> dict[str, Any]:
@@ -52,11 +56,22 @@ class Run:
         return {**EXPERIMENT, "seed": facts["provenance"]["seed"], "model": {**EXPERIMENT["model"], **other}}
 
 
-def write(run: Run, log_likelihood: np.ndarray, likelihood: str, seed: int, input: str = "image") -> Run:
-    """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network."""
+def write(
+    run: Run,
+    log_likelihood: np.ndarray,
+    likelihood: str,
+    seed: int,
+    input: str = "image",
+    distance: np.ndarray | None = None,
+) -> Run:
+    """Writes a run's folders as they are, except that the network's file holds the run's name instead of a network.
+
+    A distance is another metric of each example, of which less is better.
+    """
     model = ModelConfig.model_validate({**EXPERIMENT["model"], "input": input, "likelihood": likelihood})
     _write_model(run, model, run.name.encode(), seed)
-    _write_evaluation(run, log_likelihood, seed)
+    columns = {"log_likelihood": log_likelihood} | ({} if distance is None else {"distance": distance})
+    _write_evaluation(run, columns, seed)
     return run
 
 
@@ -83,14 +98,17 @@ def _write_model(run: Run, model: ModelConfig, network: bytes, seed: int) -> Non
     artifacts.commit(run.model, "model", facts, ["model.keras", "curves.json"])
 
 
-def _write_evaluation(run: Run, log_likelihood: np.ndarray, seed: int) -> None:
+def _write_evaluation(run: Run, columns: Mapping[str, Any], seed: int) -> None:
     run.evaluation.mkdir(parents=True)
     input = artifacts.load(run.model, "model")["model"]["input"]
     keys = examples(run.dataset, "test", input).keys
-    np.savez(run.evaluation / "examples.npz", key=keys, log_likelihood=log_likelihood)
+    np.savez(run.evaluation / "examples.npz", key=keys, **columns)
     estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
     names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")
-    (run.evaluation / "metrics.json").write_text(json.dumps(dict.fromkeys(names, estimate)), encoding="utf-8")
+    metrics: dict[str, Any] = dict.fromkeys(names, estimate)
+    if "distance" in columns:
+        metrics["distance"] = {**estimate, "title": "distance", "better": "lower"}
+    (run.evaluation / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     (run.evaluation / "report.html").write_text("<!doctype html><title>a report</title>", encoding="utf-8")
     facts: dict[str, Any] = {
         "format": EVALUATION_FORMAT.newest,

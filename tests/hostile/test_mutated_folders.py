@@ -56,8 +56,8 @@ def everything(kind: str, place: Path) -> Any:
         return dataset.manifest, [dataset.read(split)["image"].tobytes() for split in sorted(dataset.manifest.counts)]
     if kind == "evaluation":
         evaluated = evaluations.load(place)
-        values = rescoring.read(place / evaluations.EXAMPLES)
-        return evaluated.facts, evaluated.metrics, values.keys.tobytes(), values.log_likelihood.tobytes()
+        values = rescoring.read(place / evaluations.EXAMPLES, "log_likelihood")
+        return evaluated.facts, evaluated.metrics, values.keys.tobytes(), values.of_example.tobytes()
     trained = folder.load(place)
     weights = keras_file.weights(place / folder.MODEL, trained.config, trained.specs)
     facts = trained.config, trained.specs, trained.provenance, trained.parameters, trained.best_epoch, trained.epochs
@@ -146,7 +146,7 @@ def test_damaged_arrays_in_a_whole_archive_are_no_traceback(tmp_path: Path) -> N
         with zipfile.ZipFile(path, "w") as archive:
             for name in ("key", "log_likelihood"):
                 archive.writestr(f"{name}.npy", mutated(file.getvalue(), b"", chance))
-        _, told = read_or_refused(lambda: rescoring.read(path))
+        _, told = read_or_refused(lambda: rescoring.read(path, "log_likelihood"))
         refused += told is not None
     assert refused > 500
 

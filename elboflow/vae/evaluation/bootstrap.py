@@ -45,6 +45,7 @@ class Comparison:
         confidence: Of the interval.
         examples: Number of pairs.
         distinct: Number of distinct examples among them.
+        unit: Of the difference and its interval.
     """
 
     difference: float
@@ -53,6 +54,7 @@ class Comparison:
     confidence: float
     examples: int
     distinct: int
+    unit: str = "nats"
 
     @property
     def better(self) -> bool:
@@ -63,7 +65,8 @@ class Comparison:
         interval = f"{self.confidence:.0%} interval {self.low:+.3f} to {self.high:+.3f}"
         copies = f", {self.distinct:,} of them distinct" if self.distinct < self.examples else ""
         few = f", too few to tell (at least {FEWEST_EXAMPLES})" if self.distinct < FEWEST_EXAMPLES else ""
-        return f"{self.difference:+.3f} nats, {interval}, {counted(self.examples, 'example')}{copies}{few}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.difference:+.3f}{unit}, {interval}, {counted(self.examples, 'example')}{copies}{few}"
 
 
 def interval(values: np.ndarray, keys: np.ndarray, samples: int, seed: int, confidence: float = CONFIDENCE) -> Estimate:

@@ -51,8 +51,8 @@ def evaluate(
     """
     started = time.monotonic()
     artifacts.withdraw(output, "evaluation")
-    per_example = bounds(trained.model, test, config.bound_samples, seed, config.batch_size)
-    seen = Seen(trained, test, per_example, data, config.bound_samples, config.bootstrap_samples, seed)
+    seen = _seen(trained, test, data, config, seed)
+    per_example = seen.bounds
     found = merged([evaluator(seen) for evaluator in chosen(config, trained.model)])
     distinct = len(np.unique(per_example.keys))
     files = {
@@ -84,6 +84,35 @@ def evaluate(
         per_example.log_likelihood.mean(),
     )
     return found.metrics
+
+
+def of_example(
+    metric: str, trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the keys of the examples, int64 `[examples]`, and a metric of each, `[examples]`, as `evaluate` finds it.
+
+    Args:
+        metric: Its name.
+        trained: The model.
+        test: The test split.
+        data: Which dataset it is of.
+        config: How to evaluate.
+        seed: Fixes the noise of each example.
+
+    Raises:
+        WorkError: No evaluator of this model gives the metric of each example.
+    """
+    seen = _seen(trained, test, data, config, seed)
+    for evaluator in chosen(config, trained.model):
+        columns = evaluator(seen).per_example
+        if metric in columns:
+            return seen.bounds.keys, columns[metric]
+    raise WorkError(f"no evaluator of this model gives {metric!r} for each example")
+
+
+def _seen(trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int) -> Seen:
+    found = bounds(trained.model, test, config.bound_samples, seed, config.batch_size)
+    return Seen(trained, test, found, data, config.bound_samples, config.bootstrap_samples, seed)
 
 
 def chosen(config: EvaluationConfig, model: Model) -> list[Evaluator]:

@@ -1,7 +1,7 @@
 """The numbers of an evaluation, as they stand in `metrics.json`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
+
+NATS = "nats per example"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -53,13 +55,29 @@ def as_json(metrics: Metrics) -> dict[str, dict[str, Any]]:
     return {name: asdict(metric) for name, metric in metrics.items()}
 
 
+_FORMER: dict[str, dict[str, Any]] = {
+    **{name: {"better": "higher", "unit": NATS} for name in ("log_likelihood", "elbo", "reconstruction")},
+    "kl": {"unit": NATS},
+    "bits_per_dim": {"better": "lower"},
+}
+"""What evaluations of formats 1 and 2 do not say of their metrics: they have values and intervals alone."""
+
+
 def read(path: Path) -> Metrics:
-    """Reads a `metrics.json`. Those of format 1 say values and intervals alone.
+    """Reads a `metrics.json` of any format.
 
     Raises:
         WorkError: It is missing, or not what `as_json` makes.
     """
     try:
-        return read_json(path, TypeAdapter(dict[str, Metric]).validate_python)
+        return read_json(path, _metrics)
     except FileNotFoundError:
         raise WorkError(f"there are no metrics at {path}") from None
+
+
+def _metrics(content: Any) -> Metrics:
+    found = TypeAdapter(dict[str, Metric]).validate_python(content)
+    return {
+        name: metric if metric.title or name not in _FORMER else replace(metric, **_FORMER[name])
+        for name, metric in found.items()
+    }

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.config import RegistryConfig
 from components.preprocess import preprocess
 from components.registry.finished import Finished, open_finished
 from components.registry.promotion import PROMOTED, Decision, promote
 from components.registry.resolve import resolve
 from components.tracking import store
 from elboflow import artifacts
+from elboflow.settings import RequestError
 from preprocessing.config import DataConfig
 from tests.components.runs import Run, write
 from tests.opened import opened
@@ -199,7 +201,7 @@ def test_a_version_is_decided_on_once(written: Written, values: np.ndarray, trac
     registered = run.register(tracking_uri)
     client = store.connect(tracking_uri)
     client.delete_registered_model_alias("digits-vae", "champion")
-    again = promote(client, client.get_model_version("digits-vae", "2"), finished(run), confidence=0.95)
+    again = promote(client, client.get_model_version("digits-vae", "2"), finished(run), RegistryConfig())
     assert again == Decision(False, registered.reason)
     assert "champion" not in client.get_registered_model("digits-vae").aliases
 
@@ -211,7 +213,7 @@ def test_a_promotion_that_was_killed_before_its_verdict_keeps_its_reason(
     registered = run.register(tracking_uri)
     client = store.connect(tracking_uri)
     client.delete_model_version_tag("digits-vae", "1", PROMOTED)
-    again = promote(client, client.get_model_version("digits-vae", "1"), finished(run), confidence=0.95)
+    again = promote(client, client.get_model_version("digits-vae", "1"), finished(run), RegistryConfig())
     assert again == Decision(True, registered.reason)
     assert client.get_model_version("digits-vae", "1").tags[PROMOTED] == "true"
 
@@ -228,3 +230,26 @@ def test_the_code_that_is_stored_with_a_version_is_not_run(
 
 def finished(run: Run) -> Finished:
     return open_finished(run.dataset, run.model, run.evaluation)
+
+
+def test_another_metric_decides_where_less_is_better(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+    by_distance = RegistryConfig(decides_by="distance")
+    near, far = np.linspace(1, 2, len(values)), np.linspace(3, 4, len(values))
+    written("far", values, distance=far).register(tracking_uri, registry=by_distance)
+    nearer = written("near", values - 9, distance=near).register(tracking_uri, registry=by_distance)
+    assert nearer.promoted
+    assert nearer.reason.startswith("better than version 1, the champion: +2.000, 95% interval +2.000 to +2.000")
+    again = written("far again", values + 9, distance=far).register(tracking_uri, registry=by_distance)
+    assert again.reason.startswith("worse than version 2, the champion: -2.000")
+
+
+def test_a_metric_that_cannot_decide_is_refused_with_those_that_can(
+    written: Written, values: np.ndarray, tracking_uri: str
+) -> None:
+    run = written("first", values, distance=values)
+    for name in ("active_units", "bits_per_dim", "kl", "fid"):
+        with pytest.raises(
+            RequestError, match=rf"decides_by: '{name}' .* those that have are log_likelihood, distance"
+        ):
+            run.register(tracking_uri, registry=RegistryConfig(decides_by=name))
+    assert not store.connect(tracking_uri).search_registered_models()

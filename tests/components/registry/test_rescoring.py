@@ -21,7 +21,8 @@ MODEL = Path(__file__).parents[2] / "formats/98a35c2/model"
 
 PARENT = (
     "import sys; from pathlib import Path; from components.registry.rescoring import rescore; "
-    "rescore('', Path(sys.argv[1]), 1, 0, 1)"
+    "from elboflow.vae.evaluation.config import EvaluationConfig; "
+    "rescore('', Path(sys.argv[1]), EvaluationConfig(), 0, 'log_likelihood')"
 )
 
 
@@ -29,7 +30,7 @@ PARENT = (
 def test_damaged_values_of_the_examples_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "examples.npz").write_bytes(content)
     with pytest.raises(WorkError, match=r"cannot be read from .*examples\.npz"):
-        rescoring.read(tmp_path / "examples.npz")
+        rescoring.read(tmp_path / "examples.npz", "log_likelihood")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="it looks processes up in /proc")

@@ -7,9 +7,8 @@ import numpy as np
 from elboflow.vae.evaluation import bootstrap, diagnostics
 from elboflow.vae.evaluation.bootstrap import Estimate
 from elboflow.vae.evaluation.evaluators import Evaluator, Result, Seen
-from elboflow.vae.evaluation.metrics import Metric
+from elboflow.vae.evaluation.metrics import NATS, Metric
 
-_NATS = "nats per example"
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -34,8 +33,8 @@ class Bounds(Evaluator):
             "log_likelihood": _metric(
                 named["log_likelihood"], "log-likelihood bound",
                 "How well the model predicts unseen examples: the importance-weighted bound with "
-                f"{seen.bound_samples:,} samples, the closer of the two bounds. Higher is better; this is what decides "
-                "between two models.",
+                f"{seen.bound_samples:,} samples, the closer of the two bounds. Higher is better; by default it "
+                "decides between two models.",
                 "higher",
             ),
             "elbo": _metric(
@@ -71,4 +70,4 @@ class Bounds(Evaluator):
 
 
 def _metric(estimate: Estimate, title: str, meaning: str, better: Literal["higher", "lower"] | None = None) -> Metric:
-    return Metric(estimate.value, estimate.low, estimate.high, title, _NATS, better, meaning)
+    return Metric(estimate.value, estimate.low, estimate.high, title, NATS, better, meaning)
