@@ -148,6 +148,8 @@ def _summarise(done: "Swept", workspace: Path) -> None:
     from rich.table import Table
 
     from components.sweep.trial import written
+    from elboflow.vae.evaluation.folder import METRICS
+    from elboflow.vae.evaluation.metrics import in_short, read
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
@@ -159,8 +161,8 @@ def _summarise(done: "Swept", workspace: Path) -> None:
         table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
     console.print()
     console.print(table)
-    elbo = f"ELBO {done.metrics['elbo']:.2f}, log-likelihood at least {done.metrics['log_likelihood']:.2f} nats"
-    console.print(f"\nthe best on the test split: {elbo}")
+    found = in_short(read(Path(done.evaluation) / METRICS))
+    console.print(f"\nthe best on the test split: {found}")
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"comparison: {done.comparison}\nreport: {done.report}")

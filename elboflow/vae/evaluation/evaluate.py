@@ -17,7 +17,7 @@ from elboflow.vae.evaluation.bounds import bounds
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, TestData
 from elboflow.vae.evaluation.folder import EXAMPLES, FORMAT, METRICS, REPORT
-from elboflow.vae.evaluation.metrics import Metrics, as_json, values
+from elboflow.vae.evaluation.metrics import Metrics, as_json, in_short, values
 from elboflow.vae.evaluation.report import report
 from elboflow.vae.folder import ModelFolder
 from elboflow.vae.model import Model
@@ -75,13 +75,12 @@ def evaluate(
     }
     artifacts.commit(output, "evaluation", facts, files)
     logger.info(
-        "evaluated %s%s with %s each in %.1f s: ELBO %.2f, log-likelihood at least %.2f nats",
+        "evaluated %s%s with %s each in %.1f s: %s",
         counted(len(per_example), "example"),
         f" ({distinct:,} distinct)" if distinct < len(per_example) else "",
         counted(config.bound_samples, "sample"),
         time.monotonic() - started,
-        per_example.elbo.mean(),
-        per_example.log_likelihood.mean(),
+        in_short(found.metrics),
     )
     return found.metrics
 

@@ -12,6 +12,7 @@ from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 
 NATS = "nats per example"
+_IN_SHORT = 2
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -48,6 +49,12 @@ Metrics = Mapping[str, Metric]
 def values(metrics: Metrics) -> dict[str, float]:
     """Returns the numbers without their intervals, by name."""
     return {name: metric.value for name, metric in metrics.items()}
+
+
+def in_short(metrics: Metrics) -> str:
+    """Returns the first metrics in a line, which are the ones that say most."""
+    shown = [f"{found.title or name} {found.value:.{found.decimals}f}" for name, found in metrics.items()]
+    return ", ".join(shown[:_IN_SHORT])
 
 
 def as_json(metrics: Metrics) -> dict[str, dict[str, Any]]:
