@@ -6,7 +6,7 @@ A step is called with paths and a section of the experiment, by a test, a notebo
 alike. `predict` makes examples with a trained model; `config` holds the sections `registry` and `notify`. What the
 steps share stands in rooms, each of which imports only those to its right:
 
-    sweep → the steps → registry → tracking → binding, surroundings → config
+    sweep → the steps → registry, outputs → tracking → binding, surroundings → config
 
 Importing any of these files imports no framework and no MLflow; calling a function does.
 """

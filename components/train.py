@@ -79,7 +79,7 @@ def train(
         training=training,
         dataset=data.manifest.digest,
         code=code_version(),
-        kinds=origins([model, training]),
+        kinds=origins([model, training]) | data.origins,
     )
     if not restart and _is_there(output, model, provenance):
         logger.info("kept the model in %s: it is of the same data, settings and code", output)

@@ -38,6 +38,7 @@ model:
   objective: {kind: iwae, k: 3}
 training: {epochs: 4, batch_size: 32, learning_rate: 0.01}
 evaluation: {bound_samples: 20, bootstrap_samples: 200, evaluators: [steadiness]}
+registry: {decides_by: steadiness}
 """
 
 
@@ -92,6 +93,7 @@ def test_one_experiment_uses_a_kind_of_everything_from_another_package(
     assert model["provenance"]["kinds"] == {
         f"{group}:{name}": "wind-vanes 1.2.3"
         for group in (
+            "elboflow.features",
             "elboflow.models",
             "elboflow.likelihoods",
             "elboflow.networks",
@@ -100,6 +102,14 @@ def test_one_experiment_uses_a_kind_of_everything_from_another_package(
         )
         for name in POINTS[group]
     }
+    made = elboflow("generate", done["model"], "--n", "3", "--output", "made.npz", package=package, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    with np.load(tmp_path / "made.npz", allow_pickle=False) as values:
+        assert values["wind"].shape == (3, 6)
+    refused = elboflow("generate", done["model"], "--output", "made.npz", package=None, folder=tmp_path)
+    assert refused.returncode == 1
+    assert "unknown kind 'two_layers'" in refused.stderr
+    assert "is not installed here" in refused.stderr
     curves = json.loads((Path(done["model"]) / "curves.json").read_text(encoding="utf-8"))
     assert {"iwae", "kl_1", "kl_2"} <= curves["train"].keys()
     recorded = tags(tmp_path / "elboflow-workspace/mlflow.db")

@@ -1,17 +1,19 @@
 """Dataset folders as a model sees them: the features that it reads, and splits as examples."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.binding.weighting import Weighting, weighting
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError, table
 from elboflow.settings.explain import ConflictsError, dotted
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
 from elboflow.vae.evaluation.evaluators import TestData
 from elboflow.vae.model import ModelConfig
+from preprocessing.features import Feature
 from preprocessing.manifest import Manifest
 from preprocessing.reader import Arrays, Dataset, open_dataset
 
@@ -32,6 +34,16 @@ class ModelDataset:
     def manifest(self) -> Manifest:
         """What the dataset says of itself."""
         return self.dataset.manifest
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """The kinds of its features that come from installed packages: distribution and version by `GROUP:KIND`."""
+        found = {}
+        for spec in self.specs.values():
+            with suppress(LookupError):  # not installed here; whoever has to convert values says so
+                if (package := table.installed_by(table.find(Feature, spec.kind))) is not None:
+                    found[f"{Feature.group}:{spec.kind}"] = package
+        return found
 
     @property
     def label(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The one way from a model folder to answers on raw values: for the command line, a server and a notebook."""
+"""The one way from a model folder to answers on raw values: for the command line, servers, the gate and notebooks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,9 @@ from components.binding import raw_values
 from components.binding.raw_values import Columns
 from elboflow.settings import RequestError
 from elboflow.vae import folder
-from elboflow.vae.data import Examples, InMemory
+from elboflow.vae.data import Examples, InMemory, Source
+from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.evaluators import TestData
 from elboflow.vae.folder import ModelFolder
 
 _BATCH = 100
@@ -57,6 +59,25 @@ class Predictor:
 
         found = bounds(model, InMemory(examples), importance_samples, seed, _BATCH)
         return found.log_likelihood.astype(np.float32)
+
+    def judge(
+        self, metric: str, test: Source, data: TestData, evaluation: EvaluationConfig, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the keys of a split's examples, int64 `[examples]`, and a metric of each, as an evaluation finds it.
+
+        Args:
+            metric: Its name.
+            test: The split.
+            data: Which dataset it is of.
+            evaluation: How examples are judged.
+            seed: Fixes the noise of each example.
+
+        Raises:
+            WorkError: No evaluator of this model gives the metric of each example.
+        """
+        from elboflow.vae.evaluation.evaluate import of_example
+
+        return of_example(metric, self.trained, test, data, evaluation, seed)
 
     def reconstruct(self, examples: Examples, seed: int = 0) -> dict[str, np.ndarray]:
         """Returns the expected raw values of each feature given the mean of q(z|x), `[examples, …]`."""

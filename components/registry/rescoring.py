@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from components.binding.datasets import check_fits, open_for
+from components.registry.predictor import Predictor
 from elboflow.artifacts.arrays import array_names, read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import compute, folder
+from elboflow.vae import compute
 from elboflow.vae.evaluation.config import EvaluationConfig
 
 _KEY = "key"
@@ -92,7 +93,8 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
         # The child's standard input ends when this process does, however it ends; and so then does the child.
         reading, writing = os.pipe()
         try:
-            done = subprocess.run(command, stdin=reading, capture_output=True, encoding="utf-8")
+            environment = {**os.environ, "PYTHONSAFEPATH": "1"}  # a user's folder `components` is not this package
+            done = subprocess.run(command, stdin=reading, capture_output=True, encoding="utf-8", env=environment)
         finally:
             os.close(reading)
             os.close(writing)
@@ -104,14 +106,12 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
 
 def main(dataset: str, model: str, output: str, evaluation: str, seed: str, metric: str) -> None:
     """The child process: computes the metric of each example and writes it."""
-    trained = folder.load(Path(model))
-    data = open_for(trained.config, dataset)
-    check_fits(trained.specs, model, data)
-    compute.use(trained.provenance.training.backend)
-    from elboflow.vae.evaluation.evaluate import of_example
-
+    predictor = Predictor.open(model)
+    data = open_for(predictor.trained.config, dataset)
+    check_fits(predictor.trained.specs, model, data)
+    compute.use(predictor.trained.provenance.training.backend)
     config = EvaluationConfig.model_validate_json(evaluation)
-    keys, values = of_example(metric, trained, data.source("test"), data.described(), config, int(seed))
+    keys, values = predictor.judge(metric, data.source("test"), data.described(), config, int(seed))
     arrays: dict[str, Any] = {_KEY: keys, metric: values}
     np.savez(output, **arrays)
 

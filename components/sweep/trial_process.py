@@ -64,6 +64,7 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
         [sys.executable, "-m", "components.sweep.trial_process", str(writing)],
         stdin=subprocess.PIPE,
         pass_fds=[writing],
+        env={**os.environ, "PYTHONSAFEPATH": "1"},  # a user's folder `components` is not this package
         encoding="utf-8",
     )
     os.close(writing)

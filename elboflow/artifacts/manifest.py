@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from elboflow.artifacts.reading import DamagedError, told
 from elboflow.settings import Settings, WorkError
-from elboflow.settings.explain import explain
+from elboflow.settings.explain import UNKNOWN_KIND, explain
 from elboflow.settings.terminal import one_line
 
 FORMAT, CHECKSUM = "format", "checksum"
@@ -136,7 +136,7 @@ def unsealed(content: bytes, place: object, newest: int | None = None, unnumbere
     return facts
 
 
-def unreadable(place: object, error: Exception, schema: type[Settings] | None = None) -> DamagedError:
+def unreadable(place: object, error: Exception, schema: type[Settings] | None = None) -> WorkError:
     """Returns the error of facts that are not what a schema says: one sentence, for a person."""
     if isinstance(error, ValidationError) and error.error_count() > _TOLD:
         why = f"{error.error_count():,} of its values are not what is expected"
@@ -145,6 +145,8 @@ def unreadable(place: object, error: Exception, schema: type[Settings] | None = 
         why = first + (f" (and {len(others)} more)" if others else "")
     else:
         why = f"{type(error).__name__}: {error}"
+    if UNKNOWN_KIND in why:
+        return WorkError(f"{place} cannot be used: {_printable(why)}; the package that has it is not installed here")
     return DamagedError(place, f"{_printable(why)} (or another version of ELBOflow wrote it)")
 
 

@@ -19,6 +19,7 @@ MOST = 20
 """Problems that are told at once."""
 MANY = 50
 """Allowed words that are listed at once."""
+UNKNOWN_KIND = "unknown kind"
 
 _MUST = " is not allowed; must "
 
@@ -102,7 +103,7 @@ def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
             return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
         case "union_tag_invalid":
             tag = value["kind"] if isinstance(value, dict) else context["tag"]
-            return [Problem(path, f"unknown kind {shown(tag)}; {nearest(str(tag), words(here))}")]
+            return [Problem(path, f"{UNKNOWN_KIND} {shown(tag)}; {nearest(str(tag), words(here))}")]
         case "union_tag_not_found":
             return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.evaluators import Figure, Result, Seen
 
 _MINUS = "\N{MINUS SIGN}"
+_NAMED = 3  # features in the title
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
         pictures=[_picture(figure) for figure in found.figures],
         tables=found.tables,
         units=seen.bounds.posterior_mean.shape[1],
-        features=", ".join(trained.config.features),
+        features=_shortened(trained.config.features),
         likelihood=seen.model.likelihood.kind,
         trained=trained,
         data=seen.data,
@@ -82,6 +83,12 @@ def _picture(figure: Figure) -> Picture:
     if isinstance(figure.content, str):
         return Picture(figure.title, figure.caption, figure.wide, text=figure.content)
     return Picture(figure.title, figure.caption, figure.wide, source=_inlined(figure.content))
+
+
+def _shortened(features: Sequence[str]) -> str:
+    """Returns the names of features, the first ones of many."""
+    shown = ", ".join(features[:_NAMED])
+    return f"{shown} and {len(features) - _NAMED} more features" if len(features) > _NAMED + 1 else ", ".join(features)
 
 
 def _described(spec: FeatureSpec) -> str:

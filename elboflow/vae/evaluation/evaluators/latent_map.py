@@ -14,15 +14,7 @@ class LatentMap(Evaluator):
 
     def __call__(self, seen: Seen) -> Result:
         picture = figures.latent_map(seen.bounds.posterior_mean, seen.labels, seen.data.classes)
-        known = seen.data.label is None or seen.data.label not in seen.model.specs
         caption = "The posterior means of up to 5,000 test examples."
-        return Result(
-            figures=[
-                Figure(
-                    "latent_map",
-                    "Latent map",
-                    caption + (" The labels were never seen by the model." if known else ""),
-                    picture,
-                )
-            ]
-        )
+        if seen.data.label is not None and seen.data.label not in seen.model.specs:
+            caption += " The labels were never seen by the model."
+        return Result(figures=[Figure("latent_map", "Latent map", caption, picture)])

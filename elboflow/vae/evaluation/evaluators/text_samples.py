@@ -30,7 +30,7 @@ class TextSamples(Evaluator):
         made = _lines(spec, name, seen.samples)[:_SHOWN]
         originals = _lines(spec, name, seen.shown.features)
         again = _lines(spec, name, seen.reconstructions)
-        pairs = "\n".join(f"{before}\n  {after}" for before, after in zip(originals, again, strict=True))
+        pairs = "\n".join(f"  {before}\n→ {after}" for before, after in zip(originals, again, strict=True))
         return Result(
             figures=[
                 Figure("texts", "Samples", "Texts that the model makes up: z drawn from the prior.", "\n".join(made)),

@@ -1,0 +1,182 @@
+"""The ready-made experiments of texts and tables, and a conditional model: their steps, and their models in use."""
+
+import csv
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.evaluate import evaluate
+from components.predict import generate, reconstruct
+from components.preprocess import preprocess
+from components.register import register
+from components.registry.resolve import resolve
+from components.train import train
+from elboflow.settings import RequestError
+from elboflow.vae import folder
+from elboflow.vae.evaluation import folder as evaluations
+from pipelines.experiment import Experiment, load
+from preprocessing.reader import open_dataset
+
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
+
+QUICK = ("training.epochs=2", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the steps of an experiment made."""
+
+    experiment: Experiment
+    dataset: Path
+    model: Path
+    evaluation: Path
+
+    def register(self, tracking_uri: str, run: str = "run") -> Any:
+        folders = self.dataset, self.model, self.evaluation
+        experiment = self.experiment
+        return register(*folders, experiment.registry, experiment.recorded(), run, tracking_uri)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Runs the steps before registration, once for each experiment."""
+    known: dict[tuple[str, ...], Made] = {}
+
+    def run(name: str, *assignments: str) -> Made:
+        if (name, *assignments) not in known:
+            experiment, place = load(name, [*QUICK, *assignments]), tmp_path_factory.mktemp(name)
+            found = Made(experiment, place / "dataset", place / "model", place / "evaluation")
+            preprocess(experiment.data, found.dataset)
+            train(found.dataset, found.model, experiment.model, experiment.training, experiment.seed)
+            evaluate(found.dataset, found.model, found.evaluation, experiment.evaluation, experiment.seed)
+            known[name, *assignments] = found
+        return known[name, *assignments]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def text(made: Callable[..., Made]) -> Made:
+    return made("text", "model.encoder.units=8", "model.decoder.units=8", "training.max_steps=20")
+
+
+@pytest.fixture(scope="module")
+def table(made: Callable[..., Made]) -> Made:
+    return made("table")
+
+
+@pytest.fixture(scope="module")
+def conditional(made: Callable[..., Made]) -> Made:
+    small = "{kind: mlp, hidden: [16]}"
+    return made(
+        "digits",
+        "model.condition=label",
+        "model.prior=conditional",
+        f"model.encoder={small}",
+        f"model.decoder={small}",
+    )
+
+
+def test_texts_are_read_by_symbol_and_made_up_symbol_by_symbol(text: Made, tmp_path: Path) -> None:
+    spec = open_dataset(text.dataset).manifest.features["text"]
+    assert spec.ragged
+    assert len(spec.facts["vocabulary"]) > 50
+    generate(text.model, tmp_path / "made.txt", 5)
+    again = generate(text.model, tmp_path / "again.txt", 3)
+    lines = (tmp_path / "made.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 5
+    assert lines[:3] == (tmp_path / "again.txt").read_text(encoding="utf-8").splitlines()
+    assert set("".join(again["text"].tolist())) <= set(spec.facts["vocabulary"]) | {"\ufffd"}
+    reconstruct(text.model, text.dataset, tmp_path / "pairs.txt", count=4)
+    assert len((tmp_path / "pairs.txt").read_text(encoding="utf-8").splitlines()) == 8
+    with pytest.raises(RequestError, match=r"text \(tokens\) cannot be written as \.png; write \.txt or \.npz"):
+        generate(text.model, tmp_path / "made.png")
+
+
+def test_a_report_of_texts_shows_texts_and_one_of_tables_their_columns(text: Made, table: Made) -> None:
+    for found in (text, table):
+        assert not (found.evaluation / "figures/samples.png").exists()
+    samples = (text.evaluation / "figures/texts.txt").read_text(encoding="utf-8").splitlines()
+    report = (text.evaluation / "report.html").read_text(encoding="utf-8")
+    assert html.escape(samples[0]) in report
+    assert "bits per dimension" in report
+    assert "proline" in (table.evaluation / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_table_is_made_up_row_by_row_in_the_data_s_own_units(table: Made, tmp_path: Path) -> None:
+    generate(table.model, tmp_path / "made.csv", 40)
+    with (tmp_path / "made.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(folder.load(table.model).config.features)
+    assert 200 < np.mean([float(row["proline"]) for row in rows]) < 1500
+    assert {row["label"] for row in rows} <= {"0", "1", "2"}
+    reconstruct(table.model, table.dataset, tmp_path / "pairs.csv", count=3)
+    with (tmp_path / "pairs.csv").open(encoding="utf-8") as file:
+        header = next(csv.reader(file))
+    assert {"original_proline", "proline", "original_label", "label"} <= set(header)
+
+
+@pytest.mark.parametrize("name", ["text", "table"])
+def test_a_registered_model_is_asked_about_raw_values(
+    name: str, request: pytest.FixtureRequest, tracking_uri: str
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    found: Made = request.getfixturevalue(name)
+    assert found.register(tracking_uri).promoted
+    mlflow.set_tracking_uri(tracking_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{name}-vae@champion")
+    raw = (
+        pd.DataFrame({"text": ["the data set", "x", "a" * 32]})
+        if name == "text"
+        else pd.DataFrame(
+            {column: [1.0, 2.0] for column in folder.load(found.model).config.features} | {"label": [0, 2]}
+        )
+    )
+    bounds = model.predict(raw, params={"task": "score"})
+    assert bounds.shape == (len(raw),)
+    assert np.isfinite(bounds).all()
+    assert model.predict(raw, params={"task": "encode"}).shape == (len(raw), found.experiment.model.latent)
+    made = model.predict(raw)
+    assert len(made if name == "text" else made["proline"]) == len(raw)
+
+
+def test_evaluations_of_texts_and_tables_name_their_metrics(text: Made, table: Made) -> None:
+    for found in (text, table):
+        metrics = evaluations.load(found.evaluation).metrics
+        assert {"log_likelihood", "elbo", "reconstruction", "kl", "active_units"} <= metrics.keys()
+        assert metrics["log_likelihood"].better == "higher"
+
+
+def test_a_conditional_model_makes_examples_of_the_class_that_is_given(conditional: Made, tmp_path: Path) -> None:
+    seven, one = (generate(conditional.model, tmp_path / "made.npz", 8, given={"label": label}) for label in (7, 1))
+    assert seven["image"].shape == (8, 8, 8, 1)
+    assert not np.array_equal(seven["image"], one["image"])
+    for given, told in (({}, "conditioned on label; given: nothing"), ({"ink": 1}, "label; given: ink")):
+        with pytest.raises(RequestError, match=told):
+            generate(conditional.model, tmp_path / "made.npz", given=given)
+    with pytest.raises(RequestError, match="label"):
+        generate(conditional.model, tmp_path / "made.npz", given={"label": 10})
+
+
+def test_a_conditional_model_is_no_rival_of_an_unconditional_one(
+    conditional: Made, made: Callable[..., Made], tracking_uri: str
+) -> None:
+    small = "{kind: mlp, hidden: [16]}"
+    made("digits", f"model.encoder={small}", f"model.decoder={small}").register(tracking_uri)
+    registered = conditional.register(tracking_uri, "another run")
+    assert not registered.promoted
+    assert "cannot be compared" in registered.reason
+    assert "given label" in registered.reason
+
+
+def test_the_registered_model_is_found_by_its_alias(table: Made, tracking_uri: str, tmp_path: Path) -> None:
+    table.register(tracking_uri)
+    found = resolve("models:/table-vae@champion", tmp_path, tracking_uri)
+    assert folder.load(found).config == table.experiment.model
