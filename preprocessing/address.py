@@ -1,4 +1,4 @@
-"""Content addresses of datasets: a function of the source's content and of the settings that decide what is written."""
+"""Content addresses of datasets: a hash of the source's content and of the settings that affect the written records."""
 
 import hashlib
 import json
@@ -7,11 +7,11 @@ from elboflow.settings.digest import digest as canonical_digest
 from preprocessing.config import DataConfig
 
 RECORDS = 2
-"""The version of what is written for a source and settings. A new default, or other bytes, are a new version."""
+"""Version of the record format. A new default, or other bytes for the same source and settings, need a new version."""
 
 
 def digest(config: DataConfig, fingerprint: str) -> str:
-    """Returns the content address of the dataset that a config and a source of this fingerprint make."""
+    """Returns the content address of a dataset, from its config and the fingerprint of its source."""
     return canonical_digest(
         {
             "records": RECORDS,
@@ -25,15 +25,15 @@ def digest(config: DataConfig, fingerprint: str) -> str:
 
 
 def digests(config: DataConfig, fingerprint: str) -> tuple[str, ...]:
-    """Returns all addresses that such a dataset may have: the one of today first, and then the former one, if any."""
+    """Returns all addresses that such a dataset may have: the current one first, then the former one, if any."""
     former = former_digest(config, fingerprint)
     return (digest(config, fingerprint), *([] if former is None else [former]))
 
 
 def former_digest(config: DataConfig, fingerprint: str) -> str | None:
-    """Returns the address as versions up to 737760e made it, of settings with their defaults; None of newer settings.
+    """Returns the address that versions up to 737760e computed, or None if the config uses newer settings.
 
-    Folders that were written then keep their digest, and models say it of the data that they were trained on.
+    Existing dataset folders keep this digest, and existing models record it as the digest of their training data.
     """
     known = {"image": {"shape", "range", "quantise", "levels"}, "category": {"classes"}, "number": set[str]()}
     features = {}

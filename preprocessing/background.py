@@ -1,4 +1,4 @@
-"""Reading and writing beside the work, in threads: inflating and writing leave Python to others."""
+"""Reading and writing in background threads. Decompression and file writes release the GIL."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from preprocessing.raw import Batch
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yields the batches while the next one is being read."""
+    """Prefetches one batch: yields a batch while a thread reads the next one."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -23,9 +23,9 @@ def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 class Writer:
-    """Writes files beside the work, one at a time.
+    """Writes files in a background thread, one at a time.
 
-    What goes wrong is raised at the next write or in the end; then every file is there.
+    An error is raised at the next write or at exit. After an exit without an error every file is written.
     """
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class Writer:
                 self._wait()
 
     def write(self, path: str, content: memoryview | bytes) -> None:
-        """Begins to write a new file; its content must not change before the writing has ended."""
+        """Starts to write a new file. The caller must not change `content` before the next `write` or exit."""
         self._wait()
         self._pending = self._pool.submit(write, path, content)
 

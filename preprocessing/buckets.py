@@ -1,7 +1,7 @@
-"""The way to a bucket, `gs://…`: looked at before anything is asked of it in earnest, and told in one sentence.
+"""Access to buckets, `gs://…`: a first request with a timeout, and errors in one sentence.
 
-Beam, and Google's client below it, go on for two minutes without a word where there is no network, and end in errors
-of several layers. So the first request of a process to a bucket is one that is bounded.
+Without a network, Beam and Google's client retry for two minutes without a log line, and end in nested errors. So the
+first request of a process to a bucket has a timeout.
 """
 
 import errno
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("elboflow.preprocessing")
 NOTICE = 10.0
-"""Seconds after which a person is told what is waited for."""
+"""Seconds without an answer after which a warning is logged."""
 PATIENCE = 20.0
 """Seconds within which a bucket must answer for the first time."""
 
-_CONNECT, _ANSWER, _TRIES = 5.0, 10.0, 15.0  # seconds of Google's client: for a connection, an answer, all tries
+_CONNECT, _ANSWER, _TRIES = 5.0, 10.0, 15.0  # timeouts of Google's client, seconds: connect, read, all retries
 _LONGEST_REASON = 200
 _DENIED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class DeniedError(WorkError):
-    """An account may not do what it asked a bucket for."""
+    """The account has no permission for a request to a bucket."""
 
 
 def reach(uri: str) -> None:
-    """Waits for the first answer of a bucket to this process, an error included.
+    """Waits until a bucket has answered this process for the first time; an error is an answer, too.
 
     Args:
-        uri: A file in it, which need not be there. (To know of another one takes the right to list the bucket.)
+        uri: The file to ask for. It need not exist. (A request for another file would need permission to list.)
 
     Raises:
-        WorkError: It gives none.
+        WorkError: The bucket does not answer within `PATIENCE`.
     """
     bucket = "/".join(uri.split("/")[:3])
     if bucket in _reached:
@@ -57,7 +57,7 @@ def reach(uri: str) -> None:
         except BaseException as error:
             answer.set_exception(error)
 
-    # A thread of which the process does not wait for the end: not every wait in there has a limit, such as for a name.
+    # A daemon thread, because some of its waits have no timeout (name resolution), and must not delay the exit.
     threading.Thread(target=ask, daemon=True).start()
     try:
         try:
@@ -75,17 +75,17 @@ _reached: set[str] = set()
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turns what Beam and Google's client raise over a bucket into a sentence.
+    """Turns errors of Beam and of Google's client about a bucket into one sentence.
 
     Raises:
         FileNotFoundError: There is no such file.
-        WorkError: It cannot be reached, or refused what was asked (`DeniedError`).
+        WorkError: The bucket cannot be reached, or denies access (`DeniedError`).
     """
     try:
         yield
     except (RequestError, WorkError, TypeError, AttributeError, LookupError, AssertionError):
-        raise  # told already, or a bug
-    except Exception as error:  # theirs have no common class
+        raise  # explained already, or a bug
+    except Exception as error:  # the errors of Beam and of Google's client have no common class
         chain = _chain(error)
         answer = next((e.response for e in chain if getattr(e, "response", None) is not None), None)
         if answer is not None and answer.status_code == HTTPStatus.NOT_FOUND:
@@ -96,7 +96,7 @@ def explained(uri: str) -> Iterator[None]:
 
 
 class Reading(RawIOBase):
-    """A file of a bucket that is read, with errors that name it."""
+    """A readable file of a bucket; its errors name the file."""
 
     def __init__(self, uri: str, file: BinaryIO) -> None:
         self._uri, self._file = uri, file
@@ -137,14 +137,14 @@ def _ask(uri: str) -> None:
         client = Client(project=project, credentials=credentials)
     except DefaultCredentialsError:
         credentials, client = None, Client.create_anonymous_client()
-    with suppress(ClientError):  # an answer, too: what it means, the request in earnest will tell
+    with suppress(ClientError):  # an error is an answer, too; the real request reports what it means
         Blob.from_uri(uri).exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
     if credentials is None:
         LOG.warning("no Google credentials are here: %s is asked without any, for which Beam takes a minute", uri)
 
 
 def _chain(error: BaseException) -> list[Any]:
-    """Returns an error and those behind it, the outermost first."""
+    """Returns an error and its causes, the outermost first."""
     from apache_beam.io.filesystem import BeamIOError
 
     chain: list[Any] = []
@@ -157,7 +157,7 @@ def _chain(error: BaseException) -> list[Any]:
 
 
 def _denial(answer: "requests.Response") -> str:
-    """Returns the status of a refusal, and what the server says of it."""
+    """Returns the status of a denied request, and the server's message."""
     said = answer.reason
     with suppress(ValueError, KeyError, TypeError):
         said = answer.json()["error"]["message"]

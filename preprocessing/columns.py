@@ -1,4 +1,4 @@
-"""Columns of raw values as kinds read them: numbers as NumPy arrays, text as Arrow strings, and what is missing."""
+"""Conversion of raw Arrow columns: numbers to NumPy arrays, text to Arrow strings, nulls to unfit rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers of the rows of a column.
+    """The numbers of a column.
 
     Attributes:
-        values: [rows, …]; arbitrary in rows that are unfit.
-        unfit: Rows without a value, or with another number of values.
+        values: [rows, …]; arbitrary in unfit rows.
+        unfit: Rows without a value, or with a wrong number of values.
     """
 
     values: np.ndarray
@@ -41,13 +41,13 @@ def is_text(type: pa.DataType) -> bool:
 
 
 def is_number(type: pa.DataType) -> bool:
-    """Whether values of this type are numbers, or true and false."""
+    """Whether values of this type are numbers or booleans."""
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     return any(test(type) for test in tests)
 
 
 def described(type: pa.DataType) -> str:
-    """Returns what values of a type are, for a person: `text (string)`."""
+    """Returns a type as messages name it: `text (string)`."""
     if is_text(type):
         return f"text ({type})"
     word = next((word for test, word in _WORDS if test(type)), None)
@@ -62,11 +62,11 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def numbers(column: pa.Array, shape: tuple[int, ...] | None = None) -> Numbers | None:
-    """Returns the numbers of a column; None where it holds none.
+    """Returns the numbers of a column, or None if its type is not numeric.
 
     Args:
-        column: Single numbers, or lists or tensors of them.
-        shape: Of the numbers of a row, if the column has lists and does not say: rows of another size are unfit.
+        column: Single numbers, or lists or tensors of numbers.
+        shape: The shape of a row, needed for a column of lists. Rows of another size are unfit.
     """
     missing = _missing(column)
     if isinstance(column.type, pa.FixedShapeTensorType):
@@ -83,7 +83,7 @@ def numbers(column: pa.Array, shape: tuple[int, ...] | None = None) -> Numbers |
 
 
 def texts(column: pa.Array) -> tuple[pa.Array, tuple[Unfit, ...]]:
-    """Returns text as Arrow strings without nulls, and the rows that hold none, or bytes that are no UTF-8."""
+    """Returns text as Arrow strings without nulls, and the unfit rows: nulls, and bytes that are not UTF-8."""
     unfit = _missing(column)
     if column.null_count:
         column = column.fill_null("" if pa.types.is_string(column.type) or _is_large(column.type) else b"")
@@ -97,12 +97,12 @@ def texts(column: pa.Array) -> tuple[pa.Array, tuple[Unfit, ...]]:
 
 
 def unfit(mask: np.ndarray, values: np.ndarray, reason: str) -> tuple[Unfit, ...]:
-    """Returns the rows in which a mask is set, with the first such value of each.
+    """Returns the rows in which a mask is set anywhere, with the first masked value of each row.
 
     Args:
         mask: Where values are unfit, bool [rows, …].
         values: [rows, …].
-        reason: What is allowed.
+        reason: The rule that the values break, for the message.
     """
     if not mask.any():
         return ()
@@ -113,7 +113,7 @@ def unfit(mask: np.ndarray, values: np.ndarray, reason: str) -> tuple[Unfit, ...
 
 
 def unfit_rows(found: Sequence[Unfit], count: int) -> np.ndarray:
-    """Returns which of `count` rows are unfit for any reason, bool [rows]."""
+    """Returns a mask of the rows that are unfit for any reason, bool [count]."""
     mask = np.zeros(count, bool)
     for each in found:
         mask[each.rows] = True
@@ -121,10 +121,10 @@ def unfit_rows(found: Sequence[Unfit], count: int) -> np.ndarray:
 
 
 def require(found: Numbers | None, column: pa.Array, expected: str) -> Numbers:
-    """Returns numbers that were found.
+    """Returns `found`, the result of `numbers`.
 
     Raises:
-        ColumnError: There were none.
+        ColumnError: It is None: the column is not numeric.
     """
     if found is None:
         raise ColumnError(f"is {described(column.type)}; {expected}")
@@ -149,7 +149,7 @@ def _numpy(column: pa.Array) -> np.ndarray:
 
 
 def _comparable(values: np.ndarray) -> np.ndarray:
-    """Returns float16 as float32: NumPy cannot compare it with large numbers."""
+    """Returns float16 values as float32, because NumPy cannot compare float16 with large numbers."""
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 

@@ -1,12 +1,12 @@
-"""The `data` section of an experiment: where examples come from, what they are made of, how they are split.
+"""The `data` section of an experiment: the source of the examples, their features, and the splits.
 
     data:
       source: {kind: idx, path: mnist}
       features: {image: {kind: image, shape: [28, 28, 1], range: [0, 255]}, label: category}
       splits: {train: 0.9, validation: 0.1, test: source}
 
-Only `source` must be given. A command line checks an experiment at once: neither this file nor the kinds that it finds
-import anything heavy. Whether the files exist is `preprocessing.sources.check`'s question.
+Only `source` is required. Neither this file nor the kinds of sources and features import heavy packages at the top, so
+that a command line checks an experiment at once. `preprocessing.sources.check` checks whether the files exist.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -37,32 +37,32 @@ Split = Annotated[float | Literal["source"], BeforeValidator(_fraction)]
 
 
 class Shards(Settings):
-    """How the records are cut into files. A shard is sorted in memory, so it should fit there several times."""
+    """The size of shards. A worker sorts a shard in memory, so memory must hold a shard several times."""
 
     short_form: ClassVar = "megabytes"
     megabytes: float = Field(default=16, gt=0, le=2000)
 
 
 class DataConfig(Settings):
-    """What a dataset is made from.
+    """The settings of a dataset.
 
     Attributes:
-        source: Where the examples come from.
-        features: What an example is made of. Defaults to what the source holds.
-        splits: A fraction of the examples for each split, by a hash of the example's content; or `source`, the part
-            that the source itself holds out. Without such a split a held-out part is pooled with the rest.
-        identity: The features whose values make two examples the same: they get one key, and are in one split. By
-            default those of a kind that identifies, which images and tokens do; if there are none, all features.
-        max_reject_fraction: How many of the examples may be left out because they do not fit, as a fraction; more are
-            an error. Those left out are listed in the dataset's `rejected.jsonl`.
-        shards: How the records are cut into files.
-        workers: How many Beam workers do the work. It does not change what is written.
+        source: The raw data.
+        features: The features of an example by name. Default: all features of the source.
+        splits: For each split, a fraction of the examples, assigned by a hash of the example's content; or `source`,
+            the held-out part of the source. Without a `source` split the held-out part is pooled with the rest.
+        identity: The features that identify an example. Examples with equal values get the same key and the same
+            split. Default: the features whose kind identifies (images and tokens); if there are none, all features.
+        max_reject_fraction: The largest fraction of examples that may be rejected; more are an error. The dataset's
+            `rejected.jsonl` lists the rejected examples.
+        shards: The size of shards.
+        workers: The number of Beam workers. It does not change the records.
     """
 
     source: Source
     features: dict[Name, Feature] = Field(default_factory=lambda validated: validated["source"].default_features)
     splits: dict[Name, Split] = Field(default={"train": 0.8, "validation": 0.1, "test": 0.1})
-    # What is newer than 737760e is not written where it is the default: digests of whole dumps stay what they were.
+    # Settings newer than 737760e are left out of a dump at their default, so that digests of whole dumps stay valid.
     identity: Annotated[list[Name], Field(min_length=1)] | None = Field(default=None, exclude_if=lambda v: v is None)
     max_reject_fraction: float = Field(default=MAX_REJECTED, ge=0, le=1, exclude_if=lambda v: v == MAX_REJECTED)
     shards: Shards = Shards()
@@ -74,14 +74,14 @@ class DataConfig(Settings):
 
     @property
     def identifying(self) -> list[str]:
-        """The names of the features that an example's key is made of, sorted."""
+        """The names of the features whose values are hashed into an example's key, sorted."""
         if self.identity is not None:
             return sorted(self.identity)
         return sorted(name for name, feature in self.features.items() if feature.identifies) or sorted(self.features)
 
     @field_validator("splits")
     @classmethod
-    def _make_a_whole(cls, splits: dict[str, float | str]) -> dict[str, float | str]:
+    def _fractions_sum_to_one(cls, splits: dict[str, float | str]) -> dict[str, float | str]:
         fractions = [fraction for fraction in splits.values() if not isinstance(fraction, str)]
         if not isinstance(splits.get("train"), float):
             raise ValueError(f"splits must give `train` a fraction; given: {shown(splits)}")

@@ -21,11 +21,11 @@ def describe(
     """Returns the manifest.
 
     Args:
-        config: What the dataset was made from.
-        source: The source as it was found.
-        report: What the workers report.
+        config: The settings of the dataset.
+        source: The kind, description and fingerprint of the source.
+        report: The merged report of the workers.
         shards: The files of each split.
-        fitted: The features as they were converted.
+        fitted: The fitted features.
     """
     splits = sorted(config.splits)
     specs, summaries = {}, {}
@@ -56,7 +56,7 @@ def _merged(name: str, feature: Fitted, shards: list[WrittenShard]) -> Summary:
 
 
 def _class_means(train: list[WrittenShard]) -> dict[str, dict[str, dict[int, float]]]:
-    """Returns the mean of each amount over the examples of each class of each category."""
+    """Returns means of the train split by feature with role "amount", feature with role "class", and class."""
     means: dict[str, dict[str, dict[int, float]]] = {}
     for amount, categories in train[0].class_sums.items():
         means[amount] = {}

@@ -1,4 +1,4 @@
-"""A batch of raw values → the examples in it: those that fit, as records hold them, and why the others do not."""
+"""A batch of raw values → its examples, converted for records, and the rejected rows with their reasons."""
 
 import json
 from collections import Counter
@@ -21,12 +21,12 @@ class Rejected:
     """An example that is left out.
 
     Attributes:
-        place: The array, the file, or the like, where it is.
-        row: Its number there.
-        noun: What the number counts.
-        feature: The feature that does not fit; None where there is no row at all.
-        reason: What is allowed.
-        found: The value, if there is one.
+        place: The array or file that contains the example.
+        row: The row number in that place.
+        noun: What the number counts, such as "row" or "line".
+        feature: The feature whose value does not fit; None if the row itself cannot be read.
+        reason: The rule that the value breaks.
+        found: The value; "" if there is none.
     """
 
     place: str
@@ -44,7 +44,7 @@ class Rejected:
         return f"{where} {has} feature {self.feature!r}; {self.reason}"
 
     def to_json(self) -> str:
-        """Returns its line of `rejected.jsonl`, which names no folder of this machine."""
+        """Returns the line for `rejected.jsonl`. It names the file without its folder, which only this machine has."""
         values = {"place": self.place.rpartition("/")[2], "row": self.row, "feature": self.feature}
         return json.dumps({**values, "reason": self.reason, "found": self.found}, ensure_ascii=False)
 
@@ -54,11 +54,11 @@ class Examples:
     """The examples of a batch.
 
     Attributes:
-        count: Rows of the batch, whether they fit or not.
-        values: By feature, the raw values of the rows that fit.
-        stored: By feature that is fitted, what records hold of these.
-        rejected: The other rows, in their order.
-        seen: By feature that has one, the extent of all rows.
+        count: All rows of the batch, rejected rows included.
+        values: By feature, the raw values of the accepted rows.
+        stored: By fitted feature, the converted values of the accepted rows, as records hold them.
+        rejected: The rejected rows, in their order.
+        seen: By feature with an extent, the extent of all rows.
     """
 
     count: int
@@ -69,15 +69,15 @@ class Examples:
 
 
 def examples_of(batch: Batch, features: Mapping[str, Feature], fitted: Mapping[str, Fitted]) -> Examples:
-    """Reads the rows of a batch, and converts what is fitted.
+    """Reads the rows of a batch, and converts the values of the fitted features.
 
     Args:
         batch: The rows.
-        features: Those to read.
-        fitted: Of these, the ones that can be converted.
+        features: The features to read.
+        fitted: The features to convert, a subset of `features`.
 
     Raises:
-        WorkError: A whole column cannot be values of its feature.
+        WorkError: The type of a column does not fit its feature.
     """
     values: dict[str, Values] = {}
     stored: dict[str, Column] = {}
@@ -112,7 +112,7 @@ def keys_of(features: Mapping[str, Feature], values: Mapping[str, Values], ident
 def extents(
     features: Mapping[str, Feature], values: Mapping[str, Values], chosen: np.ndarray | slice = slice(None)
 ) -> dict[str, Extent]:
-    """Returns where the finite raw values of the chosen rows lie, for each feature that has such an extent."""
+    """Returns the extent of the finite raw values in the chosen rows, for each feature that has an extent."""
     found = {}
     for name, feature in features.items():
         if (ends := feature.extent(values[name])) is None:
@@ -125,7 +125,7 @@ def extents(
 
 
 def reasons_of(rejected: tuple[Rejected, ...], unit: int) -> list[Reason]:
-    """Returns why the examples of a unit were left out, with an example for each reason."""
+    """Returns the reasons for which examples of a unit were rejected, each with its count and its first example."""
     counts = Counter((each.feature, each.reason) for each in rejected)
     first = {(each.feature, each.reason): each for each in reversed(rejected)}
     return [
@@ -135,12 +135,12 @@ def reasons_of(rejected: tuple[Rejected, ...], unit: int) -> list[Reason]:
 
 
 def taken(column: Column, rows: np.ndarray) -> Column:
-    """Returns these rows of a column, in their order."""
+    """Returns rows of a column by their indices, in the order of the indices."""
     return column[rows] if isinstance(column, np.ndarray) else column.take(rows)
 
 
 def _rejected(batch: Batch, unfit: list[tuple[str, Unfit]]) -> tuple[Rejected, ...]:
-    """Returns what is left out, each row once: for what was found first, by the names of the features."""
+    """Returns the rejected rows in their order, each once, with the reason of the first unfit feature by name."""
     found = [
         (lost.row, Rejected(batch.place, lost.row, batch.noun, None, lost.reason, lost.found)) for lost in batch.lost
     ]
@@ -154,7 +154,7 @@ def _rejected(batch: Batch, unfit: list[tuple[str, Unfit]]) -> tuple[Rejected, .
 
 
 def _each(unfit: list[tuple[str, Unfit]]) -> Iterator[tuple[str, int, str, str]]:
-    # What a source could not read is a null, too; its own reason says more.
+    # A value that the source cannot parse is also a null. The reason from the source says more, so MISSING comes last.
     for name, each in sorted(unfit, key=lambda pair: pair[1].reason == MISSING):
         for row, value in zip(each.rows.tolist(), each.found or [""] * len(each.rows), strict=True):
             yield name, row, each.reason, value

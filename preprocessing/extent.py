@@ -1,17 +1,17 @@
-"""Where raw values lie."""
+"""The range of raw values."""
 
 from elboflow.settings import Settings
 
 
 class Extent(Settings):
-    """The smallest and the largest of some finite raw values, and whether all of them are whole numbers."""
+    """The minimum and the maximum of finite raw values, and whether all values are whole numbers."""
 
     low: float
     high: float
     whole: bool
 
     def merged(self, other: "Extent") -> "Extent":
-        """Returns the extent of the values of both."""
+        """Returns the extent of the union of both sets of values."""
         return Extent(low=min(self.low, other.low), high=max(self.high, other.high), whole=self.whole and other.whole)
 
     def __str__(self) -> str:
@@ -23,5 +23,5 @@ class Extent(Settings):
 
 
 def number(value: float) -> str:
-    """Returns a raw value as a person would write it, shortened: 255, not 255.0."""
+    """Returns a number for messages: 255 rather than 255.0, at most four significant digits of a fraction."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"

@@ -1,7 +1,7 @@
-"""Opening files by path or URI: plain `open` on this machine, Beam's FileSystems for `gs://…` and its like.
+"""Opening files by path or URI: `open` for local paths, Beam's FileSystems for `gs://…`.
 
 Beam takes seconds to import, so it is imported only for a URI. `package://DISTRIBUTION/PATH` is a file that an
-installed distribution lists as its own; nothing of the distribution is imported.
+installed distribution lists; no code of the distribution is imported.
 """
 
 import errno
@@ -19,7 +19,7 @@ from elboflow.settings.locations import scheme
 from preprocessing import buckets
 
 SCHEMES = ("gs",)
-"""Of the URIs that can be read and written. What else Beam has file systems for needs packages that are not here."""
+"""Schemes of URIs that can be read and written. Beam's other file systems need packages that are not installed."""
 PACKAGE = "package"
 """The scheme of files of installed distributions, which can only be read."""
 
@@ -27,12 +27,12 @@ _BUFFER = 1 << 20  # bytes; below it, Google's client reads 16 MiB at a time
 
 
 def is_uri(path: str) -> bool:
-    """Whether a path is a URI, such as gs://bucket/file, rather than a place on this machine."""
+    """Whether a path is a URI, such as gs://bucket/file, rather than a local path."""
     return scheme(path) is not None
 
 
 def open_to_read(path: str) -> BufferedReader:
-    """Opens a file for reading bytes, as they are (no decompression)."""
+    """Opens a file for reading its bytes, without decompression."""
     if scheme(path) == PACKAGE:
         return open(_located(path), "rb")
     if not is_uri(path):
@@ -47,10 +47,10 @@ def open_to_read(path: str) -> BufferedReader:
 
 @contextmanager
 def reached(path: str) -> Iterator[None]:
-    """Lets Beam's file systems work on a URI, whose bucket must answer, and whose errors become sentences.
+    """Checks that the bucket of a URI answers, and explains errors of the body in one sentence. Local paths: no-op.
 
     Raises:
-        WorkError: The bucket cannot be reached, or refuses what is asked.
+        WorkError: The bucket cannot be reached, or denies access.
     """
     if not is_uri(path):
         yield
@@ -61,13 +61,13 @@ def reached(path: str) -> Iterator[None]:
 
 
 def open_within(folder: str, name: str) -> BufferedReader:
-    """Opens a file of a dataset for reading, by a name that its manifest may list.
+    """Opens a file of a dataset folder for reading, by its name in the manifest.
 
-    Links in the folder are not followed.
+    Links in a local folder are not followed.
 
     Raises:
         FileNotFoundError: There is no such file.
-        WorkError: It is a link, or lies behind one.
+        WorkError: The file or one of its folders is a link.
     """
     if not is_uri(folder):
         return artifacts.open_listed(_expanded(folder), name)
@@ -81,7 +81,7 @@ def exists(path: str) -> bool:
     """Whether there is a file at this path or URI.
 
     Raises:
-        RequestError: It is not for this account to know.
+        RequestError: This account has no permission to look, or the path cannot be looked up.
     """
     try:
         if scheme(path) == PACKAGE:
@@ -99,10 +99,10 @@ def exists(path: str) -> bool:
 
 
 def matching(pattern: str) -> list[str]:
-    """Returns the files of a path or URI in which `*`, `?` and `[…]` stand for parts of names, sorted.
+    """Returns the files that match a path or URI with the wildcards `*`, `?` and `[…]`, sorted.
 
     Raises:
-        RequestError: There is no such distribution, or the files cannot be looked for.
+        RequestError: There is no such distribution, or the files cannot be listed.
     """
     if scheme(pattern) == PACKAGE:
         return _of_package(pattern)
@@ -123,12 +123,17 @@ def matching(pattern: str) -> list[str]:
 
 
 def join(folder: str, *names: str) -> str:
-    """Returns the path or URI of something within a folder."""
+    """Returns the path or URI of a file or folder within a folder."""
     return "/".join([folder.rstrip("/"), *names])
 
 
 def require(path: str, what: str) -> None:
-    """Raises a RequestError if there is no file to read at this path or URI, saying what it was wanted for."""
+    """Raises a RequestError if there is no readable file at this path or URI.
+
+    Args:
+        path: The path or URI.
+        what: What needs the file, the start of the message.
+    """
     if not exists(path):
         raise RequestError(f"{what}: there is no file {path}")
     if not is_uri(path):
@@ -159,7 +164,7 @@ def _of_package(pattern: str) -> list[str]:
 
 
 def _located(path: str) -> str:
-    """Returns where a file of an installed distribution is."""
+    """Returns the local path of a file of an installed distribution."""
     if path not in _of_package(path):
         raise FileNotFoundError(errno.ENOENT, "the distribution lists no such file", path)
     name, _, inside = path.removeprefix(f"{PACKAGE}://").partition("/")
@@ -174,7 +179,7 @@ def _distribution(name: str) -> metadata.Distribution:
 
 
 def _expanded(path: str) -> Path:
-    """Returns a path with `~` as the user's home; `~name` of a user that is not there is a name like any other."""
+    """Returns a path with `~` replaced by the home folder. `~name` of an unknown user is kept as a plain name."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

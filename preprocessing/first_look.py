@@ -1,4 +1,4 @@
-"""A look at raw data before anything runs: their headers, and the first examples."""
+"""A check of the raw data before a run: the headers and the first examples."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ from preprocessing.sources import check, open_source
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What a first look found, where nothing stops a run.
+    """The result of a first look without an error.
 
     Attributes:
-        found: What is there, in a sentence.
-        doubts: For each feature whose settings fit the first examples badly, what to write.
+        found: The source and the number of its examples, in a sentence.
+        doubts: For each feature whose settings fit the first examples badly, a sentence with better settings.
     """
 
     found: str
@@ -27,7 +27,7 @@ class FirstLook:
 
 
 def first_look(config: DataConfig) -> FirstLook:
-    """Reads what it takes to see whether raw data are what a config says: not the data.
+    """Checks raw data against a config from the headers and the first batch alone.
 
     Raises:
         RequestError: A file does not exist, or cannot be reached.
@@ -54,7 +54,7 @@ def first_look(config: DataConfig) -> FirstLook:
 
 
 def _fitted(config: DataConfig, batch: Batch) -> dict[str, Fitted]:
-    """Returns the features, those that need it fitted on a batch alone."""
+    """Returns the fitted features. A feature that must be fitted is fitted on this batch alone."""
     values = examples_of(batch, config.features, {}).values
     found = {}
     for name, feature in config.features.items():

@@ -1,11 +1,11 @@
-"""A dataset folder while it is written: attempts beside each other, one commit at a time, the manifest last.
+"""Writing a dataset folder: concurrent attempts, one commit at a time, the manifest last.
 
     DIR/.attempt-…/train-00000      shards under temporary names, while they are written
     DIR/train-00000-of-00003.tfrecord …  DIR/dataset.json      the finished dataset
 
-An attempt is alive while its process holds a lock on the attempt's folder; the kernel drops the lock however the
-process ends, so that the next attempt knows which leftovers are a dead one's. Folders named by a URI have no locks:
-there an attempt removes what it wrote, and a bucket's own lifecycle rule removes what a killed one could not.
+The process of an attempt holds a lock on the attempt's folder. The kernel releases the lock however the process ends,
+so the next attempt can tell the leftovers of dead attempts and removes them. Buckets have no locks: there an attempt
+removes its own files, and a lifecycle rule of the bucket must remove the files of a killed attempt.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ from preprocessing.reader import read_shard
 
 LOG = logging.getLogger("elboflow.preprocessing")
 _ATTEMPT = ".attempt-"
-_OURS = re.compile(rf"[a-z][a-z0-9_]*-\d{{5}}-of-\d{{5}}\.tfrecord|{re.escape(rejects.NAME)}")
+_DATASET_FILE = re.compile(rf"[a-z][a-z0-9_]*-\d{{5}}-of-\d{{5}}\.tfrecord|{re.escape(rejects.NAME)}")
 
 
 @contextlib.contextmanager
 def attempt(output: str) -> Iterator[str]:
-    """Makes a folder inside `output` for one attempt's files, and removes it in the end.
+    """Makes a folder inside `output` for the files of one attempt, and removes it at exit.
 
     Raises:
         RequestError: `output` cannot be written to.
@@ -67,7 +67,7 @@ def attempt(output: str) -> Iterator[str]:
 
 
 def finished(output: str, digests: Collection[str]) -> tuple[Manifest | None, str]:
-    """Returns the dataset in a folder if it is whole and the one wanted; otherwise None and what is wrong with it."""
+    """Returns the manifest of a folder if it is complete and has one of the digests; otherwise None and the reason."""
     if not files.exists(files.join(output, manifest.NAME)):
         return None, "there is none"
     try:
@@ -80,7 +80,7 @@ def finished(output: str, digests: Collection[str]) -> tuple[Manifest | None, st
 
 
 def withdraw(output: str, digests: Collection[str]) -> Manifest | None:
-    """Takes back the manifest of a folder that is to be rewritten; returns it instead if it is the one wanted."""
+    """Returns the manifest of a finished dataset with one of these digests; otherwise deletes any manifest there."""
     with locked(output), files.reached(output):
         found, wrong = finished(output, digests)
         path = files.join(output, manifest.NAME)
@@ -91,17 +91,17 @@ def withdraw(output: str, digests: Collection[str]) -> Manifest | None:
 
 
 def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
-    """Makes an attempt's shards the dataset: renames them, writes the manifest, removes shards of another dataset.
+    """Commits an attempt: renames its shards, writes the manifest, and removes shards of a former dataset.
 
     Args:
         output: The dataset folder.
-        made: Its manifest.
-        temporary: Where each shard, and the list of what was rejected, is until now, by its name.
+        made: The manifest to write.
+        temporary: The temporary path of each shard and of the list of rejected examples, by final name.
     """
     with locked(output), files.reached(output):
         names = list(temporary)
         path = files.join(output, manifest.NAME)
-        if files.exists(path) and _content(path) != made.to_json():  # another run's, for other data, came in between
+        if files.exists(path) and _content(path) != made.to_json():  # a concurrent run committed other data meanwhile
             FileSystems.delete([path])
         _move([temporary[name] for name in names], [files.join(output, name) for name in names])
         if files.is_uri(output):
@@ -113,7 +113,7 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
             found.path
             for kind in ("*.tfrecord", rejects.NAME)
             for found in FileSystems.match([files.join(output, kind)])[0].metadata_list
-            if _OURS.fullmatch(PurePath(found.path).name) and PurePath(found.path).name not in names
+            if _DATASET_FILE.fullmatch(PurePath(found.path).name) and PurePath(found.path).name not in names
         ]
         if stale:
             FileSystems.delete(stale)
@@ -121,7 +121,7 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Waits for, and holds, the lock of a folder; one named by a URI has none."""
+    """Holds the lock of a folder, which it waits for. A folder in a bucket has no lock."""
     if files.is_uri(folder):
         yield
         return
@@ -135,7 +135,7 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def _move(before: list[str], after: list[str]) -> None:
-    """Renames files, or copies them where they come from another file system; the attempt removes what it leaves."""
+    """Renames files, or copies them from another file system. The attempt removes the originals of copies."""
     is_near = all(PurePath(old).is_relative_to(PurePath(new).parent) for old, new in zip(before, after, strict=True))
     scheme = FileSystems.get_scheme(after[0])
     if is_near or (scheme is not None and scheme == FileSystems.get_scheme(before[0])):
@@ -165,12 +165,12 @@ def _content(path: str) -> str:
 
 
 def _remove_if_dead(folder: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # it was alive, and has ended by now
+    with contextlib.suppress(FileNotFoundError):  # that attempt has ended and removed its folder meanwhile
         handle = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
         except BlockingIOError:
-            pass  # it is alive
+            pass  # its process is alive
         finally:
             os.close(handle)

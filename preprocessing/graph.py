@@ -1,12 +1,12 @@
-"""The Beam graphs of a dataset, and what their workers report.
+"""The Beam graphs of a dataset, and the reports of their workers.
 
-    work units ─► look ─► report                                         only where a feature must be fitted
+    work units ─► look ─► report                                         only if a feature must be fitted
     work units ─► read and encode ─► group by shard ─► write shards ─► report
 
-A worker reads a unit of raw data in batches, checks it, turns it into what records hold, hashes each example into its
-key, which says in which split and shard it belongs, and encodes the batch into records. Grouping brings the records of
-a shard together; sorting them by key makes the shard independent of the order of reading, and shuffles it. No element
-of the graph is a single example: Beam's cost per element would be thirty times the work.
+A worker reads a unit of raw data in batches, checks and converts the values, and hashes each example into its key. The
+key decides the split and the shard of the example. Then the worker encodes the batch into records. The grouping
+collects the records of a shard. Sorting by key makes the shard independent of the reading order, and shuffles it. No
+element of the graph is a single example: Beam's overhead per element would be thirty times the work.
 """
 
 import contextlib
@@ -34,29 +34,29 @@ class Job:
     """Runs the graphs of one dataset.
 
     Attributes:
-        runner: Where.
-        name: What an engine elsewhere calls the job.
+        runner: The engine that runs them.
+        name: The job name on a remote engine.
     """
 
     runner: Engine
     name: str
 
     def look(self, plan: Plan, units: list[Unit], features: Mapping[str, Feature], fit: tuple[str, ...]) -> Report:
-        """Looks at all values of some features.
+        """Collects the statistics that the fit of features needs, over all values.
 
         Args:
-            plan: What the dataset is made from.
+            plan: The plan of the dataset.
             units: The work units.
-            features: What is read.
-            fit: What is looked at, of these.
+            features: The features to read.
+            fit: The names of the features to fit, a subset of `features`.
 
         Raises:
-            WorkError: The workers met damaged data, or could not do their work.
+            WorkError: The workers found damaged data, or could not write.
         """
 
         def add(pipeline: beam.Pipeline) -> None:
             reports = self._units(pipeline, plan, units) | "look" >> beam.ParDo(Look(plan, features, fit))
-            _left(reports, plan, "look.json")
+            _merge_and_write(reports, plan, "look.json")
 
         return self._run(add, plan, "look.json")
 
@@ -64,7 +64,7 @@ class Job:
         """Writes the shards into the plan's folder, under temporary names.
 
         Raises:
-            WorkError: The workers met damaged data, or could not do their work.
+            WorkError: The workers found damaged data, or could not write.
         """
 
         def add(pipeline: beam.Pipeline) -> None:
@@ -73,7 +73,7 @@ class Job:
             written = (
                 read.records | "group by shard" >> beam.GroupByKey() | "write shards" >> beam.ParDo(WriteShard(plan))
             )
-            _left([written, read[REPORTS]] | "what was done" >> beam.Flatten(), plan, "report.json")
+            _merge_and_write([written, read[REPORTS]] | "what was done" >> beam.Flatten(), plan, "report.json")
 
         return self._run(add, plan, "report.json")
 
@@ -83,7 +83,7 @@ class Job:
         return pipeline | "work units" >> beam.Create(numbered, reshuffle=len(units) > 1 and spread)
 
     def _run(self, add: Callable[[beam.Pipeline], None], plan: Plan, report: str) -> Report:
-        """Runs a graph and returns what its workers report, unless they report problems."""
+        """Runs a graph, and returns the merged report of its workers; raises the problems in it as a WorkError."""
         self.runner.run(plan.config.workers, self.name, add)
         path = files.join(plan.folder, report)
         try:
@@ -91,7 +91,7 @@ class Job:
                 found = Report.model_validate_json(file.read())
         except (OSError, ValidationError):
             if self.runner.is_here:
-                write(path, bytes(1 << 20))  # says why, if there is still no way to write it
+                write(path, bytes(1 << 20))  # raises an error with the reason, if writing still fails
                 raise WorkError(f"could not write {path}: is the disk full?") from None
             raise WorkError(
                 f"the workers have done their work, but {path} is not there: they need a place to write to that this "
@@ -103,12 +103,12 @@ class Job:
         return found
 
 
-def _left(reports: beam.PCollection, plan: Plan, name: str) -> None:
-    """Adds to a graph that its merged reports become a file of the plan's folder."""
+def _merge_and_write(reports: beam.PCollection, plan: Plan, name: str) -> None:
+    """Adds the steps to a graph that merge its reports and write the result into the plan's folder."""
     merged = reports | "report" >> beam.CombineGlobally(Total(plan)).without_defaults()
-    merged | "write the report" >> beam.Map(_leave, files.join(plan.folder, name))
+    merged | "write the report" >> beam.Map(_write_report, files.join(plan.folder, name))
 
 
-def _leave(content: bytes, path: str) -> None:
-    with contextlib.suppress(WorkError):  # an exception would reach a person as Beam's own; `_run` misses the file
+def _write_report(content: bytes, path: str) -> None:
+    with contextlib.suppress(WorkError):  # Beam would wrap the error beyond reading; `_run` notices the missing file
         write(path, content)

@@ -1,8 +1,8 @@
-"""What a dataset folder says of itself: `dataset.json`, written last.
+"""The manifest of a dataset folder: `dataset.json`, written last.
 
-It holds no time and no path of a machine, so that the same data and config give the same manifest, byte for byte.
+It contains no time and no local path, so that the same data and config give the same manifest, byte for byte.
 
-A new field needs a default, or a new format and an upgrade of the older ones (`FORMAT`).
+A new field needs a default, or a new format version and an upgrade of older ones (`FORMAT`).
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Shard(Settings):
 
 
 class SourceRecord(Settings):
-    """What the dataset was made from."""
+    """The source of a dataset."""
 
     kind: str
     description: str
@@ -42,18 +42,17 @@ class Manifest(Settings):
     """A finished dataset.
 
     Attributes:
-        digest: The content address: a function of the source's content and of the settings that decide what is written.
-        features: What an example holds, besides its key.
-        summaries: By feature and split, what the kind keeps of the stored values: the baseline of later data.
-        class_means: For each number, and each category, the mean over the train split's examples of each class.
+        digest: The content address (`preprocessing.address`).
+        features: The specs of an example's features, by name; the key is not among them.
+        summaries: Summary statistics of the stored values, by feature and split: the baseline for later data.
+        class_means: The mean of each number over the train examples of each class, by number and category.
         counts: Examples by split.
-        distinct: Examples by split, without those that have another example's key; None in a manifest of before they
-            were counted.
-        identity: The features that the keys are made of; None in a manifest of before it was said: the images.
+        distinct: Distinct keys by split; None in older manifests.
+        identity: The features that are hashed into the key; None in older manifests, which means the images.
         shards: The files of each split.
-        rejected: Examples left out, by reason.
-        source: What the dataset was made from.
-        code: The version of this program that wrote it.
+        rejected: Rejected examples, by reason.
+        source: The source of the dataset.
+        code: The version of this program that wrote the dataset.
     """
 
     kind: Literal["dataset"] = "dataset"
@@ -93,7 +92,7 @@ class Manifest(Settings):
 
     @property
     def record_schema(self) -> Schema:
-        """What each record of the dataset holds."""
+        """The schema of the dataset's records."""
         return Schema.of({name: Wire.of(spec) for name, spec in self.features.items()})
 
     @property
@@ -102,7 +101,7 @@ class Manifest(Settings):
         return [shard for shards in self.shards.values() for shard in shards]
 
     def class_counts(self, category: str, split: str) -> dict[int, int]:
-        """Returns the examples of each class of a category in a split."""
+        """Returns the number of examples of each class of a category in a split."""
         counts = self.summaries[category][split]["counts"]
         return {int(value): count for value, count in counts.items()}
 
@@ -113,7 +112,7 @@ def code_version() -> str:
 
 
 def _specified(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades format 2, in which each kind of feature had fields of its own and an image its mean."""
+    """Upgrades format 2, in which the fields of a feature depended on its kind, and an image stored its mean image."""
     stored, counts, statistics = facts.pop("features"), facts.pop("categories"), facts.pop("statistics")
     facts["features"], facts["summaries"], facts["class_means"] = {}, {}, {}
     for name, feature in stored.items():
@@ -143,7 +142,7 @@ def _number(name: str, feature: Mapping[str, Any], counts: Any, statistics: Any)
     return {"facts": feature["statistics"]["train"]}, feature["statistics"]
 
 
-# The kinds that format 2 knew; later ones are in no older manifest.
+# All kinds of format 2. Newer kinds cannot occur in such a manifest.
 _SPECIFIED = {"image": _image, "category": _category, "number": _number}
 
 # In format 2, the mean of an image of 2048 × 2048 × 3 takes 180 MB.
@@ -154,7 +153,7 @@ def load(folder: str) -> Manifest:
     """Reads the manifest of a dataset folder.
 
     Raises:
-        WorkError: The folder holds no finished dataset, its manifest is damaged, or this version cannot read it.
+        WorkError: The folder contains no finished dataset, its manifest is damaged, or this version cannot read it.
     """
     path = files.join(folder, NAME)
     try:

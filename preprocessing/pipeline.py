@@ -29,19 +29,19 @@ _DIRECT = Direct()
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """A finished dataset, and whether it had been there before."""
+    """A finished dataset, and whether an earlier run had made it."""
 
     manifest: Manifest
     reused: bool
 
 
 def dataset_digest(config: DataConfig, root: str = "") -> str:
-    """Returns the content address of the dataset that a config would make, before any of it is made.
+    """Returns the content address of the dataset of a config, without making it.
 
     Args:
-        config: What to make it from.
-        root: A folder with a folder for each dataset, named by its address. A dataset that is there under its former
-            address (`preprocessing.address`) keeps it.
+        config: The settings of the dataset.
+        root: A folder of dataset folders, each named by its address. If the dataset exists there under its former
+            address (`preprocessing.address`), this address is returned.
 
     Raises:
         RequestError: The source needs a file that does not exist.
@@ -53,7 +53,7 @@ def dataset_digest(config: DataConfig, root: str = "") -> str:
 
 
 def dataset_digests(config: DataConfig) -> tuple[str, ...]:
-    """Returns all content addresses that the dataset of a config may have, the one of today first.
+    """Returns all content addresses that the dataset of a config may have, the current one first.
 
     Raises:
         RequestError: The source needs a file that does not exist.
@@ -68,16 +68,16 @@ def preprocess(
     """Makes the dataset of a config in a folder, or finds it there.
 
     Args:
-        config: What to make it from.
-        output: The dataset folder itself, on this machine or as a URI. What it held before is replaced.
-        digest: What `dataset_digest` returned before, if the folder was chosen by it.
-        runner: Where the graph runs. It does not change what is written.
+        config: The settings of the dataset.
+        output: The dataset folder itself, a local path or a URI. Another dataset in it is replaced.
+        digest: The result of `dataset_digest`, if the folder was chosen by it.
+        runner: The engine that runs the Beam graphs. It does not change the records.
 
     Raises:
-        RequestError: A file of the source does not exist, or the folder cannot be written to, or one of them cannot be
-            reached from where the runner's workers are.
-        WorkError: The data are damaged or unfit, or could not be written; the folder then holds no manifest. Or they
-            have changed since their digest was taken; the folder is then as it was.
+        RequestError: A file of the source does not exist, the folder cannot be written to, or the runner's workers
+            cannot reach the source or the folder.
+        WorkError: The data are damaged or unfit, or could not be written; the folder then holds no manifest. Or the
+            data have changed since `digest` was computed; the folder is then unchanged.
     """
     started, output = time.monotonic(), runner.output_of(str(output))
     check(config)
@@ -110,7 +110,7 @@ def preprocess(
 
 @dataclass(frozen=True)
 class _Made:
-    """A dataset before its commit: its manifest, and where each of its files is until then."""
+    """A dataset before its commit: its manifest, and the temporary path of each file by final name."""
 
     manifest: Manifest
     places: dict[str, str]
@@ -135,7 +135,7 @@ def _made(config: DataConfig, raw: Raw, source: SourceRecord, temporary: str, ru
 
 
 def _fitted(plan: Plan, units: list[Unit], job: "graph.Job") -> tuple[dict[str, Fitted], Report | None]:
-    """Returns the features as they can be converted, and the report of the look at them, if it took one."""
+    """Returns the fitted features, and the report of the pass over the data if one was necessary."""
     features = plan.config.features
     types = plan.raw.types() if any(feature.may_need_fit for feature in features.values()) else {}
     fit = tuple(name for name, feature in sorted(features.items()) if name in types and feature.needs_fit(types[name]))

@@ -1,4 +1,4 @@
-"""What a worker needs to know."""
+"""The plan of a dataset: the input of every Beam worker."""
 
 import pickle
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from preprocessing.records import Schema
 
 @dataclass(frozen=True)
 class Plan:
-    """The dataset that is made, as workers know it. It travels to them, pickled.
+    """The plan of a dataset. Beam pickles it and sends it to the workers.
 
     Attributes:
-        config: What the dataset is made from.
+        config: The settings of the dataset.
         raw: The raw data.
-        folder: Where the shards go, under temporary names.
-        fitted: The features that can be converted: some while others are looked at, all when records are written.
-        shards: How many shards each split is spread over; nothing while features are looked at.
+        folder: The folder for the shards, under temporary names.
+        fitted: The fitted features; empty in the first pass, in which features are fitted.
+        shards: The number of shards of each split; empty in the first pass.
     """
 
     config: DataConfig
@@ -32,31 +32,31 @@ class Plan:
 
     @property
     def schema(self) -> Schema:
-        """What each record holds."""
+        """The schema of a record."""
         return Schema.of({name: fitted.wire for name, fitted in self.fitted.items()})
 
     @property
     def fractions(self) -> dict[str, float]:
-        """The splits that share examples by their keys."""
+        """The splits with a fraction, to which examples are assigned by key."""
         return {name: fraction for name, fraction in self.config.splits.items() if not isinstance(fraction, str)}
 
     @property
     def own_split(self) -> str | None:
-        """The split that is the source's own held-out part, if there is one."""
+        """The split that is the held-out part of the source, if the config has one."""
         return next((name for name, fraction in self.config.splits.items() if fraction == HELD_OUT), None)
 
     def shares(self, unit: Unit) -> dict[str, float]:
-        """Returns the splits that share a unit's examples."""
+        """Returns the fraction of a unit's examples for each split."""
         own = self.own_split if unit.part == "held_out" else None
         return self.fractions if own is None else {own: 1.0}
 
     @property
     def destinations(self) -> list[tuple[str, int]]:
-        """Every (split, shard); a destination is known by its place in this list."""
+        """Every (split, shard). The number of a destination is its index in this list."""
         return [(split, shard) for split, count in sorted(self.shards.items()) for shard in range(count)]
 
     def __reduce__(self) -> Any:
-        """Pickles the plan once: Beam pickles what holds it some hundred times."""
+        """Pickles the plan only once, because Beam pickles the objects that refer to it some hundred times."""
         return _unpacked, (self._packed,)
 
     @cached_property

@@ -3,9 +3,9 @@
     dataset = open_dataset("datasets/3f2a…")
     dataset.manifest.counts                      # {"test": 180, "train": 1437, "validation": 180}
     dataset.read("test")["image"]                # uint8 [180, 8, 8, 1]
-    dataset.read_shard("train", 0)["image"]      # for what is larger than memory: uint8 [1437, 8, 8, 1]
+    dataset.read_shard("train", 0)["image"]      # for splits larger than memory: uint8 [1437, 8, 8, 1]
 
-It needs NumPy and google-crc32c, and neither Beam (except for a folder named by a URI) nor TensorFlow.
+Reading needs NumPy and google-crc32c. It needs no TensorFlow, and Beam only for a folder named by a URI.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _BLOCK = 16 << 20
 
 
 def open_dataset(path: Path | str) -> "Dataset":
-    """Opens a finished dataset folder; its examples are read later.
+    """Opens a finished dataset folder. Examples are read later.
 
     Raises:
         WorkError: There is no finished dataset.
@@ -55,9 +55,9 @@ class Dataset:
             verify: Whether to compare each shard with the checksum in the manifest.
 
         Returns:
-            Each feature as [examples, *shape] of the type that the manifest says, and `key` as int64 [examples]. A
-            ragged feature is padded with 0 to the longest of the dataset, and NAME.length says how long each example's
-            is, int32 [examples].
+            Each feature as [examples, *shape] with the dtype of the manifest, and `key` as int64 [examples]. A ragged
+            feature is padded with 0 to the longest length in the dataset; NAME.length holds the length of each
+            example, int32 [examples].
 
         Raises:
             RequestError: There is no such split.
@@ -77,13 +77,13 @@ class Dataset:
         return self.manifest.shards[split]
 
     def read_shard(self, split: str, number: int) -> Arrays:
-        """Reads the examples of one shard; it may be read again and again, and from any thread.
+        """Reads the examples of one shard. Repeated reads, and reads from several threads, are allowed.
 
-        It is compared with its SHA-256 at the first time, and with its own CRC-32C of then, which costs next to
-        nothing, later.
+        The first read compares the shard with its SHA-256. Later reads compare it with the CRC-32C of the first read,
+        which costs next to nothing.
 
         Returns:
-            What `read` returns, of this shard. The arrays may be read-only.
+            The arrays as `read` returns them, for this shard. They may be read-only.
 
         Raises:
             RequestError: There is no such split.
@@ -93,7 +93,7 @@ class Dataset:
         content = read_shard(self.folder, shard, verify=shard.name not in self._verified)
         crc = google_crc32c.value(content)
         if self._verified.setdefault(shard.name, crc) != crc:
-            content = read_shard(self.folder, shard)  # raises, unless the change is undone by now
+            content = read_shard(self.folder, shard)  # raises, unless the change has been undone meanwhile
         return self._decode(shard, content, is_verified=True)
 
     def _decode(self, shard: Shard, content: bytes, is_verified: bool) -> Arrays:
@@ -120,7 +120,7 @@ class Dataset:
 
     @cached_property
     def _verified(self) -> dict[str, int]:
-        """The CRC-32C of each shard that has been compared with its SHA-256, by its name."""
+        """The CRC-32C of each shard whose SHA-256 has been verified, by shard name."""
         return {}
 
 
@@ -128,12 +128,12 @@ def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:
     """Reads a shard, and checks it against the manifest.
 
     Raises:
-        WorkError: The shard is missing, or is not what the manifest says.
+        WorkError: The shard is missing, or differs from the manifest.
     """
     path = files.join(folder, shard.name)
     try:
         with files.open_within(folder, shard.name) as file:
-            content = _at_most(file, shard.bytes + 1)
+            content = _first_bytes(file, shard.bytes + 1)
     except FileNotFoundError:
         raise WorkError(
             f"the shard {path} is missing; {manifests.NAME} lists it with {counted(shard.examples, 'example')}"
@@ -146,8 +146,8 @@ def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:
     return content
 
 
-def _at_most(file: IO[bytes], most: int) -> bytes:
-    """Returns the first bytes of a file; a manifest may say any number, and a file is as long as it is."""
+def _first_bytes(file: IO[bytes], most: int) -> bytes:
+    """Returns the first bytes of a file. Block by block: a damaged manifest may ask for more than memory holds."""
     blocks: list[bytes] = []
     while most > 0 and (block := file.read(min(most, _BLOCK))):
         blocks.append(block)

@@ -1,4 +1,4 @@
-"""Examples that do not fit: how many are too many, and the file that lists the others."""
+"""Rejected examples: the check of their fraction, and the file that lists them."""
 
 import shutil
 
@@ -10,23 +10,23 @@ from preprocessing.config import DataConfig
 from preprocessing.report import Reason, Report
 
 NAME = "rejected.jsonl"
-"""The file of a dataset folder with a line for each example that was left out."""
+"""The file of a dataset folder with a line for each rejected example."""
 
-_MOST_TOLD = 5  # reasons in an error
+_MOST_REASONS = 5  # reasons in an error
 
 
 def check_rejected(config: DataConfig, report: Report) -> None:
-    """Checks that no more examples were left out than `data.max_reject_fraction` allows.
+    """Checks that no more examples were rejected than `data.max_reject_fraction` allows.
 
     Raises:
-        WorkError: More were, with the most frequent reasons, an example of each, and what to write.
+        WorkError: More were rejected. The message has the most frequent reasons, each with an example and advice.
     """
     count, read = report.left_out, sum(report.read.values())
     if not count or count <= config.max_reject_fraction * read:
         return
     frequent = sorted(report.reasons, key=lambda reason: -reason.count)
-    told = [f"{reason.count:,} × {_told(config, report, reason)}" for reason in frequent[:_MOST_TOLD]]
-    more = f"; and {counted(len(frequent) - _MOST_TOLD, 'more reason')}" if len(frequent) > _MOST_TOLD else ""
+    told = [f"{reason.count:,} × {_with_advice(config, report, reason)}" for reason in frequent[:_MOST_REASONS]]
+    more = f"; and {counted(len(frequent) - _MOST_REASONS, 'more reason')}" if len(frequent) > _MOST_REASONS else ""
     raise WorkError(
         f"{counted(count, 'example')} of {read:,} {'does' if count == 1 else 'do'} not fit "
         f"({count / read:.2%}; data.max_reject_fraction allows {config.max_reject_fraction:.2%}): "
@@ -34,7 +34,7 @@ def check_rejected(config: DataConfig, report: Report) -> None:
     )
 
 
-def _told(config: DataConfig, report: Report, reason: Reason) -> str:
+def _with_advice(config: DataConfig, report: Report, reason: Reason) -> str:
     extent = report.seen.get(reason.feature or "")
     if reason.feature is None or extent is None:
         return reason.example
@@ -43,10 +43,13 @@ def _told(config: DataConfig, report: Report, reason: Reason) -> str:
 
 
 def written_rejects(report: Report, folder: str) -> dict[str, str]:
-    """Writes NAME, in the order of the source, into a folder; returns where it is, if anything was rejected.
+    """Writes `rejected.jsonl` into a folder, in the order of the source.
+
+    Returns:
+        The path of the file by its final name; empty if no example was rejected.
 
     Raises:
-        WorkError: It cannot be written.
+        WorkError: The file cannot be written.
     """
     if not report.rejected:
         return {}

@@ -1,4 +1,4 @@
-"""What the workers tell of their work: plain data, merged in any order, in JSON on the way."""
+"""Reports of the workers: plain data, sent as JSON, and merged in any order."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,16 @@ class WrittenShard(Settings):
     """A shard under its temporary name.
 
     Attributes:
-        split: The split that it is a part of.
-        number: Which part.
-        name: The temporary name.
-        examples: How many it holds.
-        distinct: How many different keys they have. Examples with one key are in one shard.
-        bytes: Its size.
-        sha256: Its checksum.
-        statistics: For each feature, what its kind says of the stored values.
-        class_sums: For each amount and each category, by class, how many and their exact sum (`preprocessing.sums`).
+        split: The split of the shard.
+        number: The number of the shard within its split.
+        name: The temporary path.
+        examples: The number of examples.
+        distinct: The number of distinct keys. Examples with equal keys are in the same shard.
+        bytes: The size of the file.
+        sha256: The checksum of the file.
+        statistics: The statistics of each feature's stored values.
+        class_sums: By feature with role "amount", feature with role "class", and class: the number of values and their
+            exact sum (`preprocessing.sums`).
     """
 
     split: str
@@ -40,14 +41,14 @@ class WrittenShard(Settings):
 
 
 class Reason(Settings):
-    """Examples left out for one reason.
+    """Examples rejected for one reason.
 
     Attributes:
-        feature: The feature whose value does not fit; None where there is no row at all.
-        reason: What is allowed.
-        count: How many examples.
-        at: Unit and row of the first of them, in the source's order.
-        example: The first of them, in a sentence.
+        feature: The feature whose value does not fit; None if the row itself cannot be read.
+        reason: The rule that the values break.
+        count: The number of examples.
+        at: Unit and row of the first example, in the order of the source.
+        example: The first example, in a sentence.
     """
 
     feature: str | None
@@ -57,31 +58,31 @@ class Reason(Settings):
     example: str
 
     def merged(self, other: "Reason") -> "Reason":
-        """Returns the examples of both, which have the same feature and reason."""
+        """Returns the sum of two reasons with the same feature and sentence."""
         first = min(self, other, key=lambda reason: reason.at)
         return first.model_copy(update={"count": self.count + other.count})
 
 
 class RejectedFile(Settings):
-    """A file with a line of JSON for each example that a batch left out; `at` is its unit and its first row."""
+    """A file with a line of JSON for each rejected example of a batch. `at` is the unit and the first rejected row."""
 
     at: tuple[int, int]
     path: str
 
 
 class Report(Settings):
-    """Some of the work, or all of it.
+    """The report of one worker, or the merged report of several.
 
     Attributes:
         read: Rows that were read, by part of the source.
-        shards: What was written.
-        looks: For each feature that must be fitted, the look at it.
-        seen: For each feature that has one, the extent of its raw values in all rows that were read.
-        trained: The same in the train split.
-        reasons: Why examples were left out.
-        rejected: The files that list them.
-        leaked: Examples left out because the source holds the same ones out.
-        problems: What went wrong.
+        shards: The written shards.
+        looks: For each feature that must be fitted, the statistics for its fit (`Feature.Look`).
+        seen: For each feature with an extent, the extent of its raw values in all rows.
+        trained: For each feature with an extent, the extent of its raw values in the train split.
+        reasons: Why examples were rejected.
+        rejected: The files that list the rejected examples.
+        leaked: Examples left out because the held-out part of the source contains the same ones.
+        problems: Errors that the user can fix, in sentences.
     """
 
     read: dict[str, int] = Field(default={})
@@ -95,7 +96,7 @@ class Report(Settings):
     problems: list[PossiblyEmpty] = Field(default=[])
 
     def merged(self, other: "Report", features: Mapping[str, Feature]) -> "Report":
-        """Returns the work of both."""
+        """Returns the merged report of two disjoint parts of the work."""
         return Report(
             read=dict(Counter(self.read) + Counter(other.read)),
             shards=[*self.shards, *other.shards],
@@ -110,38 +111,38 @@ class Report(Settings):
 
     @property
     def left_out(self) -> int:
-        """How many examples do not fit."""
+        """The number of rejected examples."""
         return sum(reason.count for reason in self.reasons)
 
     def of(self, split: str) -> list[WrittenShard]:
-        """Returns the shards of a split, in their order."""
+        """Returns the shards of a split, by number."""
         return sorted((shard for shard in self.shards if shard.split == split), key=lambda shard: shard.number)
 
     def to_json(self) -> bytes:
-        """Returns the form in which it travels."""
+        """Returns the report as the workers send it."""
         return self.model_dump_json().encode()
 
 
 class Total:
-    """Merges reports in JSON; Beam combines with it."""
+    """Merges reports in JSON: the function of Beam's `CombineGlobally`."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
     def __call__(self, reports: Iterable[bytes]) -> bytes:
-        """Returns the report of all."""
+        """Returns the merged report."""
         read = map(Report.model_validate_json, reports)
         return reduce(lambda left, right: left.merged(right, self.plan.config.features), read, Report()).to_json()
 
 
 def extents_merged(left: Mapping[str, Extent], right: Mapping[str, Extent]) -> dict[str, Extent]:
-    """Returns the extents of both, feature by feature."""
+    """Returns the merged extent of each feature."""
     both = left.keys() & right.keys()
     return {**left, **right, **{name: left[name].merged(right[name]) for name in both}}
 
 
 def reasons_merged(reasons: Iterable[Reason]) -> list[Reason]:
-    """Returns one reason for all of the same feature and sentence, ordered by these."""
+    """Merges reasons with the same feature and sentence; sorted by feature and sentence."""
     found: dict[tuple[str, str], Reason] = {}
     for reason in reasons:
         key = (reason.feature or "", reason.reason)

@@ -1,4 +1,4 @@
-"""Over how many shards a split is spread, and what becomes of the shards that were written."""
+"""The number of shards of each split, and the final names of the written shards."""
 
 import math
 from collections.abc import Mapping
@@ -11,22 +11,22 @@ from preprocessing.manifest import Shard
 from preprocessing.report import Report
 
 RECORD_OVERHEAD = 80
-"""Bytes of a record besides its large values, about: framing, names, key and a label."""
+"""Approximate bytes of a record besides its large values: framing, names, key and a label."""
 
 
 def shard_counts(
     config: DataConfig, fitted: Mapping[str, Fitted], read: Mapping[str, int], source: str
 ) -> dict[str, int]:
-    """Returns over how many shards each split is spread: a function of the config and the number of examples.
+    """Returns the number of shards of each split: a function of the config and the number of examples.
 
     Args:
-        config: What the dataset is made from.
-        fitted: Its features.
+        config: The settings of the dataset.
+        fitted: The fitted features.
         read: Examples by part of the source.
-        source: The source, for the error.
+        source: The description of the source, for the error.
 
     Raises:
-        WorkError: There are none.
+        WorkError: There are no examples.
     """
     require_examples(read, source)
     count, held_out = sum(read.values()), read.get("held_out", 0)
@@ -61,14 +61,14 @@ def check_splits(config: DataConfig, report: Report) -> None:
 
 
 def _doubts(config: DataConfig, report: Report) -> str:
-    """Returns, for a person whose examples came out alike, where their values lie in a range that is far too wide."""
+    """Returns advice about features whose range is far too wide, which makes distinct examples equal."""
     seen = sorted(report.seen.items())
     doubts = [(extent, config.features[name].doubt(name, extent)) for name, extent in seen]
     return "".join(f"; {extent}: {doubt}" for extent, doubt in doubts if doubt)
 
 
 def named(config: DataConfig, report: Report) -> tuple[dict[str, list[Shard]], dict[str, str]]:
-    """Returns the shards of each split under their final names, and where each of them is until the commit."""
+    """Returns the shards of each split under their final names, and the temporary path of each by final name."""
     shards: dict[str, list[Shard]] = {split: [] for split in sorted(config.splits)}
     places = {}
     for split, listed in shards.items():

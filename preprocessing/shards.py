@@ -1,4 +1,4 @@
-"""The last work on a shard: its records are fetched, sorted, written and summed up."""
+"""Writing a shard: a worker reads its encoded records, sorts them by key, writes the file, and computes statistics."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +15,13 @@ from preprocessing.report import Report, WrittenShard
 from preprocessing.sums import exact_sum
 
 Encoded = tuple[bytes, bytes, str, int]
-"""Records of one shard: their keys and lengths as int64, a file, and where in it they begin."""
+"""Some records of one shard: keys as int64 bytes, lengths as int64 bytes, the file with the records, the offset there.
+
+Empty lengths mean held-out keys: records with such a key are left out of the shard."""
 
 
 class WriteShard(beam.DoFn):
-    """(destination, encoded records) → a file, and a report of it in JSON."""
+    """(destination, encoded records) → a shard file, and its report in JSON."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -48,7 +50,7 @@ class WriteShard(beam.DoFn):
                     number=number,
                     name=path,
                     examples=len(ordered),
-                    distinct=1 + int((ordered[1:] != ordered[:-1]).sum()),  # they are in order
+                    distinct=1 + int((ordered[1:] != ordered[:-1]).sum()),  # `ordered` is sorted
                     bytes=len(content),
                     sha256=hashlib.sha256(content.data).hexdigest(),
                     statistics={
@@ -73,7 +75,7 @@ class WriteShard(beam.DoFn):
 
 
 def _fetched(found: list[Encoded]) -> np.ndarray:
-    """Returns the records that these elements point to, one after the other, uint8 [bytes]."""
+    """Returns the concatenated records of these elements, read from their files, uint8 [bytes]."""
     sizes = [int(np.frombuffer(lengths, np.int64).sum()) for _, lengths, _, _ in found]
     content = np.empty(sum(sizes), np.uint8)
     at = 0
@@ -89,7 +91,7 @@ def _joined(pieces: list[bytes]) -> np.ndarray:
 
 
 def _sorted(unsorted: records.Records, keys: np.ndarray, rows: np.ndarray) -> records.Records:
-    """Returns these rows of the records in the order of their keys, and of their bytes where keys are equal."""
+    """Returns these rows of the records, sorted by key, and by content among equal keys."""
     order = rows[np.argsort(keys[rows], kind="stable")]
     result = unsorted.reordered(order)
     ordered = keys[order]
@@ -102,7 +104,7 @@ def _sorted(unsorted: records.Records, keys: np.ndarray, rows: np.ndarray) -> re
 
 
 def _sums(values: np.ndarray, classes: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Returns how many values each class has, and their exact sum."""
+    """Returns the number of values of each class, and their exact sum."""
     order = np.argsort(classes, kind="stable")
     names, first = np.unique(classes[order], return_index=True)
     groups = np.split(values[order], first[1:])

@@ -1,9 +1,9 @@
-"""Which split an example belongs to: a function of its content and of nothing else.
+"""The split of an example: a function of the example's content alone.
 
-The key of an example is a hash of the features that identify it (`data.identity`): by default those whose kind says
-so, as images do and labels do not. The split is a function of the key, so an example keeps its split when more data
-arrive, when their order changes, and when its label is corrected; and two examples with the same image are in the same
-split, also if their labels differ, so that no test image is ever trained on.
+The key of an example is a hash of the features that identify it (`data.identity`); by default images identify, and
+labels do not. The split is a function of the key. So an example keeps its split when more data arrive, when their order
+changes, and when its label is corrected. Two examples with the same image are in the same split, also if their labels
+differ, so that no test image is in the train split.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ _TOP_BIT = np.uint64(1 << 62)
 
 
 def keys(identities: Sequence["np.ndarray | Ragged"]) -> np.ndarray:
-    """Returns each example's key, int64 [examples], always in 2⁶² … 2⁶³ - 1.
+    """Returns the key of each example, int64 [examples], in 2⁶² … 2⁶³ - 1.
 
-    The upper bit is fixed so that every key is a varint of nine bytes: records of one dataset then have one length,
-    and both encoder and decoder work on whole matrices.
+    The top bit is always set, so that every key is a varint of nine bytes. Then all records of a dataset have the same
+    length, and the encoder and the decoder work on whole matrices.
 
     Args:
-        identities: The bytes of each feature that identifies, in the order of the features' names: uint8
+        identities: The bytes of each identifying feature, in the order of the features' names: uint8
             [examples, size], or ragged.
     """
     blake2b = hashlib.blake2b
@@ -42,7 +42,7 @@ def keys(identities: Sequence["np.ndarray | Ragged"]) -> np.ndarray:
 
 
 def _rows(identities: Sequence["np.ndarray | Ragged"]) -> list[bytes]:
-    """Returns the bytes of each example; those of varying length come after their length, so that none read alike."""
+    """Returns the bytes of each example. Ragged values get a length prefix, so that the bytes are unambiguous."""
     columns: list[list[bytes]] = []
     for rows in identities:
         if isinstance(rows, Ragged):
@@ -55,16 +55,16 @@ def _rows(identities: Sequence["np.ndarray | Ragged"]) -> list[bytes]:
 
 
 def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray, list[str]]:
-    """Assigns each key to a split with the probability of that split's fraction.
+    """Assigns each key to a split, with that split's fraction as the probability.
 
-    The splits share the unit interval in the order of their names, not in that of the config.
+    The splits divide the unit interval in the order of their names; the order in the config has no effect.
 
     Args:
         keys: int64 [examples].
-        fractions: A fraction for each split; they sum to 1.
+        fractions: The fraction of each split; the fractions sum to 1.
 
     Returns:
-        The number of each key's split, int64 [examples], and the splits' names by number.
+        The split index of each key, int64 [examples], and the split names by index.
     """
     names = sorted(fractions)
     bounds = np.cumsum([fractions[name] for name in names])[:-1]
@@ -72,19 +72,19 @@ def assign(keys: np.ndarray, fractions: Mapping[str, float]) -> tuple[np.ndarray
 
 
 def shards(keys: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Returns the shard of each key, int64 [examples] in 0 … count - 1: independent of the split, evenly spread.
+    """Returns the shard of each key, int64 [examples] in 0 … count - 1: uniform, and independent of the split.
 
     Args:
         keys: int64 [examples].
-        count: How many shards the split of each has, int64 [examples].
+        count: The number of shards of each example's split, int64 [examples].
     """
     return (uniform(keys, b"shard") * count).astype(np.int64)
 
 
 def uniform(keys: np.ndarray, purpose: bytes) -> np.ndarray:
-    """Returns a number in [0, 1) for each key, float64 [keys]: the same for the same key and purpose.
+    """Returns a pseudo-random number in [0, 1) for each key, float64 [keys]: a function of key and purpose.
 
-    The mixing is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+    The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
     """
     salt = np.frombuffer(hashlib.blake2b(purpose, digest_size=8).digest(), "<u8")[0]
     x = keys.astype(np.uint64) ^ salt

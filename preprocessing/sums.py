@@ -1,15 +1,15 @@
-"""Exact sums and counts, which do not depend on the order, or the grouping, of what is added.
+"""Exact sums and counts, independent of the order and the grouping of the terms.
 
-A finite float32 is a whole multiple of 2^-149, and its square one of 2^-298; so sums are Python's whole numbers.
+A finite float32 is an integer multiple of 2^-149, and its square of 2^-298. So sums are Python integers.
 """
 
 from fractions import Fraction
 
 import numpy as np
 
-_LEAST = 149  # a float32 is m · 2^(e - 149) with a whole m below 2^24 and e from 0 to 253
+_LEAST = 149  # a float32 is m · 2^(e - 149) with an integer m below 2^24 and e from 0 to 253
 _HALF = 12  # bits
-_PIECE = 1 << 20  # bytes that are counted at a time: about a cache's size
+_PIECE = 1 << 20  # bytes counted at a time: about the size of a CPU cache
 
 
 def exact_sum(values: np.ndarray) -> int:
@@ -32,9 +32,9 @@ def mean_of(total: int, count: int) -> float:
 
 
 def byte_counts(rows: np.ndarray) -> np.ndarray:
-    """Returns how often each byte occurs in some rows, uint8 [rows, bytes], int64 [256].
+    """Returns the count of each byte value in uint8 rows [rows, bytes], int64 [256].
 
-    Pairs of bytes are counted, which takes half the time; and some rows at a time, so that these stay in the cache.
+    Counting pairs of bytes takes half the time. Counting a block of rows at a time keeps the block in the CPU cache.
     """
     pairs, single = np.zeros(1 << 16, np.int64), np.zeros(256, np.int64)
     size = max(1, _PIECE // max(1, rows.shape[1]))
@@ -48,7 +48,7 @@ def byte_counts(rows: np.ndarray) -> np.ndarray:
 
 
 def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns whole mantissas below 2^24, and exponents from 0, of which value = mantissa · 2^(exponent - 149)."""
+    """Returns integer mantissas below 2^24 and exponents from 0, with value = mantissa · 2^(exponent - 149)."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     exponents = ((bits >> 23) & 0xFF).astype(np.int64)
     fractions = (bits & 0x7FFFFF).astype(np.int64)
@@ -57,7 +57,7 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _total(mantissas: np.ndarray, exponents: np.ndarray) -> int:
-    """Returns Σ mantissa · 2^exponent; mantissas are below 2^25, so that 2^28 of them add up exactly in float64."""
+    """Returns Σ mantissa · 2^exponent. Mantissas are below 2^25, so that float64 adds 2^28 of them exactly."""
     if not len(mantissas):
         return 0
     sums = np.bincount(exponents, weights=mantissas)

@@ -1,7 +1,7 @@
-"""What the workers do with a unit of raw data: look at it, or read it into encoded records.
+"""The Beam steps on a unit of raw data: collect statistics for the fit, or encode records.
 
-A worker meets two kinds of trouble. What a person can mend (damaged data, a full disk) becomes a line in the report: an
-engine would retry an exception, and wrap it until it cannot be read. Anything else is a bug, and is raised.
+An error that the user can fix (damaged data, a full disk) becomes a line in the report, because an engine would retry
+an exception and wrap it beyond reading. Any other error is a bug, and is raised.
 """
 
 import uuid
@@ -31,19 +31,19 @@ Output: TypeAlias = tuple[int, Encoded] | TaggedOutput[Literal["reports"], bytes
 
 
 class Look(beam.DoFn):
-    """A work unit → a report of what its values are, in JSON; for the features that must be fitted.
+    """A work unit → a report in JSON, with the statistics for the features that must be fitted.
 
     Args:
-        plan: What the dataset is made from.
-        features: Those that must be fitted, and those that it takes to know the examples of the train split.
-        fit: The names of the former.
+        plan: The plan of the dataset.
+        features: The features to read: those to fit, and those that identify the examples of the train split.
+        fit: The names of the features to fit.
     """
 
     def __init__(self, plan: Plan, features: Mapping[str, Feature], fit: tuple[str, ...]) -> None:
         self.plan, self.features, self.fit = plan, features, fit
 
     def process(self, unit: NumberedUnit) -> Iterator[bytes]:
-        """Yields a report of a unit."""
+        """Yields the report of a unit."""
         log = UnitLog(*unit)
         looks: dict[str, Any] = {}
         try:
@@ -76,10 +76,10 @@ class Look(beam.DoFn):
 
 
 class ReadAndEncode(beam.DoFn):
-    """A work unit → (destination, encoded records), a few for each of its batches; REPORTS are another output.
+    """A work unit → (destination, encoded records), several per batch; the reports are the second output, REPORTS.
 
-    An example that the source holds out must not be trained on. So its key goes, without a record, to the destination
-    that the example would have had otherwise: there, all examples with the same key are left out.
+    A held-out example must not be in the train split, and neither must a copy of it. So the key of a held-out example
+    is sent, without a record, to the destination that a copy would have: there, records with this key are left out.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -95,24 +95,24 @@ class ReadAndEncode(beam.DoFn):
                     read = examples_of(batch, self.plan.config.features, self.plan.fitted)
                     log.add(read)
                     log.list(read, self.plan.folder, writer)
-                    elements, is_trained = self._of(read, unit[1], writer)
+                    elements, is_trained = self._encoded(read, unit[1], writer)
                     found.extend(elements)
                     log.trained = extents_merged(
                         log.trained, extents(self.plan.config.features, read.values, is_trained)
                     )
-            yield from found  # not before their files are there
+            yield from found  # after the exit of Writer: now all files are written
         except WorkError as error:
             log.problems.append(str(error))
         yield TaggedOutput(REPORTS, log.report().to_json())
 
-    def _of(self, read: Examples, unit: Unit, writer: Writer) -> tuple[list[tuple[int, Encoded]], np.ndarray]:
-        """Returns the encoded records of a batch, and which of its examples are of the train split."""
+    def _encoded(self, read: Examples, unit: Unit, writer: Writer) -> tuple[list[tuple[int, Encoded]], np.ndarray]:
+        """Returns the encoded records of a batch, and a mask of its train examples, bool [examples]."""
         config = self.plan.config
         keys = keys_of(config.features, read.values, config.identifying)
         destinations = self._spread(keys, self.plan.shares(unit))
         elements = [*self._encode(keys, read.stored, destinations, writer)] if len(keys) else []
         if unit.part == "held_out" and self.plan.own_split:
-            elements += self._refuse(keys, self._spread(keys, self.plan.fractions))
+            elements += self._held_out_keys(keys, self._spread(keys, self.plan.fractions))
         is_train = np.array([split == "train" for split, _ in self.plan.destinations])
         return elements, is_train[destinations]
 
@@ -123,14 +123,14 @@ class ReadAndEncode(beam.DoFn):
         keys = keys[order]
         columns = {name: taken(column, order) for name, column in stored.items()}
         encoded = records.encode(self.plan.schema, {**columns, KEY: keys})
-        # Only keys travel through Beam. Its in-process runner keeps what it groups in memory, and copies it six times.
+        # Only keys go through Beam, because its in-process runner copies grouped elements in memory six times.
         path = files.join(self.plan.folder, f"batch-{uuid.uuid4().hex}")
         writer.write(path, encoded.data.data)
         starts = np.cumsum(encoded.lengths) - encoded.lengths
         for destination, rows in _groups(destinations[order]):
             yield destination, (keys[rows].tobytes(), encoded.lengths[rows].tobytes(), path, int(starts[rows.start]))
 
-    def _refuse(self, keys: np.ndarray, destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
+    def _held_out_keys(self, keys: np.ndarray, destinations: np.ndarray) -> Iterator[tuple[int, Encoded]]:
         order = np.argsort(destinations, kind="stable")
         for destination, rows in _groups(destinations[order]):
             yield destination, (keys[order[rows]].tobytes(), b"", "", 0)
@@ -144,10 +144,10 @@ class ReadAndEncode(beam.DoFn):
 
 
 class UnitLog:
-    """Gathers what is told of a unit while it is read.
+    """Collects the report of a unit while its batches are read.
 
     Args:
-        number: The unit's number, in the source's order.
+        number: The number of the unit, in the order of the source.
         unit: The unit.
     """
 
@@ -167,14 +167,14 @@ class UnitLog:
             self.reasons = reasons_merged([*self.reasons, *reasons_of(read.rejected, self.number)])
 
     def list(self, read: Examples, folder: str, writer: Writer) -> None:
-        """Writes a line for each example of a batch that is left out."""
+        """Writes a line for each rejected example of a batch."""
         if read.rejected:
             path = files.join(folder, f"rejected-{uuid.uuid4().hex}")
             writer.write(path, "".join(f"{each.to_json()}\n" for each in read.rejected).encode())
             self.rejected.append(RejectedFile(at=(self.number, read.rejected[0].row), path=path))
 
     def report(self, looks: Mapping[str, dict[str, Any]] | None = None) -> Report:
-        """Returns all that was gathered."""
+        """Returns the report of all batches so far."""
         return Report(
             read={self.unit.part: self.count},
             looks={**(looks or {})},
@@ -187,7 +187,7 @@ class UnitLog:
 
 
 def _groups(ordered: np.ndarray) -> Iterator[tuple[int, slice]]:
-    """Yields each value of an ordered array and where it stands."""
+    """Yields each distinct value of a sorted array, and the slice with this value."""
     values, first = np.unique(ordered, return_index=True)
     for value, start, stop in zip(values.tolist(), first, [*first[1:], len(ordered)], strict=True):
         yield value, slice(start, stop)
