@@ -1,7 +1,7 @@
-"""Engines: where the Beam graph runs. One kind is one file here, or an entry point in the group `elboflow.engines`.
+"""Engines run the Beam graph. A kind is one file here, or an entry point in the group `elboflow.engines`.
 
-The dataset is the same on every engine, byte for byte: shards are sorted by content, and the statistics are sums of
-whole numbers. What differs is where workers are, and so which files they can reach.
+The dataset is the same on every engine, byte for byte, because shards are sorted by content, and statistics are sums of
+integers. Engines differ in the location of their workers, and so in the files that the workers can reach.
 """
 
 from abc import abstractmethod
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 VERTEX_MOUNT = "/gcs/"
-"""Where Vertex AI shows its steps all buckets."""
+"""The folder in which Vertex AI mounts all buckets for its steps."""
 
 
 class Engine(Kind):
-    """A kind of engine; an instance holds the settings of one.
+    """A kind of engine. An instance contains the settings of one engine.
 
     Attributes:
-        is_here: Whether the workers are in this process.
+        is_here: Whether the workers run in this process.
     """
 
     group: ClassVar[str] = "elboflow.engines"
@@ -30,41 +30,47 @@ class Engine(Kind):
     is_here: ClassVar[bool] = False
 
     def output_of(self, output: str) -> str:
-        """Returns the dataset's folder under the name by which workers know it."""
+        """Returns the path or URI of the dataset folder for the workers."""
         return output
 
     @abstractmethod
     def check(self, paths: list[str], output: str) -> str:
-        """Looks, before anything runs, whether the workers can read the source and write their results.
+        """Checks, before a run, that the workers can read the source and write their results.
 
         Args:
-            paths: The files that the source consists of.
-            output: The dataset's folder.
+            paths: The files of the source.
+            output: The dataset folder.
 
         Returns:
-            The folder in which the workers write: the dataset's own, or the engine's temporary one.
+            The folder for the files of the workers: the dataset folder, or a temporary folder of the engine.
 
         Raises:
-            RequestError: They cannot.
+            RequestError: The workers cannot read a file of the source, or settings of the engine are missing.
         """
 
     @abstractmethod
     def run(self, threads: int, name: str, add_graph: "Callable[[beam.Pipeline], None]") -> None:
         """Runs a graph to its end.
 
-        An exception during the wait, such as an interrupt or a SIGTERM, cancels what was started elsewhere.
+        An exception during the wait, such as an interrupt or a SIGTERM, cancels a remote job.
 
         Args:
-            threads: Of workers in this process; an engine elsewhere decides for itself.
-            name: What an engine elsewhere calls the job, besides a part that no other job has.
+            threads: The number of worker threads in this process. Remote engines ignore it.
+            name: The prefix of the name of a remote job; a unique suffix is added.
             add_graph: Adds the graph to a pipeline.
 
         Raises:
-            RequestError: The engine does not take its settings.
-            WorkError: An engine elsewhere could not be reached, or the job failed there.
+            RequestError: The engine rejects its settings.
+            WorkError: The remote engine cannot be reached, or the job failed.
         """
 
 
 def unreadable(workers: str, path: str, wanted: str) -> RequestError:
-    """Returns the error of a file of the source that workers elsewhere cannot read, with what is wanted instead."""
+    """Returns the error for a source file that remote workers cannot read.
+
+    Args:
+        workers: The workers, for the message.
+        path: The local path.
+        wanted: The paths that the workers can read, for the message.
+    """
     return RequestError(f"data.source: {workers} cannot read {path}, a path of this machine; {wanted}")

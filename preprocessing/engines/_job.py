@@ -1,4 +1,4 @@
-"""A graph as a job of an engine elsewhere: submitted, waited for, and cancelled if this process ends before it."""
+"""Jobs on remote engines: submit a graph, wait for its end, and cancel it if this process ends earlier."""
 
 import contextlib
 import logging
@@ -20,15 +20,15 @@ COMMON = ["--no_pipeline_type_check"]
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is to be submitted.
+    """A job to submit.
 
     Attributes:
-        place: The engine, for a person.
+        place: The engine, for messages.
         runner: Beam's runner.
-        options: Beam's options; those that are None are left out.
-        name: The beginning of the job's name.
+        options: Beam's options; None leaves an option out.
+        name: The prefix of the job's name.
         flags: Options without values.
-        page: Returns where a person sees the submitted job, of Beam's result.
+        page: Beam's result → the web page of the submitted job, for the log.
     """
 
     place: str
@@ -43,7 +43,7 @@ def run(job: Job, add_graph: Callable[[beam.Pipeline], None]) -> None:
     """Runs a graph to its end.
 
     Raises:
-        RequestError: The engine does not take the options.
+        RequestError: Beam rejects the options.
         WorkError: The job failed.
     """
     name = f"{job.name}-{uuid.uuid4().hex[:8]}"
@@ -59,7 +59,7 @@ def run(job: Job, add_graph: Callable[[beam.Pipeline], None]) -> None:
         try:
             LOG.info("submitted the job %s to %s", name, job.page(result) if job.page else job.place)
             result.wait_until_finish()
-        except BaseException:  # a SIGTERM is no Exception: a cancelled step, or a machine that is taken away
+        except BaseException:  # also a SIGTERM: a cancelled step, or a preempted machine
             _cancel(result, name, job.place)
             raise
     except Exception as error:
@@ -67,11 +67,11 @@ def run(job: Job, add_graph: Callable[[beam.Pipeline], None]) -> None:
 
 
 def _cancel(result: Any, job: str, place: str) -> None:
-    """Cancels a job that has not ended: this process is about to end, and would start another the next time."""
+    """Cancels a job that has not ended, because a retry of this process would start another one."""
     went_wrong: list[Exception] = []
 
     def cancel() -> None:
-        with contextlib.suppress(Exception):  # an engine that does not say is told to cancel all the same
+        with contextlib.suppress(Exception):  # without an answer about the state, cancel all the same
             if PipelineState.is_terminal(result.state):
                 return
         LOG.info("cancelling the job %s", job)
@@ -89,6 +89,6 @@ def _cancel(result: Any, job: str, place: str) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    """Returns what an engine said in the end: the lines before are tracebacks of its workers."""
+    """Returns the last line of an engine's error; the lines before it are tracebacks of its workers."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "None")]
     return lines[-1] if lines else type(error).__name__

@@ -18,20 +18,21 @@ Project = Annotated[str, written(r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]", "be a projec
 
 
 class Dataflow(Engine):
-    """On Dataflow.
+    """Dataflow.
 
     Attributes:
-        project: The project; by default the Vertex target's, as with the next three.
+        project: The Google Cloud project. `project`, `region`, `temporary` and `image` default to the settings of the
+            Vertex target.
         region: The region.
-        temporary: Where Dataflow keeps what it needs while it runs: gs://BUCKET/FOLDER.
-        image: The image of the workers; it holds the installed project.
-        workers: The most workers.
-        machine: Their machine type.
-        service_account: Who they are.
-        subnetwork: Where they are: regions/REGION/subnetworks/NAME, or its full address.
-        public_addresses: Whether they have addresses on the internet.
-        encryption_key: The customer-managed key of what Dataflow keeps.
-        endpoint: Another address of the API, such as that of a private endpoint.
+        temporary: The folder for Dataflow's staging and temporary files: gs://BUCKET/FOLDER.
+        image: The container image of the workers, in which this project is installed.
+        workers: The maximum number of workers.
+        machine: The machine type of the workers.
+        service_account: The e-mail address of the workers' service account.
+        subnetwork: The subnetwork of the workers: regions/REGION/subnetworks/NAME, or its full URL.
+        public_addresses: Whether the workers have public IP addresses.
+        encryption_key: The customer-managed encryption key (Cloud KMS) for Dataflow's data.
+        endpoint: Another URL of the Dataflow API, such as a private endpoint.
     """
 
     kind: Literal["dataflow"] = "dataflow"
@@ -89,13 +90,13 @@ class Dataflow(Engine):
         _job.run(job, add_graph)
 
     def _console(self, result: Any) -> str:
-        """Returns the page of a job."""
+        """Returns the engine and the page of a job in the Cloud console, for the log."""
         job = f"{self.region}/{result.job_id()}"
         return f"Dataflow: https://console.cloud.google.com/dataflow/jobs/{job}?project={self.project}"
 
 
 def _require_credentials() -> None:
-    """Looks for credentials before Beam does, which would try for minutes and then go on without any."""
+    """Checks that credentials exist, because Beam would retry for minutes, and then go on without credentials."""
     import google.auth
     from google.auth.exceptions import DefaultCredentialsError
 

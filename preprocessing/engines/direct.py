@@ -1,4 +1,4 @@
-"""Beam's own engine, in the process of the step."""
+"""Beam's in-process engine: the workers are threads of the step."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Direct(Engine):
-    """In the process of the step, on `data.workers` threads."""
+    """Beam's in-process runner, with `data.workers` threads."""
 
     is_here: ClassVar = True
 
@@ -33,7 +33,7 @@ class Direct(Engine):
         mode = "in_memory" if threads == 1 else "multi_threading"
         options = PipelineOptions(COMMON, direct_num_workers=threads, direct_running_mode=mode)
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)  # the default would look for Prism, a Go binary
-        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam's own, which a kill would leave behind
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # a killed process would leave Beam's folder behind
         with _interrupts_kept(), temporary_folder() as temporary:
             pipeline.local_tempdir = str(temporary)
             with pipeline:
@@ -42,9 +42,9 @@ class Direct(Engine):
 
 @contextlib.contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Lets an interrupt of a worker in this process through as what it is.
+    """Raises an interrupt in a worker thread as the interrupt itself.
 
-    Beam logs what a worker raises, an interrupt too, with its traceback, and raises a RuntimeError in its place.
+    Beam logs every exception of a worker with its traceback, also an interrupt, and raises a RuntimeError instead.
     """
     told = logging.getLogger("apache_beam.runners.common")
     before = told.level

@@ -1,4 +1,4 @@
-"""A Flink cluster, through the job server in front of it."""
+"""A Flink cluster, through its Beam job server."""
 
 import socket
 from collections.abc import Callable
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 Address = Annotated[str, written(r"[^\s:/]+:\d{1,5}", "be HOST:PORT")]
 
-PATIENCE = 10  # seconds that a job server may take to accept a connection
+PATIENCE = 10  # timeout of the connection to the job server, seconds
 
 
 class Flink(Engine):
-    """On a Flink cluster, through the job server in front of it.
+    """A Flink cluster, through its Beam job server.
 
     Attributes:
         job_server: HOST:PORT of the job server.
-        image: The image of the Beam workers, which task managers start as containers; without one, they find workers
-            in the pool.
-        pool: HOST:PORT of the pool of workers beside each task manager, which
-            `python -m apache_beam.runners.worker.worker_pool_main` serves in the image of the steps.
-        parallelism: How many workers there are at once; by default what the cluster is set to.
-        temporary: Where workers write until the dataset is whole: a URI, or a folder of a volume that they share with
-            the step; by default the dataset's own folder.
+        image: The image of the Beam workers, which task managers start as containers. Without an image, task managers
+            use the worker pool.
+        pool: HOST:PORT of the worker pool beside each task manager, started in the image of the steps with
+            `python -m apache_beam.runners.worker.worker_pool_main`.
+        parallelism: The number of concurrent workers; by default the setting of the cluster.
+        temporary: The folder for the workers' files until the commit: a URI, or a folder on a volume that the workers
+            share with the step; by default the dataset folder.
     """
 
     kind: Literal["flink"] = "flink"

@@ -1,13 +1,13 @@
-"""Feature kinds: what a value of an example is, how raw values are checked, and what records hold of them.
+"""Feature kinds: the check of raw values, their fit, and their conversion to stored values.
 
-One kind is one file here, or an entry point of an installed package in the group `elboflow.features`. Columns of raw
-values are Arrow arrays; their way through a kind is
+A kind is one file here, or an entry point of an installed package in the group `elboflow.features`. Columns of raw
+values are Arrow arrays. The steps of a kind are
 
     read ─► (look ─► fitted) ─► convert ─► statistics ─► spec
 
-`read` checks raw values. Where a kind needs something of all examples before it can store one of them, such as a
-vocabulary, `look` summarises batches, and `fitted` makes it of the merged summaries. `convert` returns what records
-hold, `statistics` summarises that by split, and `spec` is what `dataset.json` says and a model is built from.
+`read` checks raw values. Some kinds must be fitted on all examples before a value can be converted, for instance to a
+vocabulary: `look` summarises a batch, and `fitted` takes the merged summaries. `convert` returns the stored values.
+`statistics` summarises the stored values of a split. `spec` is the entry in `dataset.json` from which a model is built.
 """
 
 from abc import ABC, abstractmethod
@@ -33,21 +33,21 @@ Name = Annotated[
 ]
 
 MISSING = "a value is missing"
-"""The reason for which a null is no value of a feature."""
+"""The reason for the rejection of a null."""
 
 
 class ColumnError(WorkError):
-    """A whole column cannot be values of a feature. The sentence goes on after `PLACE: the feature 'x'`."""
+    """The type of a whole column does not fit a feature. The message continues `PLACE: the feature 'x' …`."""
 
 
 @dataclass(frozen=True)
 class Unfit:
-    """Rows of a batch that cannot be examples, all for one reason.
+    """Rows of a batch that are rejected for the same reason.
 
     Attributes:
-        reason: What is allowed; the same sentence for all of them.
-        rows: Their places in the batch, int64, ascending.
-        found: For each, the value as a person reads it; empty where there is none.
+        reason: The rule that the values break, in a sentence.
+        rows: Row indices in the batch, int64, ascending.
+        found: The value of each row as text for messages; "" if a row has no value.
     """
 
     reason: str
@@ -57,34 +57,34 @@ class Unfit:
 
 @dataclass(frozen=True)
 class Values(ABC):
-    """A column of raw values as its kind has read it.
+    """A column of raw values after `Feature.read`.
 
     Attributes:
-        unfit: The rows that cannot be examples; what the other attributes hold of these rows is arbitrary.
+        unfit: The rejected rows. The values of the other attributes are arbitrary in these rows.
     """
 
     unfit: tuple[Unfit, ...]
 
     @abstractmethod
     def take(self, rows: "np.ndarray") -> Self:
-        """Returns these rows, int64 [rows], in their order; all of them are fit."""
+        """Returns the values of some rows, int64 [rows], in their order. None of the rows may be unfit."""
 
 
 class Summary(Settings):
-    """What is known of some values. Merging is exact, associative, and free of order: workers finish in any order."""
+    """Statistics of a set of values. A merge must be exact, associative and commutative: workers end in any order."""
 
     @abstractmethod
     def merged(self, other: Self) -> Self:
-        """Returns the summary of the values of both."""
+        """Returns the summary of both sets of values."""
 
 
 class Feature(Kind):
-    """A kind of feature; an instance holds the settings of one feature.
+    """A kind of feature. An instance contains the settings of one feature.
 
     Attributes:
-        identifies: Whether the key of an example, and hence its split, is made of this feature by default.
-        accepts: What a source without types, such as a CSV file, reads the feature's values as.
-        Look: The class of what `look` returns.
+        identifies: Whether the feature is hashed into an example's key by default, and so decides its split.
+        accepts: The type as which an untyped source, such as a CSV file, parses the feature's values.
+        Look: The return type of `look`.
     """
 
     group: ClassVar[str] = "elboflow.features"
@@ -96,25 +96,25 @@ class Feature(Kind):
     @property
     @abstractmethod
     def planned(self) -> FeatureSpec:
-        """The spec as far as it is known before any data are read: what decides which models can take the feature."""
+        """The spec as far as the settings determine it: enough to decide which models can take the feature."""
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:
-        """The shape of one raw value, `()` for a single one; None where examples differ."""
+        """The shape of one raw value, `()` for a scalar; None if examples have different shapes."""
         return ()
 
     @property
     def may_need_fit(self) -> bool:
-        """Whether `needs_fit` is true for some type of raw values."""
+        """Whether `needs_fit` is true for at least one type of raw values."""
         return False
 
     @property
     def fits_on(self) -> Literal["train", "all"]:
-        """The examples whose values `fitted` is made of."""
+        """The examples on which the feature is fitted."""
         return "train"
 
     def needs_fit(self, type: "pa.DataType") -> bool:
-        """Whether raw values of this type can be converted only after a look at all of them."""
+        """Whether the feature must be fitted before it can convert raw values of this type."""
         return False
 
     @abstractmethod
@@ -122,59 +122,59 @@ class Feature(Kind):
         """Checks a column of raw values.
 
         Args:
-            column: A value for each row of a batch; a null is a missing value.
+            column: The value of each row of a batch; a null is a missing value.
             name: The feature's name, for reasons and errors.
 
         Raises:
-            ColumnError: The column is of a type, or a shape, of which no value fits.
+            ColumnError: The type or the shape of the column does not fit.
         """
 
     @abstractmethod
     def identity(self, values: Any) -> "np.ndarray | Ragged":
-        """Returns the bytes by which an example is the same as another, uint8 [rows, bytes] or ragged."""
+        """Returns the bytes that are hashed into the key of each example, uint8 [rows, bytes] or ragged."""
 
     def look(self, values: Any) -> Any:
-        """Returns the summary that `fitted` needs of fit values."""
+        """Returns the summary of accepted values that `fitted` needs."""
         raise NotImplementedError
 
     @abstractmethod
     def fitted(self, summary: Any | None, name: str) -> "Fitted":
-        """Returns the feature as it can be converted.
+        """Returns the fitted feature.
 
         Args:
-            summary: The merged `look` over the examples that `fits_on` says; None where nothing needs to be fitted.
+            summary: The merged results of `look` over the examples of `fits_on`; None if no fit is necessary.
             name: The feature's name, for errors.
 
         Raises:
-            ColumnError: The values cannot be stored at all, such as too many different ones.
+            ColumnError: The values cannot be stored, for instance because there are too many distinct ones.
         """
 
     def extent(self, values: Any) -> "tuple[np.ndarray, np.ndarray, bool] | None":
-        """Returns the smallest and the largest raw value of each row, and whether all are whole; None if meaningless.
+        """Returns the minimum and the maximum raw value of each row, and whether all values are whole numbers.
 
-        Rows without finite values have NaN or infinities.
+        Rows with non-finite values have NaN or infinities. None if the kind has no extent.
         """
         return None
 
     def advice(self, name: str, extent: "Extent") -> str | None:
-        """Returns which settings would take values that lie there, as words for a person; None if there are none."""
+        """Returns advice for messages: the settings that accept values of this extent; None if there are none."""
         return None
 
     def doubt(self, name: str, extent: "Extent") -> str | None:
-        """Returns what to write where the first examples hardly use what the settings allow; None if they do."""
+        """Returns advice if values of this extent use only a small part of the allowed range; otherwise None."""
         return None
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> "dict[str, np.ndarray]":
-        """Returns raw values, as a client has them, as a dataset stores them, with `NAME.length` where they are ragged.
+        """Converts raw values of a client to stored values, with `NAME.length` for ragged features.
 
         Args:
             name: The feature's name.
-            spec: What the dataset says of it.
+            spec: The feature's spec from the dataset.
             raw: `[examples, …]`, as an array or as lists.
 
         Raises:
-            RequestError: They are not what the feature takes. The message never holds all of them.
+            RequestError: The values do not fit the feature. The message never contains all values.
         """
         import numpy as np
 
@@ -188,40 +188,40 @@ class Feature(Kind):
 
     @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns what a model expects of a feature (`elboflow.vae`) as a client knows it, `[examples, …]`.
+        """Converts a model's expected values (`elboflow.vae`) to raw values for a client, `[examples, …]`.
 
         Args:
             name: The feature's name.
-            spec: What the dataset says of it.
-            expected: Values on the scale of the stored ones; levels are scaled to [0, 1].
+            spec: The feature's spec from the dataset.
+            expected: Values on the scale of the stored values; an image's levels are scaled to [0, 1].
         """
         return expected[name]
 
     @classmethod
     def expected(cls, name: str, spec: FeatureSpec, stored: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
-        """Returns stored values on the scale on which `raw` takes them, with the lengths of ragged ones."""
+        """Converts stored values to the scale of `raw`'s argument, with `NAME.length` for ragged features."""
         return {key: stored[key] for key in (name, name + LENGTH) if key in stored}
 
     @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
-        """Returns what a person should know of a stored feature before a model is trained on it, or None.
+        """Returns a remark about a stored feature that its user should read before training, or None.
 
         Args:
             name: The feature's name.
-            spec: What the dataset says of it.
-            train: What `Fitted.kept` returned for the train split.
+            spec: The feature's spec from the dataset.
+            train: The result of `Fitted.kept` for the train split.
         """
         return None
 
 
 class Fitted(ABC):
-    """A feature that can be converted. It travels to the workers, pickled.
+    """A fitted feature, ready to convert values. It is pickled and sent to the workers.
 
     Attributes:
-        role: `class` where the stored integers are classes, by which amounts are averaged; `amount` where the stored
-            float is one.
-        train_only: Whether only the train split has statistics, because they cost too much time for others.
-        Statistics: The class of what `statistics` returns.
+        role: `class` if the stored integers are classes; `amount` if the stored float is a quantity of which the
+            manifest has the mean by class; otherwise None.
+        train_only: Whether statistics are computed for the train split only, to save time.
+        Statistics: The return type of `statistics`.
     """
 
     role: ClassVar[Literal["class", "amount"] | None] = None
@@ -230,20 +230,20 @@ class Fitted(ABC):
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of an example's value in a record, about, if they are many. Decides how many shards there are."""
+        """Approximate bytes of a large value in a record, or 0. The number of shards depends on it."""
         return 0
 
     @property
     @abstractmethod
     def wire(self) -> "Wire":
-        """How the value stands in a record."""
+        """The encoding of a value in a record."""
 
     @abstractmethod
     def convert(self, values: Any) -> "Converted":
-        """Returns what records hold of the rows of `Feature.read`.
+        """Converts the rows of `Feature.read` to stored values.
 
         Raises:
-            ColumnError: The values are of another type than those that were looked at.
+            ColumnError: The values have another type than the values on which the feature was fitted.
         """
 
     @abstractmethod
@@ -252,7 +252,7 @@ class Fitted(ABC):
 
     @abstractmethod
     def spec(self, statistics: Mapping[str, Any]) -> FeatureSpec:
-        """Returns what the dataset says of the feature.
+        """Returns the feature's spec for the manifest.
 
         Args:
             statistics: The merged statistics by split.
@@ -260,21 +260,21 @@ class Fitted(ABC):
 
     @abstractmethod
     def kept(self, statistics: Any, extent: "Extent | None") -> dict[str, Any]:
-        """Returns what `dataset.json` keeps of a split's statistics, as JSON values: the baseline of later data.
+        """Returns a split's summary for `dataset.json`, as JSON values: the baseline for later data.
 
         Args:
-            statistics: Those of the split.
-            extent: Of the train split, where its raw values lie, if the kind knows; None for other splits.
+            statistics: The statistics of the split.
+            extent: The extent of the raw values in the train split, if the kind has one; None for other splits.
         """
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A column as records hold it.
+    """A column of stored values.
 
     Attributes:
-        stored: Fixed values [rows, …] of the wire's type, or ragged ones.
-        unfit: Rows that turned out unfit only now, such as unknown classes.
+        stored: Values of fixed size [rows, …] with the wire's dtype, or ragged values.
+        unfit: Rows that the conversion rejects, such as unknown classes.
     """
 
     stored: "np.ndarray | Ragged"

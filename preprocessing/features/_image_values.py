@@ -1,7 +1,7 @@
-"""Raw values, codes and intensities: the three ways to write a pixel.
+"""Raw values, codes and intensities: the three scales of a pixel.
 
-A raw value lies in the data's own range [low, high]; its code is round((x - low) / (high - low) · (levels - 1)), as
-preprocessing stores it; a model's intensity is the code over (levels - 1), in [0, 1].
+A raw value x lies in the range [low, high] of the data. Preprocessing stores its code,
+round((x - low) / (high - low) · (levels - 1)). A model's intensity is code / (levels - 1), in [0, 1].
 """
 
 from contextlib import suppress
@@ -18,13 +18,13 @@ def codes(raw: ArrayLike, spec: FeatureSpec) -> np.ndarray:
     """Returns the codes of raw images, uint8 `[images, height, width, channels]`.
 
     Args:
-        raw: At least one image, `[images, height, width, channels]`, of any type of number, as an array or as lists;
-            images of one channel may lack the last axis.
-        spec: Of the images; its `range` has the raw values of the lowest and of the highest code.
+        raw: At least one image, `[images, height, width, channels]`, of any numeric type, as an array or as lists.
+            Images of one channel may lack the last axis.
+        spec: The spec of the images. Its `range` is the raw value of the lowest and of the highest code.
 
     Raises:
-        RequestError: There are no images, or they have another shape, or values that are no numbers or outside the
-            range. The message never holds the images.
+        RequestError: There are no images, the shape is wrong, or values are no numbers or outside the range. The
+            message never contains the images.
     """
     values = _numbers(raw)
     if values.ndim and not len(values):
@@ -47,15 +47,15 @@ def codes(raw: ArrayLike, spec: FeatureSpec) -> np.ndarray:
 def _numbers(raw: ArrayLike) -> np.ndarray:
     try:
         values = np.asarray(raw)
-    except ValueError:  # NumPy's word for lists of different lengths
+    except ValueError:  # NumPy's error for lists of different lengths
         raise RequestError("the model takes images of one shape; found lists of different lengths") from None
-    if values.dtype.kind == "O":  # as pandas has them
+    if values.dtype.kind == "O":  # columns of pandas may have this dtype
         if not all(isinstance(value, Real) for value in values.flat):
             raise RequestError("the model takes images of numbers; found other objects")
-        with suppress(OverflowError):  # a whole number beyond all floats is refused below
+        with suppress(OverflowError):  # an integer too large for float64 is rejected below
             return values.astype(np.float64)
     if values.dtype.kind == "b" or (values.dtype.kind == "f" and values.dtype.itemsize < 4):
-        return values.astype(np.float32)  # which can be compared with any number
+        return values.astype(np.float32)  # NumPy cannot compare float16 with large numbers
     if values.dtype.kind not in "uif":
         raise RequestError(f"the model takes images of numbers; found an array of {values.dtype}")
     return values
@@ -72,7 +72,7 @@ def intensities(codes: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def raw(intensities: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """Returns intensities in the data's own range, float32 of the same shape."""
+    """Returns the raw values of intensities, in the range of the data, float32 of the same shape."""
     low, high = spec.facts["range"]
     return (low + np.asarray(intensities, np.float64) * (high - low)).astype(np.float32)
 

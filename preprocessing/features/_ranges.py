@@ -1,4 +1,4 @@
-"""The range to advise for raw values of which only the ends are known."""
+"""The advised `range` of an image feature for raw values with a known minimum and maximum."""
 
 import math
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from preprocessing.extent import Extent
 
 LARGEST = 1e300
-"""The largest number of a range: differences of larger ones have no float64."""
+"""The largest absolute value in a range: the difference of larger values could overflow float64."""
 
-# The ranges that images usually have; a range must be used by half before it is advised.
-_USUAL = ((0, 1), (-1, 1), (0, 255), (0, 65535))
+# Common ranges of images. A range is advised only if the values use more than half of it.
+_COMMON = ((0, 1), (-1, 1), (0, 255), (0, 65535))
 _DIGITS = 3
 
 
 def around(found: Extent) -> tuple[int | float, int | float]:
-    """Returns a range that holds these values: a usual one, or one of round numbers close around them."""
-    for low, high in _USUAL:
+    """Returns a range that contains these values: a common range, or a close one with rounded ends."""
+    for low, high in _COMMON:
         if low <= found.low and found.high <= high and found.high - found.low > (high - low) / 2:
             return low, high
     ends = found.low, found.high
@@ -29,7 +29,7 @@ def around(found: Extent) -> tuple[int | float, int | float]:
 
 
 def yaml_of(key: str, value: Any) -> str:
-    """Returns a setting of an image as a person writes it."""
+    """Returns a setting of an image feature as YAML."""
     return f"{key}: [{value[0]!r}, {value[1]!r}]" if key == "range" else f"{key}: true"
 
 

@@ -1,4 +1,4 @@
-"""A category: a class, which is a whole number or a name, stored as one int64."""
+"""A category: a class, given as an integer or a name, stored as one int64."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_NAMES = 100_000
-"""Beyond, a label is a caption or an identity; and the manifest holds them all."""
+"""With more names, labels are rather captions or identities; and the manifest lists all names."""
 
 OTHER = "(other)"
-"""The name of the class of what is in no class of the train split."""
+"""The name of the class for values that do not occur in the train split."""
 
 _MOST_LEVELS = 2**31  # of a FeatureSpec
 _EXPECTED = "a category is one whole number, or one name, per example"
@@ -30,14 +30,14 @@ _EXPECTED = "a category is one whole number, or one name, per example"
 
 @dataclass(frozen=True)
 class Classes(Values):
-    """Classes of a batch: whole numbers, int64 [rows], or names."""
+    """Classes of a batch: integers, int64 [rows], or names."""
 
     numbers: np.ndarray | None
     names: "pa.Array | None"
 
     @property
     def column(self) -> Any:
-        """The one of the two that there is."""
+        """`numbers` or `names`, whichever is given."""
         return self.numbers if self.numbers is not None else self.names
 
     def take(self, rows: np.ndarray) -> "Classes":
@@ -49,7 +49,7 @@ class Classes(Values):
 
 
 class Occurring(Summary):
-    """The classes that occur: numbers, or names."""
+    """The distinct classes: numbers, or names."""
 
     numbers: list[int] = Field(default=[])
     names: list[PossiblyEmpty] = Field(default=[])
@@ -60,7 +60,7 @@ class Occurring(Summary):
 
 
 class ByClass(Summary):
-    """Examples of each class."""
+    """The number of examples of each class."""
 
     counts: dict[int, int]
 
@@ -69,11 +69,11 @@ class ByClass(Summary):
 
 
 class CategoryFeature(Feature):
-    """A class: a whole number, or the class's name as text, which is stored as its place among the sorted names.
+    """A class: an integer, or the name of the class as text. A name is stored as its index among the sorted names.
 
-    With `classes` given, a number must lie in 0 … classes - 1, and there must be no more names. `unknown` says what
-    becomes of a class that is not in the train split: `keep` counts the classes of all splits; `other` gives it a class
-    of its own, the last one; `reject` leaves the example out.
+    If `classes` is given, numbers must lie in 0 … classes - 1, and there can be at most `classes` names. `unknown` is
+    the policy for classes that do not occur in the train split. `keep`: classes of all splits are stored. `other`: such
+    values are stored as one additional class, the last one. `reject`: such examples are rejected.
     """
 
     Look: ClassVar = Occurring
@@ -165,12 +165,12 @@ class CategoryFeature(Feature):
 
 @dataclass(frozen=True)
 class FittedCategory(Fitted):
-    """A category whose classes are known.
+    """A fitted category.
 
     Attributes:
         feature: The settings.
-        names: The name of class 0, of class 1, and so on, if the source gives names.
-        numbers: The classes of the train split, where others are not kept and the source gives numbers.
+        names: The names of the classes 0, 1, …, if the source has names; otherwise None.
+        numbers: The classes of the train split, if the source has numbers and `unknown` is not `keep`; otherwise None.
     """
 
     feature: CategoryFeature
@@ -185,7 +185,7 @@ class FittedCategory(Fitted):
 
     @property
     def other(self) -> int | None:
-        """The class of what is in no class of the train split, if there is one."""
+        """The class for values that do not occur in the train split, if `unknown` is `other`; otherwise None."""
         if self.feature.unknown != "other":
             return None
         if self.names is not None:
@@ -197,7 +197,7 @@ class FittedCategory(Fitted):
             found, elsewhere = ("numbers", "text") if self.names is not None else ("text", "numbers")
             raise ColumnError(f"is {found}, and {elsewhere} elsewhere")
         if self.names is not None:
-            numbers = _numbered(values.column, self.names)
+            numbers = _indices(values.column, self.names)
             known = numbers >= 0
         else:
             numbers = values.column
@@ -235,8 +235,8 @@ class FittedCategory(Fitted):
         return {"counts": {str(value): count for value, count in sorted(statistics.counts.items())}}
 
 
-def _numbered(column: "pa.Array", names: tuple[str, ...]) -> np.ndarray:
-    """Returns the place of each name, int64 [rows]; -1 where it is none of the names."""
+def _indices(column: "pa.Array", names: tuple[str, ...]) -> np.ndarray:
+    """Returns the index of each row's name in `names`, int64 [rows]; -1 for other names."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Size = Annotated[int, Field(ge=1)]
 
 LEAST_USE = 0.1
-"""Of a range. A split that uses less of it is taken for almost one colour."""
+"""The smallest fraction of `range` that a split should use. With less, its images have almost one colour."""
 
-# Ranges of whole numbers that usually hold what lies between them, too.
+# Ranges with whole-numbered ends whose values are usually fractions.
 _NORMALISED = ((0, 1), (-1, 1))
 
 
@@ -39,8 +39,8 @@ class Images(Values):
 
     Attributes:
         codes: uint8 [rows, height · width · channels].
-        low: The smallest raw value of each, [rows]; NaN where one of its values is NaN.
-        high: The largest.
+        low: The smallest raw value of each image, [rows]; NaN if any value of the image is NaN.
+        high: The largest raw value of each image, [rows]; NaN likewise.
         whole: Whether all raw values are whole numbers.
     """
 
@@ -54,7 +54,7 @@ class Images(Values):
 
 
 class Codes(Summary):
-    """How often each code occurs, in the order of the codes, with as many entries as there are levels."""
+    """The count of each code, [levels]."""
 
     counts: list[int]
 
@@ -65,12 +65,14 @@ class Codes(Summary):
 class ImageFeature(Feature):
     """An image (or any array [height, width, channels]), stored as one uint8 code per value.
 
-    A raw value x in `range` = [low, high] becomes the code round((x - low) / (high - low) · (levels - 1)). `levels`
-    defaults to high - low + 1 for whole-numbered ranges of at most 256 values, so that nothing is lost, and otherwise
-    to 256. For [0, 1] and [-1, 1], which usually hold fractions, it is 256, too; and for any range with `quantise`.
+    A raw value x in `range` = [low, high] becomes the code round((x - low) / (high - low) · (levels - 1)).
 
-    Where there is one level for each whole number, a value between two of them does not fit, unless `quantise` says
-    that values are to be rounded to the nearest level.
+    The default of `levels` is high - low + 1 for whole-numbered ranges of at most 256 values, so that the conversion is
+    exact. It is 256 for all other ranges, for [0, 1] and [-1, 1], whose values are usually fractions, and for any range
+    with `quantise`.
+
+    If each whole number has its own level, values between two whole numbers are rejected. With `quantise` they are
+    rounded to the nearest level.
     """
 
     identifies: ClassVar = True
@@ -79,12 +81,12 @@ class ImageFeature(Feature):
     kind: Literal["image"] = "image"
     shape: tuple[Size, Size, Size]
     range: tuple[int | float, int | float]
-    quantise: bool = Field(default=False, exclude_if=lambda value: not value)  # so that addresses stay what they were
+    quantise: bool = Field(default=False, exclude_if=lambda value: not value)  # keeps older addresses valid
     levels: int = Field(default_factory=_levels, ge=2, le=256)
 
     @field_validator("range")
     @classmethod
-    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+    def _is_increasing(cls, value: tuple[float, float]) -> tuple[float, float]:
         low, high = value
         if not low < high:
             raise ValueError(f"range is [low, high] with low < high, not [{low}, {high}]")
@@ -94,12 +96,12 @@ class ImageFeature(Feature):
 
     @property
     def is_exact(self) -> bool:
-        """Whether each code stands for one whole raw value: then a raw value between two codes does not fit."""
+        """Whether each code represents one whole number; then a raw value between two codes is rejected."""
         return not self.quantise and self.levels == self.range[1] - self.range[0] + 1
 
     @property
     def size(self) -> int:
-        """The number of values of one example, which is also its bytes."""
+        """The number of values of one image, which is also its size in bytes."""
         return math.prod(self.shape)
 
     @property
@@ -151,7 +153,7 @@ class ImageFeature(Feature):
         return values.low, values.high, values.whole
 
     def use_of(self, extent: Extent) -> float:
-        """Returns which part of the range such values use, from 0 to 1."""
+        """Returns the fraction of the range that values of this extent use."""
         low, high = self.range
         return (extent.high - extent.low) / (high - low)
 
@@ -159,7 +161,7 @@ class ImageFeature(Feature):
         low, high = self.range
         if extent.low == extent.high:
             return "images of one value leave nothing to learn"
-        if max(abs(extent.low), abs(extent.high)) > LARGEST / 2:  # half, as an advised range is rounded outwards
+        if max(abs(extent.low), abs(extent.high)) > LARGEST / 2:  # half, because `around` rounds outwards
             return "such numbers are too large for a range; scale them first"
         wanted: dict[str, Any] = {}
         if extent.low < low or extent.high > high or self.use_of(extent) < LEAST_USE:
@@ -174,9 +176,9 @@ class ImageFeature(Feature):
 
     @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
-        """Returns a sentence where the train split leaves nearly all of the range unused.
+        """Returns a remark if the train split uses almost nothing of the range; otherwise None.
 
-        Such a range is usually a wrong one: images of 0.0 and 1.0 under [0, 255] are all but black for a model.
+        Such a range is usually a mistake: for a model, values of 0.0 and 1.0 in the range [0, 255] are almost black.
         """
         low, high = spec.facts["range"]
         levels = spec.levels or 256
@@ -221,7 +223,7 @@ class ImageFeature(Feature):
             under="ignore", invalid="ignore" if has_unfit else "warn", over="ignore" if has_unfit else "warn"
         ):
             if self.is_exact:
-                if values.dtype == np.uint64:  # has no type for differences but its own
+                if values.dtype == np.uint64:  # no larger integer dtype exists for negative differences
                     values = values - np.uint64(low) if low >= 0 else values.astype(np.int64) - int(low)
                     return values.astype(np.uint8)
                 return (values - np.asarray(low, np.result_type(values.dtype, np.int16))).astype(np.uint8)
@@ -231,7 +233,7 @@ class ImageFeature(Feature):
 
 @dataclass(frozen=True)
 class FittedImage(Fitted):
-    """An image feature; nothing of it depends on the data."""
+    """A fitted image feature; it does not depend on the data."""
 
     feature: ImageFeature
     train_only: ClassVar = True

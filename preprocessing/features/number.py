@@ -1,4 +1,4 @@
-"""A number, stored as one float32: a measurement, or how much an example weighs in training."""
+"""A number, stored as one float32: a measurement, or the weight of an example in training."""
 
 import math
 from collections import Counter
@@ -36,12 +36,12 @@ class Moments(Summary):
     """Exact sums over numbers, as multiples of 2^-149 and of 2^-298 (`preprocessing.sums`), and a histogram.
 
     Attributes:
-        count: How many.
-        min: The smallest.
-        max: The largest.
-        sum: Their sum.
-        squares: The sum of their squares.
-        buckets: Numbers by the first twelve bits of their float32, of which a bucket is 1/8 of a power of two.
+        count: The number of values.
+        min: The smallest value.
+        max: The largest value.
+        sum: The sum of the values.
+        squares: The sum of the squares.
+        buckets: Counts by the first twelve bits of the float32: eight buckets from each power of two to the next.
     """
 
     count: int
@@ -68,14 +68,14 @@ class Moments(Summary):
 
     @property
     def std(self) -> float:
-        """The standard deviation over all, correctly rounded but for the root."""
+        """The population standard deviation; exact except for the rounding of the square root."""
         scale = Fraction(1, 2**298)
         variance = Fraction(self.squares, self.count) * scale - Fraction(self.sum, self.count) ** 2 * scale
         return math.sqrt(variance)
 
 
 class NumberFeature(Feature):
-    """A finite number, stored as float32: how much an example weighs in training, for instance."""
+    """A finite number, stored as float32, for instance the weight of an example in training."""
 
     accepts: ClassVar = "numbers"
 
@@ -109,7 +109,7 @@ class NumberFeature(Feature):
 
 @dataclass(frozen=True)
 class FittedNumber(Fitted):
-    """A number feature; nothing of it depends on the data."""
+    """A fitted number feature; it does not depend on the data."""
 
     role: ClassVar = "amount"
     Statistics: ClassVar = Moments
@@ -122,7 +122,7 @@ class FittedNumber(Fitted):
         return Converted(values.numbers)
 
     def statistics(self, stored: np.ndarray) -> Moments:
-        stored = stored + np.float32(0)  # -0 and 0 are equal, so their order would decide what is told of them
+        stored = stored + np.float32(0)  # turns -0 into 0: they are equal, so `min` would depend on the order
         keys, counts = np.unique(stored.view(np.uint32) >> (32 - _BUCKET_BITS), return_counts=True)
         return Moments(
             count=len(stored),
@@ -139,7 +139,7 @@ class FittedNumber(Fitted):
     def kept(self, statistics: Moments, extent: Extent | None) -> dict[str, Any]:
         counts: Counter[float] = Counter()
         for key, count in statistics.buckets.items():
-            counts[float(_edge(key)) + 0.0] += count  # the edges of the two buckets around zero are 0 and -0
+            counts[float(_edge(key)) + 0.0] += count  # + 0.0 merges the edges 0 and -0
         return {
             **_facts(statistics),
             "count": statistics.count,
@@ -152,5 +152,5 @@ def _facts(found: Moments) -> dict[str, float]:
 
 
 def _edge(bucket: int) -> np.float32:
-    """Returns the number of a bucket that is nearest to zero."""
+    """Returns the edge of a bucket that is nearest to zero."""
     return np.array([bucket << (32 - _BUCKET_BITS)], np.uint32).view(np.float32)[0]

@@ -1,4 +1,4 @@
-"""A text as a sequence of symbols, characters or bytes, stored as one whole number per symbol."""
+"""A text as a sequence of symbols (characters or bytes), stored as one int64 id per symbol."""
 
 import math
 from collections import Counter
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_SYMBOLS = 1 << 21
-"""More code points than Unicode has."""
+"""An upper bound for vocabularies, larger than the number of Unicode code points."""
 
 _BYTES = 256  # symbols of the unit `bytes`
 
 
 @dataclass(frozen=True)
 class Texts(Values):
-    """Texts of a batch, cut to the longest that is allowed."""
+    """Texts of a batch, cut to the allowed length."""
 
     column: "pa.Array"
 
@@ -38,7 +38,7 @@ class Texts(Values):
 
 
 class Symbols(Summary):
-    """The symbols that occur: how often each, by its code point or byte; and the texts that they were counted in."""
+    """The count of each symbol by code point or byte, and the number of texts and of their UTF-8 bytes."""
 
     texts: int
     bytes: int
@@ -53,9 +53,15 @@ class Symbols(Summary):
 
 
 class Sequences(Summary):
-    """Stored sequences: how many, their symbols, the shortest and the longest, and a histogram of their lengths.
+    """Statistics of stored sequences.
 
-    `lengths` counts sequences by the bits of their length: 0, 1, 2-3, 4-7, 8-15 symbols, and so on.
+    Attributes:
+        count: The number of sequences.
+        symbols: The number of symbols in all sequences.
+        shortest: The smallest length.
+        longest: The largest length.
+        lengths: Sequences by the number of bits of their length: 0, 1, 2-3, 4-7, 8-15 symbols, and so on.
+        counts: The count of each id.
     """
 
     count: int
@@ -79,13 +85,13 @@ class Sequences(Summary):
 class TokensFeature(Feature):
     """A text as a sequence of symbols: its characters (Unicode code points), or its bytes in UTF-8.
 
-    A symbol is stored as its place in the vocabulary, which are the symbols of the train split, in the order of their
-    code points; the `vocabulary_size` most frequent ones, if that is given. A symbol outside it is stored as the last
-    code, `unknown`. Bytes are stored as they are, 0 to 255, and none is unknown.
+    A symbol is stored as its index in the vocabulary: the symbols of the train split, sorted by code point. If
+    `vocabulary_size` is given, only the most frequent symbols are in the vocabulary. All other symbols are stored as
+    the last id, `unknown`. Bytes are stored as they are, 0 to 255, and no byte is unknown.
 
-    Codes stand for symbols and for nothing else: where a text ends is said by its length, and a model that needs signs
-    for the begin, the end or padding adds ids above the vocabulary's. Texts longer than `length` symbols are cut, or
-    left out with `too_long: reject`; so are empty texts.
+    Ids represent symbols only. The end of a text follows from its length, and a model that needs ids for the begin, the
+    end or padding adds them above the vocabulary. Texts longer than `length` symbols are cut, or rejected with
+    `too_long: reject`. Empty texts are rejected.
     """
 
     identifies: ClassVar[bool] = True
@@ -192,12 +198,12 @@ class TokensFeature(Feature):
 
 @dataclass(frozen=True)
 class FittedTokens(Fitted):
-    """Tokens whose vocabulary is known.
+    """A fitted tokens feature.
 
     Attributes:
         feature: The settings.
         vocabulary: The code points of the symbols, in the order of their ids; None for bytes.
-        mean_bytes: Bytes of a text, on average.
+        mean_bytes: The mean number of UTF-8 bytes of a text.
     """
 
     feature: TokensFeature
@@ -215,7 +221,7 @@ class FittedTokens(Fitted):
 
     @property
     def levels(self) -> int:
-        """How many ids there are, the one of unknown symbols included."""
+        """The number of ids, including the id of unknown symbols."""
         return _BYTES if self.vocabulary is None else len(self.vocabulary) + 1
 
     def convert(self, values: Texts) -> Converted:
@@ -259,7 +265,7 @@ class FittedTokens(Fitted):
 
 
 def _bytes_of(column: "pa.Array") -> Ragged:
-    """Returns the bytes of each text, without a copy of the text."""
+    """Returns the UTF-8 bytes of each text, as a view of Arrow's buffer."""
     import pyarrow as pa
 
     large = column.cast(pa.large_binary())
