@@ -1,4 +1,4 @@
-"""Raw data: what a source opens. Work units are cheap to describe; their examples come in batches of Arrow columns."""
+"""Raw data of an open source: work units, and batches of rows as Arrow columns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -13,20 +13,20 @@ from preprocessing.features import Unfit
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_BYTES = 4 << 20  # of raw values: enough to make a batch's fixed cost small, and still about a cache's size
+BATCH_BYTES = 4 << 20  # raw values per batch: the overhead per batch is small, and a batch about fits the CPU cache
 
 Part = Literal["main", "held_out"]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of raw data that one worker reads from its start to its end.
+    """A work unit: a piece of raw data that one worker reads from start to end.
 
     Attributes:
-        part: The part of the source; a source may hold some examples out, for a test.
-        token: Tells the source which piece it is; nobody else reads it.
-        bytes: Its size, about.
-        examples: How many examples it holds; None where only reading tells.
+        part: The part of the source: the main part, or the held-out part for a test split.
+        token: Identifies the piece. Only the source interprets it.
+        bytes: The approximate size.
+        examples: The number of examples; None if it is known only after reading.
     """
 
     part: Part
@@ -37,7 +37,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Lost:
-    """A piece of raw data that is no row at all, such as a line of a CSV file with too many fields."""
+    """A row that cannot be read at all, such as a line of a CSV file with too many fields.
+
+    Attributes:
+        row: The number of the row in its file.
+        reason: The rule that the row breaks.
+        found: The beginning of the row, for messages; "" if the reason says enough.
+    """
 
     row: int
     reason: str
@@ -46,15 +52,15 @@ class Lost:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows as they are in the source.
+    """A batch of rows of a source.
 
     Attributes:
         columns: The raw values of each feature, by the feature's name.
-        places: For each feature the array, the file, or the like, that an error should name.
-        rows: The number of each row in these places, int64 [rows].
-        noun: What such a number counts: example, line, row.
-        unfit: By feature, rows whose value the source could not read.
-        lost: What has no row in `columns`.
+        places: The array or file of each feature, for errors.
+        rows: The number of each row in its place, int64 [rows].
+        noun: What the numbers count: example, line, row.
+        unfit: By feature, the rows whose value the source cannot parse.
+        lost: The rows that cannot be read at all. They are not in `columns`.
     """
 
     columns: "pa.RecordBatch"
@@ -69,47 +75,47 @@ class Batch:
 
     @property
     def place(self) -> str:
-        """The place of the first feature: where a row as a whole is."""
+        """The place of the first feature, which messages about a whole row name."""
         return next(iter(self.places.values()))
 
 
 class Raw(ABC):
-    """Raw data that were found. They are pickled to reach the workers, so they hold names, not data."""
+    """The raw data of a source. Beam pickles an instance for the workers, so it contains paths, not data."""
 
     def require_held_out(self) -> None:
-        """Raises a RequestError if the source turns out to hold nothing out."""
+        """Raises a RequestError if the source has no held-out part."""
         raise RequestError(f"data.splits: {self.describe()}: there is no held-out part")
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Returns the SHA-256, in hexadecimal, of everything that the examples are made from."""
+        """Returns the SHA-256, in hexadecimal, of all data that determine the examples."""
 
     @abstractmethod
     def describe(self) -> str:
-        """Returns a line for a person that says what was read, without the folders of this machine."""
+        """Returns the source in one line for messages, without local folders."""
 
     @abstractmethod
     def paths(self) -> list[str]:
-        """Returns the files that workers read: paths of this machine, or URIs."""
+        """Returns the files that workers read: local paths or URIs."""
 
     @abstractmethod
     def units(self) -> list[Unit]:
-        """Returns the work units, in the source's order.
+        """Returns the work units, in the order of the source.
 
         Raises:
-            WorkError: The data are damaged, as far as a look at their headers shows, or do not belong together.
+            WorkError: A header is damaged, or the arrays of the features have different numbers of examples.
         """
 
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[Batch]:
-        """Yields the rows of a work unit in batches, in the source's order; the cuts are the same on every machine.
+        """Yields the rows of a work unit in batches, in the order of the source. Batches are equal on all machines.
 
         Raises:
             WorkError: The data are damaged.
         """
 
     def types(self) -> "Mapping[str, pa.DataType]":
-        """Returns the type of each feature's column, as its header or the first rows say; nothing if there is none.
+        """Returns the type of each feature's column from the header or the first batch; empty for an empty source.
 
         Raises:
             WorkError: The data are damaged.

@@ -1,4 +1,4 @@
-"""NumPy arrays in files, read as streams: rows as Arrow columns, without a copy where Arrow has the type."""
+"""NumPy arrays in files, read as streams into Arrow columns, without a copy if Arrow has the dtype."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,15 +21,22 @@ _TEXT = "US"  # NumPy's kinds of text and of bytes
 
 
 class Stream(Protocol):
-    """Bytes that are read from one end to the other."""
+    """A stream of bytes, read from start to end."""
 
     def read(self, count: int, /) -> bytes:
-        """Returns the next `count` bytes, or fewer where they end."""
+        """Returns the next `count` bytes, or fewer at the end of the stream."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """An open array in a file, positioned at the first row to read."""
+    """An open array in a file, positioned at the first row to read.
+
+    Attributes:
+        place: The array, for errors.
+        stream: The stream of the array's values.
+        dtype: The dtype of the values.
+        row: The shape of one row.
+    """
 
     place: str
     stream: Stream
@@ -37,7 +44,11 @@ class Column:
     row: tuple[int, ...]
 
     def take(self, count: int) -> np.ndarray:
-        """Reads the next `count` rows, [count, *row]."""
+        """Reads the next `count` rows, [count, *row].
+
+        Raises:
+            WorkError: The array is truncated.
+        """
         expected = count * self.dtype.itemsize * prod(self.row)
         data = self.stream.read(expected)
         if len(data) != expected:
@@ -49,7 +60,7 @@ class Column:
 
 
 def batches(columns: Mapping[str, Column], first: int, count: int) -> Iterator[Batch]:
-    """Yields `count` rows, of which the first has the number `first`, from the open arrays of features."""
+    """Yields batches of `count` rows in total from the open arrays of features. The first row has number `first`."""
     places = {feature: column.place for feature, column in columns.items()}
     row_bytes = sum(column.dtype.itemsize * prod(column.row) for column in columns.values())
     size = max(1, BATCH_BYTES // max(1, row_bytes))
@@ -62,12 +73,12 @@ def batch(arrays: Mapping[str, np.ndarray], places: Mapping[str, str], first: in
     """Returns arrays, [rows, …], as a batch.
 
     Args:
-        arrays: By feature.
-        places: What errors call them.
+        arrays: The array of each feature.
+        places: The name of each array, for errors.
         first: The number of the first row.
 
     Raises:
-        WorkError: An array holds what no feature is made of.
+        WorkError: The dtype of an array is neither a number nor text.
     """
     import pyarrow as pa
 
@@ -85,10 +96,10 @@ def batch(arrays: Mapping[str, np.ndarray], places: Mapping[str, str], first: in
 
 
 def column_of(array: np.ndarray) -> "tuple[pa.Array, tuple[Unfit, ...]]":
-    """Returns an array as a column, and rows whose text is damaged.
+    """Returns an array as an Arrow column, and the rows with damaged text.
 
     Raises:
-        ColumnError: Arrow has no such type.
+        ColumnError: The dtype is neither a number nor text.
     """
     import pyarrow as pa
 
@@ -103,10 +114,10 @@ def column_of(array: np.ndarray) -> "tuple[pa.Array, tuple[Unfit, ...]]":
 
 
 def type_of(dtype: np.dtype) -> "pa.DataType":
-    """Returns the Arrow type of single values of an array.
+    """Returns the Arrow type of an array's values.
 
     Raises:
-        ColumnError: Arrow has no such type.
+        ColumnError: The dtype is neither a number nor text.
     """
     import pyarrow as pa
 
@@ -114,7 +125,7 @@ def type_of(dtype: np.dtype) -> "pa.DataType":
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Returns numbers in a type, and a byte order, that Arrow has."""
+    """Returns numbers with a dtype and a byte order that Arrow supports."""
     kind = array.dtype.kind
     if kind not in "buif":
         raise ColumnError(f"is {_KINDS.get(kind, 'values')} ({array.dtype!s:.80}); numbers or text are expected")
@@ -122,7 +133,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
         return array.astype(np.uint8)
     if kind == "f" and array.dtype.itemsize > 8:
         with np.errstate(over="ignore"):
-            return array.astype(np.float64)  # what is beyond it becomes infinite, and is refused
+            return array.astype(np.float64)  # larger values become infinite, and are rejected later
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -153,7 +164,7 @@ def _unfit(damaged: np.ndarray, reason: str) -> tuple[Unfit, ...]:
 
 
 def _not_unicode(array: np.ndarray) -> np.ndarray:
-    """Returns whether a text has code points that are no characters: half of a surrogate pair, beyond the last one."""
+    """Returns a mask of texts with invalid code points: surrogates, or above U+10FFFF, bool [rows]."""
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     points = native.view(np.uint32).reshape(len(native), -1) if native.dtype.itemsize else np.zeros((len(native), 0))
     damaged: np.ndarray = np.asarray((points > sys.maxunicode) | ((points >= 0xD800) & (points <= 0xDFFF)))
@@ -161,10 +172,13 @@ def _not_unicode(array: np.ndarray) -> np.ndarray:
 
 
 def same_count(counts: Mapping[str, int]) -> int:
-    """Returns the number of examples that the places of all features agree on.
+    """Returns the number of examples, which must be the same in all places.
+
+    Args:
+        counts: The number of examples by place.
 
     Raises:
-        WorkError: They do not.
+        WorkError: The numbers differ.
     """
     if len(set(counts.values())) != 1:
         found = ", ".join(f"{place} holds {count:,}" for place, count in counts.items())

@@ -1,4 +1,4 @@
-"""Cells of text, as a CSV file has them, and JSON values: read as what a feature accepts."""
+"""Parsing of untyped values, CSV cells and JSON values, to the type that a feature accepts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Cells = Literal["numbers", "integers", "text", "arrays"]
-"""What the cells of a column are read as."""
+"""The type as which the cells of a column are parsed."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d{1,18}$"
@@ -21,11 +21,11 @@ _SHOWN = 40  # characters of a value in a reason
 
 
 def cells_of(feature: Feature, first: "pa.Array") -> Cells:
-    """Returns what the cells of a feature are read as.
+    """Returns the type as which the cells of a feature are parsed.
 
     Args:
-        feature: What it accepts decides, but for a feature that accepts anything.
-        first: The first cells, as text: whole numbers if nearly all of them are.
+        feature: The feature. If it accepts any type, the first cells decide.
+        first: The first cells, as text. The type is "integers" if nearly all of them are integers, otherwise "text".
     """
     if feature.accepts != "any":
         return feature.accepts
@@ -40,7 +40,11 @@ def cells_of(feature: Feature, first: "pa.Array") -> Cells:
 
 
 def parsed(column: "pa.Array", cells: Cells) -> "tuple[pa.Array, tuple[Unfit, ...]]":
-    """Returns a column of cells as what they are read as; an empty cell is a missing value."""
+    """Parses a column of text cells. An empty cell is a missing value.
+
+    Returns:
+        The column as float64, int64 or string, with nulls for unfit cells, and the unfit rows.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -63,14 +67,14 @@ def parsed(column: "pa.Array", cells: Cells) -> "tuple[pa.Array, tuple[Unfit, ..
 
 
 def json_cells_of(feature: Feature, first: Sequence[Any]) -> Cells:
-    """Returns what the JSON values of a feature are read as, of the first ones where the feature accepts anything."""
+    """Returns the type as which a feature's JSON values are read, as `cells_of` does for text cells."""
     if feature.accepts != "any":
         return feature.accepts
     return "integers" if sum(map(_is_integer, first)) > _NEARLY_ALL * len(first) else "text"
 
 
 def json_column(values: Sequence[Any], cells: Cells) -> "tuple[pa.Array, tuple[Unfit, ...]]":
-    """Returns JSON values as a column; values of another type are unfit."""
+    """Returns JSON values as a column, and the unfit rows: those with values of another type."""
     import pyarrow as pa
 
     fits = _FITS[cells]
@@ -106,7 +110,7 @@ _JSON = {**_EXPECTED, "text": "text is expected", "arrays": "numbers, in lists, 
 
 
 def _arrays(values: Sequence[Any]) -> "pa.Array":
-    """Returns nested lists of numbers, flattened."""
+    """Returns a column of flat lists, one for each nested list."""
     import pyarrow as pa
 
     return pa.array([None if value is None else list(_flat(value)) for value in values], pa.list_(pa.float64()))

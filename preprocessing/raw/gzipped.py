@@ -1,6 +1,6 @@
 """A gzipped file as a stream of bytes, with errors that name the file.
 
-Python's own `gzip` feeds zlib 8 KiB at a time and takes 1.5 times as long.
+Python's `gzip` module calls zlib for every 8 KiB, and takes 1.5 times as long.
 """
 
 import zlib
@@ -9,12 +9,12 @@ from typing import BinaryIO
 from elboflow.settings import WorkError
 
 CHUNK = 256 << 10  # compressed bytes per call of zlib
-_MOST = 4 << 20  # bytes that one call may make of them
+_MOST = 4 << 20  # the most decompressed bytes per call
 _GZIP = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header and to check its CRC
 
 
 class Gunzip:
-    """Reads what a gzipped file holds, from its start to its end.
+    """Reads the decompressed content of a gzipped file, from start to end.
 
     Raises:
         WorkError: From `read`: the file is corrupted, or ends before its gzip stream does.
@@ -27,7 +27,7 @@ class Gunzip:
         self._ready = memoryview(b"")
 
     def read(self, count: int) -> bytes:
-        """Returns the next `count` bytes, or fewer where the content ends."""
+        """Returns the next `count` bytes, or fewer at the end of the content."""
         pieces = [self._ready[:count]]
         self._ready = self._ready[count:]
         missing = count - len(pieces[0])
@@ -39,7 +39,7 @@ class Gunzip:
         return b"".join(pieces)
 
     def _inflate(self) -> bytes:
-        """Returns some more of the content, of bounded size, or nothing at its end."""
+        """Returns the next decompressed bytes, at most `_MOST`; empty at the end."""
         while True:
             compressed = self._member.unconsumed_tail or self._member.unused_data or self._file.read(CHUNK)
             if self._member.eof:
@@ -55,7 +55,7 @@ class Gunzip:
                 raise WorkError(f"{self._place} is corrupted: {error}") from None
 
     def size(self) -> int:
-        """Returns the bytes of the compressed file."""
+        """Returns the size of the compressed file in bytes."""
         here = self._file.tell()
         size = self._file.seek(0, 2)
         self._file.seek(here)

@@ -1,6 +1,6 @@
-"""What a file says of an array, held against the experiment and against the file before any value is read.
+"""Checks of an array's header against the experiment and the file size, before any value is read.
 
-A header of a few bytes can promise any number of values, and a few megabytes of a compressed file hold gigabytes.
+A damaged header can promise any number of values, and a few compressed megabytes can expand to gigabytes.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from elboflow.settings.text import counted
 from preprocessing.features import Feature
 
 RATIO = 1032
-"""How many bytes one compressed byte can stand for: deflate's bound, of 258 bytes from 2 bits."""
+"""The largest compression ratio of deflate: 2 bits can encode 258 bytes."""
 
-_DIMENSIONS = 64  # of an array, in NumPy 2
-_SIZES = 2**63  # an int64
-_NUMBER = 32  # bytes of the widest: a complex of two long doubles
-_TEXT = 4096  # bytes of a class's name
+_DIMENSIONS = 64  # the most dimensions of an array in NumPy 2
+_SIZES = 2**63  # an axis is shorter: its size is an int64
+_NUMBER = 32  # bytes of the largest number: a complex of two long doubles
+_TEXT = 4096  # the most bytes of a class name
 
 
 @dataclass(frozen=True)
 class Header:
-    """An array in a file.
+    """The header of an array in a file.
 
     Attributes:
-        place: What errors call it.
-        dtype: Of its values.
-        shape: With the examples along the first axis.
+        place: The array, for errors.
+        dtype: The dtype of the values.
+        shape: The shape, with the examples along the first axis.
     """
 
     place: str
@@ -42,22 +42,22 @@ class Header:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of one example."""
+        """The size of one example in bytes."""
         return self.dtype.itemsize * prod(self.row)
 
     @property
     def bytes(self) -> int:
-        """The bytes of all values."""
+        """The size of all values in bytes."""
         return self.shape[0] * self.row_bytes
 
     def __str__(self) -> str:
         return f"{self.dtype} of shape {shown(self.shape)}"
 
     def require(self, name: str, feature: Feature) -> None:
-        """Checks that one example has as many values as the feature of this name, and no value is of any size.
+        """Checks that the shape and the dtype fit a feature, and that values have a plausible size.
 
         Raises:
-            WorkError: It has not; or the shape or the type are not those of an array of examples.
+            WorkError: An example has another number of values than the feature, or the array cannot hold examples.
         """
         if self.dtype.kind == "V" or not 0 < self.dtype.itemsize <= (_TEXT if self.dtype.kind in "US" else _NUMBER):
             raise WorkError(
@@ -88,10 +88,10 @@ class Header:
         )
 
     def require_content(self, found: int) -> None:
-        """Checks that the file holds this many bytes of values.
+        """Checks the size of the values in the file, `found` bytes, against the header.
 
         Raises:
-            WorkError: It holds more or fewer.
+            WorkError: The file holds more or fewer bytes.
         """
         if found < self.bytes:
             raise WorkError(
@@ -102,10 +102,10 @@ class Header:
             raise WorkError(f"{self.place} holds more bytes than its header promises")
 
     def require_room(self, packed: int) -> None:
-        """Checks that so many compressed bytes can hold all values.
+        """Checks that `packed` compressed bytes can hold all values.
 
         Raises:
-            WorkError: They cannot.
+            WorkError: Even the largest compression ratio would not suffice.
         """
         if self.bytes > RATIO * packed:
             raise WorkError(
@@ -115,6 +115,6 @@ class Header:
 
 
 def shown(shape: tuple[int, ...]) -> str:
-    """Returns a shape as a person reads it, shortened."""
+    """Returns a shape for messages, shortened."""
     sizes = [f"{size}" if abs(size) < 10**20 else "…" for size in shape[:8]]
     return f"[{', '.join(sizes)}{', …' if len(shape) > 8 else ''}]"

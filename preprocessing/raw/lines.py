@@ -23,11 +23,11 @@ _NEWLINE, _RETURN = 10, 13
 
 @dataclass(frozen=True)
 class Lines:
-    """Some lines that are not blank.
+    """A block of lines, without blank lines.
 
     Attributes:
-        column: Their bytes, without line breaks, as Arrow binary.
-        numbers: Their numbers, from 1, int64 [lines].
+        column: The bytes of each line, without line breaks, as Arrow binary.
+        numbers: The line numbers, from 1, int64 [lines].
     """
 
     column: "pa.Array"
@@ -38,7 +38,7 @@ def lines(stream: Stream, place: str) -> Iterator[Lines]:
     """Yields the lines of a stream.
 
     Args:
-        stream: UTF-8, which is not checked here; a byte order mark at its start is no part of the first line.
+        stream: UTF-8 text, which is not checked here. A byte order mark at the start is skipped.
         place: The file, for errors.
 
     Raises:
@@ -65,7 +65,7 @@ def lines(stream: Stream, place: str) -> Iterator[Lines]:
 
 
 def _cut(data: bytes, first: int) -> tuple[Lines, int]:
-    """Returns the lines of bytes that end with a line break, and how many there are, blank ones included."""
+    """Splits bytes that end with a line break; returns the lines, and their number including blank lines."""
     import pyarrow as pa
 
     content = np.frombuffer(data, np.uint8)
@@ -73,8 +73,8 @@ def _cut(data: bytes, first: int) -> tuple[Lines, int]:
     starts = np.concatenate([np.zeros(1, np.int64), breaks[:-1] + 1])
     stops = breaks - ((breaks > starts) & (content[breaks - 1] == _RETURN))
     lengths = stops - starts
-    filled = np.flatnonzero(lengths > 0)
-    kept, offsets = content[places(starts[filled], lengths[filled])], ends(lengths[filled])
+    nonblank = np.flatnonzero(lengths > 0)
+    kept, offsets = content[places(starts[nonblank], lengths[nonblank])], ends(lengths[nonblank])
     buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(kept.tobytes())]
-    column = pa.Array.from_buffers(pa.large_binary(), len(filled), buffers)
-    return Lines(column, first + filled), len(breaks)
+    column = pa.Array.from_buffers(pa.large_binary(), len(nonblank), buffers)
+    return Lines(column, first + nonblank), len(breaks)

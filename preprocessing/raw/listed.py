@@ -1,4 +1,4 @@
-"""Sources that are one or many files, each read from its start to its end: text, lines of JSON, tables."""
+"""Sources of one or more files, each read from start to end: text, lines of JSON, tables."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -25,10 +25,12 @@ _MOST_NAMED = 3
 
 
 class ListedSource(Source):
-    """The settings of files.
+    """The settings of a source of files.
 
-    `path` is one file or, with `*`, `?` and `[…]`, many, on this machine or in a bucket; or
-    package://DISTRIBUTION/PATH, files that an installed distribution brings with it. `held_out` names those of a test.
+    Attributes:
+        path: A local path or a URI of a bucket, with the wildcards `*`, `?` and `[…]` for several files; or
+            package://DISTRIBUTION/PATH for files of an installed distribution.
+        held_out: The files of the held-out part, in the same form.
     """
 
     path: FilesLocation
@@ -44,9 +46,10 @@ class ListedSource(Source):
 
 
 class TableSource(ListedSource):
-    """The settings of files with named columns.
+    """The settings of a source of files with named columns.
 
-    A feature is the column of its own name, or of the one that `columns` gives it.
+    Attributes:
+        columns: The column of each feature whose name differs from its column.
     """
 
     columns: dict[Name, str] = Field(default={})
@@ -57,13 +60,13 @@ class TableSource(ListedSource):
 
 @dataclass(frozen=True)
 class Listed(Raw):
-    """The files that a source's `path` and `held_out` stand for. A file is a work unit.
+    """The files that match a source's `path` and `held_out`. A file is a work unit.
 
     Attributes:
         source: The settings.
-        features: What is read.
+        features: The features to read.
         main: The files of the main part, sorted.
-        held_out: Those that the source holds out.
+        held_out: The files of the held-out part, sorted.
     """
 
     source: ListedSource
@@ -76,7 +79,7 @@ class Listed(Raw):
         """Finds the files.
 
         Raises:
-            RequestError: There are none, or they cannot be looked for.
+            RequestError: No file matches, or the files cannot be listed.
         """
         found: dict[Part, tuple[str, ...]] = {}
         for part, key in _PARTS:
@@ -104,7 +107,7 @@ class Listed(Raw):
         return ", ".join(names[:_MOST_NAMED]) + more
 
     def paths(self) -> list[str]:
-        # Files of installed distributions are on every machine that has the same environment.
+        # Files of installed distributions exist on every machine with the same environment.
         return [path for path in (*self.main, *self.held_out) if scheme(path) != files.PACKAGE]
 
     def units(self) -> list[Unit]:
@@ -119,7 +122,7 @@ class Listed(Raw):
         return self.of(unit.part)[int(unit.token[0])]
 
     def name(self, path: str) -> str:
-        """Returns what a file is called whatever folder its source is in."""
+        """Returns a file's path relative to the common folder of its part, which is independent of the machine."""
         paths = self.main if path in self.main else self.held_out
         folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
         common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
@@ -128,7 +131,7 @@ class Listed(Raw):
 
 @dataclass(frozen=True)
 class ListedTables(Listed):
-    """Files with named columns."""
+    """The files of a source with named columns."""
 
     def column(self, feature: str) -> str:
         """Returns the column of a feature."""

@@ -1,7 +1,7 @@
-"""A batch of columns ⇄ tf.train.Example records in the TFRecord framing, by array operations alone.
+"""A batch of columns ⇄ tf.train.Example records in the TFRecord framing, with NumPy array operations alone.
 
-A record is, byte for byte, what TensorFlow's TFRecordWriter makes of a serialised tf.train.Example with its features
-in the order of their names. The framing is that of `records.framing`, the data an Example as `records.example` says.
+A record equals, byte for byte, the output of TensorFlow's TFRecordWriter for a serialised tf.train.Example whose
+features are sorted by name. `records.framing` describes the framing, and `records.example` the Example.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from preprocessing.records.schema import KEY, KEY_WIRE, Ragged, Schema, Wire, pl
 __all__ = ["KEY", "KEY_WIRE", "Column", "Ragged", "Records", "Schema", "Wire", "decode", "encode", "parse"]
 
 Column = np.ndarray | Ragged
-"""The values of a feature: [examples] or [examples, length] where all have the same number of them, or ragged."""
+"""The values of a feature: [examples] or [examples, length] if all examples have the same length, otherwise ragged."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """Framed records, one after the other.
+    """Concatenated framed records.
 
     Attributes:
-        data: All their bytes, uint8 [bytes].
+        data: The bytes of all records, uint8 [bytes].
         lengths: The bytes of each record, framing included, int64 [records].
     """
 
@@ -34,7 +34,7 @@ class Records:
     lengths: np.ndarray
 
     def reordered(self, order: np.ndarray) -> "Records":
-        """Returns the same records in another order."""
+        """Returns records by their indices, in the order of the indices."""
         lengths = self.lengths[order]
         if len(lengths) and (lengths == lengths[0]).all():
             return Records(self.data.reshape(-1, lengths[0])[order].reshape(-1), lengths)
@@ -46,8 +46,8 @@ def encode(schema: Schema, columns: Mapping[str, Column]) -> Records:
     """Returns the framed records of a batch.
 
     Args:
-        schema: What a record holds.
-        columns: The values of each feature, of the type of its wire.
+        schema: The schema of the records.
+        columns: The values of each feature, with the dtype of its wire.
     """
     if schema.is_fixed:
         return Records(*fixed.encode(schema, {name: _array(column) for name, column in columns.items()}))
@@ -58,7 +58,7 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, Column]
     """Reads framed records and checks their checksums.
 
     Args:
-        schema: What a record holds.
+        schema: The schema of the records.
         content: The bytes of a TFRecord file, uint8 [bytes].
         place: The file, for errors.
 
@@ -66,7 +66,7 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, Column]
         The values of each feature.
 
     Raises:
-        WorkError: The file is damaged, or a record is not of this schema.
+        WorkError: The file is damaged, or a record does not match the schema.
     """
     starts, lengths = frames(content, place)
     check(content, starts, lengths, place)
@@ -74,7 +74,7 @@ def decode(schema: Schema, content: np.ndarray, place: str) -> dict[str, Column]
 
 
 def parse(schema: Schema, content: np.ndarray, place: str) -> dict[str, Column]:
-    """Does what `decode` does, but for the checksums: for records that were made, or checked, a moment ago."""
+    """Like `decode`, without the check of the checksums, for records that have just been encoded or verified."""
     starts, lengths = frames(content, place)
     least = schema.least_bytes
     if len(starts) * least > len(content):

@@ -1,10 +1,10 @@
-"""Where a serialised tf.train.Example keeps the value of each feature, for Examples as this project writes them.
+"""The position of each feature's value in a serialised tf.train.Example, as this project writes it.
 
     Example {1: Features {1: map entries {1: name, 2: Feature {1: BytesList | 2: FloatList | 3: Int64List}}}}
 
-Protocol buffers allow one message many spellings: fields twice, numbers with leading zeros, lists in pieces. A reader
-that takes values from where they lie, without a parser for each record, must refuse every spelling but one; the order
-of the features alone is free. (Source: tensorflow/core/example/{example,feature}.proto.)
+Protocol buffers allow many encodings of a message: repeated fields, numbers with leading zeros, lists in pieces. The
+decoder reads values at fixed positions, without a parse of each record, so it must reject all encodings but one. Only
+the order of the features is free. (Source: tensorflow/core/example/{example,feature}.proto.)
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
 """The field numbers of Feature's kinds."""
 
-_LENGTH_DELIMITED = 2  # the wire type of all fields here: of messages, texts, bytes and packed lists
-_VARINT = 10  # bytes, at most
+_LENGTH_DELIMITED = 2  # the wire type of all fields here: messages, texts, bytes and packed lists
+_VARINT = 10  # the most bytes of a varint
 
 
 class SpellingError(ValueError):
-    """Bytes that are no Example as this project writes them. The sentence goes on after `record 7`: `has no …`."""
+    """Bytes that are no Example as this project writes it. The message continues `record 7 …`, such as `has no …`."""
 
 
 def _misspelt(at: int, what: str) -> SpellingError:
@@ -27,11 +27,11 @@ def _misspelt(at: int, what: str) -> SpellingError:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a feature must be.
+    """The expected encoding of a feature.
 
     Attributes:
-        kind: The field of Feature that holds its value.
-        size: The bytes of its value; None for an integer, which has from 1 to 10.
+        kind: The field of Feature with the value.
+        size: The bytes of the value; None for an integer, which takes 1 to 10 bytes.
     """
 
     kind: int
@@ -39,10 +39,10 @@ class Expected:
 
 
 def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
-    """Returns where the value of each feature lies: an image's bytes, a float's four, an integer's varint.
+    """Returns the slice of each feature's value: an image's bytes, a float's four bytes, an integer's varint.
 
     Raises:
-        SpellingError: It is not exactly an Example of these features.
+        SpellingError: The bytes are not exactly an Example with these features.
     """
     found: dict[str, slice] = {}
     for entry in _fields(example, _only(example, slice(0, len(example)), 1, "the Example")):
@@ -62,7 +62,7 @@ def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
 
 
 def _entry(example: bytes, span: slice) -> tuple[str, slice]:
-    """Returns the name and the place of the Feature of an entry of the map."""
+    """Returns the name and the slice of the Feature in a map entry."""
     inside = _fields(example, span)
     if [number for number, _ in inside] != [1, 2]:
         raise _misspelt(span.start, "an entry that is not a name and a Feature")
@@ -88,7 +88,7 @@ def _value(example: bytes, feature: slice, name: str, expected: Expected) -> sli
 
 
 def _only(example: bytes, span: slice, number: int, what: str) -> slice:
-    """Returns where the content of the only field of a message lies."""
+    """Returns the slice of the content of a message's only field."""
     inside = _fields(example, span)
     if [found for found, _ in inside] != [number]:
         found = ", ".join(str(found) for found, _ in inside) or "none"
@@ -97,7 +97,7 @@ def _only(example: bytes, span: slice, number: int, what: str) -> slice:
 
 
 def _fields(example: bytes, span: slice) -> list[tuple[int, slice]]:
-    """Returns the fields of a message: their numbers, and where their contents lie."""
+    """Returns the fields of a message: the number of each field, and the slice of its content."""
     found, at = [], span.start
     while at < span.stop:
         begin = at
@@ -113,7 +113,7 @@ def _fields(example: bytes, span: slice) -> list[tuple[int, slice]]:
 
 
 def _read_varint(example: bytes, at: int) -> tuple[int, int]:
-    """Returns a number in its shortest spelling, and where it ends."""
+    """Reads a varint, which must have the shortest form; returns its value, and the position after it."""
     value = 0
     for position, byte in enumerate(example[at : at + _VARINT]):
         value |= (byte & 0x7F) << (7 * position)

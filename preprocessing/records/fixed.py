@@ -1,7 +1,7 @@
-"""Records of fixed lengths, whole matrices at a time.
+"""Records of fixed lengths, encoded and decoded as matrices.
 
-Records whose integers take equally many bytes differ only in their values, so they are made, and read, as the rows of
-one matrix with the values as some of its columns.
+Records whose integers take the same numbers of bytes differ only in their values. They are the rows of one matrix, in
+which the values are fixed columns.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +20,11 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class _Layout:
-    """The records of one schema whose integers take the same numbers of bytes.
+    """The layout of records of one schema whose integers take the same numbers of bytes.
 
     Attributes:
-        template: One framed record with zeros for its values and the CRC of its data, uint8 [bytes].
-        columns: Where the value of each feature lies in it.
+        template: A framed record with zeros instead of the values and of the CRC of the data, uint8 [bytes].
+        columns: The slice of each feature's value in the record.
     """
 
     template: np.ndarray
@@ -59,7 +59,18 @@ def encode(schema: Schema, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarra
 def parse(
     schema: Schema, content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: str
 ) -> dict[str, np.ndarray]:
-    """Returns the values of framed records, which lie at these places of a file."""
+    """Returns the values of framed records.
+
+    Args:
+        schema: The schema of the records.
+        content: The bytes of the file, uint8 [bytes].
+        starts: The start of each record, int64 [records].
+        lengths: The length of each record, int64 [records].
+        place: The file, for errors.
+
+    Raises:
+        WorkError: A record does not match the schema.
+    """
     found: dict[str, np.ndarray] = {}
     for name, wire in schema.wires.items():
         shape = (len(starts),) if wire.is_single else (len(starts), wire.length or 0)
@@ -76,13 +87,13 @@ def parse(
 
 
 def _layout(schema: Schema, widths: Mapping[str, int]) -> _Layout:
-    """Builds the record whose integers take these numbers of bytes."""
+    """Builds the layout of records whose integers take these numbers of bytes."""
     body, columns = b"", {}
     sizes = {name: widths.get(name, wire.size or 0) for name, wire in schema.wires.items()}
     for name, size in sorted(sizes.items()):
         values = _field(schema.wires[name].list, _field(1, bytes(size)))
         body += _field(1, _field(1, name.encode()) + _field(2, values))
-        columns[name] = slice(len(body) - size, len(body))  # the values end their entry
+        columns[name] = slice(len(body) - size, len(body))  # values are the last bytes of their entry
     data = _field(1, body)
     shift = HEADER + len(data) - len(body)
     length = np.frombuffer(len(data).to_bytes(8, "little"), np.uint8)
@@ -101,7 +112,7 @@ def _integers(schema: Schema) -> list[str]:
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
-    """Returns the bytes of values of a fixed size as stored, uint8 [rows, bytes]."""
+    """Returns the stored bytes of values of fixed size, uint8 [rows, bytes]."""
     if values.dtype == np.uint8:
         return values
     return values.astype("<f4").view(np.uint8).reshape(len(values), -1)
@@ -121,7 +132,7 @@ _READ: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _rows(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Returns records of one length as the rows of a matrix, uint8 [rows, bytes]."""
+    """Returns records of equal length as the rows of a matrix, uint8 [rows, bytes]."""
     if len(rows) == len(starts):
         return content.reshape(len(rows), lengths[0])
     return content[starts[rows][:, None] + np.arange(lengths[rows[0]])]
@@ -130,9 +141,10 @@ def _rows(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np
 def _parse(
     schema: Schema, matrix: np.ndarray, rows: np.ndarray, place: str
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yields (which records, their values) for records of one length.
+    """Yields (record indices, their values) for records of equal length.
 
-    The first record says where its values lie; it speaks for all records that agree with it in every other bit.
+    Only the first record is parsed. Its value positions hold for all records that equal it in every bit that does not
+    belong to a value. The other records are left for the next iteration.
     """
     while len(rows):
         found = _spans(matrix[0, HEADER:-FOOTER].tobytes(), schema, rows[0], place)
@@ -141,7 +153,7 @@ def _parse(
         for name, at in found.items():
             fixed[at] = (
                 0x80 if schema.wires[name].size is None else 0
-            )  # a varint's upper bits say how many bytes it takes
+            )  # the top bit of a varint's byte tells whether another byte follows
         used = np.flatnonzero(fixed)
         alike = ((matrix[:, used] & fixed[used]) == (matrix[0, used] & fixed[used])).all(axis=1)
         chosen = matrix if alike.all() else matrix[alike]
@@ -152,7 +164,7 @@ def _parse(
 
 
 def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, slice]:
-    """Finds where, in its framed record, an example keeps the value of each feature of the schema."""
+    """Returns the slice of each feature's value in the framed record of an example."""
     expected = {name: Expected(wire.list, wire.size) for name, wire in schema.wires.items()}
     try:
         found = spans(example, expected)
@@ -162,7 +174,7 @@ def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, sl
 
 
 def _require_shortest(digits: np.ndarray, name: str, rows: np.ndarray, place: str) -> None:
-    """Checks varints of one width, uint8 [values, width]: the last byte holds the highest bits, of which one is set."""
+    """Checks that varints of equal width, uint8 [values, width], have the shortest form: their last byte is not 0."""
     width = digits.shape[1]
     wrong = (digits[:, -1] == 0) | ((width == LONGEST) & (digits[:, -1] != 1))
     if width > 1 and wrong.any():

@@ -1,4 +1,4 @@
-"""The framing of a TFRecord file, and its checksums, of many records at once.
+"""The framing of TFRecord files and its checksums, for many records at once.
 
     uint64 length, uint32 masked CRC-32C of the length, the data, uint32 masked CRC-32C of the data
 
@@ -14,14 +14,14 @@ HEADER, FOOTER = 12, 4  # bytes of framing before and after the data
 
 
 def frames(content: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where each record starts and how long it is, both int64 [records].
+    """Returns the start and the length of each record, both int64 [records].
 
     Args:
         content: The bytes of a TFRecord file, uint8 [bytes].
         place: The file, for the error.
 
     Raises:
-        WorkError: The last record is longer than what is left of the file.
+        WorkError: The last record is longer than the rest of the file.
     """
     total, overhead = len(content), HEADER + FOOTER
     first = int.from_bytes(content[:8].tobytes(), "little") + overhead
@@ -45,12 +45,12 @@ def check(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: s
 
     Args:
         content: The bytes of a TFRecord file, uint8 [bytes].
-        starts: Where each record starts.
-        lengths: How long each is.
+        starts: The start of each record, int64 [records].
+        lengths: The length of each record, int64 [records].
         place: The file, for the error.
 
     Raises:
-        WorkError: A CRC does not fit.
+        WorkError: A CRC is wrong.
     """
     headers = content[starts[:, None] + np.arange(HEADER)]
     wrong = (crcs(headers[:, :-FOOTER]) != headers[:, -FOOTER:]).any(axis=1)
@@ -61,7 +61,7 @@ def check(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: s
 
 
 def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Returns the masked CRC-32C, as stored, of pieces of `content`, uint8 [pieces, 4]."""
+    """Returns the masked CRC-32C of pieces of `content`, as stored, uint8 [pieces, 4]."""
     data, crc32c = content.tobytes(), google_crc32c.value
     pieces = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
     plain = np.array([crc32c(data[start:end]) for start, end in pieces], np.uint32)
@@ -69,12 +69,12 @@ def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
 
 
 def crcs(matrix: np.ndarray) -> np.ndarray:
-    """Returns the masked CRC-32C of each row as stored, uint8 [rows, 4]."""
+    """Returns the masked CRC-32C of each row, as stored, uint8 [rows, 4]."""
     content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
     plain = np.array([crc32c(content[row * size : (row + 1) * size]) for row in range(len(matrix))], np.uint32)
     return _masked(plain).astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
 def _masked(crc: np.ndarray) -> np.ndarray:
-    """Returns the masked form of a CRC-32C, in which a TFRecord stores it."""
+    """Returns CRC-32Cs in the masked form of TFRecord files."""
     return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)

@@ -1,4 +1,4 @@
-"""What every record of a dataset holds: names and types, and values whose lengths differ."""
+"""The schema of a dataset's records, and ragged arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from elboflow.artifacts.spec import FeatureSpec
 from preprocessing.records.example import BYTES_LIST, FLOAT_LIST, INT64_LIST
 
 KEY = "key"
-"""The name of the feature that holds an example's key."""
+"""The name of the feature with the example's key."""
 
 _LISTS = {"bytes": BYTES_LIST, "int64": INT64_LIST, "float32": FLOAT_LIST}
 _DTYPES = {"bytes": "u1", "int64": "i8", "float32": "f4"}
@@ -20,11 +20,11 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Wire:
-    """How the value of a feature stands in a record.
+    """The encoding of a feature's value in a record.
 
     Attributes:
-        type: bytes, int64 or float32.
-        length: How many values an example has; None where examples differ.
+        type: The list type of tf.train.Feature: bytes, int64 or float32.
+        length: The number of values of an example; None if it varies.
     """
 
     type: Literal["bytes", "int64", "float32"]
@@ -32,29 +32,29 @@ class Wire:
 
     @classmethod
     def of(cls, spec: FeatureSpec) -> "Wire":
-        """Returns the wire of a feature of a dataset."""
+        """Returns the wire of a feature from its spec."""
         return cls(_WIRES[spec.dtype], None if spec.ragged else spec.size)
 
     @property
     def list(self) -> int:
-        """The field of tf.train.Feature that holds the value."""
+        """The field number of the list in tf.train.Feature."""
         return _LISTS[self.type]
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the values as an array."""
+        """The dtype of the decoded values."""
         return np.dtype(_DTYPES[self.type])
 
     @property
     def size(self) -> int | None:
-        """Bytes of the value in a record; None where records differ."""
+        """The bytes of the value in a record; None if they vary."""
         if self.length is None or self.type == "int64":
             return None
         return self.length * (_FLOAT if self.type == "float32" else 1)
 
     @property
     def is_single(self) -> bool:
-        """Whether the value is one number, so that its array has no second axis."""
+        """Whether the value is one number, so that the decoded array has no second axis."""
         return self.length == 1 and self.type != "bytes"
 
 
@@ -63,7 +63,7 @@ KEY_WIRE = Wire("int64")
 
 @dataclass(frozen=True)
 class Schema:
-    """What every record holds: the wire of each feature by its name, `key` included."""
+    """The schema of a dataset's records: the wire of each feature by name, `key` included."""
 
     wires: Mapping[str, Wire]
 
@@ -74,22 +74,22 @@ class Schema:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether records differ in length only by the bytes of single integers."""
+        """Whether only the varints of single integers can make records differ in length."""
         return all(wire.size is not None or wire == KEY_WIRE for wire in self.wires.values())
 
     @property
     def least_bytes(self) -> int:
-        """Bytes that every record has at least."""
+        """A lower bound for the bytes of a record."""
         return sum(wire.size or 0 for wire in self.wires.values())
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Values of rows that differ in length.
+    """Rows of different lengths.
 
     Attributes:
-        values: Those of all rows, one after the other, [values].
-        offsets: Where each row begins, and where the last one ends, int64 [rows + 1]; the first is 0.
+        values: The concatenated values of all rows, [values].
+        offsets: The start of each row, and the end of the last row, int64 [rows + 1]; the first offset is 0.
     """
 
     values: np.ndarray
@@ -100,16 +100,16 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Values of each row, int64 [rows]."""
+        """The number of values of each row, int64 [rows]."""
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """Returns these rows in their order."""
+        """Returns rows by their indices, in the order of the indices."""
         lengths = self.lengths[rows]
         return Ragged(self.values[places(self.offsets[:-1][rows], lengths)], ends(lengths))
 
     def padded(self, longest: int | None = None) -> np.ndarray:
-        """Returns the rows as a matrix with zeros after their ends, [rows, longest]."""
+        """Returns the rows padded with zeros, [rows, longest]."""
         lengths = self.lengths
         if longest is None:
             longest = int(lengths.max(initial=0))
@@ -119,7 +119,7 @@ class Ragged:
 
 
 def joined(parts: "list[Ragged]") -> Ragged:
-    """Returns the rows of all, one after the other."""
+    """Returns the concatenated rows."""
     lengths = np.concatenate([part.lengths for part in parts])
     return Ragged(np.concatenate([part.values for part in parts]), ends(lengths))
 
@@ -130,6 +130,6 @@ def ends(lengths: np.ndarray) -> np.ndarray:
 
 
 def places(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Returns the positions of all values of rows that begin at `starts`, int64 [values]."""
+    """Returns the index of every value of rows with these starts and lengths, int64 [values]."""
     within = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return np.repeat(starts, lengths) + within

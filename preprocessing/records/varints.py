@@ -1,9 +1,9 @@
-"""Varints: how protocol buffers write whole numbers, seven bits a byte, the lowest first. Many at once."""
+"""Varints, the integer encoding of protocol buffers: seven bits per byte, the lowest bits first. Vectorised."""
 
 import numpy as np
 
 LONGEST = 10
-"""Bytes of the longest varint, of 64 bits."""
+"""Bytes of the longest varint of 64 bits."""
 
 
 def varint(value: int) -> bytes:
@@ -17,7 +17,7 @@ def varint(value: int) -> bytes:
 
 
 def digits_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the shortest varint of each int64, uint8 [values, 10], padded at the end, and its width in bytes."""
+    """Returns the shortest varint of each int64, uint8 [values, 10], padded with zeros, and its width in bytes."""
     rest = values.astype(np.int64).view(np.uint64)[:, None] >> (np.arange(10, dtype=np.uint64) * np.uint64(7))
     width = np.maximum(1, (rest != 0).sum(axis=1))
     digits = (rest & np.uint64(0x7F)).astype(np.uint8)
@@ -26,7 +26,7 @@ def digits_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def integers_of(digits: np.ndarray) -> np.ndarray:
-    """Returns the int64 of each varint, which all take the same number of bytes, uint8 [values, width]."""
+    """Returns the int64 of each varint, all of the same width, uint8 [values, width]."""
     values = np.zeros(len(digits), np.uint64)
     for position in range(digits.shape[1]):
         values |= (digits[:, position].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * position)
@@ -34,7 +34,7 @@ def integers_of(digits: np.ndarray) -> np.ndarray:
 
 
 def packed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the varints of int64 values one after the other, uint8 [bytes], and the bytes of each, int64 [values]."""
+    """Returns the concatenated varints of int64 values, uint8 [bytes], and the width of each, int64 [values]."""
     if not len(values) or (values.min() >= 0 and values.max() < 0x80):
         return values.astype(np.uint8), np.ones(len(values), np.int64)
     digits, width = digits_of(values)
@@ -42,16 +42,16 @@ def packed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unpacked(content: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reads varints that lie one after the other.
+    """Decodes concatenated varints.
 
     Args:
-        content: uint8 [bytes]; the last byte ends a varint.
+        content: uint8 [bytes]; the last byte must be the last byte of a varint.
 
     Returns:
-        The numbers, int64 [values], and where each ends in `content`, int64 [values].
+        The numbers, int64 [values], and the end of each varint in `content`, int64 [values].
 
     Raises:
-        ValueError: One of them is not in its shortest form, or too long. The position of its last byte is the argument.
+        ValueError: A varint is not in its shortest form, or too long. The argument is the position of its last byte.
     """
     ends = np.flatnonzero(content < 0x80) + 1
     if len(ends) == len(content):

@@ -1,7 +1,7 @@
-"""Records of any lengths: all records of a batch are written, and read, side by side, one field after the other.
+"""Records of varying lengths: all records of a batch are encoded and decoded in parallel, field by field.
 
-Writing lays out the pieces of every record (tags, lengths, values), and copies all pieces of one kind at once. Reading
-moves one cursor per record through the same pieces; their order is that of the features' names, as they are written.
+The encoder computes the pieces of every record (tags, lengths, values), and copies all pieces of one kind at once. The
+decoder moves one cursor per record through the same pieces. The features are in the order of their names.
 """
 
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from preprocessing.records.framing import FOOTER, HEADER, crcs, ragged_crcs
 from preprocessing.records.schema import Ragged, Schema, Wire, ends, places
 from preprocessing.records.varints import LONGEST, digits_of, packed, unpacked, varint
 
-_DELIMITED = 2  # the wire type of all fields: of messages, texts, bytes and packed lists
+_DELIMITED = 2  # the wire type of all fields: messages, texts, bytes and packed lists
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of every record.
+    """One piece of every record.
 
     Attributes:
-        content: The bytes of all records' parts, one after the other, uint8 [bytes].
-        lengths: The bytes of each, int64 [records].
+        content: The concatenated bytes of the piece in all records, uint8 [bytes].
+        lengths: The bytes of the piece in each record, int64 [records].
     """
 
     content: np.ndarray
@@ -57,7 +57,14 @@ def encode(schema: Schema, columns: Mapping[str, "np.ndarray | Ragged"]) -> tupl
 def parse(
     schema: Schema, content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: str
 ) -> dict[str, "np.ndarray | Ragged"]:
-    """Returns the values of framed records, which lie at these places of a file.
+    """Returns the values of framed records.
+
+    Args:
+        schema: The schema of the records.
+        content: The bytes of the file, uint8 [bytes].
+        starts: The start of each record, int64 [records].
+        lengths: The length of each record, int64 [records].
+        place: The file, for errors.
 
     Raises:
         WorkError: A record is not exactly what `encode` writes.
@@ -80,14 +87,14 @@ def parse(
 
 
 class _Cursors:
-    """One position in each record, which all move through the same fields.
+    """One cursor per record. All cursors move through the same fields.
 
     Args:
-        content: The bytes of the file.
-        at: Where the data of each record begin, int64 [records].
-        end: Where they end.
+        content: The bytes of the file, uint8 [bytes].
+        at: The start of each record's data, int64 [records].
+        end: The end of each record's data, int64 [records].
         place: The file, for errors.
-        numbers: The numbers of the records, for errors; None: from 0 on.
+        numbers: The numbers of the records, for errors; None for 0, 1, 2, …
     """
 
     def __init__(
@@ -96,7 +103,7 @@ class _Cursors:
         self.content, self.at, self.end, self.place, self.numbers = content, at.copy(), end, place, numbers
 
     def enter(self, number: int, what: str) -> np.ndarray:
-        """Reads the tag and the length of a field; returns where the field ends."""
+        """Reads the tag and the length of a field; returns the end of the field in each record, int64 [records]."""
         self._require(self.at < self.end, f"has no value of the expected size for {what}")
         found = self.content[np.minimum(self.at, len(self.content) - 1)]
         self._require(found == (number << 3 | _DELIMITED), f"has no field {number} in {what}")
@@ -114,26 +121,26 @@ class _Cursors:
         return self.at + length
 
     def expect(self, constant: bytes, told: str) -> None:
-        """Moves over bytes that are the same in all records."""
+        """Checks and skips bytes that are the same in all records."""
         self._require(self.at + len(constant) <= self.end, told)
         found = self.content[self.at[:, None] + np.arange(len(constant))]
         self._require((found == np.frombuffer(constant, np.uint8)).all(axis=1), told)
         self.at += len(constant)
 
     def leave(self, end: np.ndarray, what: str) -> None:
-        """Checks that nothing is left of a field."""
+        """Checks that each cursor is at the end of a field."""
         self._require(self.at == end, f"has more than is expected in {what}")
 
     def values(self, end: np.ndarray, wire: Wire, what: str) -> "np.ndarray | Ragged":
-        """Reads the values of a list that ends there."""
+        """Reads the values of a list with these ends, int64 [records]."""
         if wire.length is None and wire.type != "bytes":
-            filled = self.at < end  # an empty packed list has no field
-            inner = self._some(filled, what)
+            nonempty = self.at < end  # an empty packed list has no field
+            inner = self._enter_nonempty(nonempty, what)
         else:
             inner = self.enter(1, what)
         sizes = inner - self.at
         if wire.length is None and wire.type != "bytes":
-            self._require((sizes > 0) | ~filled, f"has an empty list that is written as a field in {what}")
+            self._require((sizes > 0) | ~nonempty, f"has an empty list that is written as a field in {what}")
         stored = self.content[places(self.at, sizes)]
         self.at = inner
         if wire.size is not None:
@@ -146,12 +153,12 @@ class _Cursors:
             stored, sizes = np.ascontiguousarray(stored).view("<f4").astype(np.float32, copy=False), sizes // 4
         return Ragged(stored, ends(sizes)) if wire.length is None else _shaped(stored, wire)
 
-    def _some(self, filled: np.ndarray, what: str) -> np.ndarray:
-        """Reads the field 1 of those records that have one; returns where it ends."""
-        some = _Cursors(self.content, self.at[filled], self.end[filled], self.place, np.flatnonzero(filled))
+    def _enter_nonempty(self, nonempty: np.ndarray, what: str) -> np.ndarray:
+        """Enters field 1 in the records whose list is not empty; returns the end of the field in each record."""
+        some = _Cursors(self.content, self.at[nonempty], self.end[nonempty], self.place, np.flatnonzero(nonempty))
         inner = self.at.copy()
-        inner[filled] = some.enter(1, what)
-        self.at[filled] = some.at
+        inner[nonempty] = some.enter(1, what)
+        self.at[nonempty] = some.at
         return inner
 
     def _integers(self, stored: np.ndarray, sizes: np.ndarray, wire: Wire, what: str) -> "np.ndarray | Ragged":
@@ -182,7 +189,7 @@ def _shaped(values: np.ndarray, wire: Wire) -> np.ndarray:
 
 
 def _stored(column: "np.ndarray | Ragged", wire: Wire) -> _Piece:
-    """Returns the bytes of the values of each record."""
+    """Returns the encoded values of each record."""
     if isinstance(column, Ragged):
         values, counts = column.values, column.lengths
     else:
@@ -198,7 +205,7 @@ def _stored(column: "np.ndarray | Ragged", wire: Wire) -> _Piece:
 
 
 def _wrapped(number: int, inner: list[_Piece]) -> list[_Piece]:
-    """Returns the pieces of a length-delimited field of these contents."""
+    """Returns the pieces of a length-delimited field with these pieces as its content."""
     lengths = _sum(inner)
     digits, width = digits_of(lengths)
     prefix = np.concatenate([np.full((len(lengths), 1), number << 3 | _DELIMITED, np.uint8), digits], axis=1)
@@ -206,7 +213,7 @@ def _wrapped(number: int, inner: list[_Piece]) -> list[_Piece]:
 
 
 def _without(piece: _Piece, left_out: np.ndarray) -> _Piece:
-    """Returns a piece without the parts of some records."""
+    """Returns a piece that is empty in the records of a mask, bool [records]."""
     keep = np.repeat(~left_out, piece.lengths)
     return _Piece(piece.content[keep], np.where(left_out, 0, piece.lengths))
 
@@ -224,7 +231,7 @@ def _sum(pieces: list[_Piece]) -> np.ndarray:
 
 
 def _joined(pieces: list[_Piece], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the records, each with its part of every piece, and their lengths."""
+    """Concatenates the pieces of each record; returns the bytes of all records, and the length of each."""
     lengths = _sum(pieces)
     content = np.empty(int(lengths.sum()), np.uint8)
     at = np.cumsum(lengths) - lengths

@@ -1,6 +1,7 @@
-"""Sources: where raw data come from. One kind is one file here, or an entry point in the group `elboflow.sources`.
+"""Sources of raw data. A kind is one file here, or an entry point in the group `elboflow.sources`.
 
-A source's settings name places; `open` finds what is there, and gives work units and batches (`preprocessing.raw`).
+The settings of a source name files. `open` finds the files, and returns the raw data as work units and batches
+(`preprocessing.raw`).
 """
 
 from abc import abstractmethod
@@ -19,45 +20,45 @@ Location = Annotated[str, allowing(*SCHEMES)]
 
 
 class Source(Kind):
-    """A kind of source; an instance holds the settings of one."""
+    """A kind of source. An instance contains the settings of one source."""
 
     group: ClassVar[str] = "elboflow.sources"
     folder: ClassVar[str | None] = __name__
 
     @property
     def locations(self) -> dict[str, str]:
-        """The files and folders that are named, by their keys."""
+        """The files and folders in the settings, by setting."""
         return {}
 
     @property
     def has_held_out(self) -> bool:
-        """Whether the source may hold some examples out, for a test."""
+        """Whether the source can have a held-out part, for a test split."""
         return False
 
     @property
     def default_features(self) -> dict[str, Feature]:
-        """The features of an experiment that names none."""
+        """The features of an experiment without `data.features`."""
         return {}
 
     def require(self, features: Mapping[str, Feature]) -> None:
-        """Checks that the source may have such features, as far as its settings tell.
+        """Checks the features against the settings of the source, without reading data.
 
         Raises:
-            ValueError: It cannot.
+            ValueError: The source cannot have these features.
         """
 
     @abstractmethod
     def open(self, features: Mapping[str, Feature]) -> "Raw":
-        """Returns the raw data with these features, of which no value is read yet.
+        """Returns the raw data with these features. Values are read later.
 
         Raises:
             RequestError: A file does not exist.
-            WorkError: What is there cannot be a source of this kind.
+            WorkError: A file has another format.
         """
 
 
 class Sourced(Protocol):
-    """What `preprocessing.config.DataConfig` has, which imports this file."""
+    """The part of `preprocessing.config.DataConfig` used here; a protocol, because that module imports this one."""
 
     @property
     def source(self) -> Source: ...
@@ -68,7 +69,7 @@ class Sourced(Protocol):
 
 
 def open_source(config: Sourced) -> "Raw":
-    """Returns the raw data that a config names, without reading any of it.
+    """Returns the raw data of a config. Values are read later.
 
     Raises:
         RequestError: The source needs a file that does not exist.
@@ -77,10 +78,10 @@ def open_source(config: Sourced) -> "Raw":
 
 
 def check(config: Sourced) -> None:
-    """Checks, before anything runs, that the files of the source exist.
+    """Checks, before a run, that the files of the source exist.
 
     Raises:
-        RequestError: One of them does not.
+        RequestError: A file does not exist, or a split needs a held-out part that the source does not have.
     """
     raw = open_source(config)
     if "source" in config.splits.values():
@@ -88,10 +89,10 @@ def check(config: Sourced) -> None:
 
 
 def require_offered(source: Source, features: Mapping[str, Feature]) -> None:
-    """Checks features against the default ones, where a source has these and no others.
+    """Checks features for a source that offers its default features only.
 
     Raises:
-        ValueError: One is not there, or of another kind.
+        ValueError: The source does not have a feature, or has it as another kind.
     """
     offered = source.default_features
     for name, feature in features.items():
@@ -102,10 +103,10 @@ def require_offered(source: Source, features: Mapping[str, Feature]) -> None:
 
 
 def require_known(named: Mapping[str, str], features: Mapping[str, Feature]) -> None:
-    """Checks that what a source says of features, by their names, is of features that there are.
+    """Checks that the feature names in a source's settings are features of the experiment.
 
     Raises:
-        ValueError: It says something of another name.
+        ValueError: A name is not a feature.
     """
     if unknown := sorted(set(named) - set(features)):
         raise ValueError(f"source: arrays for {', '.join(unknown)}; the features are {', '.join(sorted(features))}")

@@ -1,4 +1,4 @@
-"""Tables as text: CSV files and their like, with a header."""
+"""Tables as text: CSV files, or files with another delimiter, with a header."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,15 +16,15 @@ from preprocessing.raw.listed import ListedTables, TableSource, opened
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOCK = 1 << 20  # bytes that are parsed at a time
-_SHOWN = 60  # characters of a malformed row
+_BLOCK = 1 << 20  # bytes parsed at a time
+_SHOWN = 60  # characters of a malformed row in an error
 
 
 class CsvSource(TableSource):
-    """Tables as text, plain or gzipped: a header, and then a row for each example.
+    """CSV files, plain or gzipped: a header, then a row for each example.
 
-    All have the same columns. An empty cell is a missing value; a category whose first cells are all whole numbers has
-    numbers for classes, and otherwise names.
+    All files have the same columns. An empty cell is a missing value. The classes of a category are numbers if nearly
+    all of its first cells are integers; otherwise they are names.
     """
 
     kind: Literal["csv"] = "csv"
@@ -51,7 +51,13 @@ class CsvSource(TableSource):
 
 @dataclass(frozen=True)
 class Table:
-    """Some rows of a file, as bytes; their numbers, from 1 after the header; and the rows that are malformed."""
+    """A block of rows.
+
+    Attributes:
+        table: The cells as bytes.
+        numbers: The row numbers, from 1 after the header, int64 [rows].
+        lost: The malformed rows.
+    """
 
     table: "pa.RecordBatch"
     numbers: np.ndarray
@@ -60,20 +66,20 @@ class Table:
 
 @dataclass(frozen=True)
 class CsvFiles(ListedTables):
-    """CSV files that were found.
+    """The CSV files of a source.
 
     Attributes:
-        cells: What the cells of each feature are read as.
+        cells: The type as which the cells of each feature are parsed.
     """
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
 
     def tables(self, path: str) -> Iterator[Table]:
-        """Yields the rows of a file, some at a time.
+        """Yields the rows of a file in blocks.
 
         Raises:
-            RequestError: The file has not the columns.
-            WorkError: It is no CSV file.
+            RequestError: A column is missing.
+            WorkError: The file is not a valid CSV file.
         """
         import pyarrow as pa
 
@@ -82,7 +88,7 @@ class CsvFiles(ListedTables):
             try:
                 with self._reader(stream, invalid, path) as reader:
                     first = 1
-                    for batch in reader:  # which has parsed further: `invalid` may have rows of later batches, too
+                    for batch in reader:  # the reader prefetches: `invalid` may contain rows of later batches, too
                         numbers = np.arange(first, first + len(batch) + len(invalid))
                         numbers = numbers[~np.isin(numbers, [each.row for each in invalid])][: len(batch)]
                         first = int(numbers[-1]) + 1 if len(batch) else first
@@ -135,7 +141,7 @@ class CsvFiles(ListedTables):
 
 
 class _Readable:
-    """A stream as Arrow reads from it."""
+    """A file object for Arrow that reads from a stream, and leaves it open."""
 
     closed = False
 
@@ -147,4 +153,4 @@ class _Readable:
         return self._stream.read(_BLOCK if count < 0 else count)
 
     def close(self) -> None:
-        """Leaves the closing to whoever opened the stream."""
+        """Does nothing: the function that opened the stream closes it."""

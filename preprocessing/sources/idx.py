@@ -1,6 +1,7 @@
-"""Arrays in the idx format of the MNIST database (described at the foot of http://yann.lecun.com/exdb/mnist).
+"""Arrays in the idx format of the MNIST database (described at the end of http://yann.lecun.com/exdb/mnist).
 
-A file is a header, 0 0 TYPE DIMENSIONS and then each dimension as a big-endian uint32, followed by the values.
+A file is a header and the values. The header is four bytes, 0 0 TYPE DIMENSIONS, and the size of each dimension as a
+big-endian uint32.
 """
 
 import hashlib
@@ -33,9 +34,9 @@ _NAMES = {"image": ("images", "idx3-ubyte"), "label": ("labels", "idx1-ubyte")}
 class IdxSource(Source):
     """Files in MNIST's idx format, plain or gzipped.
 
-    Either `path`, a folder in MNIST's layout (train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], and perhaps
-    t10k-images-… and t10k-labels-…, which are its held-out part; also with a dot, as in train-images.idx3-ubyte), or
-    the files one by one.
+    Either `path`, a folder in MNIST's layout, or single files: `images`, `labels`, `test_images`, `test_labels`. The
+    folder contains train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz]. Optional files t10k-images-… and
+    t10k-labels-… are the held-out part. Names with a dot, such as train-images.idx3-ubyte, are found, too.
     """
 
     kind: Literal["idx"] = "idx"
@@ -82,7 +83,7 @@ class IdxSource(Source):
 
 @dataclass(frozen=True)
 class Idx(Raw):
-    """Files in the idx format: for each part, the file of each feature."""
+    """The idx files of a source: the path of each feature's file, for the main and the held-out part."""
 
     main: dict[str, str]
     held_out: dict[str, str]
@@ -90,12 +91,16 @@ class Idx(Raw):
 
     @classmethod
     def find(cls, source: IdxSource, features: Mapping[str, Feature]) -> "Idx":
-        """Finds the files that a config names."""
+        """Finds the files of a source.
+
+        Raises:
+            RequestError: A file does not exist, or the folder has another layout.
+        """
         if source.path is None:
             main = {"image": source.images, "label": source.labels}
             held_out = {"image": source.test_images, "label": source.test_labels} if source.test_images else {}
         else:
-            needed = dict.fromkeys(["image", *features])  # without images, it is no such folder
+            needed = dict.fromkeys(["image", *features])  # a folder without images has another layout
             main = {feature: _in_folder(source.path, "train", feature) for feature in needed}
             held_out = {feature: _in_folder(source.path, "t10k", feature) for feature in needed}
             if held_out["image"] is None:
@@ -175,14 +180,18 @@ class Idx(Raw):
             counts[path] = header.shape[0]
             row_bytes = max(row_bytes, header.row_bytes)
         count = same_count(counts)
-        # A gzipped file can be read only from its start: it is one unit.
+        # A gzipped file can be read only from its start, so it is one unit.
         step = max(1, UNIT_BYTES // max(1, row_bytes)) if is_plain else count
         sizes = [(first, min(step, count - first)) for first in range(0, count, max(1, step))]
         return [Unit(name, (first, size), size * row_bytes, size) for first, size in sizes]
 
 
 def _in_folder(folder: str, part: str, feature: str) -> str | None:
-    """Returns the file of a feature under the only one of its names that the folder holds."""
+    """Returns the path of a feature's file; None if the folder has no file of such a name.
+
+    Raises:
+        RequestError: The folder has several.
+    """
     found = [name for name in _names(part, feature) if files.exists(files.join(folder, name))]
     if len(found) > 1:
         raise RequestError(
@@ -193,7 +202,7 @@ def _in_folder(folder: str, part: str, feature: str) -> str | None:
 
 
 def _names(part: str, feature: str) -> list[str]:
-    """Returns the names of a file: MNIST's own, and with a dot, as many unpackers have it."""
+    """Returns the possible names of a file: MNIST's name, and the form with a dot that some unpackers write."""
     what, kind = _NAMES[feature]
     return [f"{part}-{what}{sign}{kind}{end}" for sign in "-." for end in ("", ".gz")]
 

@@ -1,4 +1,4 @@
-"""Lines of JSON: an object on each line, with features by name."""
+"""JSON Lines files: an object on each line, with features by name."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from preprocessing.raw.listed import ListedTables, TableSource, opened
 
 
 class JsonlSource(TableSource):
-    """Files with a JSON object on each line, plain or gzipped.
+    """JSON Lines files, plain or gzipped: a JSON object on each line.
 
-    A feature's column is a key of the objects.
+    The column of a feature is a key of the objects.
     """
 
     kind: Literal["jsonl"] = "jsonl"
@@ -38,29 +38,35 @@ class JsonlSource(TableSource):
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of some lines, and the lines that hold none."""
+    """The objects of a block of lines.
+
+    Attributes:
+        found: The objects.
+        numbers: The line number of each object, int64 [objects].
+        lost: The lines without a JSON object.
+    """
 
     found: list[dict[str, Any]]
     numbers: np.ndarray
     lost: tuple[Lost, ...]
 
     def values(self, key: str) -> list[Any]:
-        """Returns the value of a key of each object; None where it is missing."""
+        """Returns the value of a key in each object; None if the key is missing."""
         return [each.get(key) for each in self.found]
 
 
 @dataclass(frozen=True)
 class JsonLines(ListedTables):
-    """Lines of JSON that were found.
+    """The JSON Lines files of a source.
 
     Attributes:
-        cells: What the values of each feature are read as.
+        cells: The type as which the values of each feature are read.
     """
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
 
     def objects(self, path: str) -> Iterator[Objects]:
-        """Yields the objects of a file, some lines at a time."""
+        """Yields the objects of a file in blocks of lines."""
         with opened(path) as stream:
             for block in lines(stream, path):
                 found, numbers, lost = [], [], []

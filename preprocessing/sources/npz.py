@@ -1,7 +1,7 @@
 """Arrays in NumPy's .npz format, read as a stream and never unpickled.
 
-What numpy.savez writes is read, and nothing else that a zip can be: one member for each array, stored or deflated,
-whose sizes agree with each other and with the file.
+Only zip files as numpy.savez writes them are read: one member for each array, stored or deflated, with consistent
+sizes.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from preprocessing.sources import Location, Source, require_known
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What zipfile raises over bytes that are not as they should be: a wrong flag looks like encryption (RuntimeError), an
-# unknown method like one of a later version (a subclass of it), a wrong offset like a seek to before the start.
+# Errors that zipfile raises for damaged files. A wrong flag looks like encryption (RuntimeError), an unknown method
+# like one of a later version (NotImplementedError, a RuntimeError), a wrong offset like a seek before the start.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -43,16 +43,16 @@ _DAMAGE = (
     OSError,
 )
 _MAGIC = b"\x93NUMPY"
-_LONGEST_HEADER = 10_000  # bytes: what NumPy itself parses of a file that it does not trust
-_ENCRYPTED = 0x1  # a flag of a zip's member
+_LONGEST_HEADER = 10_000  # bytes: NumPy's own limit for untrusted files
+_ENCRYPTED = 0x1  # a flag of a zip member
 _MOST_NAMES = 20  # in an error
 
 
 class NpzSource(Source):
-    """Arrays of a NumPy .npz file, one array per feature with the examples along its first axis.
+    """Arrays of a NumPy .npz file: one array per feature, with the examples along the first axis.
 
-    `arrays` says which array holds which feature; a feature that it leaves out is in the array of its own name.
-    `held_out` says the same of the part that the file itself holds out, such as {image: x_test, label: y_test}.
+    `arrays` maps features to array names. A feature without an entry is the array of its own name. `held_out` maps
+    features to the arrays of the held-out part, such as {image: x_test, label: y_test}.
     """
 
     kind: Literal["npz"] = "npz"
@@ -79,7 +79,7 @@ class NpzSource(Source):
 
 @dataclass(frozen=True)
 class Npz(Raw):
-    """An .npz file: for each part, the array of each feature."""
+    """An .npz file: the name of each feature's array, for the main and the held-out part."""
 
     path: str
     main: dict[str, str]
@@ -88,7 +88,11 @@ class Npz(Raw):
 
     @classmethod
     def find(cls, source: NpzSource, features: Mapping[str, Feature]) -> "Npz":
-        """Finds the file that a config names."""
+        """Finds the file of a source.
+
+        Raises:
+            RequestError: The file does not exist, or cannot be read.
+        """
         files.require(source.path, "data.source")
         main = {feature: source.arrays.get(feature, feature) for feature in features}
         held_out = {feature: source.held_out.get(feature, feature) for feature in features} if source.held_out else {}
@@ -133,7 +137,7 @@ class Npz(Raw):
                 columns[feature] = Column(header.place, stream, header.dtype, header.row)
             yield from batches(columns, 0, int(unit.token[0]))
             for column in columns.values():
-                if column.stream.read(1):  # reading to the very end also makes zipfile check the CRC
+                if column.stream.read(1):  # zipfile checks the CRC when a read reaches the end
                     raise WorkError(f"{column.place} holds more bytes than its header promises")
 
     def _part(self, part: Part) -> dict[str, str]:
@@ -177,7 +181,11 @@ class Npz(Raw):
             yield stream, header
 
     def _member(self, archive: zipfile.ZipFile, array: str) -> zipfile.ZipInfo:
-        """Returns the only member of an array's name, if its sizes are possible."""
+        """Returns the zip member of an array.
+
+        Raises:
+            WorkError: There is not exactly one, or its flags or sizes are impossible.
+        """
         found = [member for member in archive.infolist() if member.filename == f"{array}.npy"]
         if not found:
             names = sorted(f"{name.removesuffix('.npy'):.80}" for name in archive.namelist())
@@ -201,7 +209,7 @@ class Npz(Raw):
 
 
 def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
-    """Reads the header of an array; returns it and how many bytes it takes."""
+    """Reads the header of an array; returns the header and its size in bytes."""
     magic = stream.read(8)
     if magic[:6] != _MAGIC:
         raise WorkError(f"{place} is not a NumPy array: it begins with {magic.hex(' ') or 'nothing'}")
@@ -212,7 +220,7 @@ def _header(stream: IO[bytes], place: str) -> tuple[Header, int]:
     read = npy.read_array_header_1_0 if magic[6] == 1 else npy.read_array_header_2_0
     try:
         shape, is_fortran, dtype = read(BytesIO(field + stream.read(length)))
-    except Exception as error:  # of the parser of a Python literal: SyntaxError, RecursionError, MemoryError, …
+    except Exception as error:  # NumPy parses a Python literal: SyntaxError, RecursionError, MemoryError, …
         reason = f"{type(error).__name__}: {error}"
         raise WorkError(f"{place} is not a NumPy array: its header cannot be read ({reason:.200})") from None
     if dtype.hasobject:

@@ -1,4 +1,4 @@
-"""Tables in Parquet files, read by row group."""
+"""Parquet files, read by row group."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 class ParquetSource(TableSource):
-    """Tables in Parquet files.
+    """Parquet files.
 
-    All have the same columns. An image is a column of lists, nested
-    or flat, or of Arrow's fixed-shape tensors.
+    All files have the same columns. An image is a column of nested or flat lists, or of Arrow's fixed-shape tensors.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -33,10 +32,10 @@ class ParquetSource(TableSource):
 
 
 class ParquetFiles(ListedTables):
-    """Parquet files that were found. A row group is a work unit."""
+    """The Parquet files of a source. A row group is a work unit."""
 
     def require_columns(self, path: str) -> None:
-        """Raises a RequestError if a file has no column of a feature."""
+        """Raises a RequestError if a file lacks the column of a feature."""
         with _opened(path) as file:
             names = file.schema_arrow.names
         if absent := [self.column(name) for name in self.features if self.column(name) not in names]:
@@ -75,10 +74,10 @@ class ParquetFiles(ListedTables):
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    """Opens a file.
+    """Opens a Parquet file.
 
     Raises:
-        WorkError: It is damaged.
+        WorkError: The file is damaged.
     """
     import pyarrow as pa
     from pyarrow import parquet

@@ -1,4 +1,4 @@
-"""Data sets that scikit-learn carries inside itself: 8×8 images of handwritten digits, and small tables."""
+"""Data sets inside the scikit-learn package: 8×8 images of handwritten digits, and small tables."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ from preprocessing.sources import Source, require_offered
 
 
 class SklearnSource(Source):
-    """A data set that scikit-learn carries inside itself: no download.
+    """A data set inside the scikit-learn package, without a download.
 
-    `digits` are images with labels. The others are tables: a feature is the column of its name, of which the characters
-    that a name cannot have are written `_`, as in `alcalinity_of_ash` or `sepal_length_cm`; and `label` is the class
-    (`target`, a number, for diabetes).
+    `digits` has images with labels. The other data sets are tables, in which a feature is a column. In feature names
+    `_` replaces other characters of a column name: `alcalinity_of_ash`, `sepal_length_cm`. The feature `label` is the
+    class; `diabetes` has the number `target` instead.
     """
 
     kind: Literal["sklearn"] = "sklearn"
@@ -48,7 +48,7 @@ class SklearnSource(Source):
 
 @dataclass(frozen=True)
 class Embedded(Raw):
-    """A data set inside scikit-learn."""
+    """A data set inside the scikit-learn package."""
 
     dataset: str
     features: tuple[str, ...]
@@ -94,11 +94,11 @@ def _loaded(dataset: str) -> dict[str, np.ndarray]:
     bunch = getattr(datasets, f"load_{dataset}")()
     if dataset == "digits":
         return {"image": bunch.images, "label": bunch.target}
-    columns = {_named(name): bunch.data[:, number] for number, name in enumerate(bunch.feature_names)}
+    columns = {_feature_name(name): bunch.data[:, number] for number, name in enumerate(bunch.feature_names)}
     return {**columns, "target" if dataset == "diabetes" else "label": bunch.target}
 
 
-def _named(column: str) -> str:
-    """Returns the name of a column as a feature can have it: `sepal length (cm)` is `sepal_length_cm`."""
+def _feature_name(column: str) -> str:
+    """Returns the feature name of a column: `sepal_length_cm` for `sepal length (cm)`."""
     words = "".join(sign if sign.isalnum() else " " for sign in column.lower()).split()
     return "_".join(words)

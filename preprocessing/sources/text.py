@@ -1,4 +1,4 @@
-"""Text files: an example for each line, or for each window of a fixed number of characters."""
+"""Text files: an example is a line, or a window of a fixed number of characters."""
 
 import codecs
 from collections.abc import Iterator, Mapping
@@ -23,8 +23,8 @@ _COLUMNS = ("text", "file")
 class TextSource(ListedSource):
     """Text files in UTF-8, plain or gzipped.
 
-    An example is a line that is not blank, or with `unit: window` the next `window` characters of a file, of which the
-    last ones may be fewer. Its features are `text`, and `file`, the name of its file.
+    An example is a nonblank line, or with `unit: window` the next `window` characters of a file; the last window of a
+    file may be shorter. The features are `text`, and `file`, the name of the file.
     """
 
     kind: Literal["text"] = "text"
@@ -44,7 +44,7 @@ class TextSource(ListedSource):
 
 
 class TextFiles(Listed):
-    """Text files that were found."""
+    """The text files of a source."""
 
     def read(self, unit: Unit) -> Iterator[Batch]:
         import pyarrow as pa
@@ -72,7 +72,11 @@ class TextFiles(Listed):
 
 
 def _windows(stream: Stream, size: int, place: str) -> Iterator[list[str]]:
-    """Yields the windows of a stream, some at a time."""
+    """Yields the windows of a stream in blocks.
+
+    Raises:
+        WorkError: The stream is not UTF-8.
+    """
     decoder, rest, read, at_end = codecs.getincrementaldecoder("utf-8")(), "", 0, False
     while not at_end:
         block = stream.read(BLOCK)
