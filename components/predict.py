@@ -1,4 +1,4 @@
-"""A trained model → files: new examples, or reconstructions of a dataset's."""
+"""A trained model → a file with new examples, or with reconstructions of a dataset's examples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,24 +20,24 @@ Columns = dict[str, np.ndarray]
 def generate(
     model: Path | str, output: Path | str, count: int = 64, seed: int = 0, given: Mapping[str, Any] | None = None
 ) -> Columns:
-    """Makes new examples and writes them to a file.
+    """Generates examples and writes them to a file.
 
-    A `.png` is a grid of images; a `.txt` has a text on each line; a `.csv` has a column for each number and class. A
-    `.npz` has the raw values of each feature, float32 `[count, …]`; of one that is stored as levels, also the nearest
-    levels, uint8, as `code`.
+    A `.png` is a grid of images. A `.txt` has a text on each line. A `.csv` has a column for each number and class. A
+    `.npz` has the raw values of each feature, float32 `[count, …]`; for a feature with levels also the nearest levels,
+    uint8, as `code`.
 
     Args:
         model: The model folder.
         output: The file.
-        count: Number of examples; the first of more examples are the same ones.
-        seed: Fixes them.
-        given: One value for each feature that the model is conditioned on.
+        count: The number of examples. A larger count only appends examples.
+        seed: The seed. The same seed gives the same examples.
+        given: A value for each feature that the model is conditioned on.
 
     Returns:
-        What was made, in the data's own range, `[count, …]` by feature.
+        The examples, in the range of the data, `[count, …]` by feature.
 
     Raises:
-        RequestError: The file is of another kind than the model's features, or its folder cannot be written to.
+        RequestError: The file format cannot store the model's features, or the folder cannot be written to.
         WorkError: The model folder is not finished or is damaged.
     """
     output = _checked(output, count)
@@ -53,22 +53,23 @@ def reconstruct(
 ) -> Columns:
     """Reconstructs the first examples of a split through the mean of q(z|x), and writes them beside the originals.
 
-    A `.png` shows pairs, each original left of its reconstruction; a `.txt` has pairs of lines; a `.csv` has columns
-    `original_…` beside the others. A `.npz` is as in `generate`, with `original`.
+    A `.png` shows pairs, each original left of its reconstruction. A `.txt` has pairs of lines. A `.csv` has additional
+    columns `original_…`. A `.npz` is as in `generate`, with `original`.
 
     Args:
         model: The model folder.
-        dataset: A dataset folder of features of the same shapes and levels.
+        dataset: A dataset folder whose features have the same shapes and levels.
         output: The file.
         split: The split.
-        count: Number of examples, at most all.
-        seed: Fixes the bits or the dequantisation of each example.
+        count: The number of examples; all examples if the split has fewer.
+        seed: The seed of the binarisation or dequantisation of each example.
 
     Returns:
-        The reconstructions, in the data's own range, `[count, …]` by feature.
+        The reconstructions, in the range of the data, `[count, …]` by feature.
 
     Raises:
-        RequestError: The file is of another kind, its folder cannot be written to, or there is no such split.
+        RequestError: The file format cannot store the features, the folder cannot be written to, or there is no such
+            split.
         WorkError: The model or the dataset is not finished or is damaged, or they do not fit each other.
     """
     output = _checked(output, count)
@@ -96,12 +97,12 @@ def _checked(output: Path | str, count: int) -> Path:
 
 
 def _check_writable(output: Path, trained: ModelFolder) -> None:
-    """Raises RequestError where the features of a model cannot be written in this form."""
+    """Raises a RequestError if the file format cannot store the features of a model."""
     outputs.check(output, {name: trained.specs[name] for name in trained.config.features})
 
 
 def _write(output: Path, trained: ModelFolder, sets: Mapping[str, Columns]) -> None:
-    """Writes sets of examples that belong together row by row, by the beginning of their columns' names."""
+    """Writes sets of examples with corresponding rows; the key of a set is the prefix of its column names."""
     for columns in sets.values():
         for values in columns.values():
             if values.dtype.kind == "f" and not np.isfinite(values).all():

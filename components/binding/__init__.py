@@ -1,5 +1,5 @@
-"""A dataset folder as a model sees it.
+"""The connection between datasets and models.
 
-Splits become examples with weights, raw values become stored ones, and recorded settings are compared with the folders
-they claim to have made. Imports `preprocessing` and `elboflow`, and no other room of `components`.
+This package reads splits as weighted examples, converts raw values to stored values, and compares recorded settings
+with the folders of a run. It imports `preprocessing` and `elboflow`, and no other package of `components`.
 """

@@ -1,7 +1,7 @@
-"""What is recorded of a run is what made its folders: an experiment that contradicts them is refused.
+"""Checks that an experiment agrees with the folders of a run, before the experiment is recorded with them.
 
-A model folder says what the model is, how it was trained and with which seed; an evaluation folder says how the model
-was judged; a dataset's digest says what it was made from. The settings of a command may be others than those.
+A model folder contains the settings of the model and of its training, and the seed. An evaluation folder contains the
+settings of the evaluation. A dataset has the digest of its source and settings. A command may be given other settings.
 """
 
 import logging
@@ -29,18 +29,18 @@ _LISTED = 20
 _READ_BYTES = 2**30
 """The largest source that is read to compare its content, which takes about a second."""
 _NOT_SAID = "(not set)"
-# What a dataset says of a feature and a setting does not: what occurs in the data.
+# Keys of a feature's spec that come from the data, and so cannot contradict a setting.
 _FOUND_IN_DATA = {"dtype", "classes", "unknown", "length", "vocabulary"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is another than the one that made a folder. Values are as JSON has them.
+    """A setting whose value differs between a folder and an experiment. Values are JSON values.
 
     Attributes:
-        key: Its dotted key.
-        made: What made the folder.
-        said: What the experiment says.
+        key: The dotted key.
+        made: The value that made the folder.
+        said: The value in the experiment.
     """
 
     key: str
@@ -55,36 +55,36 @@ def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:
     """Compares the section `data` of an experiment with a dataset folder.
 
     Args:
-        name: The experiment's name.
-        data: Its section `data`.
+        name: The name of the experiment.
+        data: The section `data` of the experiment.
         dataset: The dataset folder.
 
     Raises:
-        RequestError: The dataset was made from other data or settings; the message lists what is known to differ.
-        WorkError: The folder holds no finished dataset.
+        RequestError: The dataset was made from other data or settings; the message lists the known differences.
+        WorkError: The folder contains no finished dataset.
     """
     _refuse(name, _of_dataset(data, manifest.load(str(dataset)), dataset))
     check_source(name, data, dataset)
 
 
 def check_source(name: str, data: DataConfig, dataset: Path | str) -> None:
-    """Compares the source of an experiment with the one that a dataset was made from, as far as both are known here.
+    """Compares the source of an experiment with the source of a dataset, as far as both are available here.
 
-    A source of the same name but with other content has changed since, which is logged. A source of another name is
-    accepted only if its content is the same. Content is compared for files of this machine, up to a size.
+    A source with the same name but other content has changed since; a warning is logged. A source with another name is
+    accepted only if its content is the same. Content is compared for local files only, up to a total size.
 
     Args:
-        name: The experiment's name.
-        data: Its section `data`.
+        name: The name of the experiment.
+        data: The section `data` of the experiment.
         dataset: The dataset folder.
 
     Raises:
         RequestError: The source is another one.
-        WorkError: The folder holds no finished dataset.
+        WorkError: The folder contains no finished dataset.
     """
     made = manifest.load(str(dataset)).source
     if made.kind != data.source.kind:
-        return  # a difference between settings, which is found with the others
+        return  # `check_dataset` and `check_run` report this difference of settings
     described, fingerprint = _source(data)
     if all(part in made.description for part in described):
         if fingerprint not in (None, made.fingerprint):
@@ -94,17 +94,17 @@ def check_source(name: str, data: DataConfig, dataset: Path | str) -> None:
 
 
 def _source(data: DataConfig) -> tuple[list[str], str | None]:
-    """Returns names that the description of a dataset of this source contains, and its fingerprint, if it is known."""
+    """Returns names that occur in the description of a dataset from this source, and the fingerprint, if known."""
     source, locations = data.source, data.source.locations.values()
     is_folder = isinstance(source, IdxSource) and source.path is not None
     names = [] if is_folder else [PurePath(path).name for path in locations]
-    named = [name for name in names if not any(sign in name for sign in "*?[")]  # of many files, none is named
+    named = [name for name in names if not any(sign in name for sign in "*?[")]  # a pattern does not occur in a description
     if any(map(files.is_uri, locations)):
         return named, None
     try:
         raw = open_source(data)
         sizes = [Path(path).expanduser().stat().st_size for path in raw.paths()]
-    except (RequestError, OSError):  # it is not on this machine
+    except (RequestError, OSError):  # the source is not on this machine
         return named, None
     return [raw.describe()], raw.fingerprint() if 0 < sum(sizes) <= _READ_BYTES else None
 
@@ -112,11 +112,11 @@ def _source(data: DataConfig) -> tuple[list[str], str | None]:
 def check_run(
     experiment: Mapping[str, Any], dataset: Manifest, trained: ModelFolder, evaluated: EvaluationFolder
 ) -> None:
-    """Compares an experiment with all that a run made.
+    """Compares an experiment with all folders of a run.
 
     Args:
-        experiment: The experiment as JSON values, as `Experiment.recorded()` gives it, or some sections of it.
-        dataset: What the dataset folder says of itself.
+        experiment: The experiment as JSON values, as `Experiment.recorded()` returns it, or some sections of it.
+        dataset: The manifest of the dataset folder.
         trained: The model folder.
         evaluated: The evaluation folder.
 
@@ -146,7 +146,7 @@ def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[
     if dataset.digest in address.digests(data, dataset.source.fingerprint):
         return {}
     found = list(_known(data, dataset))
-    if not found:  # what the manifest does not repeat: fractions of splits, sizes of shards, numbers of classes
+    if not found:  # the manifest does not contain fractions of splits, sizes of shards and numbers of classes
         made = ", ".join(f"{split} {count:,}" for split, count in sorted(dataset.counts.items()))
         said = ", ".join(f"{split} {fraction}" for split, fraction in sorted(data.splits.items()))
         found = [Difference("data (splits, shards or classes)", made, said)]

@@ -1,4 +1,4 @@
-"""Dataset folders as a model sees them: the features that it reads, and splits as examples."""
+"""Dataset folders as the input of a model: specs of the features, and splits as examples."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,11 +20,11 @@ from preprocessing.reader import Arrays, Dataset, open_dataset
 
 @dataclass(frozen=True)
 class ModelDataset:
-    """A dataset folder, and what a model reads of it.
+    """A dataset folder as the input of a model.
 
     Attributes:
-        dataset: The folder.
-        specs: Of the features that the model reads, by name.
+        dataset: The dataset.
+        specs: The specs of the features that the model reads, by name.
     """
 
     dataset: Dataset
@@ -32,7 +32,7 @@ class ModelDataset:
 
     @property
     def manifest(self) -> Manifest:
-        """What the dataset says of itself."""
+        """The manifest of the dataset."""
         return self.dataset.manifest
 
     @property
@@ -47,12 +47,12 @@ class ModelDataset:
 
     @property
     def label(self) -> str | None:
-        """The feature by which figures tell examples apart: the first category by name; None where there is none."""
+        """The feature that colours examples in figures: the first category by name; None without a category."""
         return next((name for name, spec in sorted(self.manifest.features.items()) if spec.kind == "category"), None)
 
     @property
     def classes(self) -> list[str] | None:
-        """The names of the classes of the label, by their numbers, if it has names."""
+        """The names of the label's classes, by class; None if there is no label, or its classes are numbers."""
         return None if self.label is None else self.manifest.features[self.label].facts.get("names")
 
     def described(self, remarks: Sequence[str] = ()) -> TestData:
@@ -65,21 +65,21 @@ class ModelDataset:
         return TestData(there.digest, there.counts, there.distinct, self.label, self.classes, remarks)
 
     def source(self, split: str, training: TrainingConfig | None = None) -> "Shards":
-        """Returns a split, shard by shard.
+        """Returns a split as a source of shards.
 
         Args:
-            split: Its name.
-            training: What each example counts in the train split, where it is read to train.
+            split: The name of the split.
+            training: The settings of a training, which weigh the examples of the train split; None for no weights.
 
         Raises:
-            RequestError: There is no such split, or the dataset has not what `training` weighs examples by.
+            RequestError: There is no such split, or the dataset lacks a feature that `training` weighs examples by.
         """
         self.dataset.shards(split)
         weighs = training is not None and split == "train"
         return Shards(self, split, weighting(self.manifest, training) if training and weighs else None)
 
     def head(self, split: str, count: int) -> Examples:
-        """Reads up to so many examples of a split.
+        """Reads the first `count` examples of a split, or all if there are fewer.
 
         Raises:
             RequestError: There is no such split.
@@ -93,7 +93,7 @@ class ModelDataset:
         return Examples.joined(read).head(count)
 
     def examples_of(self, arrays: Arrays, weights: Weighting | None) -> Examples:
-        """Returns what a model is shown of a dataset's arrays, and the label."""
+        """Returns arrays of the dataset as examples: the features that the model reads, and the label."""
         wanted = [*self.specs, *([self.label] if self.label is not None else [])]
         features = {name: arrays[name] for name in wanted}
         lengths = {name + LENGTH: arrays[name + LENGTH] for name in self.specs if self.specs[name].ragged}
@@ -106,8 +106,8 @@ class Shards:
 
     Attributes:
         of: The dataset.
-        split: The split.
-        weighting: What each example counts in the loss; None: all the same.
+        split: The name of the split.
+        weighting: The weights of examples in the loss; None for equal weights.
     """
 
     of: ModelDataset
@@ -116,14 +116,14 @@ class Shards:
 
     @property
     def counts(self) -> Sequence[int]:
-        """Examples of each shard."""
+        """The number of examples of each shard."""
         return [shard.examples for shard in self.of.dataset.shards(self.split)]
 
     def read(self, shard: int) -> Examples:
-        """Reads a shard and checks that it is what was written.
+        """Reads a shard, and checks it against the manifest.
 
         Raises:
-            WorkError: It is missing or damaged.
+            WorkError: The shard is missing or damaged.
         """
         return self.of.examples_of(self.of.dataset.read_shard(self.split, shard), self.weighting)
 
@@ -132,12 +132,12 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
     """Opens a dataset folder for a model.
 
     Args:
-        model: The model's settings.
-        dataset: The folder.
+        model: The settings of the model.
+        dataset: The dataset folder.
 
     Raises:
-        RequestError: The dataset has not the features that the model reads, or they are not of a kind that it takes.
-        WorkError: The folder holds no finished dataset.
+        RequestError: The dataset lacks a feature that the model reads, or a feature does not fit the model.
+        WorkError: The folder contains no finished dataset.
     """
     opened = open_dataset(dataset)
     there = opened.manifest.features
@@ -157,7 +157,7 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
 
 
 def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: ModelDataset) -> None:
-    """Raises WorkError where a model was trained on features of other shapes or levels than a dataset holds."""
+    """Raises a WorkError if a model was trained on features of other shapes or levels than those of a dataset."""
     for name, spec in trained.items():
         here = found.specs[name]
         if (spec.shape, spec.levels) != (here.shape, here.levels):

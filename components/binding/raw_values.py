@@ -1,6 +1,6 @@
-"""Raw values, as people have them, and the values of a dataset, which a model reads: one into the other.
+"""Conversion between raw values, as users have them, and stored values, which a model reads.
 
-Raw are an image in the data's own range, a number, the number of a class or its name, a text.
+Raw values are images in the range of the data, numbers, numbers or names of classes, and texts.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,19 @@ from preprocessing import splits
 from preprocessing.features import Feature
 
 Columns = Mapping[str, Any]
-"""Raw values of examples, by feature."""
+"""Raw values of examples, `[examples, …]` by feature."""
 
 
 def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examples:
-    """Returns raw values as examples, which have the identities that preprocessing would give them.
+    """Returns raw values as examples, with keys computed as in preprocessing.
 
     Args:
-        specs: Of the features that a model reads.
-        modelled: Those among them that it models, whose values identify an example.
-        columns: `[examples, …]` each.
+        specs: The specs of the features that a model reads.
+        modelled: The features that the model generates, a subset of `specs`. Their values identify an example.
+        columns: The raw values of each feature.
 
     Raises:
-        RequestError: A feature is missing, or its values are not what the model takes. The message never holds them.
+        RequestError: A feature is missing, or its values do not fit the model. The message never contains all values.
     """
     if missing := [name for name in specs if name not in columns]:
         raise RequestError(f"the model takes {', '.join(specs)}; there is no {missing[0]!r}")
@@ -44,16 +44,16 @@ def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examp
 
 
 def stored(name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
-    """Returns raw values of a feature as a dataset has them, with the lengths of those that are ragged.
+    """Converts raw values of a feature to stored values, with `NAME.length` for a ragged feature.
 
     Raises:
-        RequestError: They are not what the model takes, or the package that the kind of feature is from is not here.
+        RequestError: The values do not fit the feature, or the package of the feature's kind is not installed.
     """
     return _kind(name, spec).stored(name, spec, raw)
 
 
 def raw(name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns what a model expects of a feature as raw values, `[examples, …]`; a text as an object each."""
+    """Converts a model's expected values of a feature to raw values, `[examples, …]`; texts have dtype object."""
     return _kind(name, spec).raw(name, spec, expected)
 
 

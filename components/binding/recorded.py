@@ -1,4 +1,4 @@
-"""The digest of an experiment's JSON values: what a run, a trial and a sweep are known by."""
+"""The digest of an experiment's JSON values, which identifies runs, trials and sweeps."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -25,26 +25,26 @@ _SECTIONS: dict[str, type[Settings]] = {
 
 
 def kinds(experiment: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what an experiment has from other installed packages: distribution and version by `GROUP:KIND`."""
+    """Returns the installed packages whose kinds an experiment uses: distribution and version by `GROUP:KIND`."""
     return origins(_parsed(experiment))
 
 
 def experiment_digest(experiment: Mapping[str, Any], only: Collection[str] | None = None) -> str:
-    """Returns the SHA-256 of an experiment, in which a value that is a default counts as one that is not written.
+    """Returns the SHA-256 of an experiment. A setting at its default has the same digest as an absent setting.
 
     Args:
-        experiment: What `Experiment.recorded()` returns.
-        only: The keys that count; None: all.
+        experiment: The result of `Experiment.recorded()`.
+        only: The keys to hash; None for all keys.
     """
     values = dict(experiment) if only is None else {name: experiment[name] for name in only}
     return digest(_parsed(values))
 
 
 def _parsed(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an experiment with its sections as settings."""
+    """Returns an experiment whose sections are parsed to settings."""
     values = dict(experiment)
     for name, section in _SECTIONS.items():
         if name in values:
-            with suppress(ValidationError):  # of another version, which knows other settings: it stays as it is
+            with suppress(ValidationError):  # a section of another version with other settings stays unparsed
                 values[name] = section.model_validate(values[name])
     return values

@@ -1,7 +1,7 @@
-"""How much each example of the train split counts in the loss: `training.weights`, `training.balance`, or both.
+"""The weight of each train example in the loss, from `training.weights`, `training.balance`, or both.
 
-The mean over the split is 1, so that a learning rate means the same with weights and without; the manifest knows what
-it takes, so that no example need be read for it.
+The mean weight over the split is 1, so that a learning rate has the same effect with and without weights. The mean is
+computed from the manifest, without reading examples.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from preprocessing.manifest import Manifest
 
 @dataclass(frozen=True)
 class Weighting:
-    """The weight of an example: its number, times the factor of its class, over their mean.
+    """The weight of an example: number · factor of the class / mean.
 
     Attributes:
-        number: A number feature, or None.
-        category: A category feature, or None.
-        factors: The factor of each class of it.
-        mean: The mean of the product over the train split.
+        number: The name of a number feature, or None.
+        category: The name of a category feature, or None.
+        factors: The factor of each class of `category`.
+        mean: The mean of number · factor over the train split.
     """
 
     number: str | None
@@ -32,7 +32,7 @@ class Weighting:
     mean: float
 
     def of(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the weights of the examples that these features describe, float32 [examples]."""
+        """Returns the weights of examples from their features, float32 [examples]."""
         weights = np.full(len(arrays["key"]), 1 / self.mean)
         if self.number is not None:
             weights *= arrays[self.number]
@@ -45,7 +45,7 @@ class Weighting:
 
 
 def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
-    """Returns the weights that a training asks for, or None where it asks for none.
+    """Returns the weighting of a training's settings, or None without weights.
 
     Raises:
         RequestError: The dataset has no such feature, or its values cannot be weights.
@@ -65,7 +65,11 @@ def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
 
 
 def _number(manifest: Manifest, name: str) -> FeatureSpec:
-    """Returns a number of the dataset that can weigh examples."""
+    """Returns the spec of a number feature whose values can be weights.
+
+    Raises:
+        RequestError: There is no such feature, or its values cannot be weights.
+    """
     feature = manifest.features.get(name)
     if feature is None or feature.kind != "number":
         raise _absent("training.weights", name, "number", manifest)
@@ -79,7 +83,11 @@ def _number(manifest: Manifest, name: str) -> FeatureSpec:
 
 
 def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
-    """Returns how many examples of the train split each class of a category has."""
+    """Returns the number of train examples of each class of a category.
+
+    Raises:
+        RequestError: There is no such feature.
+    """
     feature = manifest.features.get(balance.feature)
     if feature is None or feature.kind != "category":
         raise _absent("training.balance.feature", balance.feature, "category", manifest)

@@ -1,8 +1,8 @@
-"""Files of examples that a model made: one module for each form, found by the suffix of the file's name.
+"""Files with examples from a model: one module for each file format, chosen by the suffix of the file name.
 
-A module has `SUFFIX`; `fits(specs)`, which says whether such features can be written so, and raises RequestError where
-a reason has to be told; and `content(specs, sets)`, the file. Sets of examples belong together row by row: `""` are
-those that a model made, and `original` those that it made them of.
+A module has the constant `SUFFIX` and two functions. `fits(specs)` returns whether the format can store these features,
+or raises a RequestError with the reason. `content(specs, sets)` returns the bytes of the file. The sets of examples
+have corresponding rows: `""` are the examples from the model, and `original` the examples that it reconstructed.
 """
 
 from collections.abc import Mapping
@@ -15,33 +15,33 @@ from components.outputs import arrays, image_grid, lines, table
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
 
-_FORMS = (image_grid, lines, table, arrays)
+_FORMATS = (image_grid, lines, table, arrays)
 
 Specs = Mapping[str, FeatureSpec]
 Sets = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def writer(output: Path) -> ModuleType:
-    """Returns the form of a file.
+    """Returns the module for the format of a file.
 
     Raises:
-        RequestError: There is none of this suffix.
+        RequestError: No format has this suffix.
     """
-    for form in _FORMS:
+    for form in _FORMATS:
         if output.suffix == form.SUFFIX:
             return form
-    *most, last = [form.SUFFIX for form in _FORMS]
+    *most, last = [form.SUFFIX for form in _FORMATS]
     raise RequestError(f"examples are written as {', '.join(most)} or {last}; {str(output)!r} is none of these")
 
 
 def check(output: Path, specs: Specs) -> None:
-    """Looks whether features can be written into a file.
+    """Checks that the format of a file can store these features.
 
     Raises:
-        RequestError: They cannot; the message lists the forms in which they can.
+        RequestError: It cannot; the message lists the formats that can.
     """
     if writer(output).fits(specs):
         return
     kinds = ", ".join(f"{name} ({spec.kind})" for name, spec in specs.items())
-    allowed = [form.SUFFIX for form in _FORMS if form.fits(specs)]
+    allowed = [form.SUFFIX for form in _FORMATS if form.fits(specs)]
     raise RequestError(f"the model's {kinds} cannot be written as {output.suffix}; write {' or '.join(allowed)}")

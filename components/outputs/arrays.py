@@ -1,4 +1,4 @@
-"""A .npz: the values of each feature; of one that is stored as levels, the levels, too."""
+"""A .npz file: the raw values of each feature, and the nearest levels of features with levels."""
 
 import io
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ SUFFIX = ".npz"
 
 
 def fits(specs: Mapping[str, FeatureSpec]) -> bool:
-    """Whether these features can be written so: all can."""
+    """Returns True: the format can store all features."""
     return True
 
 
 def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    """Returns the archive."""
+    """Returns the bytes of the archive."""
     arrays: dict[str, Any] = {}
     for name, (feature, values) in named(sets).items():
         spec = specs[feature]
@@ -33,7 +33,10 @@ def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np
 
 
 def named(sets: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, tuple[str, np.ndarray]]:
-    """Returns feature and values of each column of all sets; a set's only feature goes by the name of the set."""
+    """Returns the feature and the values of each column, by column name.
+
+    The column name is SET_FEATURE, without SET for the unnamed set, and SET alone if the set has only one feature.
+    """
     return {
         (f"{prefix}_{name}" if prefix and len(columns) > 1 else prefix or name): (name, values)
         for prefix, columns in sets.items()

@@ -1,4 +1,4 @@
-"""A .png: images in a grid; originals stand left of what was made of them."""
+"""A .png file: a grid of images; an original is left of its reconstruction."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ _PAIRS_IN_A_ROW = 4
 
 
 def fits(specs: Mapping[str, FeatureSpec]) -> bool:
-    """Whether these features are one image.
+    """Whether these features are a single image.
 
     Raises:
-        RequestError: It is one that no picture shows.
+        RequestError: The image has neither 1 nor 3 channels.
     """
     if [spec.kind for spec in specs.values()] != ["image"]:
         return False
@@ -26,7 +26,7 @@ def fits(specs: Mapping[str, FeatureSpec]) -> bool:
 
 
 def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    """Returns a PNG."""
+    """Returns the bytes of a PNG."""
     from elboflow.vae.evaluation.images import png
 
     ((name, spec),) = specs.items()

@@ -1,4 +1,4 @@
-"""A .txt: a text on each line; an original stands above what was made of it."""
+"""A .txt file: a text on each line; an original is above its reconstruction."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ SUFFIX = ".txt"
 
 
 def fits(specs: Mapping[str, FeatureSpec]) -> bool:
-    """Whether these features are one text."""
+    """Whether these features are a single text."""
     return [spec.kind for spec in specs.values()] == ["tokens"]
 
 
 def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    """Returns lines in UTF-8; what is not printed is escaped."""
+    """Returns lines in UTF-8; unprintable characters are escaped."""
     (name,) = specs
     rows = zip(*(columns[name] for columns in sets.values()), strict=True)
     return "".join(f"{on_a_line(text)}\n" for row in rows for text in row).encode()

@@ -1,4 +1,4 @@
-"""A .csv: a column for each number or class; those of originals begin with `original_`."""
+"""A .csv file: a column for each number or class; columns of originals begin with `original_`."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ SUFFIX = ".csv"
 
 
 def fits(specs: Mapping[str, FeatureSpec]) -> bool:
-    """Whether these features have one value each."""
+    """Whether each of these features is a scalar."""
     return all(not spec.shape for spec in specs.values())
 
 
 def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    """Returns a table in UTF-8; a class that has a name stands by its name."""
+    """Returns a table in UTF-8, with the names of classes if they have names."""
     columns = {}
     for name, (feature, values) in named(sets).items():
         names = specs[feature].facts.get("names")

@@ -1,4 +1,4 @@
-"""The one way from a model folder to answers on raw values: for the command line, servers, the gate and notebooks."""
+"""Inference with a model folder on raw values, for the command line, servers, the gate and notebooks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ _BATCH = 100
 
 
 class Predictor:
-    """A trained model that is asked about raw values. The network is loaded with the first question.
+    """A trained model that takes and returns raw values. The first call loads the network.
 
     Args:
         trained: The model folder.
@@ -33,7 +33,7 @@ class Predictor:
         """Opens a model folder.
 
         Raises:
-            WorkError: It is not finished, or a file of it is missing or damaged.
+            WorkError: The folder is not finished, or a file in it is missing or damaged.
         """
         return cls(folder.load(Path(path)))
 
@@ -41,12 +41,12 @@ class Predictor:
         """Returns raw values as examples.
 
         Raises:
-            RequestError: They are not what the model takes.
+            RequestError: The values do not fit the model.
         """
         return raw_values.examples(self.trained.specs, self.trained.config.features, columns)
 
     def encode(self, examples: Examples, seed: int = 0) -> np.ndarray:
-        """Returns the means of q(z|x), float32 `[examples, units]`; the layers of latents one after the other."""
+        """Returns the means of q(z|x), float32 `[examples, units]`, concatenated over the layers of latents."""
         model = self.trained.model
         from elboflow.vae.evaluation import samples
 
@@ -90,12 +90,12 @@ class Predictor:
         """Returns the expected raw values of each feature of new examples, `[count, …]`.
 
         Args:
-            count: How many; the first of more examples are the same ones.
-            seed: Fixes them.
-            given: One raw value for each feature that the model is conditioned on.
+            count: The number of examples. A larger count only appends examples.
+            seed: The seed. The same seed gives the same examples.
+            given: A raw value for each feature that the model is conditioned on.
 
         Raises:
-            RequestError: The model is conditioned on other features, or their values are not what it takes.
+            RequestError: The model is conditioned on other features, or a value does not fit.
         """
         condition = self._given(given or {}, count)
         model = self.trained.model

@@ -1,4 +1,4 @@
-"""What an artifact says of a feature: plain data, in a dataset's manifest as in a model's."""
+"""The spec of a feature, as the manifests of datasets and models contain it."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -13,19 +13,19 @@ Shape = tuple[int, ...]
 _BYTES = {"uint8": 1, "int64": 8, "float32": 4}
 
 LENGTH = ".length"
-"""Ends the name under which a batch holds the lengths of a ragged feature: `text.length`."""
+"""The suffix of the array with the lengths of a ragged feature: `text.length`."""
 
 
 class FeatureSpec(Settings):
-    """The values of a feature, as a dataset stores them and a model is given them.
+    """The spec of a feature's stored values, which a model reads.
 
     Attributes:
         kind: The kind of feature.
-        dtype: The type of its values.
-        shape: Of an example, `[]` for a single value; of a ragged feature the longest example's.
-        levels: Of discrete values, which run from 0 to `levels - 1`: how many there are; None for others.
-        ragged: Whether examples have lengths of their own along the first axis.
-        facts: What only this kind of feature has, such as the raw range of an image.
+        dtype: The dtype of the values.
+        shape: The shape of an example, `[]` for a scalar; for a ragged feature the shape of the longest example.
+        levels: The number of discrete values, 0 to `levels - 1`; None for continuous values.
+        ragged: Whether examples differ in length along the first axis.
+        facts: Data that only this kind of feature has, such as the raw range of an image.
     """
 
     kind: str
@@ -37,10 +37,10 @@ class FeatureSpec(Settings):
 
     @property
     def size(self) -> int:
-        """Values of an example; of the longest, where they are ragged."""
+        """The number of values of an example; for a ragged feature of the longest example."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """Bytes of an example in a batch."""
+        """The bytes of an example in a padded batch."""
         return self.size * _BYTES[self.dtype] + (4 if self.ragged else 0)

@@ -1,4 +1,4 @@
-"""Sequences of symbols as texts, by what an artifact says of them."""
+"""Conversion of id sequences to texts with a feature's spec."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for a symbol that is not in the vocabulary."""
+"""Replaces symbols that are not in the vocabulary."""
 
 
 def texts(spec: FeatureSpec, ids: "np.ndarray", lengths: "np.ndarray") -> list[str]:
     """Returns sequences of ids as texts.
 
     Args:
-        spec: Of the feature; its `vocabulary` has the symbol of each code; without one, ids are bytes of UTF-8.
-        ids: `[examples, longest]`.
-        lengths: `[examples]`.
+        spec: The spec of the feature. Its `vocabulary` lists the symbol of each id; without it, ids are UTF-8 bytes.
+        ids: Padded sequences, `[examples, longest]`.
+        lengths: The length of each sequence, `[examples]`.
     """
     rows = [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
     vocabulary: Sequence[str] | None = spec.facts.get("vocabulary")
@@ -29,5 +29,5 @@ def texts(spec: FeatureSpec, ids: "np.ndarray", lengths: "np.ndarray") -> list[s
 
 
 def on_a_line(text: str) -> str:
-    """Returns a text with all escaped that is not printed: line breaks, for instance."""
+    """Returns a text whose unprintable characters, such as line breaks, are escaped."""
     return "".join(symbol if symbol.isprintable() else ascii(symbol)[1:-1] for symbol in text)

@@ -1,7 +1,7 @@
-"""The one digest of the house: of canonical JSON without default values, so that a setting added later changes none.
+"""The digest of settings: SHA-256 of canonical JSON without default values.
 
-Whoever changes the default of a setting changes what old digests stand for: such a change comes with a new number of
-the format that the digest is part of.
+A new setting does not change existing digests, because values at their default are left out. A changed default changes
+the meaning of existing digests, so it needs a new version of the format that contains the digest.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from pydantic import BaseModel
 def digest(values: Any) -> str:
     """Returns the SHA-256, in hexadecimal, of JSON values and settings.
 
-    The order of keys does not matter; nor does it matter whether a whole number is written as 1 or as 1.0.
+    The order of keys has no effect. 1 and 1.0 are equal.
     """
     text = json.dumps(canonical(values), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def canonical(values: Any) -> Any:
-    """Returns JSON values in which settings have no values that equal their defaults, but for their `kind`."""
+    """Returns settings as JSON values, without values at their default; `kind` is always kept."""
     if isinstance(values, BaseModel):
         return _without_defaults(values)
     if isinstance(values, Mapping):

@@ -1,6 +1,7 @@
-"""Choices by `kind` that an installed package can add to.
+"""Settings chosen by `kind`; installed packages can add kinds.
 
-A room states what may be chosen as a base class, and each kind is one file in a folder of the base class, named for it:
+A base class defines a choice. Each kind is a subclass in a file of its own, in the folder of the base class. The file
+has the name of the kind:
 
     class Likelihood(Kind):                             # likelihoods/__init__.py
         group, folder = "elboflow.likelihoods", __name__
@@ -8,8 +9,8 @@ A room states what may be chosen as a base class, and each kind is one file in a
     class Bernoulli(Likelihood):                        # likelihoods/bernoulli.py
         kind: Literal["bernoulli"] = "bernoulli"
 
-A field of the type `Likelihood` then takes `bernoulli`, or `{kind: bernoulli, …}`, or a kind of a package that has an
-entry point in the group (`elboflow.settings.table`).
+A field of type `Likelihood` then accepts `bernoulli`, or `{kind: bernoulli, …}`, or a kind of an installed package with
+an entry point in the group (`elboflow.settings.table`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,13 +25,13 @@ from elboflow.settings.explain import ConflictsError, explain
 
 
 class Kind(Settings):
-    """What may be chosen by its `kind`.
+    """Settings chosen by their `kind`. `group`, `folder` and `usual` are attributes of a base class.
 
     Attributes:
-        group: Of a base class: the group of the entry points that add to it.
-        folder: Of a base class: the package whose modules are this program's own kinds; None if it has none.
-        usual: Of a base class: the kind of a section that names none; None if it must name one.
-        kind: The name of the choice.
+        group: The entry point group for kinds of installed packages.
+        folder: The package whose modules are the built-in kinds; None if there are none.
+        usual: The default kind; None if `kind` is required.
+        kind: The name of the kind.
     """
 
     group: ClassVar[str]
@@ -49,12 +50,12 @@ class Kind(Settings):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """Returns the kind that plain data describes."""
+        """Returns the settings from plain data, such as a name or a dictionary with `kind`."""
         return cls.model_validate(value)
 
 
 def origins(settings: Any) -> dict[str, str]:
-    """Returns what settings have from installed packages: distribution and version by `GROUP:KIND`."""
+    """Returns the installed packages whose kinds occur in settings: distribution and version by `GROUP:KIND`."""
     return {
         f"{kind.group}:{kind.kind}": package
         for kind in _kinds(settings)

@@ -1,9 +1,9 @@
-"""The kinds that may be chosen: files of a folder of this program, and entry points of installed packages.
+"""The lookup of kinds: files in a folder of this program, and entry points of installed packages.
 
     [project.entry-points."elboflow.likelihoods"]
     student_t = "my_package:StudentT"
 
-A name is looked up in these tables and nowhere else: no file can have a module imported.
+Names are looked up only there, so a settings file cannot cause the import of an arbitrary module.
 """
 
 import importlib
@@ -22,18 +22,18 @@ _installed_by: dict[type, str] = {}
 
 
 def is_choice(annotation: Any) -> bool:
-    """Whether an annotation is a base class of kinds (`elboflow.settings.kinds`), and not one of the kinds."""
+    """Whether an annotation is a base class of kinds (`elboflow.settings.kinds`) rather than a kind."""
     return isinstance(annotation, type) and "group" in vars(annotation)
 
 
 def names(base: Any) -> list[str]:
-    """Returns the names of all kinds of a base class: this program's own, and those that installed packages add."""
+    """Returns the names of all kinds of a base class: built-in kinds first, then kinds of installed packages."""
     own = _own(base)
     return own + sorted(found.name for found in _installed(base.group) if found.name not in own)
 
 
 def own_kinds(base: Any) -> dict[str, Any]:
-    """Returns the kinds of a base class that are part of this program, by their names."""
+    """Returns the built-in kinds of a base class, by name."""
     return {name: find(base, name) for name in _own(base)}
 
 
@@ -42,8 +42,8 @@ def find(base: Any, name: str) -> Any:
     """Returns the class of a kind.
 
     Raises:
-        LookupError: There is none of this name.
-        RequestError: An installed package has one of this name that cannot be used.
+        LookupError: There is no kind of this name.
+        RequestError: The kind of an installed package cannot be imported, or is not a subclass of `base`.
     """
     if name in _own(base):
         return _defined(importlib.import_module(f"{base.folder}.{name}"), base, name)
@@ -54,7 +54,7 @@ def find(base: Any, name: str) -> Any:
 
 
 def installed_by(kind: type) -> str | None:
-    """Returns distribution and version of the installed package that a kind is from; None for this program's own."""
+    """Returns distribution and version of a kind's package; None for built-in kinds."""
     return _installed_by.get(kind)
 
 
@@ -72,7 +72,7 @@ def _installed(group: str) -> tuple[EntryPoint, ...]:
 
 
 def _defined(module: ModuleType, base: Any, name: str) -> Any:
-    """Returns the kind that a file of this program defines."""
+    """Returns the kind that a built-in module defines."""
     return next(
         found
         for found in vars(module).values()
@@ -86,7 +86,7 @@ def _loaded(found: EntryPoint, base: Any) -> Any:
     before = [name for name in _FRAMEWORKS if name in sys.modules]
     try:
         kind = found.load()
-    except Exception as error:  # another package's code: anything may be wrong in it
+    except Exception as error:  # the code of another package can raise any exception
         raise RequestError(f"{entry} cannot be imported: {type(error).__name__}: {error}") from error
     if imported := [name for name in _FRAMEWORKS if name in sys.modules and name not in before]:
         raise RequestError(

@@ -1,4 +1,4 @@
 """Variational autoencoders: distributions, networks, objectives, training and evaluation, on Keras 3.
 
-This room knows features, models and weights; it knows nothing of Beam, Kubeflow, MLflow or clouds.
+This package contains features, models and weights. It does not depend on Beam, Kubeflow, MLflow or clouds.
 """

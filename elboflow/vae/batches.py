@@ -1,4 +1,4 @@
-"""Examples of a split in batches of one size, read shard by shard, whatever the size of the split."""
+"""Batches of a fixed size from a split, read shard by shard, so that the split need not fit into memory."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,11 @@ from elboflow.vae.terms import Specs
 
 @dataclass(frozen=True)
 class Filled:
-    """A batch of a fixed size.
+    """A batch of a fixed size, padded with repeated examples.
 
     Attributes:
-        examples: So many examples; the last ones repeat others where the split has no more.
-        count: How many of them are the split's.
+        examples: The examples; in the last batch of a split, repeated examples pad the batch.
+        count: The number of examples without padding.
     """
 
     examples: Examples
@@ -26,18 +26,18 @@ class Filled:
 
 
 def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[Filled]:
-    """Yields a split in its own order, in batches of one size, with the features of a model alone.
+    """Yields the examples of a split in their order, in batches of a fixed size, with only the features of a model.
 
-    A thread reads the next shard meanwhile.
+    A thread prefetches the next shard.
 
     Args:
         source: The split.
-        specs: Of the features that the model reads.
-        size: Examples of a batch.
-        split: Its name, for messages.
+        specs: The specs of the features that the model reads.
+        size: The number of examples of a batch.
+        split: The name of the split, for messages.
 
     Raises:
-        WorkError: It is empty, a shard is missing or damaged, or it does not hold what the model takes.
+        WorkError: The split is empty, a shard is missing or damaged, or a feature does not fit the model.
     """
     if not sum(source.counts):
         raise WorkError(f"the {split} split is empty; data.splits must leave it at least one example")
@@ -62,15 +62,17 @@ def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[Fil
 
 
 def bytes_of(source: Source, specs: Specs) -> int:
-    """Returns how many bytes the features of a model have in a split."""
+    """Returns the bytes of a model's features in a split."""
     return sum(source.counts) * sum(spec.bytes for spec in specs.values())
 
 
 def first(source: Source, specs: Specs, wanted: int, split: str) -> Examples:
-    """Returns up to so many examples of the first shards that hold them, evenly spaced: the same ones on every machine.
+    """Returns up to `wanted` examples, evenly spaced over the first shards that hold as many.
+
+    The choice is the same on every machine.
 
     Raises:
-        WorkError: A shard is missing or damaged, or does not hold what the model takes.
+        WorkError: A shard is missing or damaged, or a feature does not fit the model.
     """
     read: list[Examples] = []
     for shard in range(len(source.counts)):

@@ -1,11 +1,11 @@
-"""What Keras saves of a model: its parts, by name, and what it takes to build it."""
+"""The Keras model in a `.keras` file: the parts of a model by name, and the settings to build it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras.src.backend.common import global_state
-from keras.src.saving import saving_lib  # the places of weights in a file are Keras's own affair
+from keras.src.saving import saving_lib  # Keras's public API does not give the paths of weights in a file
 
 from elboflow.vae.model import Model, ModelConfig
 from elboflow.vae.terms import Specs
@@ -15,12 +15,12 @@ Shape = tuple[int, ...]
 
 @keras.saving.register_keras_serializable(package="elboflow", name="VAE")
 class Container(keras.Model):
-    """The parts of a model, as one Keras model that is never called.
+    """The parts of a model as one Keras model, which is saved and never called.
 
     Args:
-        config: The model's settings.
-        specs: Of the features that it reads.
-        parts: Its layers, by name.
+        config: The settings of the model.
+        specs: The specs of the features that the model reads.
+        parts: The layers of the model, by name.
     """
 
     def __init__(self, config: ModelConfig, specs: Specs, parts: Mapping[str, keras.Layer], **kwargs: Any) -> None:
@@ -41,34 +41,39 @@ def contained(model: Model) -> Container:
 
 
 def places(config: ModelConfig, specs: Specs) -> dict[str, Shape]:
-    """Returns the shape of each weight of a model of some settings, by its place in a `.keras` file.
+    """Returns the shape of each weight of a model, by the weight's path in a `.keras` file.
 
-    `encoder/layers/dense_1/vars/0` is the second layer's kernel. No memory is taken for any weight.
+    `encoder/layers/dense_1/vars/0` is the kernel of the second layer. The model is built without memory for weights.
     """
     pending = global_state.get_global_attribute("uninitialized_variables", [])
     global_state.set_global_attribute("uninitialized_variables", [])
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = config.build(specs)
-    finally:  # the scope leaves its variables to the next one, which would take memory for them
+    finally:  # otherwise the next scope would initialise the variables of this one, and allocate memory for them
         global_state.set_global_attribute("uninitialized_variables", pending)
-    return _recorded(contained(model), lambda variable: tuple(variable.shape))
+    return _by_path(contained(model), lambda variable: tuple(variable.shape))
 
 
 def assigned(model: Model, weights: Mapping[str, Any]) -> None:
-    """Sets the weights of a model, given by their places."""
-    for place, variable in _recorded(contained(model), lambda variable: variable).items():
+    """Sets the weights of a model.
+
+    Args:
+        model: The model.
+        weights: The value of each weight, by the weight's path in a `.keras` file.
+    """
+    for place, variable in _by_path(contained(model), lambda variable: variable).items():
         variable.assign(weights[place])
 
 
-def _recorded(container: Container, of: Any) -> dict[str, Any]:
+def _by_path(container: Container, of: Any) -> dict[str, Any]:
     store = _Recorder(of)
     saving_lib._save_state(container, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
     return store.found
 
 
 class _Recorder(saving_lib.H5IOStore):
-    """Is told the place of every variable, as the file is that it stands for."""
+    """Records the path of every variable, in place of the weights file that Keras would write."""
 
     def __init__(self, of: Any) -> None:
         self.found: dict[str, Any] = {}

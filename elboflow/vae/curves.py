@@ -1,4 +1,4 @@
-"""What training measured, epoch by epoch, as columns of numbers."""
+"""The measurements of a training by epoch, as columns of numbers."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,15 +12,15 @@ Columns = dict[str, list[float]]
 class Curves:
     """The curves of one training.
 
-    `train` and `validation` are a function of the settings, however often the training was interrupted; `machine` is
-    not.
+    `train` and `validation` are a function of the settings, also after interruptions. `machine` depends on the machine.
 
     Attributes:
         train: Columns `epoch`, `step`, the means over the epoch of `loss`, `elbo`, `reconstruction`, `kl` (nats per
-            example) and `gradient_norm`, then `learning_rate` at its end and `skipped_steps`.
+            example) and `gradient_norm`, then `learning_rate` at the end of the epoch and `skipped_steps`.
         validation: Columns `epoch`, `step`, `elbo`, `reconstruction`, `kl` (nats per example).
-        machine: Columns `epoch`, `step`, `examples_per_second`, `step_milliseconds` and, where the device tells,
-            `device_memory_megabytes`. None is what a device did not tell of an epoch: a training may go on on another.
+        machine: Columns `epoch`, `step`, `examples_per_second`, `step_milliseconds` and, if the device reports it,
+            `device_memory_megabytes`. A value is None in epochs on a device that does not report it, because a resumed
+            training can run on another device.
     """
 
     train: Columns = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Curves:
     machine: dict[str, list[float | None]] = field(default_factory=dict)
 
     def add(self, group: Group, **values: float) -> None:
-        """Appends one epoch to the columns of a group; what was not measured in an epoch is None."""
+        """Appends an epoch to the columns of a group. Values that were not measured are None."""
         columns: dict[str, list[float | None]] = getattr(self, group)
         before = len(columns.get("epoch", ()))
         for name in {**columns, **values}:

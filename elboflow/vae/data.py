@@ -1,4 +1,4 @@
-"""What a model is shown: features by name, and the identity of each example."""
+"""The input of a model: features by name, and the key of each example."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from elboflow.vae.terms import WEIGHT, Specs
 
 @dataclass(frozen=True)
 class Examples:
-    """Some examples, held in memory.
+    """Examples in memory.
 
     Attributes:
-        features: Values by name, `[examples, …]`; of a ragged feature padded with zeros, beside `NAME.length`.
-        keys: The identity of each example, int64 `[examples]`: randomness in evaluation is a function of it.
-        weights: What each example counts in the loss of training, float32 `[examples]`, of mean 1 over the split; None:
-            all count the same. No bound that is reported is weighted.
+        features: Values by name, `[examples, …]`. A ragged feature is padded with zeros; its lengths are `NAME.length`.
+        keys: The key of each example, int64 `[examples]`. The random numbers of evaluation are a function of the key.
+        weights: The weight of each example in the training loss, float32 `[examples]`, with mean 1 over the split; None
+            for equal weights. Reported bounds are never weighted.
     """
 
     features: Mapping[str, np.ndarray]
@@ -35,7 +35,7 @@ class Examples:
         return self[:count]
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Examples":
-        """Returns the examples of these rows."""
+        """Returns the examples in some rows."""
         return Examples(
             {name: values[rows] for name, values in self.features.items()},
             self.keys[rows],
@@ -43,14 +43,14 @@ class Examples:
         )
 
     def only(self, names: Sequence[str]) -> "Examples":
-        """Returns the examples with these features alone."""
+        """Returns the examples with only these features."""
         return Examples({name: self.features[name] for name in names}, self.keys, self.weights)
 
     @staticmethod
     def joined(parts: "Sequence[Examples]") -> "Examples":
-        """Returns the examples of all parts, which hold the same kinds of arrays, one part after the other.
+        """Concatenates parts with the same features.
 
-        Their arrays are contiguous and may be written to, as frameworks like them, and copies where they must be.
+        The arrays are contiguous and writable, as frameworks expect them; a single part is copied only if necessary.
         """
         weights = [part.weights for part in parts if part.weights is not None]
         return Examples(
@@ -60,7 +60,7 @@ class Examples:
         )
 
     def padded(self, specs: Specs) -> "Examples":
-        """Returns the features of a model, those that are ragged padded to the longest example that it takes."""
+        """Returns only the features of a model, with ragged features padded to the maximum length of the model."""
         features = {}
         for name in specs_.names(specs):
             values = self.features[name]
@@ -71,7 +71,7 @@ class Examples:
         return Examples(features, self.keys, self.weights)
 
     def batch(self, capacity: int) -> dict[str, np.ndarray]:
-        """Returns features and weights by name, filled up with zeros to a capacity, so that a step compiles once."""
+        """Returns features and weights by name, padded with zeros to a fixed capacity, so that a step compiles once."""
         weights = np.ones(len(self), np.float32) if self.weights is None else self.weights
         missing = capacity - len(self)
         arrays = {**self.features, WEIGHT: weights}
@@ -80,7 +80,7 @@ class Examples:
         return {name: np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)]) for name, values in arrays.items()}
 
     def check(self, specs: Specs, split: str) -> None:
-        """Raises WorkError where the split is empty or does not hold what a model of these features takes."""
+        """Raises a WorkError if there are no examples, or a feature is missing or does not fit its spec."""
         if not len(self):
             raise WorkError(f"the {split} split is empty; data.splits must leave it at least one example")
         for name, spec in specs.items():
@@ -95,29 +95,29 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     if len(parts) == 1:
         return np.require(parts[0], requirements=["C", "W"])
     longest = max((part.shape[1] for part in parts if part.ndim > 1), default=0)
-    if any(part.ndim > 1 and part.shape[1] < longest for part in parts):  # ragged ones, each as long as its longest
+    if any(part.ndim > 1 and part.shape[1] < longest for part in parts):  # ragged, each part padded to its own longest
         parts = [np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)]) for part in parts]
     return np.concatenate(parts)
 
 
 class Source(Protocol):
-    """A split that is read shard by shard; which shard is read when is the reader's to say."""
+    """A split that is read shard by shard, in any order."""
 
     @property
     def counts(self) -> Sequence[int]:
-        """Examples of each shard, in the order of the dataset."""
+        """The number of examples of each shard, in the order of the dataset."""
 
     def read(self, shard: int) -> Examples:
-        """Reads a shard, from any thread.
+        """Reads a shard. Any thread may call it.
 
         Raises:
-            WorkError: It is missing or damaged.
+            WorkError: The shard is missing or damaged.
         """
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Examples that are in memory already, as a source of one shard."""
+    """Examples in memory as a source with one shard."""
 
     examples: Examples
 

@@ -1,4 +1,4 @@
-"""Distributions over a layer of latents: exact densities in nats, written once for every backend in `keras.ops`."""
+"""Distributions over a layer of latents: exact densities in nats, in `keras.ops` for all backends."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ LOG_TWO_PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """N(mean, diag(exp(log_variance))): `[batch, units]` each, or `[samples, batch, units]` given layers above."""
+    """N(mean, diag(exp(log_variance))): each `[batch, units]`, or `[samples, batch, units]` below another layer."""
 
     mean: Tensor
     log_variance: Tensor
@@ -26,7 +26,7 @@ class DiagonalGaussian:
         return -0.5 * ops.sum(squared + self.log_variance + LOG_TWO_PI, axis=-1)
 
     def kl(self, prior: Distribution) -> Tensor | None:
-        """Returns KL(this ‖ prior) by unit in closed form, where the prior is a diagonal Gaussian, too."""
+        """Returns KL(this ‖ prior) by unit in closed form, if the prior is a diagonal Gaussian; otherwise None."""
         match prior:
             case StandardNormal():
                 return 0.5 * (ops.exp(self.log_variance) + ops.square(self.mean) - 1.0 - self.log_variance)
@@ -47,7 +47,7 @@ class StandardNormal:
         return 0.0
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Returns standard normal noise as it is."""
+        """Returns the noise unchanged."""
         return noise
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -55,5 +55,5 @@ class StandardNormal:
         return -0.5 * ops.sum(ops.square(z) + LOG_TWO_PI, axis=-1)
 
     def kl(self, prior: Distribution) -> Tensor | None:
-        """Returns None: the standard normal is a prior."""
+        """Returns None: this class is used as a prior only."""
         return None

@@ -25,7 +25,7 @@ FILES = frozenset({MODEL, CURVES})
 
 
 class ProvenanceFacts(Settings):
-    """Where a model comes from, as `model.json` says it; see `Provenance`."""
+    """The provenance of a model in `model.json`; see `Provenance`."""
 
     seed: int
     training: TrainingConfig
@@ -35,7 +35,7 @@ class ProvenanceFacts(Settings):
 
 
 class Facts(artifacts.Described):
-    """What `model.json` says; a new field needs a default, or a new format and an upgrade of the older ones."""
+    """The content of `model.json`. A new field needs a default, or a new format version with an upgrade."""
 
     model: ModelConfig
     features: dict[str, FeatureSpec]
@@ -50,14 +50,14 @@ FORMAT = artifacts.Format("model", Facts, upgrades=(artifacts.checksum_added, im
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model comes from.
+    """The provenance of a model.
 
     Attributes:
-        seed: The seed of its training.
-        training: The settings of its training.
+        seed: The seed of the training.
+        training: The settings of the training.
         dataset: The digest of the dataset.
         code: The version of the code.
-        kinds: What it has from other installed packages: distribution and version by `GROUP:KIND`.
+        kinds: The other installed packages whose kinds the model uses: distribution and version by `GROUP:KIND`.
     """
 
     seed: int
@@ -72,15 +72,15 @@ class ModelFolder:
     """A finished model folder.
 
     Attributes:
-        path: Where it is.
-        config: The model's settings.
-        specs: Of the features that it reads.
-        provenance: Where it comes from.
-        weights: SHA-256 of the model's file, a function of its weights and settings: the same training, done twice on
-            one machine, gives one such.
-        parameters: Number of weights.
+        path: The path of the folder.
+        config: The settings of the model.
+        specs: The specs of the features that the model reads.
+        provenance: The provenance of the model.
+        weights: SHA-256 of the `.keras` file, a function of weights and settings. Two trainings with the same settings
+            on one machine give the same value.
+        parameters: The number of weights.
         best_epoch: The epoch of the best validation ELBO, from 1.
-        epochs: Epochs of its training.
+        epochs: The number of epochs of the training.
     """
 
     path: Path
@@ -94,10 +94,10 @@ class ModelFolder:
 
     @cached_property
     def model(self) -> Model:
-        """The model, on the backend that this process uses, or else the one that it was trained on.
+        """The model, on the backend of this process, or on the backend of the training if the process has none yet.
 
         Raises:
-            WorkError: The file of the network does not hold this model's weights, or one of them is not finite.
+            WorkError: The `.keras` file contains another model, or a weight is not finite.
         """
         compute.use(compute.running() or self.provenance.training.backend)
         from elboflow.vae.container import assigned
@@ -112,7 +112,7 @@ class ModelFolder:
         """The training curves (`elboflow.vae.curves.Curves`), as JSON values.
 
         Raises:
-            WorkError: They are not what a training writes.
+            WorkError: The file is missing or damaged, or has another structure.
         """
         return artifacts.read_json(self.path / CURVES, _checked)
 
@@ -121,7 +121,7 @@ _CURVES = TypeAdapter(dict[Literal["train", "validation", "machine"], dict[str, 
 
 
 def _checked(curves: Any) -> dict[str, Any]:
-    """Returns curves whose columns are of one length, by epoch."""
+    """Returns curves after a check that the columns of a group have equal lengths, and every row an epoch."""
     for group, columns in _CURVES.validate_python(curves).items():
         if len({len(column) for column in columns.values()}) > 1 or None in columns.get("epoch", [None] * len(columns)):
             raise ValueError(f"the curves of {group} are not columns of one length by epoch")
@@ -129,7 +129,7 @@ def _checked(curves: Any) -> dict[str, Any]:
 
 
 def save(folder: Path, trained: Trained, provenance: Provenance) -> None:
-    """Writes a model folder; `model.json` comes last."""
+    """Writes a model folder; `model.json` is written last."""
     artifacts.withdraw(folder, "model")
     model = trained.model
     artifacts.write_atomically(folder / MODEL, keras_file.write(model))
@@ -150,7 +150,7 @@ def load(folder: Path) -> ModelFolder:
     """Opens a model folder.
 
     Raises:
-        WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
+        WorkError: The folder is not finished, this version cannot read it, or a file in it is missing or damaged.
     """
     facts = artifacts.open_whole(folder, FORMAT)
     provenance = facts.provenance

@@ -1,4 +1,4 @@
-"""The HDF5 file with the weights of a model: what is written for people alone is left out, and no link is followed."""
+"""The HDF5 file with the weights of a model: written without layer names, and read without following links."""
 
 import io
 import math
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def array(file: "h5py.File", place: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns a float32 array of an HDF5 file that has all its values in the file itself.
+    """Returns a float32 array whose values are all stored in the HDF5 file itself.
 
     Args:
         file: The file.
-        place: The path of the array in it.
-        shape: What the array must have.
+        place: The path of the array in the file.
+        shape: The expected shape.
 
     Raises:
-        WorkError: It is missing, behind a link, of another shape or type, stored elsewhere, or not finite.
+        WorkError: The array is missing, behind a link, of another shape or dtype, stored in another file, compressed,
+            or not finite.
     """
     import h5py
 
@@ -55,9 +56,10 @@ def array(file: "h5py.File", place: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def without_names(weights: bytes) -> bytes:
-    """Returns an HDF5 file without the layers' names, which count the layers that its process made before.
+    """Returns an HDF5 file without layer names, so that equal weights give equal files.
 
-    Keras reads weights by their places, and writes the names for people.
+    Keras numbers layer names by the layers that the process has created before. It reads weights by path, and writes
+    the names for humans only.
 
     Raises:
         WorkError: A weight is not finite.

@@ -1,4 +1,4 @@
-"""What files say that were written when every model was one of a single image: how they are read today."""
+"""Upgrades of files from versions in which every model had a single image as its only feature."""
 
 from typing import Annotated, Any
 
@@ -9,24 +9,24 @@ from elboflow.settings import Settings
 
 
 class ImageFacts(Settings):
-    """The images of a model, as files say it that know no other features."""
+    """The image of a model in such files."""
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     levels: Annotated[int, Field(ge=2, le=256)]
 
     def spec(self, **facts: Any) -> FeatureSpec:
-        """Returns them as any feature."""
+        """Returns the image as a feature spec."""
         return FeatureSpec(kind="image", dtype="uint8", shape=self.shape, levels=self.levels, facts=facts)
 
 
 def described(facts: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a `.keras` file says of its model, in which `spec` has shape and levels of the image."""
+    """Upgrades the config in a `.keras` file, in which `spec` has the shape and the levels of the image."""
     image = ImageFacts.model_validate(facts["spec"])
     return {"config": facts["config"], "features": {facts["config"]["input"]: image.spec()}}
 
 
 def features_named(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades `model.json` of format 2, in which the range of the image is a part of the provenance."""
+    """Upgrades `model.json` of format 2, in which the provenance contains the range of the image."""
     provenance = dict(facts["provenance"])
     low, high = provenance.pop("range")
     if not low < high:

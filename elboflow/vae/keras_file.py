@@ -1,7 +1,7 @@
 """The `.keras` file of a model: a zip archive of two texts and an HDF5 file with the weights.
 
-Keras writes it. Keras does not read it: what is in it is held against the model's settings first, and of the HDF5 file
-only the arrays that such a model has are read, none of them through a link.
+Keras writes the file, but this module reads it, because the file may come from an untrusted source. It compares the
+content with the model's settings first, and then reads only the arrays of this model, without following links.
 """
 
 import io
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CLASS = "elboflow>VAE"
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can name
-_TEXT = 2**20  # bytes of a text in the archive; ours have hundreds
-_HEADERS = 2**20  # bytes of an HDF5 file besides the arrays, and of each array's own header
-_HEADER = 2**13
-_MOST_WEIGHTS = 10_000  # of a model that is not built
-_SAID = 200  # characters of another library's error
-# What zipfile raises over bytes that are not as they should be.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
+_TEXT = 2**20  # the most bytes of a text in the archive; this project writes hundreds
+_HEADERS = 2**20  # the most bytes of an HDF5 file besides the arrays and their headers
+_HEADER = 2**13  # the most bytes of an array's header
+_MOST_WEIGHTS = 10_000  # the most arrays of a model that is not built
+_SHOWN = 200  # characters of another library's error
+# Errors that zipfile raises for damaged files.
 _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, struct.error)
 
 
 class ConfigFacts(Settings):
-    """What `elboflow.vae.container.Container.get_config` returns."""
+    """The result of `elboflow.vae.container.Container.get_config`."""
 
     config: ModelConfig
     features: dict[str, FeatureSpec]
@@ -54,7 +54,7 @@ class ConfigFacts(Settings):
 
 
 def write(model: Model) -> bytes:
-    """Returns the `.keras` file of a model, without what makes Keras's own differ from one saving to the next.
+    """Returns the `.keras` file of a model, without times and layer names: equal weights give equal bytes.
 
     Raises:
         WorkError: A weight is not finite.
@@ -73,15 +73,19 @@ def write(model: Model) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
     return file.getvalue()
 
 
 def facts(config: Any, place: object) -> tuple[ModelConfig, Specs]:
-    """Returns the settings of a model and its features, which its `config.json` has from a container.
+    """Returns the settings and the features of a model.
+
+    Args:
+        config: The `config` in `config.json`, from a container.
+        place: The file, for errors.
 
     Raises:
-        WorkError: They are not those of a model that this version can build.
+        WorkError: This version cannot build such a model.
     """
     try:
         found = ConfigFacts.model_validate(config)
@@ -91,25 +95,25 @@ def facts(config: Any, place: object) -> tuple[ModelConfig, Specs]:
 
 
 def described(path: Path) -> tuple[ModelConfig, Specs]:
-    """Returns the settings of the model in a file, and its features.
+    """Returns the settings and the features of the model in a file.
 
     Raises:
-        WorkError: It is no model of ours, or one that this version cannot build.
+        WorkError: The file contains no model of this project, or one that this version cannot build.
     """
     with _opened(path) as archive:
         return facts(_config(archive, path), path)
 
 
 def weights(path: Path, config: ModelConfig, specs: Specs) -> dict[str, np.ndarray]:
-    """Returns the weights in a file, by their places (`elboflow.vae.container.places`), float32.
+    """Returns the weights in a file, float32, by their paths (`elboflow.vae.container.places`).
 
     Args:
         path: The file.
-        config: The settings of the model that it should hold.
-        specs: Of the features that it reads.
+        config: The settings of the expected model.
+        specs: The specs of the features that the model reads.
 
     Raises:
-        WorkError: It holds something else, or a weight is not finite.
+        WorkError: The file contains another model or is damaged, or a weight is not finite.
     """
     from elboflow.vae.container import places
 
@@ -120,16 +124,16 @@ def weights(path: Path, config: ModelConfig, specs: Specs) -> dict[str, np.ndarr
 
 
 def check(path: Path, config: ModelConfig, specs: Specs, numbers: int) -> None:
-    """Looks whether a file may hold the weights of a model, without importing Keras.
+    """Checks that a file contains the weights of a model, without importing Keras.
 
     Args:
         path: The file.
-        config: The settings of the model that it should hold.
-        specs: Of the features that it reads.
-        numbers: How many numbers the model's weights have.
+        config: The settings of the expected model.
+        specs: The specs of the features that the model reads.
+        numbers: The number of parameters of the model.
 
     Raises:
-        WorkError: It holds something else, or a weight is not finite.
+        WorkError: The file contains another model or is damaged, or a weight is not finite.
     """
     with _weights_file(path, config, specs, numbers, _MOST_WEIGHTS) as file:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -142,10 +146,10 @@ def check(path: Path, config: ModelConfig, specs: Specs, numbers: int) -> None:
 
 @contextmanager
 def _weights_file(path: Path, config: ModelConfig, specs: Specs, numbers: int, arrays: int) -> "Iterator[h5py.File]":
-    """Opens the HDF5 file of a model of so many numbers, in at most so many arrays.
+    """Opens the HDF5 file of a model with `numbers` parameters in at most `arrays` arrays.
 
     Raises:
-        WorkError: It is that of another model, or what is done with it fails.
+        WorkError: The file contains another model, or the body of the `with` statement fails.
     """
     import h5py
 
@@ -170,24 +174,24 @@ def _weights_file(path: Path, config: ModelConfig, specs: Specs, numbers: int, a
             yield file
     except WorkError as error:
         raise WorkError(f"{path} cannot be used: {error}") from None
-    except Exception as error:  # over damaged bytes h5py raises nearly every kind
-        said = one_line(str(error)[:_SAID])
+    except Exception as error:  # for damaged files h5py raises nearly any exception
+        said = one_line(str(error)[:_SHOWN])
         raise WorkError(f"{path} cannot be used: {WEIGHTS} is no HDF5 file ({said})") from None
 
 
 def _is_same(found: tuple[ModelConfig, Specs], expected: tuple[ModelConfig, Specs]) -> bool:
-    """Whether a file describes the model that it should hold; what an older one does not say of features may differ."""
+    """Whether a file describes the expected model. Of features, only shape and levels count, as in older files."""
     (config, specs), (wanted, features) = found, expected
     told = [{name: (spec.shape, spec.levels) for name, spec in those.items()} for those in (specs, features)]
     return config == wanted and told[0] == told[1]
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
-    """Opens the archive; it holds its members as they are, so that none takes more room than the file."""
+    """Opens the archive, and checks that its members are uncompressed, so that none is larger than the file."""
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGE as error:
-        raise WorkError(f"{path} cannot be used: it is no .keras file ({one_line(str(error)[:_SAID])})") from None
+        raise WorkError(f"{path} cannot be used: it is no .keras file ({one_line(str(error)[:_SHOWN])})") from None
     members = archive.infolist()
     names = sorted(member.filename for member in members)
     if names != [CONFIG, METADATA, WEIGHTS]:
@@ -212,11 +216,11 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     try:
         return archive.read(name)
     except _DAMAGE as error:
-        raise WorkError(f"{path} cannot be used: {name} is damaged ({one_line(str(error)[:_SAID])})") from None
+        raise WorkError(f"{path} cannot be used: {name} is damaged ({one_line(str(error)[:_SHOWN])})") from None
 
 
 def _config(archive: zipfile.ZipFile, path: Path) -> Any:
-    """Returns the settings in `config.json`, which is that of a model of ours."""
+    """Returns the `config` in `config.json`, after a check that it belongs to a model of this project."""
     try:
         found = json.loads(_member(archive, CONFIG, path))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a model is: its settings, the features that it reads, and what it computes."""
+"""The interface of a model: its settings, the features that it reads, and its computations."""
 
 import math
 from abc import ABC, abstractmethod
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Player:
-    """A part of a model that an optimizer of its own trains: the whole of a VAE, one half of a GAN.
+    """A part of a model with its own optimizer: the whole model for a VAE, the generator or the discriminator of a GAN.
 
     Attributes:
-        name: Precedes the names of its measures, where a model has several players.
-        variables: What the optimizer changes.
-        loss: The loss as a function of batch, noise (`Model.training_draws`) and the step's number.
+        name: The prefix of the player's measures, if a model has several players.
+        variables: The variables that the optimizer updates.
+        loss: The loss as a function of the batch, the noise (`Model.training_draws`) and the step number.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Player:
 
     @classmethod
     def whole(cls, model: "Model", objective: Objective) -> "Player":
-        """Returns the player that trains a whole model with an objective of its terms, as a VAE's does."""
+        """Returns the player that trains all variables of a model with an objective, as for a VAE."""
 
         def loss(batch: Batch, noise: Noise, step: Tensor) -> Loss:
             terms = model.terms(batch, noise)
@@ -46,17 +46,17 @@ class Player:
 
 
 class Model(ABC):
-    """A generative model, and how it is trained and asked. It holds no randomness: noise comes in as an argument.
+    """A generative model, with the computations of training and inference. Random numbers are always an argument.
 
-    Its variables are those of its parts: Keras layers by name, which a `.keras` file stores.
+    The variables of a model belong to its parts: Keras layers by name, which a `.keras` file stores.
 
     Attributes:
-        config: The settings that it was built from.
-        specs: Of the features that it reads, by name.
-        likelihood: p(x|z), of the features that it models.
-        given: The features that it is conditioned on, by name; none of an unconditional model.
-        loops_are_slow: Whether many training steps in one program take longer on a processor than one after the other.
-        programs: What has been compiled for it, by name (`elboflow.vae.compute.program`).
+        config: The settings of the model.
+        specs: The specs of the features that the model reads, by name.
+        likelihood: p(x|z) over the features that the model generates.
+        given: The names of the features that the model is conditioned on; empty for an unconditional model.
+        loops_are_slow: Whether on a CPU one program with many training steps is slower than a program for each step.
+        programs: The compiled programs of the model, by name (`elboflow.vae.compute.program`).
     """
 
     config: "ModelConfig"
@@ -67,35 +67,36 @@ class Model(ABC):
 
     @cached_property
     def programs(self) -> dict[str, Callable[..., Any]]:
-        """Nothing, at first."""
+        """The cache of compiled programs, empty at first."""
         return {}
 
     @property
     @abstractmethod
     def parts(self) -> "Mapping[str, keras.Layer]":
-        """The layers that hold its variables, by name."""
+        """The layers with the model's variables, by name."""
 
     @property
     @abstractmethod
     def players(self) -> tuple[Player, ...]:
-        """Who trains what: one for a VAE."""
+        """The players that train the model: one for a VAE."""
 
     @property
     def state(self) -> "Sequence[keras.Variable]":
-        """Variables that a training step changes without a gradient, such as a codebook's averages; float32.
+        """Variables that a training step changes without a gradient, such as the averages of a codebook; float32.
 
-        A loss that assigns one takes its old value first, as `variable.value`: TensorFlow and PyTorch assign in place.
+        A loss must read the old value (`variable.value`) before it assigns a new one, because TensorFlow and PyTorch
+        assign in place.
         """
         return [variable for part in self.parts.values() for variable in part.non_trainable_weights]
 
     @property
     @abstractmethod
     def training_draws(self) -> tuple[Draw, ...]:
-        """What the losses of the players draw."""
+        """The draws of the players' losses."""
 
     @abstractmethod
     def draws(self, samples: int) -> tuple[Draw, ...]:
-        """Returns what `terms` draws for so many samples of each example."""
+        """Returns the draws of `terms` for `samples` samples of each example."""
 
     @abstractmethod
     def terms(self, batch: Batch, noise: Noise) -> Terms:
@@ -103,21 +104,21 @@ class Model(ABC):
 
     @abstractmethod
     def encode(self, batch: Batch, noise: Noise) -> tuple[Tensor, ...]:
-        """Returns the mean of q(z|x) of each layer of latents, given the means of those above, `[batch, units]`.
+        """Returns the mean of q(z|x) for each layer of latents, given the means of the layers above, `[batch, units]`.
 
         Args:
-            batch: Examples.
-            noise: Those draws of `terms` that samples share.
+            batch: The examples.
+            noise: The draws of `terms` that all samples share.
         """
 
     @property
     @abstractmethod
     def prior_draws(self) -> tuple[Draw, ...]:
-        """What `from_prior` draws."""
+        """The draws of `from_prior`."""
 
     @property
     def decoding_draws(self) -> tuple[Draw, ...]:
-        """What `decode` draws for values that depend on each other, such as the symbols of a text."""
+        """The draws of `decode` for values that depend on each other, such as the symbols of a text."""
         return ()
 
     @abstractmethod
@@ -125,41 +126,41 @@ class Model(ABC):
         """Returns z ~ p(z) of each layer of latents, from the top down, `[batch, units]`.
 
         Args:
-            noise: What `prior_draws` lists.
-            batch: The features that it is conditioned on.
+            noise: The draws of `prior_draws`.
+            batch: The features that the model is conditioned on.
         """
 
     @abstractmethod
     def decode(self, latents: tuple[Tensor, ...], batch: Batch, noise: Noise) -> Batch:
-        """Returns values of each feature given all latents, `[batch, …]`.
+        """Returns the values of each feature given all latents, `[batch, …]`.
 
         Args:
-            latents: Of each layer, from the top down, `[batch, units]`.
-            batch: The features that it is conditioned on.
-            noise: What `decoding_draws` lists; empty: the most probable values are chosen. Features whose values are
-                independent given z have their expected values in both cases.
+            latents: The latents of each layer, from the top down, `[batch, units]`.
+            batch: The features that the model is conditioned on.
+            noise: The draws of `decoding_draws`; if empty, the most probable values are returned. For features whose
+                values are independent given z, the expected values are returned in both cases.
         """
 
     @property
     def outputs(self) -> int:
-        """Numbers that the decoder makes of one z: what bounds the memory of a compiled call."""
+        """The number of decoder outputs for one z, which determines the memory of a compiled call."""
         return math.prod(self.likelihood.outputs)
 
     @property
     def examples_to_start(self) -> int:
-        """How many training examples `start` wants to see; 0 where nothing depends on them."""
+        """The number of training examples that `start` needs; 0 if the initial weights do not depend on the data."""
         return 0
 
     def start(self, examples: Examples) -> None:
-        """Sets what begins at a function of training examples, of which it wants `examples_to_start`."""
+        """Sets initial values that depend on training examples, given `examples_to_start` examples."""
         return
 
 
 class ModelConfig(Kind):
-    """The section `model` of an experiment: what the model is. One kind of model is one file of `families`.
+    """The section `model` of an experiment. A kind of model is one file of `families`.
 
     Attributes:
-        input: The features that it models.
+        input: The name or names of the features that the model generates.
     """
 
     group, folder, usual = "elboflow.models", "elboflow.vae.families", "flat"
@@ -168,39 +169,42 @@ class ModelConfig(Kind):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features that it models, by name."""
+        """The names of the features that the model generates."""
         return (self.input,) if isinstance(self.input, str) else tuple(self.input)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The features that it reads, by name: those that it models, and those that it is conditioned on."""
+        """The names of the features that the model reads: those that it generates or is conditioned on."""
         return self.features
 
     def check(self, specs: Specs) -> None:
-        """Looks whether a model of these settings can be built, without importing Keras.
+        """Checks that a model with these settings can be built, without importing Keras.
 
         Args:
-            specs: Of the features that it reads.
+            specs: The specs of the features that the model reads.
 
         Raises:
-            ConflictsError: It cannot; with the key of each setting that does not fit.
+            ConflictsError: Settings do not fit the features or each other; with the key of each setting.
         """
         raise NotImplementedError
 
     def outcome_space(self, specs: Specs) -> str:
-        """Returns of what it gives probabilities: two bounds are comparable only over the same one."""
+        """Returns a description of the outcomes to which the model assigns probabilities.
+
+        Two bounds are comparable only if their models have the same outcome space.
+        """
         raise NotImplementedError
 
     def build(self, specs: Specs, seed: int = 0, policy: str = "float32") -> Model:
-        """Returns a model of these features.
+        """Returns a model for these features.
 
         Args:
-            specs: Of the features that it reads.
-            seed: Fixes the initial weights.
+            specs: The specs of the features that the model reads.
+            seed: The seed of the initial weights.
             policy: The dtype policy of hidden layers: float32, mixed_bfloat16 or mixed_float16.
 
         Raises:
-            RequestError: It cannot be built of these features, or a network does not make what it needs.
+            RequestError: The settings do not fit the features, or the output of a network has a wrong shape.
         """
         raise NotImplementedError
 
@@ -208,6 +212,6 @@ class ModelConfig(Kind):
 def variables(model: Model) -> "list[keras.Variable]":
     """Returns all variables of a model, part by part.
 
-    (Keras's layers hold seeds besides, `layer.variables`, which are no weights: nothing here draws with them.)
+    Not `layer.variables`, which also contains the seeds of Keras's layers: they are no weights, and no draw uses them.
     """
     return [variable for part in model.parts.values() for variable in part.weights]

@@ -1,7 +1,7 @@
-"""Random numbers of evaluation: a function of (seed, example), the same on every backend, in any order or batch.
+"""Random numbers of evaluation: a function of seed and example, independent of backend, order and batch.
 
-Two models judged on the same examples thus see the same binarised bits and draw with the same noise, which takes
-that noise out of their comparison. Training draws on the device instead (`elboflow.vae.compute`).
+Two models that are evaluated on the same examples get the same binarised bits and the same noise. This common noise
+cancels in their comparison. Training draws its random numbers on the device instead (`elboflow.vae.compute`).
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
     """Returns the numbers of each draw for each example's key, float32.
 
     Returns:
-        By name, `[examples, samples, …]`, or `[examples, …]` where samples share them. A draw's numbers depend on its
-        place among the draws of its kind: two models whose first normal draw is z see the same noise.
+        By name, `[examples, samples, …]`, or `[examples, …]` if all samples share them. The numbers of a draw depend on
+        its position among the draws of its kind: two models whose first normal draw is z get the same noise.
     """
     counts = dict.fromkeys(_KINDS, 0)
     numbers = {}
@@ -50,8 +50,8 @@ def _drawn(seed: int, keys: np.ndarray, shape: Sequence[int], stream: int) -> np
 
 
 def _generator(seed: int, key: int, stream: int) -> np.random.Generator:
-    # Philox is counter-based (Salmon et al., 2011): keys far or near give independent streams, at no set-up cost.
-    # Streams 0 and 1 have the keys that they had when there were no others.
+    # Philox is counter-based (Salmon et al., 2011): any two keys give independent streams, without a set-up cost.
+    # Streams 0 and 1 keep the keys of older versions, which had no other streams.
     first = (seed << 1) + stream % 2
     key_words = np.array([(first + (stream // 2 << 48)) & 0xFFFFFFFFFFFFFFFF, key & 0xFFFFFFFFFFFFFFFF], np.uint64)
     return np.random.Generator(np.random.Philox(key=key_words))

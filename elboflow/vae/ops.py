@@ -1,7 +1,7 @@
-"""`keras.ops`, imported when the first operation is asked for.
+"""`keras.ops`, imported at the first use of an operation.
 
-A file of this room that holds the settings of a kind beside what the kind computes can then be read by a command line,
-which imports no framework.
+A module can then define the settings of a kind and its computation, and a command line can import the module without
+importing a framework.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a model makes of a feature's values, given the feature's spec (`elboflow.artifacts.spec`)."""
+"""Encoding and checks of a feature's values for a model, from the feature's spec (`elboflow.artifacts.spec`)."""
 
 from typing import Any
 
@@ -8,42 +8,42 @@ from elboflow.vae.terms import Batch, Specs, Tensor
 
 
 def one_hot(spec: FeatureSpec, values: Tensor) -> Tensor:
-    """Returns discrete values `[…]`, from 0 to `levels - 1`, as `[…, levels]`."""
+    """Returns the one-hot encoding of discrete values `[…]`, 0 to `levels - 1`: float32 `[…, levels]`."""
     return indicators(values, ops.arange(spec.levels, dtype="int32"))
 
 
 def indicators(values: Tensor, known: Tensor) -> Tensor:
-    """Returns 1 where a value `[…]` is one of those that are known `[n]`, else 0: float32 `[…, n]`.
+    """Returns 1 where a value `[…]` equals one of the `known` values `[n]`, otherwise 0: float32 `[…, n]`.
 
-    (`ops.one_hot` on PyTorch asks the device for the largest value, which no recorded program can.)
+    `ops.one_hot` cannot be used: on PyTorch it reads the largest value from the device, which a CUDA graph cannot do.
     """
     return ops.cast(ops.expand_dims(ops.cast(values, "int32"), -1) == known, "float32")
 
 
 def moments(spec: FeatureSpec) -> tuple[float, float]:
-    """Returns mean and standard deviation of a feature over the train split; the deviation of a constant is 1."""
+    """Returns mean and standard deviation of a feature over the train split; a deviation of 0 is replaced by 1."""
     return float(spec.facts.get("mean", 0.0)), float(spec.facts.get("std", 0.0)) or 1.0
 
 
 def standardised(spec: FeatureSpec, values: Tensor) -> Tensor:
-    """Returns numbers in units of their standard deviation over the train split, from their mean on."""
+    """Returns (values - mean) / standard deviation, with the moments of the train split, float32."""
     mean, deviation = moments(spec)
     return (ops.cast(values, "float32") - mean) / deviation
 
 
 def vector_size(spec: FeatureSpec) -> int:
-    """Returns the numbers of an example in `as_vector`."""
+    """Returns the size of an example in `as_vector`."""
     return spec.size * (spec.levels or 1)
 
 
 def as_vector(spec: FeatureSpec, values: Tensor) -> Tensor:
-    """Returns the values of a feature as numbers of about unit size, `[batch, vector_size]`."""
+    """Returns the values of a feature one-hot encoded or standardised, `[batch, vector_size]`."""
     encoded = standardised(spec, values) if spec.levels is None else one_hot(spec, values)
     return ops.reshape(encoded, (-1, vector_size(spec)))
 
 
 def names(specs: Specs) -> tuple[str, ...]:
-    """Returns the names under which a batch holds these features: ragged ones come with their lengths."""
+    """Returns the names of these features' arrays in a batch: ragged features also have a lengths array."""
     return tuple(
         name for feature, spec in specs.items() for name in ([feature, feature + LENGTH] if spec.ragged else [feature])
     )
@@ -55,13 +55,13 @@ def joined(specs: Specs, batch: Batch) -> Tensor:
 
 
 def problem(name: str, spec: FeatureSpec, values: Any, lengths: Any) -> str | None:
-    """Says what is wrong with the values of a feature `[examples, …]`, NumPy arrays, for a model of this spec; or None.
+    """Returns a description of values that do not fit a spec, or None if all fit.
 
     Args:
         name: The feature's name.
-        spec: What the model takes.
-        values: The values.
-        lengths: Of each example, where the feature is ragged.
+        spec: The spec that the model expects.
+        values: NumPy array, `[examples, …]`.
+        lengths: The length of each example, if the feature is ragged, `[examples]`.
     """
     import numpy as np
 

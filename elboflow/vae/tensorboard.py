@@ -1,7 +1,7 @@
 """Curves as TensorBoard's event files, written while training runs: `tensorboard --logdir MODEL/tensorboard`.
 
-An event file is a TFRecord file of `Event` messages (tensorboard/compat/proto/event.proto). The four kinds that scalars
-take are written here, so that a training on JAX or PyTorch imports no TensorFlow for them.
+An event file is a TFRecord file of `Event` messages (tensorboard/compat/proto/event.proto). This module encodes the
+messages for scalars itself, so that a training on JAX or PyTorch need not import TensorFlow.
 """
 
 import logging
@@ -19,17 +19,18 @@ from elboflow.vae.watch import Group, Observer
 logger = logging.getLogger("elboflow.training")
 
 _VERSION = b"brain.Event:2"
-_START = 1  # SessionLog.START: what an earlier file says of this step and of later ones is void
+_START = 1  # SessionLog.START: TensorBoard ignores events of earlier files from this step on
 
 
 def events(folder: Path) -> Observer:
-    """Returns an observer that writes event files into a folder, from the first epoch that it is told of.
+    """Returns an observer that writes event files into a folder.
 
-    A training that goes on from a checkpoint adds a file, which takes the place of what the files before it say of the
-    same steps. One that starts over removes them. Where nothing can be written, training goes on without.
+    A training that resumes from a checkpoint adds a file, which replaces the events of earlier files for the same
+    steps. A training that starts at epoch 1 removes earlier files. If a write fails, training continues without event
+    files.
 
     Args:
-        folder: Where the event files go; each curve has the name GROUP/NAME, and steps are those of the optimizer.
+        folder: The folder of the event files. A curve has the tag GROUP/NAME; its steps are optimizer steps.
     """
     return _Events(folder)
 
@@ -55,10 +56,10 @@ class _Events:
 
     def _new(self, epoch: int, step: int, now: float) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
-        if epoch == 1:  # files of another training, perhaps with other steps
+        if epoch == 1:  # the files are from another training, whose steps may differ
             for old in self._folder.glob("events.out.tfevents.*"):
                 old.unlink()
-        # TensorBoard reads the files in the order of their names, which begin with the seconds in ten digits.
+        # TensorBoard reads files in the order of their names, so the time has a fixed number of digits.
         path = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}"
         start = _event(now, step, _bytes(7, _varint(1 << 3) + _varint(_START)))
         _append(path, _record(_event(now, 0, _bytes(3, _VERSION))) + _record(start))
@@ -66,7 +67,7 @@ class _Events:
 
 
 def _append(path: Path, records: bytes) -> None:
-    """Appends in one call, and closes: readers find whole records, also after a kill."""
+    """Appends records in a single write, so that readers find whole records also after a kill."""
     with open(path, "ab", buffering=0) as file:
         file.write(records)
 
@@ -87,7 +88,7 @@ def _event(wall_time: float, step: int, what: bytes) -> bytes:
 
 
 def _value(tag: str, value: float) -> bytes:
-    """Returns one `Summary.Value`: its tag and a float32."""
+    """Returns a `Summary.Value` with a tag and a float32."""
     return _bytes(1, _bytes(1, tag.encode()) + _varint(2 << 3 | 5) + struct.pack("<f", value))
 
 

@@ -9,33 +9,33 @@ from elboflow.artifacts.spec import FeatureSpec
 from elboflow.vae import ops
 
 Tensor = Any
-"""A tensor of the backend that runs; Keras has no common type for it."""
+"""A tensor of the current backend. Keras has no common type for tensors."""
 
 Batch: TypeAlias = Mapping[str, Tensor]
-"""Values of examples by name, each `[batch, …]`: features, lengths of ragged ones (`text.length`), `WEIGHT`."""
+"""Arrays by name, each `[batch, …]`: features, lengths of ragged features (`text.length`), and `WEIGHT`."""
 
 Noise: TypeAlias = Mapping[str, Tensor]
-"""Random numbers by the name of their draw: `[samples, batch, …]`, or `[batch, …]` where samples share them."""
+"""Random numbers by draw name: `[samples, batch, …]`, or `[batch, …]` if all samples share them."""
 
 Specs: TypeAlias = Mapping[str, FeatureSpec]
-"""The features of a model, by name."""
+"""The specs of a model's features, by name."""
 
 ELBO, RECONSTRUCTION, KL = "elbo", "reconstruction", "kl"
-"""The measures that every model with a bound has, in nats."""
+"""The names of the measures that every model with a bound has, in nats."""
 
 WEIGHT = "example.weight"
-"""The name under which a batch holds what each example counts in the loss. (No feature's name has a dot.)"""
+"""The name of the array with each example's weight in the loss. (Feature names have no dot.)"""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers that a model takes: uniform in [0, 1), or standard normal.
+    """Random numbers that a computation of a model needs: uniform in [0, 1), or standard normal.
 
     Attributes:
-        name: What the model calls them.
-        kind: Their distribution.
-        shape: For one example; for one sample of it, where each has its own.
-        samples: How many samples of an example have numbers of their own; None: all share them.
+        name: The name of the numbers in `Noise`.
+        kind: The distribution.
+        shape: The shape for one sample of one example.
+        samples: The number of samples of an example; None if all samples share the same numbers.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Draw:
 
     @property
     def of_example(self) -> tuple[int, ...]:
-        """The shape of all numbers of an example."""
+        """The shape of all numbers for an example, with samples."""
         return self.shape if self.samples is None else (self.samples, *self.shape)
 
 
 def samples_first(draws: Sequence[Draw], drawn: Mapping[str, Tensor]) -> Noise:
-    """Returns drawn numbers, `[batch, samples, …]` or `[batch, …]` by name, as models take them."""
+    """Moves the samples axis of drawn numbers, `[batch, samples, …]` or `[batch, …]` by name, to the front."""
     return {d.name: drawn[d.name] if d.samples is None else ops.moveaxis(drawn[d.name], 1, 0) for d in draws}
 
 
 class Distribution(Protocol):
-    """A distribution of a layer of latents for each example: `[batch, units]`, or `[samples, batch, units]`."""
+    """A distribution over a layer of latents for each example: `[batch, units]`, or `[samples, batch, units]`."""
 
     @property
     def mean(self) -> Tensor:
@@ -68,7 +68,7 @@ class Distribution(Protocol):
         """Returns the logarithm of the density at z, `[samples, batch]`, in nats."""
 
     def kl(self, prior: "Distribution") -> Tensor | None:
-        """Returns KL(this ‖ prior) by unit, in nats, in closed form; None where there is none."""
+        """Returns KL(this ‖ prior) by unit, in nats, in closed form; None if there is no closed form."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Latent:
 
     @cached_property
     def kl_by_unit(self) -> Tensor | None:
-        """KL(q(z|x) ‖ p(z)) of each unit, `[batch, units]`, where it has a closed form."""
+        """KL(q(z|x) ‖ p(z)) of each unit, `[batch, units]`; None if there is no closed form."""
         closed = self.posterior.kl(self.prior)
         return ops.mean(closed, axis=0) if closed is not None and len(closed.shape) == 3 else closed
 
     @cached_property
     def kl(self) -> Tensor:
-        """KL(q(z|x) ‖ p(z)), `[batch]`: in closed form where there is one, else the mean over the samples."""
+        """KL(q(z|x) ‖ p(z)), `[batch]`: in closed form if possible, otherwise the mean over the samples."""
         if self.kl_by_unit is not None:
             return ops.sum(self.kl_by_unit, axis=-1)
         return ops.mean(self.log_posterior - self.log_prior, axis=0)
@@ -116,7 +116,7 @@ class Terms:
     Attributes:
         log_likelihood: log p(x|z), `[samples, batch]`.
         latents: The layers of latents, from the top down.
-        also: What else an objective may add, by name: `[batch]` or a scalar.
+        also: Other terms that an objective may add, by name: `[batch]` or a scalar.
     """
 
     log_likelihood: Tensor
@@ -150,7 +150,7 @@ class Terms:
 
     @property
     def measures(self) -> dict[str, Tensor]:
-        """What is worth watching of every model, by name, `[batch]` each."""
+        """The measures to log for every model, by name, `[batch]` each."""
         kl = ops.sum(self.kl, axis=0)
         layers = {f"{KL}_{n}": latent.kl for n, latent in enumerate(self.latents, 1)} if len(self.latents) > 1 else {}
         return {
@@ -164,11 +164,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Loss:
-    """What an objective makes of the terms.
+    """The value of an objective.
 
     Attributes:
-        total: What training minimises the (weighted) mean of, `[batch]`, in nats.
-        measures: What is worth watching besides, by name, `[batch]` or a scalar each.
+        total: The loss of each example, `[batch]`, in nats. Training minimises its (weighted) mean.
+        measures: Additional measures to log, by name, `[batch]` or a scalar each.
     """
 
     total: Tensor

@@ -1,4 +1,4 @@
-"""What a training ends with."""
+"""The result of a training."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Trained:
     """A finished training.
 
     Attributes:
-        model: The model; with early stopping it has the weights of the best epoch by validation ELBO, else the last.
-        curves: What was measured.
+        model: The model, with the weights of the last epoch, or with early stopping of the best epoch.
+        curves: The curves of the training.
         best_epoch: The epoch of the best validation ELBO, from 1.
-        epochs: Epochs done.
-        out_of_time: Whether `max_minutes` ended it: given more, it goes on from its last checkpoint.
+        epochs: The number of completed epochs.
+        out_of_time: Whether `max_minutes` ended the training. It resumes from its last checkpoint with a larger limit.
     """
 
     model: Model

@@ -1,31 +1,31 @@
-"""Who watches a training from outside: told what it measures, and free to stop it after any epoch."""
+"""Callbacks of a training: observers get its measurements, and a watch can stop it after any epoch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 Group = Literal["train", "validation", "machine"]
-"""Of curves: what the steps measured, what the validation did, and what the machine was like."""
+"""The groups of curves: measurements of training steps, of validation, and of the machine."""
 
 Observer = Callable[[Group, int, int, Mapping[str, float]], None]
-"""Is told a group of curves, the epoch, the steps done and the values of each epoch, and returns at once.
+"""Called after each epoch with the group of curves, the epoch, the step and the values by name. It must not block.
 
-A training that goes on from a checkpoint does not tell the epochs before it again, but does tell those since.
+A training that resumes from a checkpoint does not repeat the epochs before the checkpoint, but repeats later ones.
 """
 
 
 class Watch(Protocol):
-    """Is told of every epoch, in order. A training that goes on from a checkpoint tells the epochs before it first."""
+    """Called after every epoch, in order. A resumed training calls it for the epochs before the checkpoint first."""
 
     def __call__(self, epoch: int, elbo: float) -> bool:
-        """Takes the validation ELBO of an epoch, in nats per example, and returns whether training is to go on."""
+        """Returns whether the training should continue, given the validation ELBO of an epoch in nats per example."""
 
 
 class WatchStoppedError(Exception):
-    """Its watch stopped a training. The checkpoint holds the end of the last epoch.
+    """The watch stopped the training. The checkpoint contains the state at the end of the last epoch.
 
     Attributes:
-        epoch: The last epoch done.
-        curves: What was measured (`elboflow.vae.curves.Curves`), as JSON values.
+        epoch: The last completed epoch.
+        curves: The curves (`elboflow.vae.curves.Curves`), as JSON values.
     """
 
     def __init__(self, epoch: int, curves: dict[str, Any]) -> None:
