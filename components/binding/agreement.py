@@ -98,7 +98,7 @@ def _source(data: DataConfig) -> tuple[list[str], str | None]:
     source, locations = data.source, data.source.locations.values()
     is_folder = isinstance(source, IdxSource) and source.path is not None
     names = [] if is_folder else [PurePath(path).name for path in locations]
-    named = [name for name in names if not any(sign in name for sign in "*?[")]  # a pattern does not occur in a description
+    named = [name for name in names if not any(sign in name for sign in "*?[")]  # no patterns
     if any(map(files.is_uri, locations)):
         return named, None
     try:

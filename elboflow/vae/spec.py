@@ -15,7 +15,7 @@ def one_hot(spec: FeatureSpec, values: Tensor) -> Tensor:
 def indicators(values: Tensor, known: Tensor) -> Tensor:
     """Returns 1 where a value `[…]` equals one of the `known` values `[n]`, otherwise 0: float32 `[…, n]`.
 
-    `ops.one_hot` cannot be used: on PyTorch it reads the largest value from the device, which a CUDA graph cannot do.
+    `ops.one_hot` on PyTorch reads the largest value from the device, which a traced program cannot do.
     """
     return ops.cast(ops.expand_dims(ops.cast(values, "int32"), -1) == known, "float32")
 

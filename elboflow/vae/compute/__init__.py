@@ -1,9 +1,9 @@
-"""What must differ between TensorFlow, JAX and PyTorch: compiling, and drawing noise on the device.
+"""The backend-specific code for TensorFlow, JAX and PyTorch: devices, compilation, and noise on the device.
 
-Each backend is a folder. Its `backend.py` is a `Backend` (`elboflow.vae.compute.contract`); its `devices.py` has
-`start(training, cluster)`, which chooses the devices before Keras is imported.
+Each backend is a folder. Its module `backend.py` implements `Backend` (`elboflow.vae.compute.contract`). Its module
+`devices.py` has the function `start(training, cluster)`, which chooses the devices before Keras is imported.
 
-The rest of the room is written in Keras. Keras reads its backend once, when it is imported: call `use` before.
+The rest of `elboflow.vae` uses Keras. Keras reads its backend once, at import: call `use` before.
 """
 
 import contextlib
@@ -23,38 +23,38 @@ from elboflow.vae.compute.contract import Backend
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.model import Model
 
-if TYPE_CHECKING:  # each imports its framework
+if TYPE_CHECKING:  # each module imports its framework
     from elboflow.vae.compute.jax import backend as on_jax
     from elboflow.vae.compute.tensorflow import backend as on_tensorflow
     from elboflow.vae.compute.torch import backend as on_torch
 
-    _each: tuple[Backend, ...] = (on_jax, on_tensorflow, on_torch)  # mypy looks whether they are
+    _backends: tuple[Backend, ...] = (on_jax, on_tensorflow, on_torch)  # mypy checks the protocol
 
 logger = logging.getLogger("elboflow.training")
 
-BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}  # packages, and what they are called
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}  # names by package
 
 _is_started = False  # whether the devices have been chosen in this process
 
-# Numbers that the decoder may make in one compiled call of an evaluation: 16 MB of float32, so that also the logits of
-# a categorical likelihood fit in memory. On MNIST, a quarter and four times of it are about as fast.
+# The most decoder outputs in a compiled call of an evaluation: 16 MB of float32, so that also the logits of a
+# categorical likelihood fit into memory. On MNIST, a quarter and four times this number are about as fast.
 OUTPUTS_PER_CALL = 2**22
 
 
 def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster | None = None) -> None:
-    """Imports Keras on a backend, on the devices of a training. Must be called before anything else imports Keras.
+    """Imports Keras on a backend, and chooses the devices. Call it before any other import of Keras.
 
-    Keras's global settings are this program's from then on (`elboflow.vae.compute.keras_settings`).
+    It also sets Keras's global settings (`elboflow.vae.compute.keras_settings`).
 
     Args:
-        backend: Its name.
-        training: The devices, and how much of them; by default what this process computes on already, or the first of
-            those that there are.
-        cluster: The machines that train together, if they are several.
+        backend: The name of the backend.
+        training: The settings of a training, which choose the devices. By default the current devices of this process,
+            or the first device.
+        cluster: The machines of a distributed training; None for a single machine.
 
     Raises:
-        RequestError: The backend is not installed, or Keras already runs on another one in this process; or there are
-            no such devices, or this process already computes on others.
+        RequestError: The backend is not installed, Keras already uses another backend in this process, there are no
+            such devices, or this process already uses other devices.
         WorkError: The other machines cannot be reached.
     """
     if training is not None:
@@ -65,7 +65,7 @@ def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster |
     if "keras" in sys.modules and current() != backend:
         raise RequestError(f"Keras already runs on {current()} in this process; {backend} needs a process of its own")
     with _quiet() if sys.stderr.isatty() else contextlib.nullcontext(), keras_settings.unread():
-        # A log keeps everything that is printed.
+        # In a log file, the output of the frameworks is kept.
         chosen = _start(backend, training, cluster)
         importlib.import_module("keras")
     keras_settings.settle()
@@ -74,19 +74,19 @@ def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster |
 
 
 def _start(backend: str, training: TrainingConfig | None, cluster: Cluster | None) -> str | None:
-    """Chooses the devices, without importing Keras; returns what was chosen, for people."""
+    """Chooses the devices, without importing Keras; returns a description for the log."""
     global _is_started
     if training is None and (_is_started or "keras" in sys.modules):
         return None
     wanted = training or TrainingConfig.model_validate({"backend": backend})
     if wanted.device in ("auto", "gpu"):
-        _see(wanted)
+        _set_visible_gpus(wanted)
     chosen = importlib.import_module(f"elboflow.vae.compute.{backend}.devices").start(wanted, cluster)
     _is_started = True
     return chosen
 
 
-def _see(training: TrainingConfig) -> None:
+def _set_visible_gpus(training: TrainingConfig) -> None:
     visible = training.gpu.visible_devices
     if visible is None and _is_started:
         return
@@ -101,7 +101,7 @@ def _see(training: TrainingConfig) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what frameworks print while they are imported off a person's screen, unless the import fails."""
+    """Hides the output of frameworks on stderr during the import, unless the import fails."""
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as printed:
@@ -119,10 +119,10 @@ def _quiet() -> Iterator[None]:
 
 
 def check(backend: str) -> None:
-    """Looks whether a backend is installed, without importing it.
+    """Checks that a backend is installed, without importing it.
 
     Raises:
-        RequestError: It is not.
+        RequestError: The backend is not installed.
     """
     if importlib.util.find_spec(backend) is None:
         raise RequestError(
@@ -132,29 +132,29 @@ def check(backend: str) -> None:
 
 
 def running() -> str | None:
-    """Returns the backend that Keras runs on in this process, or None where it is not imported yet."""
+    """Returns the name of Keras's backend in this process, or None if Keras is not imported yet."""
     return current() if "keras" in sys.modules else None
 
 
 def current() -> str:
-    """Returns the backend that Keras runs on."""
+    """Returns the name of Keras's backend."""
     import keras
 
     return keras.backend.backend()
 
 
 def implementation() -> Backend:
-    """Returns the backend that Keras runs on."""
+    """Returns the implementation for Keras's backend."""
     return cast(Backend, importlib.import_module(f"elboflow.vae.compute.{current()}.backend"))
 
 
 def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of arrays on the backend that Keras runs on; see `Backend.compiled`."""
+    """Compiles a function of arrays on Keras's backend; see `Backend.compiled`."""
     return implementation().compiled(model, function)
 
 
 def program(model: Model, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of arrays once for a model, under a name; see `Backend.compiled`."""
+    """Compiles a function of arrays once for a model, and caches it by name; see `Backend.compiled`."""
     if name not in model.programs:
         model.programs[name] = compiled(model, function)
     return model.programs[name]

@@ -1,23 +1,22 @@
-"""The machines that train one model together."""
+"""The machines of a distributed training."""
 
 from dataclasses import dataclass
 
-# Machines do not all start at once: a platform may still be pulling an image for one of them.
+# The timeout of the first connection. Machines start at different times, because a platform may have to pull an image.
 START_SECONDS = 600
-# A process that has not been heard of for so long is lost. A connection that breaks, as when a process is killed, is
-# noticed at once.
+# A process without a heartbeat for this time is lost. A broken connection, as after a kill, is noticed at once.
 SILENCE_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Several machines with one process each, which uses all devices of its machine.
+    """Several machines, each with one process that uses all devices of its machine.
 
     Attributes:
-        coordinator: HOST:PORT of process 0, where all meet.
-        processes: How many there are, two at least.
-        index: The number of this one, from 0.
-        workers: HOST:PORT of every process, by index; empty where only the coordinator is known.
+        coordinator: HOST:PORT of process 0, to which all processes connect.
+        processes: The number of processes, at least 2.
+        index: The index of this process, from 0.
+        workers: HOST:PORT of every process, by index; empty if only the coordinator is known.
     """
 
     coordinator: str
@@ -27,17 +26,17 @@ class Cluster:
 
     @property
     def chief(self) -> bool:
-        """Whether this is the process that writes checkpoints, the model and the curves. The others only compute."""
+        """Whether this process writes checkpoints, the model and the curves. The other processes only compute."""
         return self.index == 0
 
 
 def lost(called: str, index: int, count: int) -> str:
-    """Says that one of those that train together has lost another one.
+    """Returns the message for the loss of another machine or process.
 
     Args:
-        called: What they are: machine or process.
-        index: The number of the one that says it, from 0.
-        count: How many there are.
+        called: "machine" or "process".
+        index: The index of this machine or process, from 0.
+        count: The number of machines or processes.
     """
     return (
         f"{called} {index} of {count} has lost another one, which ended or cannot be reached; "

@@ -1,4 +1,4 @@
-"""What a backend is, and what it is given: one training step, up to what each framework must do for itself."""
+"""The interface of a backend, and the backend-independent part of a training step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     import keras
 
 LOSS, GRADIENT_NORM, SKIPPED = "loss", "gradient_norm", "skipped"
-"""The measures that every step has, besides those of the model and the objective."""
+"""The names of the measures of every step, in addition to the measures of the model and the objective."""
 
 Rate = Callable[[Tensor, Tensor], Tensor]
-"""The learning rate as a function of the step's number, from 0, and of a factor."""
+"""The learning rate as a function of the step number, from 0, and of a factor."""
 
 Measures = Mapping[str, np.ndarray]
-"""Of consecutive steps, by name, float32 `[steps]` each."""
+"""The measures of consecutive steps by name, float32 `[steps]` each."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What is to be profiled.
+    """The settings of a profile.
 
     Attributes:
-        steps: How many steps; those after the first compiled call, in which nothing is compiled any more.
-        folder: Where the profile goes.
+        steps: The number of steps to profile. They begin after the first call, so that compilation is not profiled.
+        folder: The folder for the profile.
     """
 
     steps: int
@@ -43,19 +43,19 @@ class Profile:
 
 @dataclass(frozen=True)
 class Job:
-    """One training, as each of its processes does it.
+    """A training. Every process gets the same job.
 
     Attributes:
-        source: The examples to learn from.
-        validation: The examples that decide which epoch is the best, and when to stop.
-        specs: Of the features that the model reads.
-        model: The model's settings.
-        training: The training's settings.
-        seed: Fixes initial weights, order and noise.
-        checkpoints: The folder of the checkpoints; where there is one, training goes on from it.
-        identity: What this training is a function of, as JSON values; a checkpoint of another identity is refused.
-        restart: Whether to start over instead. The old checkpoints are moved aside.
-        profile: How many steps are to be profiled, if any, and where that is written.
+        source: The training examples.
+        validation: The validation examples, which decide the best epoch and early stopping.
+        specs: The specs of the features that the model reads.
+        model: The settings of the model.
+        training: The settings of the training.
+        seed: The seed of initial weights, order and noise.
+        checkpoints: The folder of the checkpoints. If it contains one, the training resumes from it.
+        identity: All inputs of the training as JSON values. A checkpoint with another identity is rejected.
+        restart: Whether to start over instead of resuming. Old checkpoints are moved to another folder.
+        profile: The settings of a profile; None for no profile.
     """
 
     source: Source
@@ -72,12 +72,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one player does in a step.
+    """The update of one player in a step.
 
     Attributes:
         player: The player.
-        optimizer: Its learning rate is a variable, which is set at every step.
-        prefix: Precedes the names of its measures.
+        optimizer: The optimizer. Its learning rate is a variable, set at every step.
+        prefix: The prefix of the player's measures.
     """
 
     player: Player
@@ -86,36 +86,36 @@ class Turn:
 
     @property
     def skips(self) -> bool:
-        """Whether the optimizer itself does nothing with gradients that are not finite, but scale the loss by less.
+        """Whether the optimizer itself skips non-finite gradients, and then reduces its loss scale.
 
-        A backend that skips steps hands it all of them, then.
+        Such an optimizer must get the gradients of every step, also of steps that the backend would skip.
         """
         from keras.optimizers import LossScaleOptimizer
 
         return isinstance(self.optimizer, LossScaleOptimizer)
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """Returns what is differentiated: with float16 a multiple of the loss, lest small gradients vanish."""
+        """Returns the loss to differentiate: with float16 a multiple of it, so that gradients do not underflow."""
         return self.optimizer.scale_loss(loss)
 
     def norm(self, gradients: list[Tensor]) -> Tensor:
-        """Returns the global norm of the gradient of the loss, given those of the scaled loss."""
+        """Returns the global norm of the loss gradient, given the gradients of the scaled loss."""
         squares = sum(ops.sum(ops.square(gradient)) for gradient in gradients)
         return ops.sqrt(squares) / self.optimizer.scale_loss(1.0)
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """What a step computes, as functions that each backend compiles.
+    """The computation of a step, as functions that each backend compiles.
 
     Attributes:
-        model: The model that is trained.
-        turns: What its players do, one after the other.
+        model: The model.
+        turns: The updates of the players, in order.
         rate: The learning rate.
-        batch_size: Examples of a step, over all devices.
-        micro_batches: Parts in which a device computes its batch, one after the other.
-        clip_value: Largest absolute element of the gradient, or None.
-        skips_non_finite: Whether a step whose loss or gradient is not finite leaves weights and optimizer as they were.
+        batch_size: The examples of a step, over all devices.
+        micro_batches: The number of parts into which a device splits its batch, for gradient accumulation.
+        clip_value: The largest absolute element of the gradient, or None.
+        skips_non_finite: Whether a step with a non-finite loss or gradient leaves weights and optimizer unchanged.
     """
 
     model: Model
@@ -128,12 +128,12 @@ class TrainingStep:
 
     @property
     def draws(self) -> tuple[Draw, ...]:
-        """What a step draws for each example: a function of (seed, step, place among the draws)."""
+        """The draws of a step for each example. The numbers are a function of (seed, step, index of the draw)."""
         return self.model.training_draws
 
     @property
     def variables(self) -> "list[keras.Variable]":
-        """All variables that a step changes: the players' weights, the optimizers' own, the model's state."""
+        """All variables that a step changes: of the players, of their optimizers, and the state of the model."""
         weights = [variable for turn in self.turns for variable in turn.player.variables]
         slots = [variable for turn in self.turns for variable in turn.optimizer.variables]
         return [*weights, *slots, *self.model.state]
@@ -141,13 +141,13 @@ class TrainingStep:
     def loss(
         self, turn: Turn, batch: Batch, drawn: Sequence[Tensor], number: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the weighted mean loss of a batch, or of a part of it, and unweighted means of the measures.
+        """Returns the weighted mean loss of a batch, or of a part of a batch, and the unweighted means of the measures.
 
         Args:
-            turn: Whose loss.
+            turn: The turn of the player.
             batch: Features and `WEIGHT` by name, `[batch, …]`.
             drawn: The numbers of `draws` for these examples, `[batch, samples, …]` or `[batch, …]`.
-            number: The step's number, from 0.
+            number: The step number, from 0.
         """
         numbers = {draw.name: found for draw, found in zip(self.draws, drawn, strict=True)}
         noise = samples_first(self.draws, numbers)
@@ -156,13 +156,13 @@ class TrainingStep:
         return ops.mean(batch[WEIGHT] * loss.total), measures
 
     def clipped(self, turn: Turn, gradients: list[Tensor], finite: Tensor) -> list[Tensor]:
-        """Returns the gradients of the scaled loss, cut element by element; the optimizer clips their norm.
+        """Returns gradients with elements clipped by value. The optimizer clips by norm.
 
         Args:
-            turn: Whose gradients.
-            gradients: Of the scaled loss.
-            finite: Whether the loss and the norm of its gradient are finite; if not, an optimizer that skips such steps
-                is shown gradients that are not finite, either.
+            turn: The turn of the player.
+            gradients: The gradients of the scaled loss.
+            finite: Whether the loss and the gradient norm are finite. If not, the result for an optimizer that skips
+                steps itself is NaN, so that it does skip the step.
         """
         if turn.skips:
             gradients = [ops.where(finite, gradient, float("nan")) for gradient in gradients]
@@ -177,85 +177,86 @@ class TrainingStep:
 
 
 def _clipped_by_value(gradient: Tensor, limit: Tensor) -> Tensor:
-    """Cuts the elements of a gradient to ± `limit`. Those that are not finite stay so, to be noticed."""
+    """Clips the elements of a gradient to ± `limit`. Non-finite elements stay non-finite, so that they are noticed."""
     return ops.where(ops.isfinite(gradient), ops.clip(gradient, -limit, limit), gradient)
 
 
 class Steps(Protocol):
-    """Runs many training steps in one call."""
+    """Runs several training steps in one call."""
 
     def to_device(self, examples: Examples, capacity: int) -> Any:
         """Copies examples to the devices. Pads to a fixed capacity, so that the step compiles once.
 
-        Returns at once where the framework copies in the background.
+        Returns at once if the framework copies asynchronously.
         """
 
     def __call__(self, on_device: Any, rows: np.ndarray, first_step: int, count: int, factor: float) -> Measures:
         """Updates model and optimizers; returns the measures of each step.
 
         Args:
-            on_device: What `to_device` returned.
-            rows: The examples of each step, int32 `[capacity, batch]`, of which the first `count` are used. One
-                capacity compiles once, for any count. The batch is this process's part.
-            first_step: Number of the first step, from 0 at the start of training; with the seed it fixes all noise.
-            count: Number of steps.
-            factor: What the schedule's learning rate is multiplied by.
+            on_device: The result of `to_device`.
+            rows: The row indices of each step's examples, int32 `[capacity, batch]`; only the first `count` steps are
+                used. With a fixed capacity, the call compiles once for any count. The batch is the part of this
+                process.
+            first_step: The number of the first step, from 0 at the start of training. Seed and step number determine
+                all noise.
+            count: The number of steps.
+            factor: The factor of the schedule's learning rate.
         """
 
 
 class Backend(Protocol):
-    """What a module `NAME/backend.py` has: all that differs between backends once Keras is imported."""
+    """The functions of a module `NAME/backend.py`: the backend-specific code after the import of Keras."""
 
     def compiled(self, model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Compiles a function of arrays that uses the model; its weights are read at each call.
+        """Compiles a function of arrays that uses a model. Each call reads the current weights.
 
         Args:
             model: The model whose weights the function uses.
-            function: Takes trees of tensors (dictionaries, tuples) whose first axis is the batch's, and returns such a
-                tree.
+            function: Takes and returns trees of tensors (dictionaries, tuples) whose first axis is the batch.
 
         Returns:
             A function that takes and returns trees of NumPy arrays.
         """
 
     def training(self, step: TrainingStep, seed: int) -> Steps:
-        """Returns what runs training steps on the devices that were chosen.
+        """Returns an object that runs training steps on the chosen devices.
 
         Args:
-            step: What a step computes. Its optimizers are built here.
-            seed: Fixes all noise, with the step's number.
+            step: The computation of a step. This function builds its optimizers.
+            seed: The seed of the noise, together with the step number.
         """
 
     def together(self, job: Job, cluster: Cluster | None, worker: str) -> AbstractContextManager[Cluster | None]:
-        """Surrounds a training with the processes that do it, and yields them; None where this one is alone.
+        """Starts and connects the processes of a training, and yields their cluster; None for a single process.
 
         Args:
-            job: The training, for processes that are started here, one for each further device of this machine.
-            cluster: The machines that train together, if they are several, with one process each.
-            worker: The module that such a process runs.
+            job: The training, for worker processes that are started here, one for each further device of this machine.
+            cluster: The machines of a distributed training, with one process each; None for a single machine.
+            worker: The module that a worker process runs.
 
         Raises:
-            WorkError: The others did not come, or one of them is gone.
+            WorkError: Another process did not connect, or is lost.
         """
 
     def scope(self) -> AbstractContextManager[None]:
-        """Surrounds the making of all that computes a training, and its work, so that it lies on its devices."""
+        """The context in which model and optimizers are built and trained, so that variables are on their devices."""
 
     def agreed(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns the largest of each number over all processes, which all call this at the same point.
+        """All-reduce (max) over all processes. All processes must call it at the same point.
 
         Args:
-            numbers: Those of this process, float64, of any shape.
+            numbers: The numbers of this process, float64, of any shape.
 
         Raises:
-            WorkError: One of the processes is gone.
+            WorkError: Another process is lost.
         """
 
     def values(self, variables: "Sequence[keras.Variable]") -> list[np.ndarray]:
-        """Copies variables to the host; those that are divided over devices, whole."""
+        """Copies variables to the host. Sharded variables are assembled."""
 
     def memory(self) -> int | None:
-        """Returns the bytes in use on the first device of this process; None where it does not tell."""
+        """Returns the bytes in use on the first device of this process; None if the device does not report it."""
 
     def profiled(self, folder: Path) -> AbstractContextManager[None]:
-        """Writes a profile of what runs in the block into a folder."""
+        """Profiles the body of the `with` statement, and writes the profile into a folder."""

@@ -1,4 +1,4 @@
-"""Which GPUs a process may see, of those that are there; settled before any framework is imported."""
+"""The GPUs that are visible to a process, set before a framework is imported."""
 
 import os
 import subprocess
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from elboflow.settings import RequestError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""The environment variable by which CUDA, and with it every framework, is told which GPUs there are."""
+"""The environment variable that lists the GPUs visible to CUDA, and so to every framework."""
 
 
 @dataclass(frozen=True)
 class GPU:
-    """A GPU of this machine, as its driver describes it."""
+    """A GPU of this machine, as the driver describes it."""
 
     name: str
     megabytes: int
 
 
 def gpus() -> list[GPU]:
-    """Returns the GPUs of this machine that NVIDIA's driver knows; none where there is no driver."""
+    """Returns the GPUs of this machine from NVIDIA's driver; empty without a driver."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(query, capture_output=True, encoding="utf-8", check=True, timeout=60).stdout
@@ -30,17 +30,17 @@ def gpus() -> list[GPU]:
         return []
 
 
-_seen: tuple[str | None, str] | None = None  # what the variable was before this process set it, and what it is since
+_seen: tuple[str | None, str] | None = None  # the variable's value before this process set it, and since
 
 
 def see(visible: Sequence[int] | None) -> None:
-    """Lets frameworks that have not begun to compute see some GPUs only.
+    """Restricts the GPUs that are visible to frameworks, before a framework uses a GPU.
 
     Args:
-        visible: Their numbers, among those that `CUDA_VISIBLE_DEVICES` lists where it is set; None: all of these.
+        visible: The indices of the GPUs, among those in `CUDA_VISIBLE_DEVICES` if it is set; None for all of these.
 
     Raises:
-        RequestError: They are not there.
+        RequestError: There is no such GPU.
     """
     global _seen
     now = os.environ.get(VISIBLE)
@@ -62,14 +62,14 @@ def see(visible: Sequence[int] | None) -> None:
 
 
 def _there(before: str | None) -> list[tuple[str, str]]:
-    """Returns how CUDA calls each GPU that this process might see, and the name of its kind."""
+    """Returns CUDA's identifier and the model name of each GPU that this process might see."""
     names = [gpu.name for gpu in gpus()]
     if before is None:
         return [(str(number), name) for number, name in enumerate(names)]
     found = []
     for called in filter(None, map(str.strip, before.split(","))):
         if called.isdecimal():
-            if int(called) >= len(names):  # CUDA itself goes no further, either
+            if int(called) >= len(names):  # CUDA ignores the rest of the list, too
                 break
             found.append((called, names[int(called)]))
         elif called.startswith(("GPU-", "MIG-")) and names:

@@ -1,7 +1,7 @@
-"""Keras's global settings: this program's processes set all of them, and read no `keras.json`.
+"""Keras's global settings: this program sets all of them, and ignores `keras.json`.
 
-Keras reads `~/.keras/keras.json`, or that in `KERAS_HOME`, and some variables once, when it is imported, and writes the
-file where there is none. A user's layout or precision from there would silently train another model.
+At import, Keras reads `keras.json` in `~/.keras` or `KERAS_HOME` and some environment variables, and creates the file
+if it is missing. A user's image layout or precision from there would silently train another model.
 """
 
 import os
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 _HOME = "KERAS_HOME"
 _VARIABLES = (_HOME, "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
-_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 - a folder that cannot be
+_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 - a folder that cannot exist
 
 
 @contextmanager
 def unread() -> Iterator[None]:
-    """Surrounds the import of Keras: it finds no file of settings, writes none, and needs no home folder."""
+    """The context for the import of Keras: Keras reads and writes no settings file, and needs no home folder."""
     before = {name: os.environ.pop(name, None) for name in _VARIABLES}
     os.environ[_HOME] = _NOWHERE
     try:
@@ -26,7 +26,7 @@ def unread() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Sets what another part of this process may have set, or had Keras read, before."""
+    """Sets Keras's global settings, in case other code of this process has changed or loaded them before."""
     import keras
 
     keras.config.set_floatx("float32")

@@ -1,4 +1,4 @@
-"""Which backend can train over which devices and machines. Asked before anything is imported, started or submitted."""
+"""Checks of `training.parallel` against the backend, devices and machines, before a framework is imported."""
 
 import math
 from typing import TYPE_CHECKING
@@ -10,35 +10,35 @@ if TYPE_CHECKING:
     from elboflow.vae.compute.cluster import Cluster
 
 PARALLEL = {
-    "tensorflow": ("data",),  # a mesh that divides weights is keras.distribution's, which JAX alone implements
+    "tensorflow": ("data",),  # model parallelism needs keras.distribution, which only JAX implements
     "jax": ("data", "model"),
     "torch": ("data",),
 }
-"""The kinds of `training.parallel` of each backend. Each is possible on one machine and on several."""
+"""The kinds of `training.parallel` that each backend supports, on one machine and on several."""
 
 TPU = frozenset({"jax"})
-"""Backends that compute on TPUs: TensorFlow has had no build for them since 2.20, and PyTorch's is another package."""
+"""Backends with TPU support. TensorFlow has no TPU build since 2.20, and PyTorch's support is another package."""
 
 ADDRESSES = frozenset({"tensorflow"})
-"""Backends whose machines must know the addresses of all others, and not the coordinator's alone."""
+"""Backends whose machines need the addresses of all other machines, not only the coordinator's."""
 
 PROCESS_PER_DEVICE = frozenset({"torch"})
-"""Backends that have a process for each device, where the others have one for each machine."""
+"""Backends with one process per device. The other backends have one process per machine."""
 
 
 _MOST_LANES = 64
 
 
 def lanes(batch_size: int) -> int:
-    """Returns into how many lanes a split is cut (`elboflow.vae.training.order`).
+    """Returns the number of lanes into which a split is divided (`elboflow.vae.training.order`).
 
-    Each process reads whole lanes: as many processes, or a divisor of it, can share a batch of that size.
+    A process reads whole lanes, so the number of processes must divide the number of lanes.
     """
     return math.gcd(batch_size, _MOST_LANES)
 
 
 def impossible(training: TrainingConfig) -> str | None:
-    """Returns why a backend cannot train in the way that `training.parallel` asks for, or None where it can."""
+    """Returns why the backend does not support the kind of `training.parallel`, or None if it does."""
     if training.parallel is None or training.parallel.kind in PARALLEL[training.backend]:
         return None
     kind = training.parallel.kind
@@ -50,10 +50,10 @@ def impossible(training: TrainingConfig) -> str | None:
 
 
 def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
-    """Looks whether a training is possible on its backend, on this machine alone or on those of a cluster.
+    """Checks that the backend supports the settings of a training, on one machine or on a cluster.
 
     Raises:
-        RequestError: It is not.
+        RequestError: The backend does not support them, or the batch cannot be divided among the machines.
     """
     if training.device == "tpu" and training.backend not in TPU:
         raise RequestError(
@@ -80,7 +80,7 @@ def check(training: TrainingConfig, cluster: "Cluster | None" = None) -> None:
 
 
 def indivisible(training: TrainingConfig, machines: int, devices: int = 1) -> str | None:
-    """Returns why batches cannot be divided among machines, and the devices of each, or None where they can be."""
+    """Returns why batches cannot be divided among machines and the devices of each machine, or None if they can."""
     there = lanes(training.batch_size)
     each = training.backend in PROCESS_PER_DEVICE and machines * devices > machines
     processes, called = (machines * devices, "devices") if each else (machines, "machines")

@@ -1,7 +1,7 @@
 """Threefry-2x32 (Salmon et al., 2011): random bits as a function of a key and a counter.
 
-It is element-wise arithmetic: a compiler fuses it with the code that takes the bits, and a device that computes a part
-of a batch draws the numbers of that part alone, the same as on any other device.
+The algorithm is element-wise arithmetic, so a compiler fuses it with the consuming operations. A device that computes a
+part of a batch draws only the numbers of that part, and they are the same on any device.
 """
 
 import math
@@ -14,20 +14,20 @@ from elboflow.vae.distributions import Tensor
 
 _ROUNDS = 20
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
-_PARITY = 0x1BD11BDA  # of the key schedule: no key leaves all words zero
+_PARITY = 0x1BD11BDA  # the parity constant of the key schedule, so that no key has only zero words
 
-# The places of an example's numbers are counted in the low bits of a counter, the draws of a step above them.
+# The low bits of a counter are the index of a number within its example, the high bits the index of the draw.
 _PLACE_BITS = 27
 
 
 def bits(key: tuple[Tensor, Tensor], draw: int, shape: Sequence[int], first: Tensor | int = 0) -> Tensor:
-    """Returns random bits, uint32 of `shape`, whose first axis is that of examples.
+    """Returns random bits, uint32 of `shape`.
 
     Args:
-        key: Of a training and a step, uint32.
-        draw: The place of the draw in the step.
-        shape: Of the examples' numbers.
-        first: The place of the first of the examples in the batch.
+        key: The seed and the step number, uint32.
+        draw: The index of the draw in the step.
+        shape: The shape of the result; the first axis is that of examples.
+        first: The index of the first example in the batch.
     """
     count, places = shape[0], math.prod(shape[1:])
     examples = ops.reshape(_numbers(count), (count, 1)) + ops.cast(first, "uint32")
@@ -37,11 +37,11 @@ def bits(key: tuple[Tensor, Tensor], draw: int, shape: Sequence[int], first: Ten
 
 
 def _numbers(count: int) -> Tensor:
-    return ops.cast(ops.arange(count, dtype="int32"), "uint32")  # TensorFlow counts in no unsigned numbers
+    return ops.cast(ops.arange(count, dtype="int32"), "uint32")  # TensorFlow's range has no unsigned dtypes
 
 
 def _encrypted(key: tuple[Tensor, Tensor], counters: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns the first word of each counter, encrypted."""
+    """Returns the first word of each encrypted counter."""
     schedule = (*key, ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), np.uint32(_PARITY)))
     one, other = counters[0] + schedule[0], counters[1] + schedule[1]
     for number in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""Where a training computes, and in which precision."""
+"""The devices and the precision of a training."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class GPU(Settings):
-    """How much of which GPUs a process takes."""
+    """The GPUs that a process uses, and their memory."""
 
     memory_growth: bool = Field(True, description="take memory as it is needed, not all of it at the start")
     memory_limit_megabytes: PositiveInt | None = Field(
@@ -23,7 +23,7 @@ class GPU(Settings):
 
 
 class DataParallel(Settings):
-    """Each device computes a part of every batch, with the whole model."""
+    """Data parallelism: each device has the whole model, and computes a part of every batch."""
 
     kind: Literal["data"] = "data"
     devices: PositiveInt | None = Field(
@@ -32,7 +32,7 @@ class DataParallel(Settings):
 
 
 class ModelParallel(Settings):
-    """The model's weights are divided, too: a mesh of data × model devices (tensor parallel)."""
+    """Tensor parallelism: the weights are divided, too, on a mesh of data × model devices."""
 
     kind: Literal["model"] = "model"
     data: PositiveInt = Field(1, description="devices along the axis `data`, which divides batches")

@@ -1,4 +1,4 @@
-"""Optimizers and schedules of the learning rate."""
+"""Optimizers and learning rate schedules."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +11,7 @@ WeightDecay = Annotated[float, Field(ge=0, description="decoupled weight decay, 
 
 
 class Adam(Settings):
-    """Kingma and Ba, 2015."""
+    """Adam (Kingma and Ba, 2015)."""
 
     kind: Literal["adam"] = "adam"
     beta_1: Fraction = 0.9
@@ -39,14 +39,14 @@ class SGD(Settings):
     weight_decay: WeightDecay = 0.0
 
     @model_validator(mode="after")
-    def _looks_ahead_by_something(self) -> "SGD":
+    def _nesterov_has_momentum(self) -> "SGD":
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov: without a momentum above 0 it does nothing")
         return self
 
 
 class RMSprop(Settings):
-    """Tieleman and Hinton, 2012."""
+    """RMSprop (Tieleman and Hinton, 2012)."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     rho: Fraction = 0.9
@@ -56,7 +56,7 @@ class RMSprop(Settings):
 
 
 class Lion(Settings):
-    """Chen et al., 2023. It wants a learning rate three to ten times lower than Adam's."""
+    """Lion (Chen et al., 2023). It needs a learning rate three to ten times lower than Adam's."""
 
     kind: Literal["lion"] = "lion"
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
@@ -65,10 +65,10 @@ class Lion(Settings):
 
 
 class Muon(Settings):
-    """Jordan et al., 2024: orthogonalised momentum for the kernels of hidden dense layers, AdamW for all else.
+    """Muon (Jordan et al., 2024): orthogonalised momentum for the kernels of hidden dense layers, AdamW for the rest.
 
-    All else is biases, convolutions and the networks' last layers. Its steps are as large as AdamW's (Liu et al.,
-    2025), so that the same learning rate does.
+    The rest is biases, convolutions and the last layers of the networks. Muon's steps are scaled to the size of AdamW's
+    (Liu et al., 2025), so that both can use the same learning rate.
     """
 
     kind: Literal["muon"] = "muon"
@@ -80,7 +80,7 @@ Optimizer = Annotated[Adam | AdamW | SGD | RMSprop | Lion | Muon, Field(discrimi
 
 
 class Constant(Settings):
-    """The same learning rate throughout, after the warm-up."""
+    """A constant learning rate after the warm-up."""
 
     short_form: ClassVar = "initial"
     kind: Literal["constant"] = "constant"
@@ -89,7 +89,7 @@ class Constant(Settings):
 
 
 class Cosine(Settings):
-    """Half a cosine from `initial` down to `final` at the last step (Loshchilov and Hutter, 2017)."""
+    """Half a cosine from `initial` to `final` at the last step (Loshchilov and Hutter, 2017)."""
 
     kind: Literal["cosine"] = "cosine"
     initial: PositiveFloat = 1e-3
@@ -98,7 +98,7 @@ class Cosine(Settings):
 
 
 class Exponential(Settings):
-    """Multiplied by `factor` every `every_steps` steps, continuously."""
+    """Exponential decay: continuous, by `factor` in every `every_steps` steps."""
 
     kind: Literal["exponential"] = "exponential"
     initial: PositiveFloat = 1e-3
@@ -110,7 +110,7 @@ class Exponential(Settings):
 class Stages(Settings):
     """Stage i has the rate `initial` * `factor` ** i for `growth` ** i epochs (Burda et al., 2016, section 5).
 
-    The epochs of a warm-up are of the first stages.
+    The epochs of the warm-up count as epochs of the first stages.
     """
 
     kind: Literal["stages"] = "stages"
@@ -122,7 +122,7 @@ class Stages(Settings):
 
 
 class Plateau(Settings):
-    """Multiplied by `factor` whenever the validation ELBO has not risen for `patience` epochs, down to `final`."""
+    """Multiplies the rate by `factor` when the validation ELBO has not risen for `patience` epochs, down to `final`."""
 
     kind: Literal["plateau"] = "plateau"
     initial: PositiveFloat = 1e-3

@@ -1,4 +1,4 @@
-"""The section `training` of an experiment: how the model is trained, and on which framework and devices."""
+"""The section `training` of an experiment: optimisation, backend and devices."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,10 +12,10 @@ from elboflow.vae.config.optimisation import Adam, Cosine, Fraction, LearningRat
 
 
 class EMA(Settings):
-    """An exponential moving average of the weights, which is what is validated, evaluated and saved as the model.
+    """An exponential moving average of the weights, which is validated, evaluated and saved as the model.
 
-    Keras's average begins at the weights after the first step, without bias correction, so that it lags behind in
-    trainings that are shorter than a few 1 / (1 - decay) steps.
+    Keras's average starts with the weights after the first step, without bias correction. So it lags behind in
+    trainings shorter than a few times 1 / (1 - decay) steps.
     """
 
     short_form: ClassVar = "decay"
@@ -23,7 +23,7 @@ class EMA(Settings):
 
 
 class EarlyStopping(Settings):
-    """Stop when the validation ELBO has not risen by `minimum_change` nats for `patience` epochs."""
+    """Stops when the validation ELBO has not risen by `minimum_change` nats for `patience` epochs."""
 
     short_form: ClassVar = "patience"
     patience: PositiveInt = 10
@@ -31,13 +31,13 @@ class EarlyStopping(Settings):
 
 
 class Stop(Settings):
-    """A loss or a gradient that is NaN or infinite ends the training."""
+    """A non-finite loss or gradient ends the training."""
 
     kind: Literal["stop"] = "stop"
 
 
 class Skip(Settings):
-    """A step whose loss or gradient is NaN or infinite changes nothing, and is counted."""
+    """A step with a non-finite loss or gradient changes no variable, and is counted."""
 
     kind: Literal["skip"] = "skip"
     limit: NonNegativeInt = Field(100, description="steps that may be skipped in all; one more ends the training")
@@ -47,9 +47,10 @@ NonFinite = Annotated[Stop | Skip, Field(discriminator="kind"), BeforeValidator(
 
 
 class Balance(Settings):
-    """Weights the loss of each example by the rarity of its class; bounds are reported unweighted.
+    """Weights the loss of each example by the rarity of its class. Reported bounds are unweighted.
 
-    With n of N examples in its class, and K classes, an example weighs (N / (K n)) ** strength, scaled to mean 1.
+    The weight of an example is (N / (K n)) ** strength, scaled to mean 1, for N examples, K classes, and n examples in
+    its class.
     """
 
     short_form: ClassVar = "feature"
@@ -58,7 +59,7 @@ class Balance(Settings):
 
 
 class Checkpoints(Settings):
-    """How often a training saves all that it needs to go on, and how many of these checkpoints it keeps."""
+    """The interval, the number and the folder of checkpoints."""
 
     every_minutes: PositiveFloat | None = Field(1.0, description="null: only every `every_steps`")
     every_steps: PositiveInt | None = None
@@ -69,7 +70,7 @@ class Checkpoints(Settings):
 
 
 class TrainingConfig(Settings):
-    """How the model is trained, and on which framework and devices."""
+    """The settings of a training: optimisation, backend and devices."""
 
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
     device: Device = Field("auto", description="auto: a TPU if there is one, else GPUs, else the processors")

@@ -1,13 +1,13 @@
-"""Bootstrap intervals of what an evaluation measures, and the paired test of a newcomer against a champion.
+"""Bootstrap intervals of metrics, and the paired test of a newcomer against a champion.
 
-All are percentile intervals from resampling the test examples (Efron and Tibshirani, 1993, chapter 13). They cover the
-luck of which examples the test split holds; they do not cover the luck of a training.
+All intervals are percentile intervals from resampling the test examples (Efron and Tibshirani, 1993, chapter 13). They
+cover the sampling of the test split. They do not cover the variation between trainings.
 
-Examples with one key are one draw from the population, seen several times: as independent draws they would make an
-interval of k copies √k too narrow. So what is resampled is distinct keys, each with all of its examples (the cluster
-bootstrap: Davison and Hinkley, 1997, section 3.8; Cameron, Gelbach and Miller, 2008). Copies keep their weight,
-because an interval must be that of the mean that is reported, which is over all examples; a resample is divided by
-the number of examples that it holds. Where every key is distinct this is the ordinary bootstrap, number for number.
+Examples with equal keys are copies of one draw from the population. Resampled as independent draws, k copies of every
+example would make the interval √k too narrow. So distinct keys are resampled, each with all of its copies (the cluster
+bootstrap: Davison and Hinkley, 1997, section 3.8; Cameron, Gelbach and Miller, 2008). The reported mean is over all
+examples, so copies keep their weight: the sum of a resample is divided by its number of examples. If all keys are
+distinct, the result is exactly that of the ordinary bootstrap.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from elboflow.settings import WorkError
 from elboflow.settings.text import counted
 
 CONFIDENCE = 0.95
-# Distinct examples below which a percentile interval is markedly too narrow, so that nothing is called better by it.
+# With fewer distinct examples, a percentile interval is markedly too narrow, so no model is called better.
 FEWEST_EXAMPLES = 20
-# Numbers in the table of counts of one batch of resamples: 16 MB of float64.
+# The most numbers in the count matrix of a batch of resamples: 16 MB of float64.
 _COUNTS_IN_MEMORY = 2**21
 
 
@@ -36,16 +36,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A newcomer against a champion on the same examples.
+    """The comparison of a newcomer with a champion on the same examples.
 
     Attributes:
-        difference: Mean over the examples of newcomer minus champion; above 0 the newcomer is ahead.
-        low: Lower end of the interval of the difference.
-        high: Upper end.
-        confidence: Of the interval.
-        examples: Number of pairs.
-        distinct: Number of distinct examples among them.
-        unit: Of the difference and its interval.
+        difference: The mean of newcomer minus champion; above 0 the newcomer is better on average.
+        low: The lower end of the interval of the difference.
+        high: The upper end of the interval.
+        confidence: The confidence level of the interval.
+        examples: The number of pairs.
+        distinct: The number of distinct examples among the pairs.
+        unit: The unit of the difference and its interval.
     """
 
     difference: float
@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def better(self) -> bool:
-        """Whether the newcomer is better: the whole interval lies above 0, over enough examples to trust it."""
+        """Whether the newcomer is better: the interval is above 0, and there are enough examples for the interval."""
         return self.low > 0 and self.distinct >= FEWEST_EXAMPLES
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def interval(values: np.ndarray, keys: np.ndarray, samples: int, seed: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Returns the mean of `values` `[examples]` with its bootstrap interval, a function of the arguments alone."""
+    """Returns the mean of `values` `[examples]` with its bootstrap interval; deterministic."""
     return intervals(values[:, None], keys, samples, seed, confidence)[0]
 
 
@@ -81,13 +81,13 @@ def intervals(
 
     Args:
         table: `[examples, columns]`.
-        keys: The identity of each example, `[examples]`: examples with one key are copies.
-        samples: Number of resamples.
-        seed: Fixes the resamples.
-        confidence: Of the intervals.
+        keys: The key of each example, `[examples]`; examples with equal keys are copies.
+        samples: The number of resamples.
+        seed: The seed of the resamples.
+        confidence: The confidence level of the intervals.
 
     Raises:
-        WorkError: The table is empty, or holds values that are not finite.
+        WorkError: The table is empty, or has non-finite values.
     """
     _check(table)
     low, high = _percentiles(np.concatenate(list(resampled_means(table, keys, samples, seed))), confidence)
@@ -95,14 +95,16 @@ def intervals(
 
 
 def active_units(posterior_mean: np.ndarray, keys: np.ndarray, threshold: float, samples: int, seed: int) -> Estimate:
-    """Returns how many units have a posterior mean that varies over the examples (Burda et al., 2016, section 5.2).
+    """Returns the number of active latent units (Burda et al., 2016, section 5.2).
+
+    A unit is active if the variance of its posterior mean over the examples is above a threshold.
 
     Args:
         posterior_mean: `[examples, latent]`.
-        keys: The identity of each example, `[examples]`.
-        threshold: Least variance of an active unit.
-        samples: Number of resamples.
-        seed: Fixes the resamples.
+        keys: The key of each example, `[examples]`.
+        threshold: The variance above which a unit is active.
+        samples: The number of resamples.
+        seed: The seed of the resamples.
     """
     _check(posterior_mean)
     centred = posterior_mean - posterior_mean.mean(axis=0)
@@ -121,16 +123,16 @@ def paired(
 ) -> Comparison:
     """Compares two models by their values `[examples]` on the same examples in the same order (see `aligned`).
 
-    What makes an example hard is hard for both models and cancels in the difference, so that much smaller differences
-    can be told than from two separate intervals.
+    The difficulty of an example is common to both models and cancels in the difference. So the test detects much
+    smaller differences than two separate intervals.
 
     Args:
-        keys: The identity of each example, `[examples]`.
-        newcomer: The newcomer's values.
-        champion: The champion's values.
-        confidence: Of the interval.
-        samples: Number of resamples.
-        seed: Fixes the resamples.
+        keys: The key of each example, `[examples]`.
+        newcomer: The values of the newcomer, `[examples]`.
+        champion: The values of the champion, `[examples]`.
+        confidence: The confidence level of the interval.
+        samples: The number of resamples.
+        seed: The seed of the resamples.
 
     Raises:
         WorkError: There are no examples, or values are not finite.
@@ -145,13 +147,13 @@ def paired(
 def aligned(
     newcomer_keys: np.ndarray, newcomer: np.ndarray, champion_keys: np.ndarray, champion: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the examples' keys in order, and the values of both models in that order, so that rows are pairs.
+    """Returns the sorted keys, and the values of both models in the order of the keys, so that rows are pairs.
 
     Args:
-        newcomer_keys: Identities of the examples that the newcomer was evaluated on, `[examples]`.
-        newcomer: Its values, in the order of its keys.
-        champion_keys: The same for the champion, in an order of its own.
-        champion: Its values.
+        newcomer_keys: The keys of the examples in the newcomer's evaluation, `[examples]`.
+        newcomer: The values of the newcomer, in the order of `newcomer_keys`.
+        champion_keys: The keys of the examples in the champion's evaluation, `[examples]`, in any order.
+        champion: The values of the champion, in the order of `champion_keys`.
 
     Raises:
         WorkError: The two models were evaluated on different examples.
@@ -167,9 +169,9 @@ def aligned(
 
 
 def resampled_means(table: np.ndarray, keys: np.ndarray, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields the means of the columns of `table` `[examples, columns]` over resamples of its keys, `[some, columns]`.
+    """Yields the column means of `table` `[examples, columns]` over batches of resamples, `[resamples, columns]`.
 
-    Memory stays bounded for any number of examples and of resamples.
+    Memory is bounded for any number of examples and resamples.
     """
     sums, copies = _by_key(table, keys)
     distinct = len(sums)
@@ -179,16 +181,16 @@ def resampled_means(table: np.ndarray, keys: np.ndarray, samples: int, seed: int
         resamples = min(at_once, samples - start)
         drawn = generator.integers(distinct, size=(resamples, distinct))
         drawn += distinct * np.arange(resamples)[:, None]
-        # How often a resample holds each key, times the sums of that key, is its sums: one product for all columns.
+        # The sums of a resample are the counts of the keys times the sums by key: one matrix product for all columns.
         counts = np.bincount(drawn.ravel(), minlength=resamples * distinct).reshape(resamples, distinct)
         counts = counts.astype(np.float64)
         yield counts @ sums / (counts @ copies)[:, None]
 
 
 def _by_key(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the sums of the rows of each distinct key, `[distinct, columns]`, and how many they are, `[distinct]`.
+    """Returns the sum of the rows of each distinct key, `[distinct, columns]`, and their number, `[distinct]`.
 
-    Keys stand in the order in which they first occur: a table without copies comes back as it is.
+    Keys are in the order of their first occurrence, so a table without copies is returned unchanged.
     """
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     place = np.argsort(np.argsort(first))[number]

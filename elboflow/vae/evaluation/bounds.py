@@ -1,4 +1,4 @@
-"""What each example's log-likelihood is at least: the ELBO and the importance-weighted bound."""
+"""Lower bounds on the log-likelihood of each example: the ELBO and the importance-weighted bound."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from elboflow.vae.data import Examples, Source
 from elboflow.vae.model import Model
 from elboflow.vae.terms import Batch, Tensor, samples_first
 
-# Noise held for one batch: 256 MB of float32, reached beyond some 40,000 samples of 16 dimensions for 100 examples.
+# The most noise values of a batch: 256 MB of float32, or 40,000 samples of 16 dimensions for 100 examples.
 _NOISE_PER_BATCH = 2**26
 
 
@@ -23,21 +23,21 @@ _NOISE_PER_BATCH = 2**26
 class Bounds:
     """The values of each example, in nats.
 
-    With the importance weights w = p(x|z) p(z) / q(z|x) of k samples z from q(z|x), `elbo` is the mean of log w and
-    `log_likelihood` the logarithm of the mean of w, over the same samples; so by Jensen's inequality the first is at
-    most the second for every single example, not only in expectation. `kl` is analytic, and `reconstruction` is their
-    sum: an unbiased estimate of E_q log p(x|z) with log q(z|x) − log p(z) as its control variate, whose variance
-    vanishes where q is the true posterior.
+    Let w = p(x|z) p(z) / q(z|x) be the importance weights of k samples z from q(z|x). `elbo` is the mean of log w, and
+    `log_likelihood` the logarithm of the mean of w, over the same samples. By Jensen's inequality, `elbo` is at most
+    `log_likelihood` for every single example, not only in expectation. `kl` is analytic. `reconstruction` is elbo + kl:
+    an unbiased estimate of E_q log p(x|z) with log q(z|x) − log p(z) as control variate, whose variance vanishes if q
+    is the true posterior.
 
     Attributes:
-        keys: The examples' identities, int64 `[examples]`.
+        keys: The keys of the examples, int64 `[examples]`.
         elbo: The evidence lower bound, `[examples]`: reconstruction − kl, exactly.
         reconstruction: E_q log p(x|z), `[examples]`.
         kl: KL(q(z|x) ‖ p(z)), `[examples]`.
         log_likelihood: The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), `[examples]`.
-        posterior_mean: The mean of q(z|x), `[examples, units]`; the layers of latents one after the other.
-        kl_by_unit: KL of each latent unit, `[examples, units]`; None where a layer has no closed form.
-        dimensions: Values of each example, `[examples]`; None where bits per value say nothing.
+        posterior_mean: The mean of q(z|x), `[examples, units]`, concatenated over the layers of latents.
+        kl_by_unit: KL of each latent unit, `[examples, units]`; None if a layer has no closed form.
+        dimensions: The number of values of each example, `[examples]`; None if bits per dimension are meaningless.
     """
 
     keys: np.ndarray
@@ -56,20 +56,20 @@ class Bounds:
 def bounds(model: Model, source: Source, samples: int, seed: int, batch_size: int) -> Bounds:
     """Returns the bounds of each example, in the order of the source.
 
-    They are a function of weights, example, `samples` and `seed`: neither the order of the examples, nor the size of
-    batches or calls changes them beyond rounding. Memory is bounded for any `samples`.
+    The bounds are a function of weights, example, `samples` and `seed`. The order of the examples and the size of
+    batches change only their rounding. Memory is bounded for any `samples`.
 
     Args:
         model: The model.
         source: The examples, at least one.
-        samples: k, the importance samples for each example.
-        seed: Fixes the samples, and the bits or the dequantisation of each example.
-        batch_size: Examples in one compiled call; fewer where they would not fit in memory.
+        samples: k, the number of importance samples for each example.
+        seed: The seed of the samples, and of the binarisation or dequantisation of each example.
+        batch_size: The examples of a compiled call; reduced if they would not fit into memory.
 
     Raises:
         WorkError: There are no examples, they do not fit the model, or a bound is not finite.
     """
-    # A power of two for fewer examples than a batch: a server asked for 1, 2, 3 … compiles a handful of programs.
+    # For small requests the batch is a power of two, so that a server with requests of 1, 2, 3 … compiles few programs.
     few = 1 << max(sum(source.counts) - 1, 0).bit_length()
     of_sample = sum(math.prod(draw.shape) for draw in model.draws(1))
     in_memory = max(1, min(_NOISE_PER_BATCH // (samples * of_sample), OUTPUTS_PER_CALL // model.outputs))
@@ -89,7 +89,7 @@ def bounds(model: Model, source: Source, samples: int, seed: int, batch_size: in
 
 
 def _of_samples(model: Model, batch: Batch, numbers: Batch) -> dict[str, Tensor]:
-    """Returns log-weights `[batch, samples]` and what the posterior says of each example."""
+    """Returns log-weights `[batch, samples]`, and mean and KL of each example's posterior."""
     terms = model.terms(batch, samples_first(model.draws(1), numbers))
     closed = [latent for latent in terms.latents if latent.kl_by_unit is not None]
     sampled = [latent for latent in terms.latents if latent.kl_by_unit is None]
@@ -128,7 +128,7 @@ def _of_batch(
         found = compute(dict(examples.features), numbers)
         log_weight = found["log_weight"][:, :count].astype(np.float64)
         total += log_weight.sum(axis=1)
-        with np.errstate(invalid="ignore"):  # NaN is an error that names the example, below
+        with np.errstate(invalid="ignore"):  # `_check_finite` reports NaN with the example
             log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weight, axis=1))
         if "log_ratio" in found:
             ratios += found["log_ratio"][:, :count].astype(np.float64).sum(axis=1)
@@ -140,7 +140,7 @@ def _of_batch(
 
 
 def _padded(numbers: np.ndarray, samples: int) -> np.ndarray:
-    """Returns numbers `[examples, samples, …]`, filled up with zeros to a fixed number of samples."""
+    """Returns numbers `[examples, samples, …]`, padded with zeros to a fixed number of samples."""
     return np.pad(numbers, [(0, 0), (0, samples - numbers.shape[1]), *[(0, 0)] * (numbers.ndim - 2)])
 
 

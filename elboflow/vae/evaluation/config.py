@@ -1,4 +1,4 @@
-"""The section `evaluation` of an experiment: how a trained model is judged."""
+"""The section `evaluation` of an experiment."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from elboflow.vae.evaluation.evaluators import Evaluator
 
 
 class EvaluationConfig(Settings):
-    """How the trained model is judged on the test split."""
+    """The settings of the evaluation on the test split."""
 
     bound_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
         500, description="k, the samples of the importance-weighted bound"

@@ -1,4 +1,4 @@
-"""What the bounds say about the latent units, and in which unit the likelihood compares with other work."""
+"""Diagnostics of the latent units, and bits per dimension."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ ACTIVE_ABOVE = 0.01
 
 @dataclass(frozen=True)
 class Units:
-    """The latent units, in the model's order.
+    """Diagnostics of the latent units, in the order of the model.
 
     Attributes:
-        kl: Mean over the examples of KL(q(z_u|x) ‖ p(z_u)), nats `[latent]`.
-        variance: Variance over the examples of the posterior mean, `[latent]`.
+        kl: The mean of KL(q(z_u|x) ‖ p(z_u)) over the examples, in nats, `[latent]`.
+        variance: The variance of the posterior mean over the examples, `[latent]`.
     """
 
     kl: np.ndarray
@@ -25,21 +25,21 @@ class Units:
 
     @property
     def active(self) -> np.ndarray:
-        """Which units carry anything of an example, `[latent]`: their variance is above `ACTIVE_ABOVE`."""
+        """A mask of the active units, bool `[latent]`: their variance is above `ACTIVE_ABOVE`."""
         return self.variance > ACTIVE_ABOVE
 
     @property
     def by_kl(self) -> np.ndarray:
-        """The units' numbers, the one with the most nats first, `[latent]`."""
+        """The indices of the units by descending KL, `[latent]`."""
         return np.argsort(-self.kl, kind="stable")
 
 
 def units(posterior_mean: np.ndarray, kl_by_unit: np.ndarray) -> Units:
-    """Returns the latent units' diagnostics from the posteriors' means and KLs, `[examples, latent]` each."""
+    """Returns the diagnostics of the latent units from posterior means and KLs, each `[examples, latent]`."""
     return Units(kl=kl_by_unit.mean(axis=0), variance=posterior_mean.var(axis=0))
 
 
 def bits_per_dim(log_likelihood: Estimate, dimensions: float) -> Estimate:
-    """Turns a log-likelihood in nats per example into bits for each of its `dimensions` values; lower is better."""
+    """Converts a log-likelihood in nats per example to bits per dimension; lower is better."""
     scale = -1 / (dimensions * math.log(2))
     return Estimate(log_likelihood.value * scale, log_likelihood.high * scale, log_likelihood.low * scale)

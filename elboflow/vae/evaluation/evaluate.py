@@ -1,4 +1,4 @@
-"""The evaluation of a trained model: the test examples go in, a self-describing `evaluation/` folder comes out."""
+"""The evaluation of a trained model: test examples → an evaluation folder with its manifest."""
 
 import io
 import json
@@ -30,17 +30,17 @@ FIGURES = "figures"
 def evaluate(
     trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int, output: Path
 ) -> Metrics:
-    """Evaluates a model on held-out examples and writes the evaluation folder, whose manifest comes last.
+    """Evaluates a model on test examples, and writes the evaluation folder, its manifest last.
 
-    The same model, examples, settings and seed give the same numbers; two models evaluated with the same seed see the
+    The same model, examples, settings and seed give the same numbers. Two models evaluated with the same seed get the
     same binarised or dequantised examples, in any order.
 
     Args:
-        trained: The model.
+        trained: The model folder.
         test: The test split.
-        data: Which dataset it is of.
-        config: How to evaluate.
-        seed: Fixes the noise of each example, the samples shown and the resamples of the intervals.
+        data: The dataset of the test split.
+        config: The settings of the evaluation.
+        seed: The seed of the noise of each example, of the samples in figures, and of the bootstrap.
         output: The folder to write: metrics.json, examples.npz, figures/*, report.html, then evaluation.json.
 
     Returns:
@@ -115,17 +115,17 @@ def _seen(trained: ModelFolder, test: Source, data: TestData, config: Evaluation
 
 
 def chosen(config: EvaluationConfig, model: Model) -> list[Evaluator]:
-    """Returns the evaluators of a model: those of this program that fit it, and those that the settings name."""
+    """Returns the evaluators for a model: the built-in ones that fit it, and those that the settings name."""
     named = {evaluator.kind: evaluator for evaluator in config.evaluators}
     own = [kind.parse({"kind": name}) for name, kind in table.own_kinds(Evaluator).items() if name not in named]
     return sorted([*(found for found in own if found.fits(model)), *named.values()], key=lambda found: found.order)
 
 
 def merged(results: Sequence[Result]) -> Result:
-    """Returns what several evaluators found, as if one had.
+    """Merges the results of several evaluators.
 
     Raises:
-        WorkError: Two of them give a metric, a column or a figure of the same name.
+        WorkError: Two results have a metric, a column or a figure of the same name.
     """
     metrics = _joined("metric", [result.metrics for result in results])
     columns = _joined("column", [result.per_example for result in results])

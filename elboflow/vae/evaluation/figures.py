@@ -1,7 +1,7 @@
 """The figures of an evaluation, each from arrays to a PNG.
 
-Colours are Paul Tol's, which people with colour-blindness can tell apart (https://sintheta.github.io/, "muted" scheme).
-Figures are made through matplotlib's objects, without pyplot: nothing global, no display.
+Colours are Paul Tol's "muted" scheme, which is safe for colour-blind readers (https://sintheta.github.io/). Figures use
+matplotlib's object interface instead of pyplot: no global state, no display.
 """
 
 import io
@@ -19,20 +19,20 @@ _FIRST, _SECOND = "#332288", "#cc6677"
 _MUTED = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777")
 _DOTS_PER_INCH = 144
 WIDTH = 7.2
-"""Of a figure, in inches."""
+"""The width of a figure, in inches."""
 _MOST_POINTS = 5000
 _MOST_BARS = 64
-_MOST_NAMES = 24  # beside a colour bar
+_MOST_NAMES = 24  # names beside a colour bar
 _LONGEST_NAME = 24  # characters
 
 
 def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None = None) -> bytes:
-    """Draws the posteriors' means `[examples, latent]` on their two first principal components, coloured by label.
+    """Draws posterior means, projected on their first two principal components and coloured by label.
 
     Args:
-        posterior_mean: `[examples, latent]`; a latent of one or two units is drawn as it is.
+        posterior_mean: `[examples, latent]`; one or two units are drawn without a projection.
         labels: int64 `[examples]`, or None.
-        classes: The names of the labels, by their numbers, or None.
+        classes: The names of the labels, by label, or None.
     """
     points, names = _plane(posterior_mean[:_MOST_POINTS])
     figure, axes = _figure(6.4, 5.2)
@@ -46,7 +46,7 @@ def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: S
             own = points[labels[: len(points)] == label]
             drawn.append(axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0))
         named = [_name(label, classes) for label in kinds]
-        # Handles and names are given together, because matplotlib leaves out a label that begins with an underscore.
+        # Explicit handles and names, because matplotlib leaves out labels that begin with an underscore.
         axes.legend(
             drawn, named, title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=1.5
         )
@@ -74,7 +74,7 @@ def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
     splits = (("train", train, _SECOND), ("validation", validation, _FIRST))
     best = validation["epoch"][int(np.argmax(validation["elbo"]))]
     for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
-        _dress(axes)
+        _style(axes)
         for split, columns, colour in splits:
             marker = "o" if len(columns[name]) < 3 else None
             axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, marker=marker, label=split)
@@ -90,7 +90,7 @@ def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
 
 
 def kl_by_unit(units: Units) -> bytes:
-    """Draws the KL of each latent unit, largest first, active units apart from the others."""
+    """Draws the KL of each latent unit, largest first, with active and inactive units in different colours."""
     order = units.by_kl[:_MOST_BARS]
     active = units.active[order]
     figure, axes = _figure(6.4, 3.2)
@@ -107,7 +107,7 @@ def kl_by_unit(units: Units) -> bytes:
 
 
 def _name(label: int, classes: Sequence[str] | None) -> str:
-    """Returns how a label is written: not as a formula, and not longer than there is room."""
+    """Returns the text of a label, shortened, and escaped so that matplotlib does not parse it as a formula."""
     if classes is None:
         return str(label)
     text = "".join(
@@ -120,11 +120,11 @@ def _name(label: int, classes: Sequence[str] | None) -> str:
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _dress(axes)
+    _style(axes)
     return figure, axes
 
 
-def _dress(axes: Axes) -> None:
+def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     axes.tick_params(colors=INK, labelsize=8.5, width=0.8)
@@ -133,7 +133,7 @@ def _dress(axes: Axes) -> None:
 
 
 def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """Returns points `[examples, 2]` and what their axes are."""
+    """Returns points `[examples, 2]`, and the names of the two axes."""
     latent = means.shape[1]
     if latent == 1:
         return np.column_stack([means, np.arange(len(means))]), ("posterior mean of unit 0", "example")
@@ -142,7 +142,7 @@ def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     centred = means - means.mean(axis=0)
     variances, vectors = np.linalg.eigh(centred.T @ centred)
     components = vectors[:, [-1, -2]]  # eigenvalues come in ascending order
-    # The sign of an eigenvector is arbitrary: its largest entry points up, so that a picture is reproducible.
+    # The sign of an eigenvector is arbitrary. Its largest entry is made positive, so that figures are reproducible.
     components = components * np.sign(components[np.abs(components).argmax(axis=0), [0, 1]])
     shares = variances[[-1, -2]] / max(float(variances.sum()), 1e-12)
     first, second = (
@@ -153,16 +153,16 @@ def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
 
 
 def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Returns limits that leave out the first tenth of the epochs, which are far off and would flatten the rest."""
+    """Returns axis limits without the first tenth of the epochs, whose outlying values would flatten the curves."""
     shown = np.concatenate([values[len(values) // 10 :] for values in series])
     margin = 0.05 * max(float(np.ptp(shown)), 1e-3)
     return float(shown.min()) - margin, float(shown.max()) + margin
 
 
 def encoded(figure: Figure) -> bytes:
-    """Returns a PNG."""
+    """Returns the bytes of a PNG."""
     file = io.BytesIO()
     FigureCanvasAgg(figure)
-    # No software version inside: the same numbers make the same file.
+    # Without the software version, the same numbers give the same file.
     figure.savefig(file, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return file.getvalue()

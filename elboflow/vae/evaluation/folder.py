@@ -1,4 +1,4 @@
-"""The evaluation folder as others read it: `evaluation.json` says what was evaluated, and how."""
+"""The evaluation folder and its manifest, `evaluation.json`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +16,23 @@ METRICS, EXAMPLES, REPORT = "metrics.json", "examples.npz", "report.html"
 
 
 class DataFacts(Settings):
-    """Which examples were evaluated; see `elboflow.vae.evaluation.evaluators.TestData`."""
+    """The dataset of the evaluation; see `elboflow.vae.evaluation.evaluators.TestData`."""
 
     dataset: str
     counts: dict[str, NonNegativeInt]
 
 
 class Facts(artifacts.Described):
-    """What `evaluation.json` says; a new field needs a default, or a new format and an upgrade of the older ones.
+    """The content of `evaluation.json`. A new field needs a default, or a new format version with an upgrade.
 
     Attributes:
-        examples: Number of examples.
-        distinct: Number of different ones; None where they were not counted.
-        seed: Fixes bits and samples.
-        evaluation: The settings.
-        data: Which dataset it is of.
-        weights: SHA-256 of the model's file.
-        metrics: The numbers of `metrics.json`, without their intervals.
+        examples: The number of examples.
+        distinct: The number of distinct examples; None in older manifests.
+        seed: The seed of noise and samples.
+        evaluation: The settings of the evaluation.
+        data: The dataset.
+        weights: SHA-256 of the `.keras` file of the model.
+        metrics: The values in `metrics.json`, without intervals.
     """
 
     examples: NonNegativeInt
@@ -45,7 +45,7 @@ class Facts(artifacts.Described):
 
 
 def _metrics_described(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades format 2, whose `metrics.json` has values and intervals alone (`elboflow.vae.evaluation.metrics`)."""
+    """Upgrades format 2, whose `metrics.json` has only values and intervals (`elboflow.vae.evaluation.metrics`)."""
     return facts
 
 
@@ -62,9 +62,9 @@ class EvaluationFolder:
     """A finished evaluation folder.
 
     Attributes:
-        path: Where it is.
-        facts: What its manifest says.
-        metrics: The numbers, with their intervals.
+        path: The path of the folder.
+        facts: The content of the manifest.
+        metrics: The metrics, with intervals.
     """
 
     path: Path
@@ -76,7 +76,7 @@ def load(folder: Path) -> EvaluationFolder:
     """Opens an evaluation folder.
 
     Raises:
-        WorkError: It is not finished, or this version cannot read it, or a file of it is missing or damaged.
+        WorkError: The folder is not finished, this version cannot read it, or a file in it is missing or damaged.
     """
     facts = artifacts.open_whole(folder, FORMAT)
     return EvaluationFolder(Path(folder), facts, metrics.read(Path(folder) / METRICS))

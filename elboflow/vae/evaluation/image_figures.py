@@ -1,4 +1,4 @@
-"""The figures of an evaluation that show images, each from arrays to a PNG."""
+"""Figures of images, each from arrays to a PNG."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from elboflow.vae.evaluation.figures import INK, WIDTH, encoded
 
 
 def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: int = 10) -> bytes:
-    """Draws each original with its reconstruction below it, `columns` pairs in a row.
+    """Draws each original with its reconstruction below.
 
     Args:
-        originals: Intensities `[images, height, width, channels]`.
-        reconstructed: The same shape.
-        columns: Pairs in a row.
+        originals: Intensities in [0, 1], `[images, height, width, channels]`.
+        reconstructed: Intensities of the same shape.
+        columns: The number of pairs in a row.
     """
     columns = min(columns, len(originals))
     rows = len(originals) // columns
@@ -26,13 +26,13 @@ def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: i
 
 
 def traversal(intensities: np.ndarray, units: np.ndarray, kl: np.ndarray, values: np.ndarray) -> bytes:
-    """Draws a row of images for each unit, its value growing from left to right.
+    """Draws a row of images for each latent unit, with the value of the unit increasing from left to right.
 
     Args:
         intensities: `[units * values, height, width, channels]`.
-        units: The units' numbers, `[units]`.
-        kl: Their KL in nats, `[units]`.
-        values: What each unit was set to, `[values]`.
+        units: The indices of the units, `[units]`.
+        kl: The KL of each unit in nats, `[units]`.
+        values: The values of the units, `[values]`.
     """
     rows = [f"unit {unit} ({nats:.2f} nats)" for unit, nats in zip(units, kl, strict=True)]
     return _picture(intensities, len(values), rows, [_signed(value) for value in values], "value of the unit")
@@ -45,7 +45,7 @@ def _picture(
     column_labels: Sequence[str] | None,
     column_title: str = "",
 ) -> bytes:
-    """Draws a grid of images as one picture, with the rows and the columns named at its sides."""
+    """Draws a grid of images with labels of rows and columns."""
     height, width = intensities.shape[1:3]
     gap = max(1, round(max(height, width) / 14))
     picture = images.grid(intensities, columns, gap=gap)

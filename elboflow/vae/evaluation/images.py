@@ -1,4 +1,4 @@
-"""Which features are images, and grids of images, as arrays and as PNG files."""
+"""Image features of a model, and grids of images as arrays and PNG files."""
 
 import io
 import math
@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from elboflow.vae.model import Model
 
 _BACKGROUND = 0.85
-_SMALLEST_TILE = 56  # pixels: an 8 × 8 digit is enlarged seven times to be seen
+_SMALLEST_TILE = 56  # pixels: an 8 × 8 digit is enlarged seven times
 
 
 def modelled(model: "Model") -> list[str]:
-    """Returns the features of a model that are images, by name."""
+    """Returns the names of the features that a model generates and that are images."""
     return [name for name in model.config.features if model.specs[name].kind == "image"]
 
 
 def png(images: np.ndarray, columns: int | None = None) -> bytes:
-    """Returns a PNG of images in a grid, small ones enlarged without smoothing.
+    """Returns a PNG with a grid of images. Small images are enlarged without smoothing.
 
     Args:
-        images: Intensities in [0, 1], `[images, height, width, channels]`: 3 channels are a colour, others their mean.
-        columns: Images in a row; the grid is about square where it is not given.
+        images: Intensities in [0, 1], `[images, height, width, channels]`. Three channels are drawn as a colour, any
+            other number as the grey of their mean.
+        columns: The number of images in a row; by default the grid is about square.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
     factor = max(1, round(_SMALLEST_TILE / max(images.shape[1:3])))
@@ -34,14 +35,14 @@ def png(images: np.ndarray, columns: int | None = None) -> bytes:
 
 
 def grid(images: np.ndarray, columns: int, factor: int = 1, gap: int = 1) -> np.ndarray:
-    """Returns images side by side, row by row, uint8 `[height, width, 3]`.
+    """Returns a grid of images, row by row, uint8 `[height, width, 3]`.
 
     Args:
-        images: Intensities in [0, 1], `[images, height, width, channels]`; values beyond are cut. Three channels are
-            drawn as a colour, any other number as the grey of their mean.
-        columns: Images in a row. Places that stay empty have the colour of the gaps.
-        factor: Pixels to the side for each value of an image.
-        gap: Pixels between the images and around them.
+        images: Intensities, `[images, height, width, channels]`, clipped to [0, 1]. Three channels are drawn as a
+            colour, any other number as the grey of their mean.
+        columns: The number of images in a row. Empty cells have the colour of the gaps.
+        factor: The enlargement: pixels per image value along each side.
+        gap: The pixels between and around the images.
 
     Raises:
         ValueError: There are no images, or they have another number of axes.

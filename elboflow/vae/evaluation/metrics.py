@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, as they stand in `metrics.json`."""
+"""The metrics of an evaluation, as in `metrics.json`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,18 +17,18 @@ _IN_SHORT = 2
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Metric:
-    """A number with its 95 % bootstrap interval. One that is not finite is refused.
+    """A metric with its 95 % bootstrap interval. The numbers must be finite.
 
     Attributes:
-        value: The number.
-        low: Where the interval begins.
-        high: Where it ends.
-        title: What people call it.
-        unit: Of value and interval; empty where it is a count or has none.
-        better: Which direction is better; None: neither.
-        meaning: What it says, in sentences.
-        decimals: How many digits after the point tell something.
-        slice: Of which examples it is, where not of all.
+        value: The value.
+        low: The lower end of the interval.
+        high: The upper end of the interval.
+        title: The display name.
+        unit: The unit of value and interval; "" for counts and metrics without a unit.
+        better: The better direction; None if neither direction is better.
+        meaning: An explanation for readers, in sentences.
+        decimals: The number of significant digits after the point.
+        slice: The subset of examples, if the metric is not over all examples.
     """
 
     value: float
@@ -43,11 +43,11 @@ class Metric:
 
 
 Metrics = Mapping[str, Metric]
-"""By name, in the order in which people are shown them."""
+"""Metrics by name, in display order."""
 
 
 def values(metrics: Metrics) -> dict[str, float]:
-    """Returns the numbers without their intervals, by name."""
+    """Returns the values without intervals, by name."""
     return {name: metric.value for name, metric in metrics.items()}
 
 
@@ -74,7 +74,7 @@ def read(path: Path) -> Metrics:
     """Reads a `metrics.json` of any format.
 
     Raises:
-        WorkError: It is missing, or not what `as_json` makes.
+        WorkError: The file is missing or damaged, or has another structure.
     """
     try:
         return read_json(path, _metrics)

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that needs nothing else, no network and no script."""
+"""The report of an evaluation: a self-contained HTML file without scripts."""
 
 import base64
 import json
@@ -20,14 +20,14 @@ _NAMED = 3  # features in the title
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report, inlined.
+    """An inlined figure of the report.
 
     Attributes:
-        title: Above it.
-        caption: Below it.
-        wide: Whether it takes the whole width.
-        source: The image; empty where it is a text.
-        text: The text.
+        title: The title above the figure.
+        caption: The caption below the figure.
+        wide: Whether the figure takes the whole width of the page.
+        source: The image as a data URL; "" for a text.
+        text: The text; "" for an image.
     """
 
     title: str
@@ -41,13 +41,13 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
     """Returns the report as HTML.
 
     Args:
-        found: What the evaluators found.
-        judged: How many distinct examples it is of.
-        seen: The model, for its settings and where it comes from, and the data that it was evaluated on.
-        config: How it was evaluated.
+        found: The merged results of the evaluators.
+        judged: The number of distinct examples.
+        seen: The input of the evaluators, with the model, its settings and provenance, and the data.
+        config: The settings of the evaluation.
     """
     trained = seen.trained
-    # Settings come from a person's file and are data: everything is escaped.
+    # Settings come from a user's file, so everything is escaped.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -75,7 +75,7 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
 
 
 def number(value: float, decimals: int) -> str:
-    """Returns a number for reading: 1,234.50, with a true minus sign."""
+    """Returns a number as text: 1,234.50, with the Unicode minus sign."""
     return f"{value:,.{decimals}f}".replace("-", _MINUS)
 
 
@@ -92,7 +92,7 @@ def _shortened(features: Sequence[str]) -> str:
 
 
 def _described(spec: FeatureSpec) -> str:
-    """Returns what a feature is, in a line: `8 × 8 × 1, 17 levels`."""
+    """Returns a description of a feature in a line: `8 × 8 × 1, 17 levels`."""
     shape = " × ".join(map(str, spec.shape))
     levels = f"{spec.levels} levels" if spec.levels is not None else "numbers"
     return ", ".join(filter(None, [f"up to {shape}" if spec.ragged else shape, levels]))

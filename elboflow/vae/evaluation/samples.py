@@ -1,6 +1,6 @@
-"""Values out of a trained model: from the prior, of given examples, and of given latents.
+"""Inference with a trained model: generation, encoding, decoding, reconstruction and traversal.
 
-The same model is asked by a report, a command line and a server: its programs are compiled once for all.
+Reports, the command line and servers use these functions. The programs of a model are compiled once and shared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,19 +21,19 @@ Latents = tuple[np.ndarray, ...]
 
 
 def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray] | None = None) -> Arrays:
-    """Returns `count` new examples, decoded from z ~ p(z); the first of more examples are the same ones.
+    """Returns `count` new examples, decoded from z ~ p(z).
 
     Args:
         model: The model.
-        count: How many.
-        seed: Fixes them.
-        given: What the model is conditioned on, `[count, …]` by name.
+        count: The number of examples. A larger count only appends examples.
+        seed: The seed. The same seed gives the same examples.
+        given: The features that the model is conditioned on, `[count, …]` by name.
 
     Returns:
-        The expected value of each feature, `[count, …]`; levels scaled to [0, 1].
+        The expected value of each feature, `[count, …]`; levels are scaled to [0, 1].
 
     Raises:
-        RequestError: The model is conditioned on something that is not given.
+        RequestError: A feature that the model is conditioned on is missing.
     """
     condition = dict(given or {})
     if missing := [name for name in model.given if name not in condition]:
@@ -42,7 +42,7 @@ def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray
     values = {draw.name: drawn.pop(draw.name) for draw in model.decoding_draws}
     sample = program(model, "from_prior", model.from_prior)
     parts = [
-        tuple(z[:rows] for z in sample(numbers, batch)) for (numbers, batch), rows in _filled((drawn, condition), count)
+        tuple(z[:rows] for z in sample(numbers, batch)) for (numbers, batch), rows in _padded((drawn, condition), count)
     ]
     return decode(model, tuple(np.concatenate(layer) for layer in zip(*parts, strict=True)), condition, values)
 
@@ -53,20 +53,20 @@ def decode(
     given: Mapping[str, np.ndarray] | None = None,
     numbers: Mapping[str, np.ndarray] | None = None,
 ) -> Arrays:
-    """Returns the expected value of each feature, `[examples, …]`; symbols of a text are drawn, or the likeliest.
+    """Returns the expected value of each feature, `[examples, …]`; for texts, sampled or most probable symbols.
 
     Args:
         model: The model.
-        latents: Of each layer, from the top down, `[examples, units]`.
-        given: What the model is conditioned on, `[examples, …]` by name.
-        numbers: What `Model.decoding_draws` lists, `[examples, …]` by name; None: nothing is drawn.
+        latents: The latents of each layer, from the top down, `[examples, units]`.
+        given: The features that the model is conditioned on, `[examples, …]` by name.
+        numbers: The draws of `Model.decoding_draws`, `[examples, …]` by name; None for the most probable symbols.
     """
     condition, drawn = dict(given or {}), dict(numbers or {})
     decoded = program(model, "decode", model.decode)
     rows = tuple(z.astype(np.float32) for z in latents)
     parts = [
         {name: values[:count] for name, values in decoded(z, batch, own).items()}
-        for (z, batch, own), count in _filled((rows, condition, drawn), len(rows[0]))
+        for (z, batch, own), count in _padded((rows, condition, drawn), len(rows[0]))
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -83,7 +83,7 @@ def encode(model: Model, examples: Examples, seed: int) -> Latents:
     features = dict(examples.padded(model.specs).features)
     parts = [
         tuple(z[:rows] for z in encoded(batch, numbers))
-        for (batch, numbers), rows in _filled((features, drawn), len(examples))
+        for (batch, numbers), rows in _padded((features, drawn), len(examples))
     ]
     return tuple(np.concatenate(layer) for layer in zip(*parts, strict=True))
 
@@ -98,19 +98,22 @@ def reconstruct(model: Model, examples: Examples, seed: int) -> Arrays:
 
 
 def condition_of(model: Model, examples: Examples) -> Arrays:
-    """Returns what a model is conditioned on, of these examples."""
+    """Returns the features of examples that a model is conditioned on."""
     return {name: examples.features[name] for name in specs_.names({name: model.specs[name] for name in model.given})}
 
 
 def traverse(model: Model, start: np.ndarray, units: np.ndarray, values: np.ndarray, given: Arrays) -> Arrays:
-    """Returns what is decoded along single units of a model of one layer, the others held, unit by unit.
+    """Decodes latents in which one unit at a time is set to several values; for models with one layer of latents.
 
     Args:
         model: The model.
-        start: The z from which one unit at a time departs, `[latent]`.
-        units: Numbers of the units to move.
-        values: The values that each takes.
-        given: What the model is conditioned on, `[1, …]` by name.
+        start: The z in which single units are changed, `[latent]`.
+        units: The indices of the units to change, `[units]`.
+        values: The values of each unit, `[values]`.
+        given: The features that the model is conditioned on, `[1, …]` by name.
+
+    Returns:
+        The expected value of each feature, `[units * values, …]`, unit by unit.
     """
     z = np.broadcast_to(start, (len(units), len(values), len(start))).copy()
     for row, unit in enumerate(units):
@@ -120,12 +123,12 @@ def traverse(model: Model, start: np.ndarray, units: np.ndarray, values: np.ndar
 
 
 def _shared(model: Model) -> tuple[Draw, ...]:
-    """Returns the draws that do not depend on a sample of z."""
+    """Returns the draws that all samples of z share."""
     return tuple(draw for draw in model.draws(1) if draw.samples is None)
 
 
-def _filled(tree: tuple, count: int) -> Iterator[tuple[tuple, int]]:
-    """Cuts rows into batches of one size, so that one program serves all, each with the number of rows that count."""
+def _padded(tree: tuple, count: int) -> Iterator[tuple[tuple, int]]:
+    """Yields batches padded to a fixed size, so that a program compiles once, and the rows of each without padding."""
     for first in range(0, count, _BATCH):
         rows = np.resize(np.arange(first, min(first + _BATCH, count)), _BATCH)
         yield tuple(_rows(part, rows) for part in tree), min(_BATCH, count - first)

@@ -1,4 +1,4 @@
-"""Kinds of models: how the terms of the bound come about. One kind is one file.
+"""Kinds of models, which compute the terms of the bound. A kind is one file.
 
-They differ in their latents; networks, priors, posteriors and likelihoods are parts that any of them may use.
+The kinds differ in the structure of their latents. All can use the same networks, priors, posteriors and likelihoods.
 """

@@ -1,4 +1,4 @@
-"""One layer of latents, with or without a condition."""
+"""VAEs with one layer of latents, with or without a condition."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -28,13 +28,13 @@ from elboflow.vae.terms import Batch, Distribution, Draw, Latent, Noise, Specs, 
 if TYPE_CHECKING:
     import keras
 
-# Of so many examples the mean of a pixel is known to half a hundredth of its range; and no more values than these are
-# looked at, so that large examples do not delay the first step.
+# From 10,000 examples, the mean of a pixel is accurate to 0.5 % of its range. The number of values is limited, so that
+# large examples do not delay the first step.
 _START_EXAMPLES, _START_VALUES = 10_000, 2**24
 
 
 class Flat(ModelConfig):
-    """A choice of networks, prior, posterior, likelihood and objective, over one layer of latents."""
+    """The settings of a VAE with one layer of latents: networks, prior, posterior, likelihood and objective."""
 
     kind: Literal["flat"] = "flat"
     condition: str | None = Field(None, description="a feature that is given, not modelled; null: none")
@@ -110,14 +110,14 @@ class Flat(ModelConfig):
 
 
 class FlatVAE(Model):
-    """A VAE composed as its settings say (Kingma and Welling, 2014; Rezende et al., 2014).
+    """A VAE with one layer of latents (Kingma and Welling, 2014; Rezende et al., 2014).
 
-    With a condition c it models p(x|c): c is given to encoder, decoder and prior (Sohn et al., 2015).
+    With a condition c it models p(x|c): encoder, decoder and prior get c as an input (Sohn et al., 2015).
 
     Args:
-        config: The choice of networks, prior, posterior and likelihood.
-        specs: Of the features that it reads.
-        seed: Fixes the initial weights.
+        config: The settings.
+        specs: The specs of the features that the model reads.
+        seed: The seed of the initial weights.
         policy: The dtype policy of hidden layers.
     """
 
@@ -214,10 +214,10 @@ class FlatVAE(Model):
         return max(1, min(_START_EXAMPLES, _START_VALUES // values))
 
     def start(self, examples: Examples) -> None:
-        """Sets the initial bias of the decoder's outputs such that it starts at the mean of training examples.
+        """Sets the initial bias of the decoder's outputs, so that they start at the mean of training examples.
 
-        A layer that makes the outputs of each place of a grid or a sequence has one bias for each output of a place,
-        which starts at the mean over the places.
+        If the output layer is applied at every position of a grid or sequence, all positions share its bias, which
+        then starts at the mean over the positions.
         """
         if self.config.output_bias == "zeros":
             return
@@ -260,5 +260,5 @@ class FlatVAE(Model):
         return sum(specs_.vector_size(self.specs[name]) for name in self.given)
 
     def _condition(self, batch: Batch) -> Tensor | None:
-        """Returns what is given as one vector, `[batch, numbers]`."""
+        """Returns the condition as one vector, `[batch, numbers]`; None for an unconditional model."""
         return specs_.joined({name: self.specs[name] for name in self.given}, batch) if self.given else None

@@ -1,14 +1,14 @@
-"""The layers that networks are made of, and the settings that describe them."""
+"""The layers of networks, and types of their settings."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 LAYOUT = "channels_last"
-"""Of arrays `[batch, …, channels]`. Keras has a global default, which a user may have changed."""
+"""The layout `[batch, …, channels]`, given explicitly because a user may have changed Keras's global default."""
 
 OUTPUT = "output"
-"""The name of the layer that makes a network's outputs: it computes in float32, and is no hidden layer for Muon."""
+"""The name of a network's output layer. It computes in float32, and Muon excludes it."""
 
 Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "softplus"]
 Initializer = Literal[

@@ -1,7 +1,8 @@
-"""Dropout that holds no randomness: what is dropped is a function of uniform numbers that are given to it.
+"""Dropout as a function of uniform random numbers, which the caller draws.
 
-Elements of dense layers are dropped one by one, those of convolutions by whole channels, whose neighbouring elements
-would tell what is missing (Tompson et al., 2015). What stays is scaled so that its mean does (Srivastava et al., 2014).
+In dense layers, single elements are dropped. In convolutions, whole channels are dropped, because neighbouring elements
+are correlated (Tompson et al., 2015). The remaining elements are scaled so that the mean is unchanged (Srivastava et
+al., 2014).
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from elboflow.vae.terms import Tensor
 
 
 class Dropout(keras.layers.Layer):
-    """Drops each unit of its inputs `[batch, …, units]` with a probability; outside of `dropping`, none.
+    """Drops each unit of its inputs `[batch, …, units]` with a probability, within `dropping` only.
 
     Args:
         rate: The probability.
@@ -25,7 +26,7 @@ class Dropout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate = rate
         self.units = 0
-        self._uniform: list[Tensor] = []  # of the call at work, if any
+        self._uniform: list[Tensor] = []  # the random numbers of the current `dropping`, if any
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.units = int(input_shape[-1] or 0)
@@ -42,17 +43,17 @@ class Dropout(keras.layers.Layer):
 
 
 def units(network: keras.Layer) -> int:
-    """Returns the uniform numbers that the dropout of a network takes for an example."""
+    """Returns the number of uniform random numbers that the dropout of a network needs for an example."""
     return sum(layer.units for layer in _layers(network))
 
 
 @contextmanager
 def dropping(network: keras.Layer, uniform: Tensor | None) -> Iterator[None]:
-    """Lets a network drop units in the calls of the block.
+    """Enables the dropout of a network within the `with` statement.
 
     Args:
         network: The network.
-        uniform: Independent uniform numbers in [0, 1), `[batch, units]`; None: nothing is dropped.
+        uniform: Independent uniform numbers in [0, 1), `[batch, units]`; None for no dropout.
     """
     if uniform is None:
         yield

@@ -1,4 +1,4 @@
-"""Parts that networks share: hidden layers with dropout, and chains of layers that take a condition."""
+"""Shared parts of networks: hidden layers with dropout, and chains of layers with a condition."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,22 @@ from elboflow.vae.layers.dropout import Dropout
 
 
 def hidden(layer: keras.Layer, dropout: float) -> list[keras.Layer]:
-    """Returns a hidden layer, and what drops its outputs in training, if anything does."""
+    """Returns a hidden layer, followed by a dropout layer if the rate is not 0."""
     return [layer, Dropout(dropout, dtype=layer.dtype_policy)] if dropout else [layer]
 
 
 def chain(
     name: str, shape: tuple[int, ...], condition: int, before: Sequence[keras.Layer], after: Sequence[keras.Layer]
 ) -> keras.Layer:
-    """Returns layers one after the other.
+    """Returns a network that applies layers in sequence.
 
     Args:
-        name: What it is called.
-        shape: Of an example of its input.
-        condition: Numbers of a condition, its second input, which joins between `before` and `after`; 0: there is none.
-        before: The first layers, whose outputs are `[batch, units]`, where there is a condition.
-        after: The others.
+        name: The name of the network.
+        shape: The shape of an example of the input.
+        condition: The size of a condition, the second input, which is concatenated between `before` and `after`; 0 for
+            no condition.
+        before: The first layers. With a condition, their outputs must be `[batch, units]`.
+        after: The remaining layers.
     """
     if not condition:
         return keras.Sequential([keras.Input(shape), *before, *after], name=name)

@@ -1,7 +1,7 @@
-"""Initial weights by name, drawn on the host: the same on every backend, and without compiling a program for each.
+"""Initial weights, drawn on the host: the same on every backend, and without compilation.
 
-The distributions are those of Keras's initializers of the same names (Glorot and Bengio, 2010; He et al., 2015; LeCun
-et al., 1998; Saxe et al., 2014), which on JAX take longer to compile than to draw.
+The distributions equal those of Keras's initializers of the same names (Glorot and Bengio, 2010; He et al., 2015; LeCun
+et al., 1998; Saxe et al., 2014). On JAX, Keras's initializers take longer to compile than to draw.
 """
 
 import math
@@ -14,14 +14,14 @@ import numpy as np
 from elboflow.vae.layers import Initializer
 from elboflow.vae.terms import Tensor
 
-# Variance of the weights times the mean of fan-in and fan-out (glorot), or times fan-in.
+# The variance of the weights times the mean of fan-in and fan-out (glorot), or times fan-in (he, lecun).
 _SCALES = {"glorot": 1.0, "he": 2.0, "lecun": 1.0}
-# Deviation of a standard normal cut off at ±2.
+# The standard deviation of a standard normal truncated at ±2.
 _DEVIATION_WITHIN_TWO = 0.87962566103423978
 
 
 def seeded(name: Initializer, seeds: Iterator[int]) -> keras.initializers.Initializer:
-    """Returns the initializer of that name, with the next seed."""
+    """Returns an initializer by name, with the next seed."""
     return _Drawn(name, next(seeds))
 
 
@@ -49,11 +49,11 @@ def drawn(name: Initializer, seed: int, shape: tuple[int, ...]) -> np.ndarray:
     if distribution == "uniform":
         limit = math.sqrt(3 * variance)
         return generator.uniform(-limit, limit, shape).astype(np.float32)
-    return (_within_two(generator, shape) * (math.sqrt(variance) / _DEVIATION_WITHIN_TWO)).astype(np.float32)
+    return (_truncated_normal(generator, shape) * (math.sqrt(variance) / _DEVIATION_WITHIN_TWO)).astype(np.float32)
 
 
-def _within_two(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns standard normal numbers, cut off at ±2."""
+def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns standard normal numbers, truncated at ±2."""
     numbers = generator.standard_normal(shape)
     while (beyond := np.abs(numbers) > 2).any():
         numbers[beyond] = generator.standard_normal(int(beyond.sum()))
@@ -63,5 +63,5 @@ def _within_two(generator: np.random.Generator, shape: tuple[int, ...]) -> np.nd
 def _orthogonal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
-    q *= np.sign(np.diag(r))  # else it would not be uniform over the orthogonal matrices
+    q *= np.sign(np.diag(r))  # makes the distribution uniform over the orthogonal matrices
     return (q if rows >= columns else q.T).reshape(shape).astype(np.float32)

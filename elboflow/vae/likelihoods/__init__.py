@@ -1,4 +1,4 @@
-"""p(x|z): exact densities, or probabilities, in nats, summed over the values of an example. One kind is one file."""
+"""Likelihoods p(x|z): exact log-densities or log-probabilities of an example, in nats. A kind is one file."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 
 class Likelihood(Kind):
-    """p(x|z) over the features that a model models: settings, and what they compute.
+    """p(x|z) over the features that a model generates: settings and computation.
 
-    `of` gives it the features; all else needs them. `x` is what `prepare` makes of a batch: a tensor or a tree of them.
+    `of` binds a likelihood to features; all other methods need a bound likelihood. `x` is the result of `prepare`: a
+    tensor or a tree of tensors.
     """
 
     group, folder = "elboflow.likelihoods", __name__
     _specs: dict[str, FeatureSpec] = PrivateAttr(default_factory=dict)
 
     def of(self, specs: Specs) -> Self:
-        """Returns this likelihood of some features.
+        """Returns this likelihood, bound to features.
 
         Raises:
-            ValueError: They are not of a kind that it models; the sentence says why.
+            ValueError: The likelihood does not fit the features; the message has the reason.
         """
         bound = self.model_copy()
         bound._specs = dict(specs)
@@ -35,84 +36,95 @@ class Likelihood(Kind):
 
     @property
     def specs(self) -> Specs:
-        """The features that it models, by name."""
+        """The specs of the features, by name."""
         return self._specs
 
     def check(self) -> None:
-        """Raises ValueError where it does not model such features."""
+        """Raises a ValueError if the likelihood does not fit its features."""
         raise NotImplementedError
 
     @property
     def outcome_space(self) -> str:
-        """Of what it gives probabilities: two bounds are comparable only over the same one."""
+        """A description of the outcomes to which the likelihood assigns probabilities.
+
+        Two bounds are comparable only if their outcome spaces are the same.
+        """
         raise NotImplementedError
 
     @property
     def inputs(self) -> Shape:
-        """The shape of what `seen` gives an encoder of an example."""
+        """The shape of an encoder's input for an example, from `seen`."""
         raise NotImplementedError
 
     @property
     def outputs(self) -> Shape:
-        """The shape of the parameters of p(x|z) that a decoder makes for an example."""
+        """The shape of a decoder's output for an example: the parameters of p(x|z)."""
         raise NotImplementedError
 
     @property
     def noise(self) -> Shape | None:
-        """The shape of the uniform numbers that `prepare` takes for an example; None: it takes none."""
+        """The shape of the uniform random numbers that `prepare` needs for an example; None if it needs none."""
         return None
 
     def dimensions(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
-        """Returns how many values each example has, `[examples]`, for bits per dimension; None where that says nothing.
+        """Returns the number of values of each example, `[examples]`; None if bits per dimension are meaningless.
 
         Args:
-            features: Of the examples, `[examples, …]`.
+            features: The features of the examples, `[examples, …]` by name.
         """
         return None
 
     def prepare(self, batch: Batch, uniform: Tensor | None) -> Any:
-        """Returns x: what this is a likelihood of."""
+        """Returns x, the argument of the likelihood.
+
+        Args:
+            batch: The features by name, `[batch, …]`.
+            uniform: Uniform random numbers, `[batch, *noise]`; None if `noise` is None.
+        """
         raise NotImplementedError
 
     def seen(self, x: Any) -> Tensor:
-        """Returns x as an encoder reads it, `[batch, *inputs]`."""
+        """Returns the encoder's input for x, `[batch, *inputs]`."""
         return x
 
     @property
     def context(self) -> Shape | None:
-        """The shape of what an autoregressive decoder reads of an example besides z; None: x has no order."""
+        """The shape of an autoregressive decoder's second input for an example; None if x has no order."""
         return None
 
     def previous(self, x: Any) -> Tensor:
-        """Returns for each position of x what stands before it, `[batch, *context]`."""
+        """Returns an autoregressive decoder's second input, which has the previous value at each position of x.
+
+        The shape is `[batch, *context]`.
+        """
         raise NotImplementedError
 
     def blank(self, count: int) -> Any:
-        """Returns x of `count` examples of which nothing is known yet, for `extended`."""
+        """Returns x of `count` examples without any values, the start for `extended`."""
         raise NotImplementedError
 
     def extended(self, x: Any, outputs: Tensor, position: Tensor, uniform: Tensor | None) -> Any:
-        """Returns x with a value at a position.
+        """Returns x with the value at a position added.
 
         Args:
-            x: Known up to the position.
-            outputs: The decoder's, given what stands before, `[batch, *outputs]`.
-            position: From 0, along the first axis of `context`.
-            uniform: Numbers in [0, 1) that draw the value of each position, `[batch, positions]`; None: the most
-                probable one is chosen.
+            x: x with the values before the position.
+            outputs: The decoder's outputs for x, `[batch, *outputs]`.
+            position: The position along the first axis of `context`, from 0.
+            uniform: Numbers in [0, 1) to sample the value at each position, `[batch, positions]`; None for the most
+                probable value.
         """
         raise NotImplementedError
 
     def values(self, x: Any) -> Batch:
-        """Returns the features that x stands for, where `context` is not None."""
+        """Returns the features for x; only if `context` is not None."""
         raise NotImplementedError
 
     def log_prob(self, x: Any, outputs: Tensor) -> Tensor:
         """Returns log p(x|z) summed over the values of an example, `[samples, batch]`.
 
         Args:
-            x: From `prepare`, `[batch, …]`.
-            outputs: The decoder's, `[samples, batch, *outputs]`.
+            x: The result of `prepare`, `[batch, …]`.
+            outputs: The decoder's outputs, `[samples, batch, *outputs]`.
         """
         raise NotImplementedError
 
@@ -124,17 +136,17 @@ class Likelihood(Kind):
         raise NotImplementedError
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns outputs `[*outputs]` with the mean of training examples; scales stay wide, to be narrowed.
+        """Returns decoder outputs `[*outputs]` whose mean is the mean of training examples, with wide scales.
 
         Args:
-            features: Of the examples, `[examples, …]`.
+            features: The features of the examples, `[examples, …]` by name.
         """
         raise NotImplementedError
 
     def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns outputs of one place of a grid or a sequence with the mean of training examples over all places.
+        """Returns decoder outputs for one position of a grid or sequence, from the mean over all positions.
 
         Args:
-            features: Of the examples, `[examples, …]`.
+            features: The features of the examples, `[examples, …]` by name.
         """
         return self.bias(features).reshape(-1, self.outputs[-1]).mean(axis=0)

@@ -1,4 +1,4 @@
-"""What the likelihoods of arrays of levels have in common, such as those of images: they are factorised by value."""
+"""The base class of likelihoods over arrays of levels, such as images, which factorise over the values."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ from elboflow.vae.terms import Batch, Tensor
 if TYPE_CHECKING:
     import numpy as np
 
-# A scale below this is finer than the quantisation of 8-bit data (1/256 of the range, uniform: deviation e^-6.8).
+# A smaller scale is finer than the quantisation of 8-bit data (uniform over 1/256 of the range: deviation e^-6.8).
 SMALLEST_LOG_SCALE = -7.0
-# An initial bias gives no value a probability of zero: a pixel that is always black has one that training can move.
+# With an initial probability of 0, as for a pixel that is always black, training could not change the bias.
 SMALLEST_PROBABILITY = 0.001  # as in the program of Burda et al., 2016
 
 
@@ -22,12 +22,12 @@ class LevelsLikelihood(SingleLikelihood):
 
     @property
     def parameters(self) -> int:
-        """Outputs of the decoder for each value of x."""
+        """The number of decoder outputs for each value of x."""
         raise NotImplementedError
 
     @property
     def levels(self) -> int:
-        """How many levels there are; they run from 0 to `levels - 1`."""
+        """The number of levels, 0 to `levels - 1`."""
         assert self.spec.levels is not None
         return self.spec.levels
 
@@ -57,27 +57,27 @@ class LevelsLikelihood(SingleLikelihood):
         return self.intensities(batch[self.feature], uniform)
 
     def intensities(self, codes: Tensor, uniform: Tensor | None) -> Tensor:
-        """Turns codes into the x in [0, 1] that is modelled: scaled, binarised or dequantised."""
+        """Converts codes to x in [0, 1]: scaled, binarised or dequantised."""
         return ops.cast(codes, "float32") / (self.levels - 1)
 
     def mean(self, outputs: Tensor) -> Batch:
         return {self.feature: self.expected(outputs)}
 
     def expected(self, outputs: Tensor) -> Tensor:
-        """Returns the mean, or the location, as intensities cut to [0, 1], `[batch, *shape]`."""
+        """Returns the mean or the location as intensities, clipped to [0, 1], `[batch, *shape]`."""
         raise NotImplementedError
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
         return self.output_bias(features[self.feature])
 
     def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        # The mean over the places, and not over their logits.
+        # From the mean of the values over all positions, not the mean of the positions' logits.
         return self.output_bias(features[self.feature].reshape(-1, self.spec.shape[-1]))
 
     def output_bias(self, codes: "np.ndarray") -> "np.ndarray":
-        """Returns outputs `[…, channels * parameters]` with the mean of codes `[examples, …, channels]`."""
+        """Returns decoder outputs `[…, channels * parameters]` for the mean of codes `[examples, …, channels]`."""
         raise NotImplementedError
 
     def summed(self, by_value: Tensor) -> Tensor:
-        """Returns the sum over the values of an example, of `[…, *shape]`."""
+        """Sums `[…, *shape]` over the values of an example."""
         return ops.sum(by_value, axis=tuple(range(-len(self.spec.shape), 0)))

@@ -1,4 +1,4 @@
-"""What the likelihoods of one feature have in common."""
+"""The base class of likelihoods over one feature."""
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.vae.likelihoods import Likelihood
@@ -14,7 +14,7 @@ class SingleLikelihood(Likelihood):
 
     @property
     def spec(self) -> FeatureSpec:
-        """The feature."""
+        """The spec of the feature."""
         return self.specs[self.feature]
 
     def check(self) -> None:
@@ -24,5 +24,5 @@ class SingleLikelihood(Likelihood):
             raise ValueError(f"'{self.kind}' models {unfit}; '{self.feature}' is of kind {self.spec.kind}")
 
     def unfit(self) -> str | None:
-        """Returns what it models, in the plural, if the feature is no such thing; else None."""
+        """Returns the features that the likelihood models, as a plural for messages, or None if the feature fits."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Binary values: the decoder gives a logit each."""
+"""A Bernoulli distribution over each binary value: the decoder outputs its logit."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Bernoulli(LevelsLikelihood):
-    """Independent Bernoulli pixels, for binary images; how other images become binary is `binarize`."""
+    """Independent Bernoulli pixels for binary images. `binarize` makes other images binary."""
 
     kind: Literal["bernoulli"] = "bernoulli"
     binarize: Literal["dynamic", "threshold", "none"] = Field(

@@ -1,4 +1,4 @@
-"""A free distribution over the levels of each value: the decoder gives a logit for each level."""
+"""A categorical distribution over the levels of each value: the decoder outputs a logit for each level."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Categorical(LevelsLikelihood):
-    """A free distribution over the levels of each pixel: one logit per level."""
+    """A categorical distribution over the levels of each pixel, with one logit per level."""
 
     kind: Literal["categorical"] = "categorical"
 
@@ -40,7 +40,7 @@ class Categorical(LevelsLikelihood):
         return np.log(np.maximum(frequencies, SMALLEST_PROBABILITY / self.levels))
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
-        # Not ops.softmax: TensorFlow's refuses more than five dimensions outside XLA.
+        # Not ops.softmax: outside XLA, TensorFlow's version fails with more than five dimensions.
         logits = self._by_level(outputs)
         return ops.exp(logits - ops.logsumexp(logits, axis=-1, keepdims=True))
 

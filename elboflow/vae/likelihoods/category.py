@@ -1,4 +1,4 @@
-"""Classes: the decoder gives a logit for each."""
+"""A categorical distribution over classes: the decoder outputs a logit for each class."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Category(SingleLikelihood):
-    """A free distribution over the classes of a feature: one logit per class."""
+    """A categorical distribution over the classes of a feature, with one logit per class."""
 
     kind: Literal["category"] = "category"
 
@@ -52,4 +52,4 @@ class Category(SingleLikelihood):
         import numpy as np
 
         counts = np.bincount(features[self.feature], minlength=self.classes)
-        return np.log((counts + 1) / (counts.sum() + len(counts)))  # Laplace's rule: no class begins impossible
+        return np.log((counts + 1) / (counts.sum() + len(counts)))  # Laplace's rule: no class starts with probability 0

@@ -1,4 +1,4 @@
-"""A logistic distribution integrated over each level; the outer levels take the tails (Salimans et al., 2017, 2.1)."""
+"""A logistic distribution integrated over levels; outer levels get the tails (Salimans et al., 2017, section 2.1)."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class DiscretizedLogistic(LevelsLikelihood):
     """A logistic distribution integrated over each level of each pixel.
 
-    The decoder gives location and log-scale in units of the full range. With a and b the standardised upper and lower
-    edges of a level, log(σ(a) − σ(b)) = log σ(a) + log σ(−b) + log(1 − e^(b−a)), where nothing cancels.
+    The decoder outputs location and log-scale in units of the full range. With the standardised upper and lower edges a
+    and b of a level, log(σ(a) − σ(b)) = log σ(a) + log σ(−b) + log(1 − e^(b−a)), which avoids cancellation.
     """
 
     kind: Literal["discretized_logistic"] = "discretized_logistic"

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Gaussian(LevelsLikelihood):
-    """Independent Gaussians on the uniformly dequantised intensity: a density, comparable in bits per dimension.
+    """Independent Gaussians on the uniformly dequantised intensities: a density, comparable in bits per dimension.
 
-    The decoder gives the mean, and where the scale is learned its logarithm, both in units of the full range. The
-    density is taken per level, so that its expectation over u is a lower bound on a log-probability of the code.
+    The decoder outputs the mean, and the log-scale if the scale is learned, both in units of the full range. The
+    density is per level, so that the expectation of its logarithm over u is a lower bound on the log-probability of the
+    code.
     """
 
     kind: Literal["gaussian"] = "gaussian"

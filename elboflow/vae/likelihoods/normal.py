@@ -1,4 +1,4 @@
-"""Numbers: a Gaussian with a mean and a scale of its own for each."""
+"""A Gaussian over each number, with its own mean and scale."""
 
 import math
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from elboflow.vae.terms import Batch, Tensor
 if TYPE_CHECKING:
     import numpy as np
 
-# A column that is constant within a cluster would drive its density to infinity.
+# The density of a column that is constant within a cluster would otherwise grow to infinity.
 SMALLEST_LOG_SCALE = -4.0
 
 
 class Normal(SingleLikelihood):
-    """Independent Gaussians on numbers: a density in the data's own units.
+    """Independent Gaussians on numbers: a density in the units of the data.
 
-    The decoder gives mean and log-scale of the standardised number; the density is divided by the deviation that
-    standardises, so that it is one of the number itself.
+    The decoder outputs mean and log-scale of the standardised number. The density is divided by the standard deviation,
+    which makes it a density of the number itself.
     """
 
     kind: Literal["normal"] = "normal"

@@ -1,4 +1,4 @@
-"""Tables: a likelihood of its own for each column."""
+"""A product of likelihoods for tables, one for each column."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Product(Likelihood):
-    """The features are independent given z: numbers are `normal`, classes `category`, where `columns` says nothing."""
+    """Features that are independent given z. The default likelihood is `normal` for numbers, `category` for classes."""
 
     kind: Literal["product"] = "product"
     columns: dict[str, Likelihood] = Field(default_factory=dict, description="the likelihood of a feature, by its name")
@@ -87,7 +87,7 @@ class Product(Likelihood):
         return [math.prod(column.outputs) for column in self._bound.values()]
 
     def _divided(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Returns the outputs `[…, *outputs]` of each column."""
+        """Returns the decoder outputs of each column, `[…, *outputs]`."""
         ends = list(itertools.accumulate(self._sizes))
         return {
             name: ops.reshape(outputs[..., end - size : end], (*ops.shape(outputs)[:-1], *column.outputs))

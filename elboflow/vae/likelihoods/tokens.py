@@ -1,4 +1,4 @@
-"""Sequences of symbols: at each position a logit for each symbol, and one for the end."""
+"""A distribution over sequences of symbols: logits for each symbol and for the end, at each position."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -16,10 +16,10 @@ X = dict[str, Tensor]
 
 
 class Tokens(SingleLikelihood):
-    """A distribution over all sequences up to the longest: symbol by symbol, then the end.
+    """A distribution over all sequences up to a maximum length.
 
-    A sequence of length n has the probability of its n symbols and of the end after them; after the longest the end
-    is certain. So the probabilities of all sequences sum to 1, whatever a decoder makes of z and what stands before.
+    The probability of a sequence of length n is the product of the probabilities of its n symbols and of the end. After
+    the maximum length, the end has probability 1. So the probabilities of all sequences sum to 1, for any decoder.
     """
 
     kind: Literal["tokens"] = "tokens"
@@ -34,12 +34,12 @@ class Tokens(SingleLikelihood):
 
     @property
     def longest(self) -> int:
-        """The length of the longest sequence."""
+        """The maximum length of a sequence."""
         return self.spec.shape[0]
 
     @property
     def symbols(self) -> int:
-        """The number of symbols; the end is one more."""
+        """The number of symbols, without the end."""
         assert self.spec.levels is not None
         return self.spec.levels
 
@@ -65,7 +65,7 @@ class Tokens(SingleLikelihood):
         }
 
     def seen(self, x: X) -> Tensor:
-        """Returns one-hot symbols, all zeros from the end on, `[batch, longest, symbols]`."""
+        """Returns one-hot symbols, `[batch, longest, symbols]`, with zeros after the end."""
         symbols = indicators(x["ids"], ops.arange(self.symbols, dtype="int32"))
         return symbols * ops.expand_dims(ops.cast(self._positions() < x["length"][:, None], "float32"), -1)
 
@@ -101,7 +101,7 @@ class Tokens(SingleLikelihood):
         else:
             up_to = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
             below = ops.sum(ops.cast(up_to < ops.sum(uniform * chosen, axis=1)[:, None], "int32"), axis=-1)
-            choice = ops.minimum(below, self.symbols)  # the sum may be less than 1 by rounding
+            choice = ops.minimum(below, self.symbols)  # `up_to` may end below 1 because of rounding
         ends = ops.logical_and(choice == self.symbols, x["length"] > position)
         length = ops.where(ends, ops.cast(position, "int32"), x["length"])
         goes_on = ops.cast(length > position, "int32")

@@ -1,4 +1,4 @@
-"""Encoders and decoders: layers of Keras, of any form. One kind is one file."""
+"""Networks: encoders and decoders as Keras layers. A kind is one file."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """What a network is built for.
+    """The requirements for a network in a model.
 
     Attributes:
-        name: What it is called: `encoder`, `decoder`.
-        inputs: The shape of an example of its input.
-        outputs: The shape that it makes of it.
-        seeds: Of initial weights, one for each kernel in the order in which kernels are made.
-        condition: Numbers of the condition, the second input of an encoder, `[batch, condition]`; 0: there is none. (To
-            a decoder, a condition is a part of z.)
-        context: The shape of an example of the second input of an autoregressive decoder, which is what stands before
-            each position, `[batch, *context]`; None for every other network.
-        policy: The dtype policy of hidden layers. The layer that makes the outputs computes in float32, as the
-            densities of its outputs do: bfloat16 has the 8 binary digits of an 8-bit intensity, too few for the mean of
-            a density that is to be sharper than that.
+        name: The name of the network: `encoder`, `decoder`.
+        inputs: The shape of an example of the input.
+        outputs: The shape of an example of the output.
+        seeds: The seeds of initial weights, one for each kernel in the order of creation.
+        condition: The size of the condition, the second input of an encoder, `[batch, condition]`; 0 for no condition.
+            (For a decoder, the condition is a part of z.)
+        context: The shape of an example of an autoregressive decoder's second input, the previous value at each
+            position, `[batch, *context]`; None for other networks.
+        policy: The dtype policy of hidden layers. The output layer computes in float32, like the densities of its
+            outputs: bfloat16 has only 8 significant bits, as many as an 8-bit intensity, and the mean of a sharp
+            density needs more.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Site:
 
 
 class Network(Kind):
-    """A network, as an encoder and as a decoder. Both return a layer, which is called with its input.
+    """A kind of network, with an encoder and a decoder.
 
-    Where the site has a condition or a context, the layer is called with a list: the input, and that.
+    If the site has a condition or a context, the layer is called with a list of two inputs.
 
     Attributes:
-        is_autoregressive: Whether its decoder reads what stands before each position, besides z.
-        loops_are_slow: Whether many of its steps in one program take longer on a processor than one after the other.
+        is_autoregressive: Whether the decoder also reads the previous value at each position.
+        loops_are_slow: Whether on a CPU one program with many training steps is slower than a program for each step.
     """
 
     group, folder = "elboflow.networks", __name__
@@ -57,10 +57,10 @@ class Network(Kind):
     loops_are_slow: ClassVar[bool] = False
 
     def check_encoder(self, inputs: Shape) -> None:
-        """Raises ValueError where it cannot read x `[batch, *inputs]`."""
+        """Raises a ValueError if the encoder cannot read inputs `[batch, *inputs]`."""
 
     def check_decoder(self, outputs: Shape) -> None:
-        """Raises ValueError where it cannot make the likelihood's parameters `[batch, *outputs]`."""
+        """Raises a ValueError if the decoder cannot have outputs `[batch, *outputs]`."""
 
     def encoder(self, site: Site) -> "keras.Layer":
         """Returns a layer from x `[batch, *inputs]` to the posterior's parameters `[batch, *outputs]`."""
@@ -72,15 +72,15 @@ class Network(Kind):
 
 
 def built(make: "Callable[[Site], keras.Layer]", site: Site, purpose: str) -> "keras.Layer":
-    """Returns a network that makes outputs of the shape that is needed; a likelihood would broadcast others.
+    """Returns a network after a check of its output shape, because a likelihood would silently broadcast a wrong shape.
 
     Args:
         make: `Network.encoder` or `Network.decoder`.
-        site: What it is built for.
-        purpose: What the shape of its outputs follows from.
+        site: The requirements for the network.
+        purpose: What needs the output shape, for the message.
 
     Raises:
-        RequestError: It cannot be built for such inputs or outputs.
+        RequestError: The network cannot be built for these inputs or outputs.
     """
     try:
         network = make(site)
@@ -96,5 +96,5 @@ def built(make: "Callable[[Site], keras.Layer]", site: Site, purpose: str) -> "k
 
 
 def seeds(seed: int) -> Iterator[int]:
-    """Returns a seed for each layer of a model, without end."""
+    """Returns an endless iterator of seeds, one for each layer of a model."""
     return (int(np.random.SeedSequence([seed, layer]).generate_state(1)[0]) for layer in itertools.count())

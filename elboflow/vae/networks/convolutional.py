@@ -1,4 +1,4 @@
-"""Strided convolutions and their mirror image."""
+"""Strided convolutions, and transposed convolutions in the decoder."""
 
 import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class Convolutional(Network):
-    """Convolutions that halve the grid at every stage, then one dense layer; the decoder is its mirror image."""
+    """Convolutions that halve the grid at every stage, then one dense layer. The decoder is the mirror image."""
 
-    # Within a loop, XLA computes convolutions on processors without its fast kernels: a gradient takes 13 times as
-    # long.
+    # Within a loop, XLA does not use its fast kernels for convolutions on CPUs: a gradient takes 13 times as long.
     loops_are_slow: ClassVar[bool] = True
 
     kind: Literal["convolutional"] = "convolutional"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MLP(Network):
-    """Fully connected layers, for small images and everything without a grid."""
+    """Fully connected layers, for small images and for features that are no images."""
 
     kind: Literal["mlp"] = "mlp"
     hidden: list[Width] = Field([256, 256], description="units of each hidden layer, from the input to the output")

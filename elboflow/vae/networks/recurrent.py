@@ -1,4 +1,4 @@
-"""Gated recurrent units over sequences (Cho et al., 2014); the decoder reads z and all symbols before each position."""
+"""Gated recurrent units over sequences (Cho et al., 2014). The decoder reads z and all previous symbols."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Recurrent(Network):
-    """A GRU. As a decoder it is autoregressive, trained by teacher forcing (Bowman et al., 2016)."""
+    """A GRU. The decoder is autoregressive, and trained by teacher forcing (Bowman et al., 2016)."""
 
     is_autoregressive: ClassVar[bool] = True
 
@@ -29,7 +29,7 @@ class Recurrent(Network):
         _check_sequence(outputs, "makes")
 
     def encoder(self, site: Site) -> "keras.Layer":
-        """Returns GRU up to the end of the sequence → outputs; positions that are all zeros are beyond the end."""
+        """Returns GRU over the sequence → outputs. Positions with only zeros are after the end, and are masked."""
         from keras import layers
 
         from elboflow.vae.layers.hidden import chain
@@ -43,7 +43,7 @@ class Recurrent(Network):
         )
 
     def decoder(self, site: Site) -> "keras.Layer":
-        """Returns z → the initial state; z and the symbol before → GRU → outputs of each position."""
+        """Returns z → initial state; z and the previous symbol → GRU → outputs at each position."""
         import keras
         from keras import layers
 
@@ -67,7 +67,7 @@ class Recurrent(Network):
         return layers.GRU(
             self.units,
             return_sequences=every,
-            # On GPUs Keras would have TensorFlow call cuDNN, which XLA cannot compile.
+            # With TensorFlow on GPUs, Keras would use cuDNN, which XLA cannot compile.
             use_cudnn=False if keras.backend.backend() == "tensorflow" else "auto",
             kernel_initializer=seeded(self.initializer, site.seeds),
             recurrent_initializer=seeded("orthogonal", site.seeds),

@@ -10,7 +10,7 @@ from elboflow.vae.terms import Loss, Tensor, Terms
 
 
 class Beta(Objective):
-    """The ELBO with its KL term weighted by beta, reached linearly after `warmup_steps`."""
+    """The negative ELBO with its KL term weighted by beta; the weight grows linearly over `warmup_steps`."""
 
     kind: Literal["beta"] = "beta"
     beta: PositiveFloat = 4.0
@@ -20,7 +20,7 @@ class Beta(Objective):
         return Loss(self.weight(step) * ops.sum(terms.kl, axis=0) - terms.reconstruction)
 
     def weight(self, step: Tensor) -> Tensor:
-        """Returns the KL term's weight: beta (Higgins et al., 2017), after a warm-up (Sønderby et al., 2016)."""
+        """Returns the weight of the KL term: beta (Higgins et al., 2017) after a warm-up (Sønderby et al., 2016)."""
         if not self.warmup_steps:
             return self.beta
         return self.beta * ops.minimum(1.0, ops.cast(step, "float32") / self.warmup_steps)

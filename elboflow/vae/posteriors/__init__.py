@@ -1,4 +1,4 @@
-"""Posteriors q(z|x): from what an encoder makes of an example to a distribution. One kind is one file."""
+"""Posteriors q(z|x): the outputs of an encoder → a distribution. A kind is one file."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,19 +17,19 @@ class Posterior(Kind):
     group, folder = "elboflow.posteriors", __name__
 
     def noise(self, latent: int) -> Shape:
-        """Returns the shape of the standard normal numbers that make one sample."""
+        """Returns the shape of the standard normal numbers for one sample."""
         return (latent,)
 
     def outputs(self, latent: int) -> int:
-        """Returns how many numbers an encoder makes of an example."""
+        """Returns the number of encoder outputs for an example."""
         raise NotImplementedError
 
     def layer(self, latent: int, seeds: Iterator[int]) -> "keras.Layer | None":
-        """Returns a layer with weights of its own, built; None: it has none.
+        """Returns a built layer with the weights of the posterior; None if it has no weights.
 
         Args:
-            latent: Units of the layer of latents.
-            seeds: Of initial weights, one for each kernel.
+            latent: The number of units of the layer of latents.
+            seeds: The seeds of initial weights, one for each kernel.
         """
         return None
 
@@ -37,7 +37,7 @@ class Posterior(Kind):
         """Returns q(z|x).
 
         Args:
-            layer: From `layer`.
-            outputs: The encoder's, float32 `[batch, outputs]`.
+            layer: The result of `layer`.
+            outputs: The encoder's outputs, float32 `[batch, outputs]`.
         """
         raise NotImplementedError

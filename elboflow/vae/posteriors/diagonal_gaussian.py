@@ -1,4 +1,4 @@
-"""A Gaussian with a diagonal covariance: the encoder gives mean and logarithm of the variance."""
+"""A Gaussian with a diagonal covariance: the encoder outputs mean and log-variance."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -1,4 +1,4 @@
-"""Priors p(z), or p(z|c) given a condition. One kind is one file."""
+"""Priors p(z), or p(z|c) given a condition. A kind is one file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PriorSite:
-    """What a prior is built for.
+    """The requirements for a prior in a model.
 
     Attributes:
-        latent: Units of the layer of latents.
-        condition: Numbers of the condition; 0: there is none.
-        inputs: The shape of what the encoder reads of an example.
-        seeds: Of initial weights, one for each kernel.
+        latent: The number of units of the layer of latents.
+        condition: The size of the condition; 0 for no condition.
+        inputs: The shape of an example of the encoder's input.
+        seeds: The seeds of initial weights, one for each kernel.
     """
 
     latent: int
@@ -30,19 +30,19 @@ class PriorSite:
 
 
 class Prior(Kind):
-    """A distribution of a layer of latents before an example is seen."""
+    """A kind of prior distribution over a layer of latents."""
 
     group, folder = "elboflow.priors", __name__
 
     def check(self, condition: str | None) -> None:
-        """Raises ValueError where it cannot be the prior of a model with this condition, or without any."""
+        """Raises a ValueError if the prior does not fit a model with this condition, or without one (None)."""
 
     def noise(self, latent: int) -> Shape:
-        """Returns the shape of the standard normal numbers that make one sample."""
+        """Returns the shape of the standard normal numbers for one sample."""
         return (latent,)
 
     def layer(self, site: PriorSite) -> "keras.Layer | None":
-        """Returns a layer with weights of its own, built; None: it has none."""
+        """Returns a built layer with the weights of the prior; None if it has no weights."""
         return None
 
     def distribution(
@@ -51,9 +51,9 @@ class Prior(Kind):
         """Returns p(z), or p(z|c).
 
         Args:
-            layer: From `layer`.
-            condition: Float32 `[batch, condition]`, or None.
-            encode: The posterior of what an encoder reads, `[n, *inputs]` (for priors made of posteriors: Tomczak and
-                Welling, 2018).
+            layer: The result of `layer`.
+            condition: The condition, float32 `[batch, condition]`, or None.
+            encode: An encoder's input `[n, *inputs]` → its posterior, for priors that are mixtures of posteriors
+                (Tomczak and Welling, 2018).
         """
         raise NotImplementedError

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Conditional(Prior):
-    """p(z|c) = N(mean(c), diag(variance(c))), both affine in the condition; at first the standard normal."""
+    """p(z|c) = N(mean(c), diag(variance(c))): mean and log-variance are affine in c. Initially N(0, I)."""
 
     kind: Literal["conditional"] = "conditional"
 

@@ -1,7 +1,7 @@
-"""Keeping a training's state, so that no kill costs more than the time since the last checkpoint.
+"""Checkpoints of a training: a kill costs at most the time since the last checkpoint.
 
-The training hands over its state and goes on at once; a thread writes it. A disk that is full or away never ends a
-training: what could not be written is tried again at the next interval.
+A background thread writes the checkpoints while the training continues. A full or unavailable disk does not end a
+training: a failed write is retried at the next interval.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ _REMEDY = "--restart starts over and moves the checkpoints aside"
 
 
 class Keeper:
-    """Keeps the checkpoints of one training.
+    """Writes and reads the checkpoints of one training.
 
     Args:
         folder: The folder of this training's checkpoints.
-        identity: What the training is a function of (`elboflow.vae.training.identity`).
-        settings: How often, and how many.
-        restart: Whether checkpoints that are there are moved aside.
-        chief: Whether this process is the one of those that train together that writes; all of them read.
+        identity: The identity of the training (`elboflow.vae.training.identity`).
+        settings: The interval and the number of checkpoints.
+        restart: Whether to move existing checkpoints to another folder.
+        chief: Whether this process writes. All processes of a distributed training read.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Keeper:
         self._folder, self._identity, self._settings = folder, identity, settings
         self._restart, self._chief = restart, chief
         self._held = ExitStack()
-        self._step, self._time = 0, time.monotonic()  # of the last state that was taken or read
+        self._step, self._time = 0, time.monotonic()  # of the last state that was kept or read
         self._written: Path | None = None
         self._changed = threading.Condition()
-        self._waiting: stored.Contents | None = None  # to be written as soon as the thread is free
-        self._unwritten: stored.Contents | None = None  # could not be written
+        self._waiting: stored.Contents | None = None  # the next state to write
+        self._unwritten: stored.Contents | None = None  # a state whose write failed
         self._busy = self._closing = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._write_on, name="checkpoints", daemon=True)
@@ -62,7 +62,7 @@ class Keeper:
         """Opens the folder.
 
         Raises:
-            WorkError: Another training is at work in it, or it cannot be written to.
+            WorkError: Another training uses the folder, or the folder cannot be written to.
         """
         if self._chief:
             try:
@@ -85,11 +85,11 @@ class Keeper:
             self._held.close()
 
     def latest(self) -> State | None:
-        """Returns the newest state whose checkpoint is whole, or None where there is no checkpoint.
+        """Returns the state of the newest undamaged checkpoint, or None without checkpoints.
 
         Raises:
-            RequestError: It is the checkpoint of other settings or data.
-            WorkError: No checkpoint that is there can be used.
+            RequestError: The checkpoint belongs to a training with other settings or data.
+            WorkError: All checkpoints are damaged.
         """
         damaged: dict[Path, str] = {}
         for path in stored.found(self._folder):
@@ -121,7 +121,7 @@ class Keeper:
         )
 
     def keep(self, state: State) -> None:
-        """Takes a state to be written and returns at once; while one is being written, the newest other waits."""
+        """Queues a state for the writing thread, and returns at once. A queued state that waits is replaced."""
         self._step, self._time = state.step, time.monotonic()
         if not self._chief:
             return
@@ -132,13 +132,13 @@ class Keeper:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Waits until the last state that was taken has been written, or could not be."""
+        """Waits until the last queued state has been written, or its write has failed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is None and not self._busy)
             self._raise_defect()
 
     def kept(self) -> str:
-        """Says what a training that ends now leaves behind."""
+        """Returns a phrase about the last checkpoint, for messages about the end of a training."""
         if self._chief:
             self.flush()
         if self._written is None:
@@ -160,7 +160,7 @@ class Keeper:
 
     def _close(self) -> None:
         with self._changed:
-            if self._unwritten is not None:  # a last try
+            if self._unwritten is not None:  # a last retry
                 self._waiting, self._unwritten = self._unwritten, None
             self._closing = True
             self._changed.notify_all()
@@ -178,7 +178,7 @@ class Keeper:
                     return
                 self._waiting, self._busy = None, True
             if self._written is not None and stored.step(self._written) == contents.step:
-                continue  # it is there, and is never taken away before another one is
+                continue  # this checkpoint exists already, and must not be rewritten before there is another one
             try:
                 self._written = stored.write(self._folder, contents)
             except OSError as error:
@@ -194,7 +194,7 @@ class Keeper:
                 with self._changed:
                     self._unwritten = contents if self._waiting is None else None
                 continue
-            except Exception as error:  # told where the training can hear it
+            except Exception as error:  # `_raise_defect` raises it in the training's thread
                 self._defect = error
                 continue
             if failed:
@@ -203,11 +203,11 @@ class Keeper:
             self._prune(self._written)
 
     def _prune(self, newest: Path) -> None:
-        """Removes old checkpoints, and damaged ones of steps that were done again since."""
+        """Removes old checkpoints, and damaged checkpoints of later steps, which the training has repeated since."""
         there = stored.found(self._folder)
         older = [path for path in there if stored.step(path) <= stored.step(newest)]
         for path in set(there) - set(older[: self._settings.keep]):
-            with contextlib.suppress(OSError):  # tried again after the next checkpoint
+            with contextlib.suppress(OSError):  # retried after the next checkpoint
                 stored.discard(path)
 
     def _raise_defect(self) -> None:
@@ -217,8 +217,8 @@ class Keeper:
 
 
 def remove(folder: Path) -> None:
-    """Removes the checkpoints of a training that is finished, and nothing else that is in their folder."""
-    with contextlib.suppress(OSError):  # the model is complete; files that are left do no harm
+    """Removes the checkpoints of a finished training, and their folder if it is then empty."""
+    with contextlib.suppress(OSError):  # the model is complete; remaining files do no harm
         for path in stored.all_of(folder):
             stored.discard(path)
         folder.rmdir()

@@ -1,8 +1,8 @@
-"""The order of an epoch of a split that is larger than memory: chunk after chunk, a function of (seed, epoch, machine).
+"""The order of an epoch if the split is larger than memory: chunks, as a function of (seed, epoch, machine).
 
-The shards of a machine follow each other in an order of the epoch's own, each from a place of the epoch's own on, and
-around; what follows is cut into chunks of one size, and each chunk is shown in an order of its own. In the datasets of
-this project a shard is in the order of a hash, so that any stretch of it is a random sample of the split.
+Each epoch permutes the shards of a machine, and rotates each shard by a random offset. The resulting sequence is split
+into chunks of equal size, and each chunk is permuted. In the datasets of this project, a shard is sorted by a hash, so
+any contiguous part of a shard is a random sample of the split.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,13 @@ Chunk: TypeAlias = list[Piece]
 
 
 def within(counts: Sequence[int], first: int, stop: int) -> list[Piece]:
-    """Returns where the examples `first` to `stop` of a split are, given the examples of each shard."""
+    """Returns the pieces of shards with the examples `first` to `stop` of a split.
+
+    Args:
+        counts: The number of examples of each shard.
+        first: The index of the first example.
+        stop: The index after the last example.
+    """
     starts = (np.cumsum(counts) - counts).tolist()
     return [
         Piece(shard, max(first - start, 0), min(stop - start, count))
@@ -43,17 +49,17 @@ def chunks(seed: int, epoch: int, machine: int, pieces: Sequence[Piece], capacit
     """Returns the chunks of an epoch.
 
     Args:
-        seed: Of the training.
-        epoch: From 1.
-        machine: Its number, from 0.
-        pieces: What the machine has of the split.
-        capacity: The examples of a chunk; the last one may have fewer.
-        examples: How many examples the epoch shows; the rest of them is left out.
+        seed: The seed of the training.
+        epoch: The epoch, from 1.
+        machine: The index of the machine, from 0.
+        pieces: The machine's part of the split.
+        capacity: The number of examples of a chunk; the last chunk may have fewer.
+        examples: The number of examples of the epoch; the remaining examples are left out.
     """
     random = np.random.default_rng([seed, epoch, machine, _SHARDS])
     made: list[Chunk] = []
     room = 0
-    for piece in (part for number in random.permutation(len(pieces)) for part in _around(pieces[number], random)):
+    for piece in (part for number in random.permutation(len(pieces)) for part in _rotated(pieces[number], random)):
         at = piece.first
         while at < piece.stop and examples:
             if not room:
@@ -66,12 +72,12 @@ def chunks(seed: int, epoch: int, machine: int, pieces: Sequence[Piece], capacit
 
 
 def rows(seed: int, epoch: int, machine: int, number: int, chunk: Chunk, batch: int) -> np.ndarray:
-    """Returns the examples of each batch of a chunk, the epoch's `number`th, int32 `[steps, batch]`."""
+    """Returns the row indices of each batch of chunk `number` of an epoch, int32 `[steps, batch]`."""
     random = np.random.default_rng([seed, epoch, machine, _ROWS, number])
     return random.permutation(sum(map(len, chunk))).astype(np.int32).reshape(-1, batch)
 
 
-def _around(piece: Piece, random: np.random.Generator) -> list[Piece]:
-    """Returns the piece from a random place on, and then what is before that place."""
+def _rotated(piece: Piece, random: np.random.Generator) -> list[Piece]:
+    """Rotates a piece by a random offset: returns the part after the offset, then the part before it."""
     middle = int(random.integers(piece.first, piece.stop))
     return [Piece(piece.shard, middle, piece.stop), Piece(piece.shard, piece.first, middle)]

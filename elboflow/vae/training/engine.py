@@ -1,4 +1,4 @@
-"""The model, its optimizers and the compiled steps that change them."""
+"""The model, its optimizers and the compiled steps that update them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,13 +19,13 @@ from elboflow.vae.training.state import assign, values
 
 
 class Engine:
-    """What computes a training.
+    """The computations of a training.
 
     Args:
         job: The training.
         feed: The batches.
-        total_steps: Steps of the whole training, where its schedule ends.
-        profiler: Profiles some steps, if it is to.
+        total_steps: The number of steps of the whole training, at which the schedule ends.
+        profiler: Profiles some of the steps, if there is a profile.
     """
 
     def __init__(self, job: Job, feed: Feed, total_steps: int, profiler: Profiler) -> None:
@@ -51,11 +51,11 @@ class Engine:
         self._calls = Calls(self._steps, feed.batch, 1 if _loops_are_slow(self._model) else feed.steps, profiler)
 
     def values(self) -> list[np.ndarray]:
-        """Returns copies of the model's and the optimizers' variables: all that a step changes."""
+        """Returns copies of all variables that a step changes: those of the model and of the optimizers."""
         return values(self._variables)
 
     def assign(self, arrays: Sequence[np.ndarray]) -> None:
-        """Sets these variables."""
+        """Sets the variables to arrays that `values` returned."""
         assign(self._variables, arrays)
 
     @property
@@ -70,11 +70,11 @@ class Engine:
 
     @property
     def validated(self) -> Model:
-        """The model that is validated and, in the end, saved: it computes in float32."""
+        """The model for validation, which is also saved at the end. It computes in float32."""
         return self._validated
 
     def refresh(self) -> None:
-        """Gives the model that is validated the weights of now, or their moving average if `training.ema` is set."""
+        """Copies the current weights, or the EMA weights if `training.ema` is set, to the model for validation."""
         if self._validated is self._model:
             return
         for variable, trained in zip(variables(self._validated), variables(self._model), strict=True):
@@ -87,10 +87,10 @@ class Engine:
         """Runs steps of an epoch; yields the measures of each compiled call.
 
         Args:
-            epoch: From 1.
-            first: The first step, in the whole training; from 0.
-            steps: How many.
-            elbos: The validation ELBOs of the epochs before, which some schedules heed.
+            epoch: The epoch, from 1.
+            first: The number of the first step in the whole training, from 0.
+            steps: The number of steps.
+            elbos: The validation ELBOs of the previous epochs, which a plateau schedule needs.
         """
         factor = schedule.plateau_factor(self._training.learning_rate, elbos)
         done, skip = 0, first - (epoch - 1) * self._feed.steps
@@ -98,7 +98,7 @@ class Engine:
             for measures in self._calls.run(portion.on_device, portion.rows[: steps - done], first + done, factor):
                 done += len(next(iter(measures.values())))
                 yield measures
-            if done == steps:  # of the training, within the epoch: what follows need not be read
+            if done == steps:  # the training may end within an epoch: do not read the next portion
                 return
 
     @property
@@ -108,7 +108,7 @@ class Engine:
 
 
 def _started(job: Job, policy: str) -> Model:
-    """Returns a new model, at the point where training starts."""
+    """Returns a new model with the weights at the start of training."""
     model = job.model.build(job.specs, job.seed, policy)
     if wanted := model.examples_to_start:
         model.start(batches.first(job.source, job.specs, wanted, "train"))
@@ -116,8 +116,8 @@ def _started(job: Job, policy: str) -> Model:
 
 
 def _loops_are_slow(model: Model) -> bool:
-    """Whether many steps in one program take longer than one after the other.
+    """Whether one program with many steps is slower on this device than a program for each step.
 
-    Processors are the devices that do not tell their memory.
+    Only CPUs do not report their memory.
     """
     return model.loops_are_slow and implementation().memory() is None

@@ -1,8 +1,9 @@
-"""From a split to what the devices hold, and the rows of it that make each batch.
+"""The examples in device memory, and the row indices of each batch.
 
-A split that fits into memory is held there as a whole. A larger one is streamed: while the device computes on a chunk,
-a thread reads, verifies, decodes and hands over the next one, in the following epoch, too. The chunk in use, the next
-one, the one being read, and what a shard holds beyond it share the memory, a quarter each.
+A split that fits into memory is copied to the device as a whole. A larger split is streamed: while the device computes
+on a chunk, a thread reads, verifies and decodes the next chunk, also of the following epoch, and copies it to the
+device. The memory is shared by the current chunk, the next chunk, the chunk that is read, and the rest of its shard: a
+quarter each.
 """
 
 import logging
@@ -25,18 +26,18 @@ from elboflow.vae.training.chunks import Piece
 logger = logging.getLogger("elboflow.training")
 
 _WEIGHT = 4  # bytes
-_PARTS = 4  # of the memory: in use, next, being read, and what a shard has beyond a chunk
+_PARTS = 4  # parts of the memory: current chunk, next chunk, chunk that is read, rest of its shard
 
 ToDevice = Callable[[Examples, int], Any]
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Steps that need nothing but what the devices hold.
+    """Steps whose examples are all in device memory.
 
     Attributes:
-        on_device: What `to_device` made of the examples.
-        rows: The examples of each step, int32 `[steps, batch]`; of this machine's part of the batch.
+        on_device: The result of `to_device`.
+        rows: The row indices of each step's examples, int32 `[steps, batch]`, for this machine's part of the batch.
     """
 
     on_device: Any
@@ -44,12 +45,12 @@ class Portion:
 
 
 class Feed:
-    """The batches of each epoch; a context in which a thread reads ahead, from its very beginning.
+    """The batches of each epoch. A context manager: within its context, a thread prefetches examples.
 
     Args:
-        job: The training, whose source is fed.
-        index: The number of this machine, from 0.
-        processes: How many machines train together.
+        job: The training.
+        index: The index of this machine, from 0.
+        processes: The number of machines.
     """
 
     def __init__(self, job: Job, index: int = 0, processes: int = 1) -> None:
@@ -65,7 +66,7 @@ class Feed:
         self._pieces = chunks.within(source.counts, self._first, last)
 
         self._bytes = sum(spec.bytes for spec in job.specs.values()) + _WEIGHT
-        # The same for all machines, which must make the same calls: not what this one has, but what any has at most.
+        # All machines must make the same calls, so `most` is the largest part of any machine, not this machine's part.
         most, room = -(-self.examples // processes), int(memory_megabytes * 1e6) // self._bytes
         self.is_streamed = room < most
         self._steps_of_chunk = max(1, room // _PARTS // self.batch)
@@ -88,20 +89,19 @@ class Feed:
 
     @property
     def batch(self) -> int:
-        """Examples of a step, of this machine's part."""
+        """The number of examples in this machine's part of a batch."""
         return len(self._lanes) * (self._batch_size // lanes(self._batch_size))
 
     def epoch(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
-        """Yields the portions of an epoch, from its step `skip` on.
+        """Yields the portions of an epoch, from step `skip` on.
 
         Args:
-            number: The epoch's, from 1.
-            skip: How many of its steps have been made already.
-            to_device: Copies examples to the devices, given the most that it may ever get; called by a thread where the
-                split is streamed.
+            number: The epoch, from 1.
+            skip: The number of steps of the epoch that are done already.
+            to_device: Copies examples to the devices, padded to a capacity. For a streamed split, a thread calls it.
 
         Raises:
-            WorkError: A shard is missing or damaged, or its examples are not what they must be.
+            WorkError: A shard is missing or damaged, or its examples do not fit the model.
         """
         if self.is_streamed:
             yield from self._streamed(number, skip, to_device)
@@ -125,15 +125,15 @@ class Feed:
 
     def _streamed(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
         planned, (first, skip) = self._chunks(number), divmod(skip, self._steps_of_chunk)
-        if first == len(planned):  # its last step has been made
+        if first == len(planned):  # the last step of the epoch is done
             return
-        coming = self._coming.get((number, first)) or self._begin((number, first), planned[first], to_device)
+        coming = self._coming.get((number, first)) or self._prefetch((number, first), planned[first], to_device)
         for place in range(first, len(planned)):
             held = coming.result()
             if place + 1 < len(planned):
-                coming = self._begin((number, place + 1), planned[place + 1], to_device)
+                coming = self._prefetch((number, place + 1), planned[place + 1], to_device)
             else:
-                coming = self._begin((number + 1, 0), self._chunks(number + 1)[0], to_device)
+                coming = self._prefetch((number + 1, 0), self._chunks(number + 1)[0], to_device)
             rows = chunks.rows(self._seed, number, self._machine, place, planned[place], self.batch)
             yield Portion(held, rows[skip:])
             skip = 0
@@ -142,8 +142,8 @@ class Feed:
         shown = self.steps * self.batch
         return chunks.chunks(self._seed, number, self._machine, self._pieces, self.capacity, shown)
 
-    def _begin(self, place: tuple[int, int], chunk: chunks.Chunk, to_device: ToDevice) -> Future[Any]:
-        """Lets the thread make the chunk at a place (epoch, number): the one that comes, and no other."""
+    def _prefetch(self, place: tuple[int, int], chunk: chunks.Chunk, to_device: ToDevice) -> Future[Any]:
+        """Starts the prefetch of the chunk at a place (epoch, number); there is only one prefetch at a time."""
         self._coming = {place: self._thread.submit(lambda: to_device(self._examples(chunk), self.capacity))}
         return self._coming[place]
 
@@ -151,10 +151,10 @@ class Feed:
         return Examples.joined([self._read(piece) for piece in pieces])
 
     def _read(self, piece: Piece) -> Examples:
-        if self._is_over.is_set():  # what is being read is not needed
+        if self._is_over.is_set():  # the prefetched chunk is no longer needed
             raise CancelledError
         if self._shard is None or self._shard[0] != piece.shard:
-            self._shard = None  # before the next one is there
+            self._shard = None  # frees its memory before the next shard is read
             read = self._source.read(piece.shard)
             if piece.shard not in self._checked:
                 read.check(self._specs, "train")

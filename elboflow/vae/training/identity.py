@@ -1,4 +1,7 @@
-"""What a training is a function of: two of one identity end with the same weights, and share their checkpoints."""
+"""The identity of a training: all inputs that determine its weights.
+
+Two trainings with the same identity end with the same weights, and can use each other's checkpoints.
+"""
 
 import json
 from collections.abc import Iterator
@@ -12,29 +15,29 @@ from elboflow.vae.config import TrainingConfig
 from elboflow.vae.model import ModelConfig
 
 _WITHOUT_INFLUENCE = {
-    "device",  # a machine that went away may be replaced by one of another kind: rounding changes (and PyTorch's noise)
-    "gpu",  # how much of it is taken
+    "device",  # a preempted machine may be replaced by another kind: only rounding (and PyTorch's noise) changes
+    "gpu",  # limits memory only
     "parallel",  # global batches, their order and their noise do not depend on the number of devices
-    "checkpoints",  # what is written when; what is computed does not depend on it
-    "tensorboard",  # another copy of the curves
-    "max_minutes",  # changes no step: what ran out of time keeps its checkpoints, and goes on when given more
+    "checkpoints",  # decides when the state is written, not what is computed
+    "tensorboard",  # only a copy of the curves
+    "max_minutes",  # changes no step: a training that ran out of time resumes with a larger limit
 }
 """Settings of the training that may change between a checkpoint and its resumption.
 
-All others change the result, or the meaning of what a checkpoint holds: `epochs` and `max_steps` end the schedule,
-`micro_batches` and `precision` round otherwise at every step, a `backend` draws other noise, and `memory_megabytes` may
-decide which examples meet in a batch.
+All others change the result, or the meaning of a checkpoint: `epochs` and `max_steps` end the schedule, `micro_batches`
+and `precision` change the rounding of every step, `backend` changes the noise, and `memory_megabytes` can change which
+examples are in the same batch.
 """
 
 
 def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
-    """Returns what a training is a function of, as JSON values without those that are defaults.
+    """Returns the identity of a training as JSON values, without settings at their default.
 
     Args:
         dataset: The digest of the dataset.
-        model: What the model is.
-        training: How it is trained.
-        seed: Fixes initial weights, order and noise.
+        model: The settings of the model.
+        training: The settings of the training.
+        seed: The seed of initial weights, order and noise.
     """
     how = canonical(training)
     return {
@@ -46,14 +49,14 @@ def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: i
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Says where two identities differ: `training.batch_size: 64 there, 128 now`."""
+    """Returns the differences of two identities, as phrases: `training.batch_size: 64 there, 128 now`."""
     return list(_differences("", _in_full(found), _in_full(wanted)))
 
 
 def _in_full(identity: dict[str, Any]) -> dict[str, Any]:
-    """Returns an identity with all values of its settings, as far as this version knows them.
+    """Returns an identity with all settings that this version knows, defaults included.
 
-    Another version of the program may have written it, with more settings, or with those that are defaults.
+    Another version of the program may have written it, with more settings, or with settings at their default.
     """
     full = dict(identity)
     for name, section in (("model", ModelConfig), ("training", TrainingConfig)):

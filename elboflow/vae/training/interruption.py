@@ -1,4 +1,4 @@
-"""Signals that end a training wait until its state is safe."""
+"""Deferred signals: a signal that ends a training takes effect after its state has been saved."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ _DEFERRED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interruption:
-    """What has been asked of a training from outside; true as soon as it is to end."""
+    """The first signal that asks a training to end, or None. True as soon as there is one."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -21,15 +21,15 @@ class Interruption:
 
 @contextmanager
 def deferred() -> Iterator[Interruption]:
-    """Keeps SIGTERM, SIGINT and SIGHUP until the body has ended, and raises them then as if they came at that moment.
+    """Defers SIGTERM, SIGINT and SIGHUP to the end of the `with` statement, and then raises the first signal again.
 
-    The body looks at the interruption and ends early. A SIGINT that follows acts at once, for a person who does not
-    want to wait; any other is part of the same ending, as when a terminal and a run both tell a step to end. A signal
-    that was ignored before stays so.
+    The body should check the interruption and end early. A second SIGINT takes effect at once, for a user who does not
+    want to wait. Other further signals have no effect, because a terminal and a runner may both signal the same step.
+    Signals that were ignored before are still ignored.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield interruption  # signals are the main thread's
+        yield interruption  # only the main thread can set signal handlers
         return
     handlers = {number: signal.getsignal(number) for number in _DEFERRED}
     before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}

@@ -1,4 +1,4 @@
-"""One training at a time in a folder, as far as its file system knows locks."""
+"""A lock for one training at a time in a folder, if the file system supports locks."""
 
 import contextlib
 import errno
@@ -16,10 +16,10 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, er
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder, which ends with the process at the latest.
+    """Holds the lock of a folder. The kernel releases it at the latest when the process ends.
 
     Raises:
-        WorkError: Another training holds it. That may have ended when this one is tried again.
+        WorkError: Another training holds the lock. A retry can succeed after that training has ended.
     """
     path = folder / LOCK
     handle = _locked(path)
@@ -27,7 +27,7 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            if _is(path, handle):
+            if _is_same_file(path, handle):
                 path.unlink()
         os.close(handle)
 
@@ -47,12 +47,12 @@ def _locked(path: Path) -> int:
             if error.errno not in _WITHOUT_LOCKS:
                 os.close(handle)
                 raise
-        if _is(path, handle):
+        if _is_same_file(path, handle):
             return handle
-        os.close(handle)  # its holder has just removed it: what was locked is no longer the folder's lock
+        os.close(handle)  # the former holder has just removed this file, so it is no longer the folder's lock
 
 
-def _is(path: Path, handle: int) -> bool:
+def _is_same_file(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Processes that train together do the same at the same step; what only one of them knows is told to all."""
+"""Agreement of the processes of a distributed training: flags are combined by an all-reduce (max)."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from elboflow.vae.compute import implementation
 
 
 def agreed(*numbers: float) -> list[float]:
-    """Returns the largest of each number over all processes, which all call this at the same point."""
+    """All-reduce (max) of numbers over all processes. All processes must call it at the same point."""
     return implementation().agreed(np.array(numbers, np.float64)).tolist()
 
 
 def at_the_same_step(step: int) -> None:
-    """Looks whether all processes begin at the same step.
+    """Checks that all processes start at the same step.
 
     Raises:
         WorkError: They do not, because they do not see the same checkpoints.

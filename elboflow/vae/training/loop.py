@@ -31,60 +31,60 @@ from elboflow.vae.watch import Observer, Watch, WatchStoppedError
 logger = logging.getLogger("elboflow.training")
 
 _WORKER = "elboflow.vae.training.torch_worker"
-"""What a further process of this machine runs, on a backend that has one for each device."""
+"""The module of a worker process, for backends with one process per device."""
 
 
 def train(
     job: Job, *, cluster: Cluster | None = None, watch: Watch | None = None, observers: Sequence[Observer] = ()
 ) -> Trained:
-    """Trains a model. The same job on the same kind of device gives the same weights, interrupted in between or not.
+    """Trains a model. The same job on the same kind of device gives the same weights, also after interruptions.
 
     Args:
         job: The training.
-        cluster: The machines that train together, if they are several.
-        watch: Is told the validation ELBO of every epoch, and may stop the training after any.
-        observers: Are told the curves as they grow.
+        cluster: The machines of a distributed training; None for a single machine.
+        watch: A callback that gets the validation ELBO of every epoch, and can stop the training.
+        observers: Callbacks that get the curves after every epoch.
 
     Returns:
         The trained model and its curves.
 
     Raises:
-        RequestError: The checkpoints are another training's.
-        WorkError: A split does not fit the settings or is damaged; another training is at work in the folder of the
-            checkpoints, or all of them are damaged; a term of the bound became NaN or infinite (the last checkpoint
-            then holds a good state); machines that train together were interrupted, or lost each other.
-        WatchStoppedError: The watch stopped it.
+        RequestError: The checkpoints belong to another training.
+        WorkError: A split does not fit the settings or is damaged; another training uses the folder of the checkpoints,
+            or all checkpoints are damaged; a term of the bound became NaN or infinite (the last checkpoint is from
+            before that); the machines of a distributed training were interrupted, or lost each other.
+        WatchStoppedError: The watch stopped the training.
     """
     _check(job)
     with implementation().together(job, cluster, _WORKER) as processes, implementation().scope():
         trained = run(job, processes, watch, observers)
     if job.training.parallel is None:
         return trained
-    whole = job.model.build(job.specs, job.seed)  # the trained one may be divided over devices
+    whole = job.model.build(job.specs, job.seed)  # the weights of the trained model may be sharded
     assign(variables(whole), values(variables(trained.model)))
     return replace(trained, model=whole)
 
 
 def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers: Sequence[Observer] = ()) -> Trained:
-    """Does a training as one of the processes that train together, which have met.
+    """Runs a training in this process, after the processes of a distributed training have connected.
 
     Args:
         job: The training.
-        cluster: These processes, and which of them this one is; None: it is alone.
-        watch: As that of `train`.
-        observers: As those of `train`.
+        cluster: The cluster of all processes, with the index of this process; None for a single process.
+        watch: As for `train`.
+        observers: As for `train`.
 
     Returns:
-        The trained model, which may be divided over devices, and its curves.
+        The trained model, whose weights may be sharded over devices, and its curves.
 
     Raises:
-        RequestError, WorkError, WatchStoppedError: As `train` does.
+        RequestError, WorkError, WatchStoppedError: As for `train`.
     """
     training, identity = job.training, job.identity
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
     feed = Feed(job, index, processes)
     if feed.is_streamed:
-        identity = identity | {"machines": processes}  # each of them streams its own part, in an order of its own
+        identity = identity | {"machines": processes}  # the streaming order depends on their number
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
     _warn_of_endless_warmup(training, total)
     with (
@@ -101,7 +101,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
             counted(feed.examples, "example"),
             counted(feed.steps, "step"),
         )
-        state = _begun(keeper, engine, total)
+        state = _started_or_resumed(keeper, engine, total)
         validate = validator(engine.validated, job.validation, job.seed, training.memory_megabytes)
         tolerance = Tolerance(training, keeper.kept)
         report = Report(state, watch, observers)
@@ -147,11 +147,11 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
                 raise
             (ends,) = agreed(bool(interruption))
             if not late and (ends or _is_over(state, total, training.early_stopping)):
-                keep()  # what is trained is safe before it is saved; when time is up, a state in mid-epoch is
+                keep()  # before the model is saved; if time is up, the last checkpoint is from within the epoch
         if ends:
             keeper.flush()
             logger.info("interrupted after step %d of %d; %s", state.step, total, keeper.kept())
-    if ends:  # and the signal, if it came to this machine at all, did not end the process
+    if ends:  # the signal did not end this process, or another machine was interrupted
         raise WorkError(f"training was interrupted after step {state.step} of {total}; {keeper.kept()}")
     logger.info(
         "trained %s; best validation ELBO %.2f nats, in epoch %d",
@@ -166,9 +166,9 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
     return Trained(engine.validated, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
 
 
-def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
-    """Returns the state to go on from, and sets the model and its optimizer to it."""
-    agreed(0)  # no process reads before the chief has moved the old files aside
+def _started_or_resumed(keeper: Keeper, engine: Engine, total: int) -> State:
+    """Returns the state to start or resume from, and sets model and optimizers to it."""
+    agreed(0)  # a barrier: no process reads before the chief has moved the old files
     state = keeper.latest()
     at_the_same_step(state.step if state else 0)
     if state is None:
@@ -179,7 +179,7 @@ def _begun(keeper: Keeper, engine: Engine, total: int) -> State:
 
 
 def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
-    """Whether all is done: the last epoch, too, is validated, or patience is at its end."""
+    """Whether the training is complete: all steps are done and validated, or early stopping has run out of patience."""
     if state.sums.steps:
         return False  # in the middle of an epoch
     return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)

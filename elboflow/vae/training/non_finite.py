@@ -1,4 +1,4 @@
-"""What becomes of a training whose loss or gradient is NaN or infinite."""
+"""The policy for steps whose loss or gradient is NaN or infinite."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ _REMEDY = "A lower training.learning_rate or training.gradient_clip may help"
 
 
 class Tolerance:
-    """Says which steps may be NaN or infinite: none, a number of them, or those of which float16 makes no use.
+    """Decides how many non-finite steps a training may have.
 
-    In float16 a gradient that overflows while the loss is finite is how the scale of the loss is found: such a step is
-    skipped by the optimizer, and no fault of the training.
+    With float16, gradients that overflow while the loss is finite are a normal part of the search for the loss scale.
+    The optimizer skips such steps, and they do not count.
 
     Args:
-        training: How it is trained.
-        kept: Says what a training that ends now leaves behind.
+        training: The settings of the training.
+        kept: Returns a phrase about the last checkpoint, for messages.
     """
 
     def __init__(self, training: TrainingConfig, kept: Callable[[], str]) -> None:
@@ -31,16 +31,16 @@ class Tolerance:
         self._kept = kept
 
     def faults(self, measures: Measures, step: int, epoch: int, before: int) -> int:
-        """Returns how many of these steps were skipped because they were not finite.
+        """Returns the number of steps that were skipped because they were not finite.
 
         Args:
-            measures: Of each step.
-            step: The number of the first of them, from 0.
-            epoch: Where it is, from 1.
-            before: Steps skipped so far.
+            measures: The measures of consecutive steps.
+            step: The number of the first of these steps, from 0.
+            epoch: The epoch of these steps, from 1.
+            before: The number of steps skipped before.
 
         Raises:
-            WorkError: They are more than the settings allow.
+            WorkError: More steps are non-finite than the settings allow.
         """
         causes = _causes(measures)
         watched = [name for name in causes if not (self._finds_scale and name.endswith(GRADIENT_NORM))]
@@ -57,20 +57,20 @@ class Tolerance:
         raise self._broken(where, float(measures[term][row]))
 
     def check_validation(self, means: Mapping[str, float], step: int, epoch: int) -> None:
-        """Looks at the measures of the validation: a last step may break weights, or this split show it first.
+        """Checks the measures of a validation. The last step can break the weights, or only this split may show it.
 
         Raises:
-            WorkError: One is not finite.
+            WorkError: A measure is not finite.
         """
         for name in _causes(means):
             if not np.isfinite(means[name]):
                 raise self._broken(f"validation after step {step - 1} of epoch {epoch}: its {name}", means[name])
 
     def check_epoch(self, sums: Sums, epoch: int) -> None:
-        """Looks whether an epoch had any step that was not skipped.
+        """Checks that an epoch had at least one step that was not skipped.
 
         Raises:
-            WorkError: It had none: the training stands still.
+            WorkError: All steps were skipped, so the training makes no progress.
         """
         if sums.skipped == sums.steps:
             raise WorkError(
@@ -83,7 +83,7 @@ class Tolerance:
 
 
 def _causes(measures: Mapping[str, Any]) -> list[str]:
-    """Returns names of measures, causes before effects: the bound and the loss are made of terms, and then derived."""
+    """Returns the names of measures, causes before effects: terms, then the bound, the loss, and the gradient norm."""
     effects = (ELBO, LOSS, GRADIENT_NORM)
 
     def rank(name: str) -> tuple[int, bool, str]:

@@ -1,4 +1,4 @@
-"""Keras's optimizers as the settings describe them."""
+"""Keras optimizers from the settings."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from elboflow.vae.layers import OUTPUT
 def optimizer(settings: config.TrainingConfig) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a training, not built yet.
 
-    Its learning rate is a variable, which a backend sets at every step. Biases do not decay. The gradient's norm is
-    clipped here; its elements are clipped before
-    (`elboflow.vae.compute.contract`), as Keras does one or the other. With float16,
-    it scales the loss (`scale_loss`), skips the steps whose gradients are not finite, and then halves the scale.
+    Its learning rate is a variable, which a backend sets at every step. Biases have no weight decay. The optimizer
+    clips the global gradient norm. Elements are clipped before (`elboflow.vae.compute.contract`), because a Keras
+    optimizer can do only one of both. With float16, the optimizer scales the loss (`scale_loss`), skips steps with
+    non-finite gradients, and then halves the scale.
     """
     made = _kind(settings.optimizer)(
         learning_rate=settings.learning_rate.initial,
@@ -33,7 +33,7 @@ def _kind(settings: config.Optimizer) -> type[keras.optimizers.Optimizer]:
         case config.Adam():
             return keras.optimizers.Adam
         case config.AdamW(weight_decay=decay):
-            return keras.optimizers.AdamW if decay else keras.optimizers.Adam  # Keras's AdamW takes no decay of None
+            return keras.optimizers.AdamW if decay else keras.optimizers.Adam  # Keras's AdamW rejects a decay of None
         case config.SGD():
             return keras.optimizers.SGD
         case config.RMSprop():
@@ -45,9 +45,9 @@ def _kind(settings: config.Optimizer) -> type[keras.optimizers.Optimizer]:
 
 
 def _arguments(settings: config.Optimizer) -> dict[str, Any]:
-    """Returns what only this kind of optimizer takes, under Keras's names: those of the settings."""
+    """Returns the arguments of this kind of optimizer; the settings have Keras's names."""
     own = settings.model_dump(exclude={"kind", "weight_decay"})
     if isinstance(settings, config.Muon):
-        # Muon is for hidden layers' kernels (Jordan et al., 2024); Keras leaves it to us to say which are not hidden.
+        # Muon is for kernels of hidden layers (Jordan et al., 2024); Keras must be told which layers are not hidden.
         return own | {"adam_weight_decay": settings.weight_decay or None, "exclude_layers": [f"(^|/){OUTPUT}/"]}
     return own

@@ -1,8 +1,9 @@
-"""The order in which an epoch shows the examples: a function of (seed, epoch), for any number of machines.
+"""The order of the examples in an epoch: a function of (seed, epoch), independent of the number of machines.
 
-The examples are cut into lanes, contiguous ranges of equal size; a batch takes equally many of each, in an order of the
-lane's own. A machine that owns some of the lanes thus has its part of every batch, and needs no other example. With the
-examples of a dataset in the order of a hash, as they are, this is stratified sampling without replacement.
+The examples are divided into lanes, contiguous ranges of equal size. Each epoch permutes each lane, and a batch takes
+the same number of examples from every lane. A machine owns some of the lanes, so it has its part of every batch, and
+needs no other examples. The examples of a dataset are sorted by a hash, so this is stratified sampling without
+replacement.
 """
 
 import numpy as np
@@ -11,19 +12,19 @@ from elboflow.vae.compute.parallelism import lanes
 
 
 def bounds(examples: int, batch_size: int) -> np.ndarray:
-    """Returns where each lane begins, and where the last one ends: int64 `[lanes + 1]`."""
+    """Returns the start of each lane, and the end of the last lane, int64 `[lanes + 1]`."""
     count = lanes(batch_size)
     return np.arange(count + 1, dtype=np.int64) * examples // count
 
 
 def rows(seed: int, epoch: int, examples: int, batch_size: int, owned: range) -> np.ndarray:
-    """Returns the examples of each batch of an epoch that lie in some lanes, int32 `[steps, batch]`.
+    """Returns the indices of the examples from some lanes in each batch of an epoch, int32 `[steps, batch]`.
 
     Args:
-        seed: Of the training.
-        epoch: From 1.
-        examples: Of the whole split.
-        batch_size: Of the whole batch.
+        seed: The seed of the training.
+        epoch: The epoch, from 1.
+        examples: The number of examples of the whole split.
+        batch_size: The size of the whole batch.
         owned: The lanes.
     """
     places, each = bounds(examples, batch_size), batch_size // lanes(batch_size)

@@ -1,4 +1,4 @@
-"""A profile of some steps of a training, written by the backend's own profiler."""
+"""A profile of some steps of a training, written by the profiler of the backend."""
 
 import logging
 from contextlib import ExitStack
@@ -19,11 +19,11 @@ _OPENED_BY = {
 
 
 class Profiler:
-    """Begins the profile after the first compiled call and ends it after exactly so many steps.
+    """Starts the profile after the first compiled call, and ends it after exactly `profile.steps` steps.
 
     Args:
-        profile: What is to be profiled; None for nothing.
-        writes: Whether this process of those that train together profiles itself. The others make the same steps.
+        profile: The settings of the profile; None for no profile.
+        writes: Whether this process writes the profile. All processes make the same calls.
     """
 
     def __init__(self, profile: Profile | None, writes: bool = True) -> None:
@@ -46,11 +46,11 @@ class Profiler:
             )
 
     def limit(self, count: int) -> int:
-        """Returns how many of the next steps one compiled call may take."""
+        """Returns the number of steps that the next compiled call may make, at most `count`."""
         return min(count, self._left) if self._has_begun and self._left else count
 
     def after(self, count: int) -> None:
-        """Takes note of a compiled call of so many steps, whose measures have arrived."""
+        """Counts a compiled call with `count` steps; call it after the measures have arrived."""
         if self._profile is None or not self._left:
             return
         if not self._has_begun:

@@ -1,4 +1,4 @@
-"""How a training shows itself while it runs: a live bar on a terminal, plain lines elsewhere."""
+"""The progress display of a training: a live bar on a terminal, plain log lines elsewhere."""
 
 import logging
 import sys
@@ -14,17 +14,17 @@ logger = logging.getLogger("elboflow.training")
 
 
 class Display(Protocol):
-    """Receives what happens in the loop."""
+    """A progress display."""
 
     def steps(self, done: int) -> None:
-        """`done` steps of the training are behind us."""
+        """Shows that `done` steps of the training are done."""
 
     def epoch(self, number: int, epochs: int, text: str) -> None:
-        """An epoch ended; `text` says with which numbers."""
+        """Shows the end of an epoch, with its numbers as `text`."""
 
 
 def display(total_steps: int) -> AbstractContextManager[Display]:
-    """Returns the display that suits standard error."""
+    """Returns a bar if standard error is a terminal, otherwise log lines."""
     return _Bar(total_steps) if sys.stderr.isatty() else _Lines()
 
 
@@ -57,7 +57,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line every two seconds at first, and every twentieth of the time so far later: a long training fills no log."""
+    """Log lines at growing intervals, 1/20 of the elapsed time and at least two seconds, so that logs stay short."""
 
     def __enter__(self) -> Self:
         self._started = self._next_line = time.monotonic()

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step, and of the validation bounds so far."""
+"""The learning rate as a function of the step and of the validation ELBOs so far."""
 
 import itertools
 import math
@@ -12,16 +12,16 @@ from elboflow.vae.terms import Tensor
 
 
 def rate(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:
-    """Returns the learning rate that the settings describe: a linear warm-up from zero, then what their kind says.
+    """Returns the learning rate of a schedule: a linear warm-up from zero, then the rate of the schedule's kind.
 
     Args:
-        settings: Kind of schedule and its numbers.
-        steps_per_epoch: Steps of one epoch, the unit of `stages`.
-        total_steps: Steps of the whole training, where a cosine ends.
+        settings: The settings of the schedule.
+        steps_per_epoch: The number of steps of an epoch, the unit of `stages`.
+        total_steps: The number of steps of the whole training, at which a cosine ends.
 
     Returns:
-        A function of the step, from 0, and of the factor by which plateaus have lowered the rate so far; no other kind
-        has use for the factor.
+        A function of the step, from 0, and of the factor by which plateaus have lowered the rate so far. Only a plateau
+        schedule uses the factor.
     """
     warmup = settings.warmup_steps
     after_warmup = _after_warmup(settings, steps_per_epoch, total_steps)
@@ -35,7 +35,7 @@ def rate(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) 
 
 
 def plateau_factor(settings: config.LearningRate, elbos: Sequence[float]) -> float:
-    """Returns the factor of `rate` after epochs with these validation ELBOs, in nats: 1 but for a plateau schedule."""
+    """Returns the factor of `rate` after epochs with these validation ELBOs, in nats; 1 without a plateau schedule."""
     if not isinstance(settings, config.Plateau):
         return 1.0
     factor, best, waited = 1.0, -math.inf, 0
@@ -48,7 +48,7 @@ def plateau_factor(settings: config.LearningRate, elbos: Sequence[float]) -> flo
 
 
 def _after_warmup(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:
-    """Returns the rate without its warm-up, a function of the step as float32."""
+    """Returns the rate without the warm-up, as a function of the step as float32."""
     warmup = settings.warmup_steps
     match settings:
         case config.Constant(initial=initial):
@@ -77,6 +77,6 @@ def _after_warmup(settings: config.LearningRate, steps_per_epoch: int, total_ste
 
 
 def _stages(settings: config.Stages, steps_per_epoch: int, total_steps: int) -> list[int]:
-    """Returns the first step of every stage but the first that begins before the training ends."""
+    """Returns the first step of every stage that begins before the end of the training, except stage 0."""
     epochs = itertools.accumulate(settings.growth**stage for stage in range(settings.stages - 1))
     return list(itertools.takewhile(lambda step: step < total_steps, (count * steps_per_epoch for count in epochs)))

@@ -1,7 +1,7 @@
-"""The state of a training at a step: everything that it needs to go on as if it had never stopped.
+"""The state of a training after a step: all data to resume the training as if it had never stopped.
 
-Noise is a function of (seed, step) and the order of (seed, epoch), so that no generator's history and no reader's
-position need saving: the number of the step says both.
+Noise is a function of (seed, step), and the order of (seed, epoch). So the step number is enough: the state of random
+generators and the position of readers need not be saved.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ from elboflow.vae.model import Model, variables
 
 @dataclass
 class Sums:
-    """The sums of the measures over the steps of an epoch so far; those of skipped steps do not count.
+    """The sums of the measures over the steps of the current epoch, without skipped steps.
 
-    They are added in float64, one step after the other, so that the result depends neither on how many steps a compiled
-    call takes nor on where the training was interrupted.
+    The sums are computed sequentially in float64, so that the result depends neither on the number of steps per
+    compiled call nor on interruptions.
 
     Attributes:
-        steps: Steps of the epoch so far, with those that were skipped.
-        skipped: Steps that were skipped.
+        steps: The number of steps of the epoch so far, skipped steps included.
+        skipped: The number of skipped steps.
         totals: The sum of each measure, by name.
     """
 
@@ -48,7 +48,7 @@ class Sums:
         self.skipped += int(skipped.sum())
 
     def means(self) -> dict[str, float]:
-        """Returns the mean of each measure over the steps that were not skipped; NaN where all were."""
+        """Returns the mean of each measure over the steps that were not skipped; NaN if all were skipped."""
         counted = self.steps - self.skipped
         return {name: total / counted if counted else float("nan") for name, total in self.totals.items()}
 
@@ -58,9 +58,9 @@ class Best:
     """The epoch of the best validation ELBO.
 
     Attributes:
-        epoch: Its number; 0 before the first.
-        elbo: That ELBO, in nats per example.
-        weights: The model's variables then, where early stopping is to give them back.
+        epoch: The epoch, from 1; 0 before the first validation.
+        elbo: The validation ELBO, in nats per example.
+        weights: The variables of the model after that epoch, for early stopping; empty without early stopping.
     """
 
     epoch: int = 0
@@ -73,15 +73,16 @@ class State:
     """A training after a step, anywhere in an epoch.
 
     Attributes:
-        variables: The values of the model's variables and of the optimizer's (with the moving average of the weights
-            and the scale of a float16 loss, where there are any). No array may change after it was put here.
-        step: Steps done.
-        epoch: Epochs whose validation is done, too.
-        best: What early stopping remembers.
+        variables: The values of all variables of the model and of the optimizers, which include EMA weights and the
+            float16 loss scale. The arrays must not be changed later.
+        step: The number of completed steps.
+        epoch: The number of completed epochs, validation included.
+        best: The epoch of the best validation ELBO.
         curves: The curves so far.
-        sums: The measures of the epoch under way.
-        skipped: Steps skipped in all because they were not finite (`elboflow.vae.training.non_finite`).
-        seconds: Time spent training, over all resumptions.
+        sums: The sums of the measures of the current epoch.
+        skipped: The number of steps skipped so far because they were not finite
+            (`elboflow.vae.training.non_finite`).
+        seconds: The time spent training, over all resumptions.
     """
 
     variables: list[np.ndarray] = field(default_factory=list)
@@ -94,19 +95,19 @@ class State:
     seconds: float = 0.0
 
     def add(self, measures: Measures, skipped: int) -> None:
-        """Moves on by steps with these measures, of which some were skipped."""
+        """Adds consecutive steps with these measures, of which `skipped` were skipped."""
         before = self.sums.steps
         self.sums.add(measures)
         self.step += self.sums.steps - before
         self.skipped += skipped
 
     def end_epoch(self, elbo: float, model: Model, stopping: EarlyStopping | None) -> None:
-        """Moves on to the next epoch.
+        """Ends the current epoch.
 
         Args:
             elbo: The validation ELBO, in nats per example.
-            model: The model as it was validated; the best is remembered for early stopping, if there is one.
-            stopping: By how much the ELBO must be above the best so far.
+            model: The validated model. With early stopping, the weights of the best epoch are copied.
+            stopping: The settings of early stopping, if it is used.
         """
         self.epoch, self.sums = self.epoch + 1, Sums()
         if elbo > self.best.elbo + (stopping.minimum_change if stopping else 0.0):
@@ -118,7 +119,7 @@ class State:
         return {f"{group}/{i:05d}": array for group, arrays in groups.items() for i, array in enumerate(arrays)}
 
     def facts(self) -> dict[str, Any]:
-        """Returns a copy of everything but the arrays, as JSON values."""
+        """Returns a copy of the state without the arrays, as JSON values."""
         return {
             "step": self.step,
             "epoch": self.epoch,
@@ -131,7 +132,7 @@ class State:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        """Returns the state that `facts` and `arrays` describe."""
+        """Returns the state from the results of `facts` and `arrays`."""
         groups = {
             group: [arrays[name] for name in sorted(arrays) if name.startswith(f"{group}/")]
             for group in ("variables", "best")
@@ -157,7 +158,7 @@ def assign(changed: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> N
     """Sets variables to the values that `values` returned.
 
     Raises:
-        WorkError: They are those of another model or optimizer, as another version of the code may make them.
+        WorkError: The arrays belong to another model or optimizer, for instance from another version of the code.
     """
     found = [tuple(array.shape) for array in arrays]
     expected = [tuple(variable.shape) for variable in changed]

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: one folder each, an artifact like any other, in the folder of a training.
+"""Checkpoints on disk: each is an artifact folder in the checkpoint folder of a training.
 
     checkpoints/
       step-000001234/
@@ -6,8 +6,8 @@
         state.json        the identity of the training, its step, curves, …
         checkpoint.json   size and SHA-256 of both; written last, by rename: without it there is no checkpoint
 
-The commit is the renaming of a file and not of a folder, because buckets that are mounted as folders have no other. All
-is on the disk before it, so that also a machine that loses its power leaves a checkpoint whole, or none.
+The commit renames a file and not a folder, because mounted buckets cannot rename folders. All files are synced to disk
+before the commit, so that a checkpoint is complete or absent also after a power failure.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ _NAME = re.compile(r"step-(\d{9,})")
 
 
 class Facts(artifacts.Described):
-    """What `checkpoint.json` says; what `state.json` says belongs to the same format."""
+    """The content of `checkpoint.json`. The format version also covers `state.json`."""
 
     step: NonNegativeInt
 
 
 def _measures_named(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades format 2, whose `state.json` has the sums of measures without names; see `_named`."""
+    """Upgrades the manifest of format 2. Its `state.json` has sums without names, which `_named` upgrades."""
     return facts
 
 
@@ -48,16 +48,16 @@ FORMAT = artifacts.Format(
     MANIFEST, Facts, upgrades=(artifacts.checksum_added, _measures_named), holds=frozenset({_ARRAYS, _FACTS})
 )
 _MEASURES = ("loss", "reconstruction", "kl", "gradient_norm")
-"""What the sums of formats 1 and 2 are sums of, in their order; what comes after them is not used."""
+"""The measures of the sums in formats 1 and 2, in order. Further sums are ignored."""
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was written, or a newer version wrote it; the message says why."""
+    """A checkpoint is damaged, or from a newer version; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A state as it is written: nothing of it changes while the training goes on."""
+    """The contents of a checkpoint, which do not change while the training continues."""
 
     step: int
     facts: Mapping[str, Any]
@@ -65,10 +65,10 @@ class Contents:
 
 
 def write(folder: Path, contents: Contents) -> Path:
-    """Writes a checkpoint into the folder of a training and returns its own folder.
+    """Writes a checkpoint into the checkpoint folder of a training; returns the folder of the checkpoint.
 
     Raises:
-        OSError: It could not be written; nothing of it stays.
+        OSError: The write failed; partial files have been removed.
     """
     path = folder / _name(contents.step)
     if path.exists():
@@ -95,7 +95,7 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
     """Reads a checkpoint; returns the identity of its training, and the state.
 
     Raises:
-        DamagedError: It is not what was written.
+        DamagedError: The checkpoint is damaged, or from a newer version.
     """
     try:
         manifest = artifacts.read(path, FORMAT)
@@ -113,7 +113,7 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
 
 
 def _named(facts: dict[str, Any]) -> dict[str, Any]:
-    """Returns what `state.json` says with the sums of measures by name, as formats 1 and 2 do not have them."""
+    """Returns the content of `state.json` with sums by name; formats 1 and 2 have a list without names."""
     totals = facts["sums"]["totals"]
     if isinstance(totals, list):
         sums = dict(zip(_MEASURES, totals, strict=False))
@@ -132,12 +132,12 @@ def all_of(folder: Path) -> list[Path]:
 
 
 def step(path: Path) -> int:
-    """Returns the step of a checkpoint, by its name."""
+    """Returns the step of a checkpoint, from its folder name."""
     return int(path.name.removeprefix("step-"))
 
 
 def clean(folder: Path) -> None:
-    """Removes what a kill left of checkpoints that were being written or removed."""
+    """Removes incomplete checkpoints, which a kill during a write or a removal has left."""
     finished = found(folder)
     for path in all_of(folder):
         if path not in finished:
@@ -145,17 +145,17 @@ def clean(folder: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes a checkpoint, its manifest first: killed in between, it leaves no checkpoint with a part missing."""
+    """Removes a checkpoint, its manifest first, so that a kill in between does not leave a damaged checkpoint."""
     (path / f"{MANIFEST}.json").unlink(missing_ok=True)
     shutil.rmtree(path)
 
 
 def set_aside(folder: Path) -> Path:
-    """Renames the folder of a training to the first free `NAME.before-N`, and returns that."""
+    """Renames the checkpoint folder of a training to the first free `NAME.before-N`, and returns the new path."""
     number = 1
     while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
         number += 1
-    shutil.move(folder, aside)  # copies where folders cannot be renamed
+    shutil.move(folder, aside)  # copies if the file system cannot rename folders
     return aside
 
 
@@ -164,7 +164,7 @@ def _name(step: int) -> str:
 
 
 def _sync(folder: Path) -> None:
-    """Makes the names in a folder outlive a power cut, where the file system can."""
+    """Syncs the entries of a folder to disk, if the file system supports it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""A further process of a training with PyTorch, for one more device of the same machine.
+"""A worker process of a PyTorch training, for one further device of a machine.
 
-`elboflow.vae.compute.torch.distributed` starts it. It reads from its standard input what it is to train, trains in
-step with the others, and writes nothing.
+`elboflow.vae.compute.torch.distributed` starts it. The worker reads its job from standard input, trains in lockstep
+with the other processes, and writes no files.
 """
 
 import pickle
@@ -12,10 +12,10 @@ from elboflow.vae import compute
 
 
 def main() -> None:
-    """Trains as the process that started this one does."""
+    """Runs the training of the parent process as a worker."""
     training, machines, whole = pickle.load(sys.stdin.buffer)
     compute.use("torch", training, machines)
-    # From here on Keras is imported, by the classes of the job as well.
+    # Only now may Keras be imported, also by unpickling the job.
     from elboflow.vae.compute.torch.distributed import joined
     from elboflow.vae.training.loop import run
 

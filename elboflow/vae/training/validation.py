@@ -1,4 +1,4 @@
-"""The validation bound: the same bits and the same noise at every epoch, so that two epochs can be compared."""
+"""The validation bound, with the same binarisation and the same noise in every epoch, so that epochs are comparable."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,21 +14,22 @@ from elboflow.vae.model import Model
 from elboflow.vae.terms import Batch, Tensor, samples_first
 
 _BATCH = 512
-# Up to 256 MB of noise is kept from epoch to epoch; beyond, it is drawn anew, which is slower and gives the same.
+# Up to 256 MB of noise are cached for all epochs. More noise is drawn again in every epoch: slower, same values.
 _NOISE_KEPT = 2**26
 
 Arrays: TypeAlias = tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]
-"""Features and noise of a batch, and how many of its examples are the split's."""
+"""Features and noise of a batch, and the number of examples without padding."""
 
 
 def validator(model: Model, source: Source, seed: int, memory_megabytes: float) -> Callable[[], dict[str, float]]:
-    """Returns a function that gives the mean of each measure over a split, in nats, with today's weights.
+    """Returns a function that computes the mean of each measure over a split, in nats, with the current weights.
 
     Args:
         model: The model.
         source: The split.
-        seed: Fixes the noise of each example.
-        memory_megabytes: What a split may have to be kept in memory; a larger one is read at each call.
+        seed: The seed of the noise of each example.
+        memory_megabytes: The largest size of a split, in 10^6 bytes, that is cached in memory. A larger split is read
+            again in every call.
     """
     size = max(1, min(_BATCH, sum(source.counts), OUTPUTS_PER_CALL // model.outputs))
     draws = model.draws(1)

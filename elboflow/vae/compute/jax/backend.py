@@ -48,7 +48,7 @@ def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _divided(mesh: jax.sharding.Mesh, array: np.ndarray) -> jax.Array:
-    """Returns an array that all processes have, divided among the devices along its first axis where that is even."""
+    """Returns an array of the host, sharded over the devices along its first axis, or replicated if it is uneven."""
     is_even = array.ndim > 0 and array.shape[0] % mesh.shape[DATA] == 0
     sharding = NamedSharding(mesh, PartitionSpec(DATA) if is_even else _WHOLE)
     return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
@@ -84,7 +84,7 @@ def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
 
 
 def _whole(array: jax.Array) -> np.ndarray:
-    """Returns a copy of an array; of one that is divided, from its parts on this machine, which has them all."""
+    """Returns a copy of an array on the host. The shards of a sharded array are all on this machine."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.array(array)
     whole = np.empty(array.shape, array.dtype)
@@ -101,14 +101,14 @@ def memory() -> int | None:
 def agreed(numbers: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return numbers
-    words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would make float32 of them
+    words = np.asarray(numbers, np.float64).view(np.uint32)  # JAX would convert float64 to float32
     with connected():
         return np.asarray(multihost_utils.process_allgather(words)).view(np.float64).max(axis=0)
 
 
 @contextmanager
 def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster | None]:
-    yield cluster  # one process computes on all devices of its machine
+    yield cluster  # one process uses all devices of its machine
 
 
 @contextmanager
@@ -134,7 +134,7 @@ class _Steps:
         self._program = jax.jit(self._run, donate_argnums=0, out_shardings=(self._layouts, whole))
 
     def to_device(self, examples: Examples, capacity: int) -> OnDevice:
-        # Every device of this machine holds all of the machine's examples, and takes its rows without asking another.
+        # Every device of this machine has a copy of all examples of the machine, so a gather needs no communication.
         return {name: self._on_each_device(array) for name, array in examples.batch(capacity).items()}
 
     def _on_each_device(self, array: np.ndarray) -> jax.Array:
@@ -144,7 +144,7 @@ class _Steps:
         return jax.make_array_from_single_device_arrays(shape, sharding, copies)
 
     def __call__(self, on_device: OnDevice, rows: np.ndarray, first_step: int, count: int, factor: float) -> Measures:
-        # What was assigned from the host, or just made, would be compiled for once more.
+        # Variables that are new, or assigned from the host, have another sharding, which would cause a recompilation.
         state = jax.device_put([variable.value for variable in self._variables], self._layouts)
         batches = jax.make_array_from_process_local_data(NamedSharding(self._mesh, PartitionSpec(None, DATA)), rows)
         with connected():
@@ -171,25 +171,25 @@ class _Steps:
 
         _, shapes = jax.eval_shape(self._one, state, on_device, rows[0], first_step, factor)
         begin = state, {name: jnp.zeros(rows.shape[:1]) for name in shapes}
-        if rows.shape[0] == 1:  # one step is no loop, which convolutions are slow in
+        if rows.shape[0] == 1:  # no loop for a single step, because convolutions are slow in a loop
             return body(0, begin)
         return jax.lax.fori_loop(0, count, body, begin)
 
     def _of_one(
         self, state: State, on_device: OnDevice, rows: jax.Array, number: jax.Array, factor: jax.Array
     ) -> tuple[State, OnDevice]:
-        """Returns the state after one step, and what was measured."""
+        """Returns the state after one step, and the measures."""
         parts = self._parts(on_device, rows, number)
         measures: OnDevice = {}
         for turn in self._step.turns:
-            state, measured = self._taken(turn, state, parts, number, factor)
+            state, measured = self._updated(turn, state, parts, number, factor)
             measures |= measured
         return jax.lax.with_sharding_constraint(state, self._layouts), measures
 
-    def _taken(
+    def _updated(
         self, turn: Turn, state: State, parts: Any, number: jax.Array, factor: jax.Array
     ) -> tuple[State, OnDevice]:
-        """Returns the state after a player's turn, and what was measured."""
+        """Returns the state after the turn of a player, and the measures."""
         optimizer, player = turn.optimizer, turn.player
         loss, measures, gradients, kept = self._gradients(turn, state, parts, number)
         state = self._with(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
@@ -215,7 +215,7 @@ class _Steps:
     def _parts(self, on_device: OnDevice, rows: jax.Array, number: jax.Array) -> Any:
         """Returns features, weights and noise of a batch, each `[micro-batches, examples, …]`.
 
-        A micro-batch has examples of every device, which thus cuts its own part of the batch into as many.
+        A micro-batch contains examples of every device: each device splits its own part of the batch.
         """
 
         def cut(batch: jax.Array) -> jax.Array:
@@ -232,7 +232,7 @@ class _Steps:
         return jax.shard_map(local, mesh=self._mesh, in_specs=by_device, out_specs=parts)(on_device, rows, drawn)
 
     def _gradients(self, turn: Turn, state: State, parts: Any, number: jax.Array) -> Any:
-        """Returns loss, measures, gradients and the model's state, each the mean over the micro-batches."""
+        """Returns loss, measures, gradients and the model's state, each averaged over the micro-batches."""
 
         def scaled(weights: list[jax.Array], part: Any) -> Any:
             batch, drawn = part
@@ -253,14 +253,14 @@ class _Steps:
         return jax.tree.map(lambda value: value / self._step.micro_batches, total)
 
     def _scope(self, state: State) -> keras.StatelessScope:
-        """Lets Keras see these values as those of the model's and the optimizers' variables."""
+        """A scope in which the variables of model and optimizers have these values."""
         return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
 
     def _of(self, state: State, variables: Sequence[keras.Variable]) -> State:
         return [state[self._places[id(variable)]] for variable in variables]
 
     def _with(self, state: State, variables: Sequence[keras.Variable], values: Sequence[jax.Array]) -> State:
-        """Returns the state with other values of some variables."""
+        """Returns the state with new values for some variables."""
         changed = list(state)
         for variable, value in zip(variables, values, strict=True):
             changed[self._places[id(variable)]] = value

@@ -1,4 +1,4 @@
-"""Which devices JAX computes on, alone or with other machines. Configured before Keras is imported."""
+"""The devices of JAX, on one machine or several. Configured before Keras is imported."""
 
 import logging
 import os
@@ -26,9 +26,9 @@ class Placement:
     """The devices of a training.
 
     Attributes:
-        devices: Those that compute, of all machines: `[data]`, which share the batches, or `[data, model]`, where those
-            of a row share the weights.
-        parallel: How they share the work; None on one device.
+        devices: The devices of all machines: `[data]`, which split the batches, or `[data, model]`, in which the
+            devices of a row split the weights.
+        parallel: The kind of parallelism; None for one device.
     """
 
     devices: np.ndarray
@@ -39,15 +39,15 @@ _placement: Placement | None = None
 
 
 def placement() -> Placement:
-    """Returns where this process trains: as `start` chose, else on JAX's first device."""
+    """Returns the devices that `start` chose, or JAX's first device."""
     return _placement or Placement(np.array(jax.local_devices()[:1]), None)
 
 
 def start(training: TrainingConfig, cluster: Cluster | None) -> str:
-    """Chooses the devices of a training, and joins the other machines.
+    """Chooses the devices of a training, and connects to the other machines.
 
     Returns:
-        What was chosen, for people.
+        A description of the devices for the log.
 
     Raises:
         RequestError: There are no such devices, or too few.
@@ -80,7 +80,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
 
 
 def _wanted(parallel: DataParallel | ModelParallel | None, machines: int) -> int | None:
-    """Returns how many devices of each machine a training asks for; None for all."""
+    """Returns the number of devices of each machine that the settings ask for; None for all."""
     match parallel:
         case DataParallel():
             return parallel.devices
@@ -101,26 +101,26 @@ def _configure(training: TrainingConfig, wanted: int | None) -> None:
     for name, value in options.items():
         try:
             jax.config.update(name, value)
-        except RuntimeError:  # JAX has begun to compute in this process: what devices there are is checked below
+        except RuntimeError:  # JAX is already initialised in this process; `start` checks the devices
             logger.debug("%s cannot be changed any more", name)
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Limits the memory that is taken of each GPU. JAX takes a fraction: of the GPU with the least memory."""
+    """Limits the memory on each GPU. JAX's setting is a fraction, so the limit refers to the smallest GPU."""
     least = min((gpu.megabytes for gpu in devices.gpus()), default=None)
     if least is not None:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, megabytes / least):.4f}"
 
 
 def _found(device: str) -> list[jax.Device]:
-    """Returns this machine's devices of a kind.
+    """Returns the devices of a kind on this machine.
 
     Raises:
         RequestError: There are none.
     """
     try:
         local = jax.local_devices()
-    except (RuntimeError, AssertionError) as error:  # the latter says nothing
+    except (RuntimeError, AssertionError) as error:  # an AssertionError has no message
         platforms = os.environ.get(_PLATFORMS)
         asked = f"{_PLATFORMS} is {platforms!r}: " if platforms else ""
         said = one_line(str(error).partition("\n")[0])
@@ -134,7 +134,11 @@ def _found(device: str) -> list[jax.Device]:
 
 
 def _of_all_machines(platform: str, count: int) -> np.ndarray:
-    """Returns the first `count` devices of each machine, machine after machine."""
+    """Returns the first `count` devices of each machine, `[machines, count]`.
+
+    Raises:
+        RequestError: A machine has fewer.
+    """
     by_machine: dict[int, list[jax.Device]] = {}
     for device in sorted(jax.devices(platform), key=lambda device: (device.process_index, device.id)):
         by_machine.setdefault(device.process_index, []).append(device)

@@ -1,4 +1,4 @@
-"""The machines that compute together on JAX: how they meet, and how each ends when it has lost another."""
+"""Distributed training on JAX: the connection of the machines, and the end of a process that has lost another."""
 
 import atexit
 import ctypes
@@ -15,19 +15,19 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.vae.compute.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 
 _is_lost = False
-_handlers: list[object] = []  # what C calls must stay
+_handlers: list[object] = []  # keeps callbacks of C alive
 
 
 def join(cluster: Cluster) -> None:
-    """Meets the other machines, once in the life of a process.
+    """Connects to the other machines, once per process.
 
     Raises:
-        WorkError: They did not come.
+        WorkError: Another machine did not connect.
     """
     if jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
+    jax.config.update("jax_enable_preemption_service", False)  # it would replace the SIGTERM handler
     _end_with_a_message(cluster)
     try:
         jax.distributed.initialize(
@@ -46,10 +46,10 @@ def join(cluster: Cluster) -> None:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Says what it means when a computation fails for which machines wait for each other.
+    """Explains the failure of a collective operation.
 
     Raises:
-        WorkError: One of them is gone.
+        WorkError: Another machine is lost.
     """
     global _is_lost
     try:
@@ -66,11 +66,11 @@ def connected() -> Iterator[None]:
 
 
 def _end_with_a_message(cluster: Cluster) -> None:
-    """Lets this process end with exit code 1 and one clear line where JAX would abort it, and without waiting.
+    """Replaces JAX's abort of the process by a one-line message and exit code 1, without waiting.
 
-    JAX's own threads abort the process as soon as they have lost the coordinator, or have been told by it that another
-    machine is lost. The callback that they offer instead cannot be called (jaxlib 0.10: std::bad_cast). The thread that
-    aborts raises SIGABRT for itself, and no other handler than one of C's runs in it.
+    JAX's threads abort the process when they have lost the coordinator, or when the coordinator reports a lost machine.
+    JAX's callback for this case cannot be called (jaxlib 0.10: std::bad_cast). The aborting thread raises SIGABRT for
+    itself, and only a C signal handler runs in that thread.
     """
 
     def abort(number: int) -> None:
@@ -85,7 +85,7 @@ def _end_with_a_message(cluster: Cluster) -> None:
 
 
 def _end_if_lost() -> None:
-    """Ends the process before JAX's own ending, which would wait for those that are gone."""
+    """Ends the process before JAX's own exit handler, which would wait for lost machines."""
     if _is_lost:
         logging.shutdown()
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How the weights of a model lie on a mesh of devices: named axes, one layout for each weight."""
+"""The layout of a model's weights on a mesh of devices with named axes."""
 
 import logging
 import re
@@ -18,15 +18,15 @@ Axes: TypeAlias = tuple[str | None, ...]
 
 
 class Divided(keras.distribution.ModelParallel):
-    """Keras's model parallelism, with layouts that are checked, and usual ones where none are given.
+    """Keras's model parallelism with checked layouts, and with a default layout.
 
-    The usual layout divides kernels alternately by their outputs (with the bias) and by their inputs, so that what one
-    layer leaves divided the next one takes as it is, and only every other layer sums over devices (Shoeybi et al.,
-    2019, Megatron-LM, section 3). A kernel that cannot be divided that way stays whole.
+    The default layout divides kernels alternately by outputs (with the bias) and by inputs. A layer then takes the
+    divided output of the previous layer as it is, and only every second layer needs an all-reduce (Shoeybi et al.,
+    2019, Megatron-LM, section 3). A kernel whose size is not divisible is replicated.
 
     Args:
-        mesh: Its axes are named `data` and `model`.
-        layout: The mesh axis of each dimension by regular expressions on the paths of weights; None for the usual.
+        mesh: The mesh, with the axes `data` and `model`.
+        layout: The mesh axis of each dimension, by regular expressions on the paths of weights; None for the default.
     """
 
     def __init__(self, mesh: keras.distribution.DeviceMesh, layout: Mapping[str, Sequence[str | None]] | None) -> None:
@@ -37,8 +37,8 @@ class Divided(keras.distribution.ModelParallel):
         self._by_outputs: dict[str, bool] = {}
 
     def get_variable_layout(self, variable: Any) -> keras.distribution.TensorLayout:
-        """Returns the layout of a variable, which Keras asks for as it makes it."""
-        made = getattr(variable, "_layout", None)  # the optimizer's, which lie as their weights do
+        """Returns the layout of a variable. Keras calls this when it creates the variable."""
+        made = getattr(variable, "_layout", None)  # an optimizer's variable has the layout of its weight
         if made is not None:
             return made
         shape = tuple(variable.shape)
@@ -48,13 +48,13 @@ class Divided(keras.distribution.ModelParallel):
         return keras.distribution.TensorLayout(axes, self.device_mesh)
 
     def get_tensor_layout(self, path: str) -> None:
-        """Leaves what layers compute to the compiler."""
+        """Returns None: the compiler chooses the layout of activations."""
 
     def check(self) -> None:
-        """Says how the weights lie, once the model is made.
+        """Logs the layout of the weights, and checks the patterns. Call it after the model is built.
 
         Raises:
-            RequestError: A pattern is about no weight.
+            RequestError: A pattern matches no weight.
         """
         for pattern in self._given or ():
             if not any(re.search(pattern, path) for path in self._found):
@@ -96,7 +96,7 @@ class Divided(keras.distribution.ModelParallel):
     def _usual(self, path: str, shape: tuple[int, ...]) -> Axes:
         network = path.partition("/")[0]
         layer, _, kind = path.rpartition("/")
-        if len(shape) == 1:  # a bias comes after its kernel, and lies as its outputs do
+        if len(shape) == 1:  # a bias is created after its kernel, and divided like the kernel's outputs
             kernel, axes = self._found.get(f"{layer}/kernel", ((), ()))
             divided = kind == "bias" and len(kernel) > 1 and axes[_outputs(path, len(kernel))] == MODEL
             return (MODEL if divided else None,)
@@ -104,7 +104,7 @@ class Divided(keras.distribution.ModelParallel):
             return (None,) * len(shape)
         by_outputs = self._by_outputs.get(network, True)
         outputs = _outputs(path, len(shape))
-        inputs = 2 * len(shape) - 3 - outputs  # the other one of the last two
+        inputs = 2 * len(shape) - 3 - outputs  # the other of the last two dimensions
         place = outputs if by_outputs else inputs
         if shape[place] % self._sizes[MODEL]:
             return (None,) * len(shape)
@@ -113,5 +113,5 @@ class Divided(keras.distribution.ModelParallel):
 
 
 def _outputs(path: str, dimensions: int) -> int:
-    """Returns which dimension of a kernel is that of its outputs: the last, but one for transposed convolutions."""
+    """Returns the output dimension of a kernel: the last one, or the last but one for transposed convolutions."""
     return dimensions - 2 if "_transpose" in path else dimensions - 1

@@ -60,12 +60,12 @@ def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
 
 @contextmanager
 def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster | None]:
-    yield cluster  # one process computes on all devices of its machine
+    yield cluster  # one process uses all devices of its machine
 
 
 @contextmanager
 def scope() -> Iterator[None]:
-    yield  # weights are plain variables, whose values each call hands to the devices
+    yield  # weights are plain variables; each call copies their values to the devices
 
 
 @contextmanager
@@ -100,7 +100,7 @@ class _Steps:
         state = self._step.read()
         shapes = self._one.get_concrete_function(state, on_device, rows[0], first_step, factor).structured_outputs
         begin = tf.constant(0), state, {name: tf.zeros(rows.shape[:1]) for name in shapes[1]}
-        if rows.shape[0] == 1:  # one step is no loop, which convolutions are slow in
+        if rows.shape[0] == 1:  # no loop for a single step, because convolutions are slow in a loop
             _, state, measures = body(*begin)
         else:
             _, state, measures = tf.while_loop(lambda i, *_: i < count, body, begin)
@@ -110,7 +110,7 @@ class _Steps:
     def _of_one(
         self, state: State, on_device: OnDevice, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, OnDevice]:
-        """Returns the state after one step, and what was measured."""
+        """Returns the state after one step, and the measures."""
         batch = {name: tf.gather(values, rows) for name, values in on_device.items()}
         measures: OnDevice = {}
         for turn in self._step.turns:

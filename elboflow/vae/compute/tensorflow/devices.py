@@ -1,4 +1,4 @@
-"""Which devices TensorFlow computes on, alone or with other machines. Configured before it computes anything."""
+"""The devices of TensorFlow, on one machine or several. Configured before TensorFlow's first operation."""
 
 import os
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from elboflow.vae.config import DataParallel, TrainingConfig
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a training computes.
+    """The devices of a training.
 
     Attributes:
-        strategy: Of the devices that compute each a part of every batch; None on one device.
-        cluster: The machines that train together, if they are several.
+        strategy: The strategy over several devices; None for one device.
+        cluster: The machines of a distributed training; None for a single machine.
     """
 
     strategy: tf.distribute.Strategy | None = None
@@ -32,18 +32,18 @@ _placement = Placement()
 
 
 def placement() -> Placement:
-    """Returns where this process trains: as `start` chose, else on TensorFlow's first device."""
+    """Returns the devices that `start` chose, or TensorFlow's first device."""
     return _placement
 
 
 def start(training: TrainingConfig, cluster: Cluster | None) -> str:
-    """Chooses the devices of a training, and joins the other machines.
+    """Chooses the devices of a training, and connects to the other machines.
 
     Returns:
-        What was chosen, for people.
+        A description of the devices for the log.
 
     Raises:
-        RequestError: There are no such devices, or too few, or this process already computes on others.
+        RequestError: There are no such devices, or too few, or this process already uses other devices.
         WorkError: The other machines cannot be reached.
     """
     global _placement
@@ -66,7 +66,11 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
 
 
 def _kind(device: str) -> str:
-    """Returns the kind of device that is meant: GPU or CPU."""
+    """Returns TensorFlow's name of a kind of device: GPU or CPU.
+
+    Raises:
+        RequestError: There is no GPU.
+    """
     there = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not there:
         why = "" if tf.test.is_built_with_cuda() else "; this TensorFlow is built for processors only"
@@ -79,7 +83,7 @@ def _found() -> str:
 
 
 def _processors(count: int, cluster: Cluster | None) -> list[str]:
-    """Makes this process compute on so many virtual devices, which share the processors; returns their names."""
+    """Configures `count` virtual devices, which share the CPU; returns their names."""
     if cluster is not None and count > 1:
         raise RequestError(
             f"training.parallel.devices: {count}; where several machines train together, TensorFlow takes the "
@@ -92,7 +96,7 @@ def _processors(count: int, cluster: Cluster | None) -> list[str]:
         processors = tf.config.list_physical_devices("CPU")[0]
         try:
             tf.config.set_logical_device_configuration(processors, cut)
-        except RuntimeError:  # it computes already: on enough of them, perhaps
+        except RuntimeError:  # TensorFlow is already initialised, possibly with enough devices
             there = len(tf.config.list_logical_devices("CPU"))
             if there < count:
                 raise _too_late(f"on {count} CPU devices", f"{there} of them") from None
@@ -100,7 +104,7 @@ def _processors(count: int, cluster: Cluster | None) -> list[str]:
 
 
 def _gpus(training: TrainingConfig, wanted: int | None) -> list[str]:
-    """Makes this process compute on so many GPUs, or all, within the memory allowed; returns their names."""
+    """Configures the GPUs and their memory limits; returns their names. `wanted` is the number, None for all."""
     there = tf.config.list_physical_devices("GPU")
     count = len(there) if wanted is None else wanted
     if count > len(there):
@@ -108,7 +112,7 @@ def _gpus(training: TrainingConfig, wanted: int | None) -> list[str]:
             f"training.parallel.devices: {count}; the devices that TensorFlow finds here are: {_found()}"
         )
     gpu = training.gpu
-    # Read when TensorFlow first computes; `set_memory_growth` would not go together with a limit.
+    # TensorFlow reads the variable at its first operation. `set_memory_growth` cannot be combined with a limit.
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true" if gpu.memory_growth else "false"
     if count < len(there) and training.parallel is not None:
         first = partial(tf.config.set_visible_devices, there[:count], "GPU")
@@ -138,7 +142,7 @@ def _too_late(what: str, has: str) -> RequestError:
 
 @cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    # Collective operations, which are the default, know one group of devices in a process for good.
+    # The default, collective operations, supports only one group of devices in the life of a process.
     on_processors = tf.distribute.ReductionToOneDevice() if devices[0].startswith("CPU") else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_processors)
 
@@ -146,7 +150,7 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 def _joined(cluster: Cluster, gpus: int) -> tf.distribute.Strategy:
     try:
         return join(cluster, gpus)
-    except WorkError:  # a RuntimeError, as well
+    except WorkError:  # it is also a RuntimeError
         raise
     except RuntimeError:
         raise _too_late(f"with {cluster.processes} machines", "its own devices") from None

@@ -1,4 +1,4 @@
-"""The machines that compute together on TensorFlow: how they meet, and what each says when it has lost another."""
+"""Distributed training on TensorFlow: the connection of the machines, and errors about lost machines."""
 
 import logging
 import re
@@ -23,18 +23,18 @@ _UNREACHABLE = (
 
 
 def join(cluster: Cluster, gpus: int) -> tf.distribute.Strategy:
-    """Meets the other machines, once in the life of a process.
+    """Connects to the other machines, once per process.
 
     Args:
         cluster: The machines.
-        gpus: How many GPUs of this one compute; 0: its processors do.
+        gpus: The number of GPUs of this machine; 0 for its CPU.
 
     Returns:
-        The strategy of all their devices.
+        The strategy over all devices of all machines.
 
     Raises:
-        RuntimeError: TensorFlow already computes in this process.
-        WorkError: They did not come.
+        RuntimeError: TensorFlow is already initialised in this process.
+        WorkError: Another machine did not connect.
     """
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.workers)}),
@@ -54,13 +54,13 @@ def join(cluster: Cluster, gpus: int) -> tf.distribute.Strategy:
 
 @contextmanager
 def connected(cluster: Cluster | None) -> Iterator[None]:
-    """Says what it means when a computation fails for which machines wait for each other.
+    """Explains the failure of a collective operation.
 
     Args:
-        cluster: The machines, if they are several.
+        cluster: The machines; None for a single machine.
 
     Raises:
-        WorkError: One of them ended or cannot be reached.
+        WorkError: Another machine ended or cannot be reached.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def connected(cluster: Cluster | None) -> Iterator[None]:
 
 
 def _lost(cluster: Cluster, error: tf.errors.OpError) -> str:
-    """Names the machine that an error is about."""
+    """Returns the machine that an error names, for the message."""
     named = re.search(r"/task:(\d+) while calling", str(error.message))
     others = [number for number in range(cluster.processes) if number != cluster.index]
     lost = int(named[1]) if named else others[0]

@@ -1,8 +1,8 @@
-"""Training steps over several devices and machines: each computes a part of every batch.
+"""Data-parallel training steps over several devices and machines.
 
-A device draws the noise of its examples as one device would draw it, computes the means over its part, and all take the
-mean of these: loss, terms and gradients of the whole batch. From there on all do the same: clip, skip, update. So one
-device and several train the same model, but for the rounding of a mean.
+A device draws the same noise for its examples as a single device would, and computes the means over its part of the
+batch. An all-reduce averages loss, measures and gradients over the devices. Then every device does the same: clip,
+skip, update. So one device and several train the same model, except for the rounding of a mean.
 """
 
 from typing import Any
@@ -21,8 +21,8 @@ from elboflow.vae.data import Examples
 class ReplicatedSteps:
     """`elboflow.vae.compute.contract.Steps` over the replicas of a strategy.
 
-    The variables stay on the first device, as those of any training: a call hands their values to all replicas, whose
-    loop carries them on, and ends with assigning those of the first replica.
+    The variables are on the first device, as in any training. A call copies their values to all replicas. The loop
+    updates the copies, and the end of the call assigns the copies of the first replica to the variables.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ReplicatedSteps:
         self._step, self._strategy, self._cluster = step, strategy, cluster
         self._devices = strategy.extended.worker_devices
         self._each = batch_size // strategy.num_replicas_in_sync
-        # XLA compiles for each device anew: not worth it for virtual ones, which share the processors anyway.
+        # XLA compiles separately for each device, which does not pay off for virtual devices: they share the CPU.
         jit = len(self._devices) == 1 or "GPU" in self._devices[0]
         self._turns = [_Turn(step, turn, strategy.num_replicas_in_sync, jit) for turn in step.turns]
         self._program = tf.function(self._run, autograph=False)
@@ -74,7 +74,7 @@ class ReplicatedSteps:
     def _one(
         self, state: State, on_device: Measures, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
-        """Returns the state after one step, and its measures, on a replica."""
+        """Returns the state after one step, and the measures, on a replica."""
         replica = tf.distribute.get_replica_context()
         place = tf.cast(replica.replica_id_in_sync_group, tf.int32)
         own = tf.slice(rows, [place % len(self._devices) * self._each], [self._each])
@@ -88,21 +88,21 @@ class ReplicatedSteps:
 
 
 class _Turn:
-    """What a player does in a step, as two functions of flat vectors, which are summed over the replicas in one go."""
+    """The turn of a player as two functions of flat vectors, so that one all-reduce sums all tensors of the turn."""
 
     def __init__(self, step: PureStep, turn: Turn, replicas: int, jit: bool) -> None:
         self._step, self._turn, self._replicas = step, turn, replicas
         self.found = tf.function(self._find, jit_compile=jit, autograph=False)
         self.applied = tf.function(self._apply, jit_compile=jit, autograph=False)
-        self._parts: Any = None  # what `_find` found, as specs
+        self._parts: Any = None  # the tensor specs of `_find`'s results
         self._names: list[str] = []
 
     def names(self, on_device: Measures, examples: int) -> list[str]:
-        """Returns what is measured, in the order of `applied`; traces both functions.
+        """Returns the names of the measures, in the order of `applied`; traces both functions.
 
         Args:
-            on_device: What a replica holds.
-            examples: Of a batch, a replica's part.
+            on_device: The arrays of a replica.
+            examples: The number of examples in a replica's part of a batch.
         """
         state, number = (
             [tf.TensorSpec(value.shape, value.dtype) for value in self._step.read()],
@@ -123,7 +123,7 @@ class _Turn:
         return tf.concat([tf.reshape(part, [-1]) for part in tf.nest.flatten(found)], axis=0)
 
     def _apply(self, state: State, sums: tf.Tensor, number: tf.Tensor, factor: tf.Tensor) -> tuple[State, tf.Tensor]:
-        """Returns the state after the turn, and its measures `[names]`."""
+        """Returns the state after the turn, and the measures, `[names]`."""
         shapes = [part.shape for part in tf.nest.flatten(self._parts)]
         flat = tf.split(sums / self._replicas, [shape.num_elements() for shape in shapes])
         parts = [tf.reshape(part, shape) for part, shape in zip(flat, shapes, strict=True)]
@@ -134,7 +134,7 @@ class _Turn:
 
 
 def summed(strategy: tf.distribute.Strategy, numbers: np.ndarray) -> np.ndarray:
-    """Returns the sum of arrays over the machines of a strategy; each gives one."""
+    """All-reduce (sum) of one array per machine over the machines of a strategy."""
     count = len(strategy.extended.worker_devices)
 
     def once(context: Any) -> tf.Tensor:

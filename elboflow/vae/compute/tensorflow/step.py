@@ -1,7 +1,7 @@
-"""A training step as TensorFlow functions of tensors: they read and assign no variables.
+"""A training step as pure TensorFlow functions of tensors, which read and assign no variables.
 
-What a step changes is its `State`: the values of all weights, of the optimizers' variables, and of what else the model
-changes. A loop carries it from step to step, on one device or on several.
+`State` has the values of all variables that a step changes: weights, variables of the optimizers, and the state of the
+model. A loop passes it from step to step, on one device or on several.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.optimizers.base_optimizer import BaseOptimizer  # Keras exports it for no backend
+from keras.src.optimizers.base_optimizer import BaseOptimizer  # not in Keras's public API
 
 from elboflow.vae.compute.contract import TrainingStep, Turn
 from elboflow.vae.compute.threefry import bits
@@ -18,15 +18,15 @@ State = list[tf.Tensor]
 Batch = dict[str, tf.Tensor]
 Measures = dict[str, tf.Tensor]
 Found = tuple[tf.Tensor, Measures, list[tf.Tensor], list[tf.Tensor]]
-"""Loss, measures, gradients, and the new values of what changes without a gradient."""
+"""Loss, measures, gradients, and new values of the variables that change without a gradient."""
 
 
 class PureStep:
-    """One step, up to who computes which part of the batch.
+    """The part of a step that is independent of the number of devices.
 
     Args:
-        step: What the step computes. Its optimizers are built here.
-        seed: Fixes all noise, with the step's number.
+        step: The computation of a step. The constructor builds its optimizers.
+        seed: The seed of the noise, together with the step number.
     """
 
     def __init__(self, step: TrainingStep, seed: int) -> None:
@@ -39,7 +39,7 @@ class PureStep:
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """What the players do, one after the other."""
+        """The turns of the players, in order."""
         return self._step.turns
 
     def read(self) -> State:
@@ -52,14 +52,14 @@ class PureStep:
             variable.value.assign(value)
 
     def found(self, turn: Turn, state: State, batch: Batch, number: tf.Tensor, first: tf.Tensor | int = 0) -> Found:
-        """Returns loss, measures and gradients of a batch, or of consecutive examples of it: means over them.
+        """Returns the mean loss, measures and gradients over a batch, or over consecutive examples of a batch.
 
         Args:
-            turn: Whose loss.
-            state: Before the turn.
+            turn: The turn of the player.
+            state: The state before the turn.
             batch: Features and weights by name, `[examples, …]`.
-            number: The step's number, from 0.
-            first: The place of the first of the examples in the batch.
+            number: The step number, from 0.
+            first: The index of the first example in the whole batch.
         """
         drawn = self._drawn(number, first, next(iter(batch.values())).shape[0])
         parts = self._step.micro_batches
@@ -80,14 +80,14 @@ class PureStep:
     def applied(
         self, turn: Turn, state: State, found: Found, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, Measures]:
-        """Returns the state after a player's turn, and what was measured.
+        """Returns the state after the turn of a player, and the measures.
 
         Args:
-            turn: Whose.
-            state: Before the turn.
+            turn: The turn of the player.
+            state: The state before the turn.
             found: The means over the whole batch.
-            number: The step's number, from 0.
-            factor: What the schedule's learning rate is multiplied by.
+            number: The step number, from 0.
+            factor: The factor of the schedule's learning rate.
         """
         loss, measures, gradients, kept = found
         optimizer = turn.optimizer
@@ -119,21 +119,21 @@ class PureStep:
         return loss, measures, tape.gradient(scaled, weights), kept
 
     def _scope(self, state: State) -> keras.StatelessScope:
-        """Lets Keras see these values as those of the model's and the optimizers' variables."""
+        """A scope in which the variables of model and optimizers have these values."""
         return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
 
     def _of(self, state: State, variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
         return [state[self._places[id(variable)]] for variable in variables]
 
     def _with(self, state: State, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> State:
-        """Returns the state with other values of some variables."""
+        """Returns the state with new values for some variables."""
         changed = list(state)
         for variable, value in zip(variables, values, strict=True):
             changed[self._places[id(variable)]] = value
         return changed
 
     def _drawn(self, number: tf.Tensor, first: tf.Tensor | int, count: int) -> list[tf.Tensor]:
-        """Returns the numbers of consecutive examples of a batch: the same for any division into parts."""
+        """Returns the random numbers of consecutive examples of a batch, independent of the division into parts."""
         key = tf.constant(self._seed, tf.uint32), tf.cast(number, tf.uint32)
         draws = enumerate(self._step.draws)
         return [_DRAWN[draw.kind](bits(key, place, (count, *draw.of_example), first)) for place, draw in draws]
@@ -154,9 +154,9 @@ _DRAWN = {"uniform": _uniform, "normal": _normal}
 
 
 class _Stateless:
-    """The methods that Keras overrides for TensorFlow, to fit `tf.distribute`'s variables, as other backends run them.
+    """The optimizer methods of Keras's other backends, in place of the TensorFlow versions for `tf.distribute`.
 
-    Keras's own on TensorFlow need variables, and sum the gradients of several replicas after each has clipped its own.
+    The TensorFlow versions need variables, and sum the gradients of replicas that each have been clipped already.
     """
 
     assign = BaseOptimizer.assign
@@ -170,5 +170,5 @@ class _Stateless:
 
 def _make_stateless(optimizer: keras.optimizers.Optimizer) -> None:
     """Gives `optimizer`, before it is built, a `stateless_apply`."""
-    updates = getattr(optimizer, "inner_optimizer", optimizer)  # a LossScaleOptimizer has its own, which calls this one
+    updates = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer delegates to its inner optimizer
     updates.__class__ = type(type(updates).__name__, (_Stateless, type(updates)), {})

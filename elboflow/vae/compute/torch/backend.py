@@ -1,4 +1,4 @@
-"""PyTorch: eager operations, recorded once; noise comes from a generator that each step seeds with its own number."""
+"""PyTorch: eager operations, traced once; each step seeds a noise generator with the step number."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -49,7 +49,7 @@ def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    yield  # Keras makes everything on the device of this process
+    yield  # Keras creates all variables on the device of this process
 
 
 @contextmanager
@@ -70,7 +70,7 @@ class _Steps:
         self._generator = torch.Generator(self._device)
         each = step.batch_size // processes()
         first = each * distributed.get_rank() if processes() > 1 else 0
-        self._own = slice(first, first + each)  # of the whole batch, the part of this process
+        self._own = slice(first, first + each)  # the part of this process in the whole batch
 
     def to_device(self, examples: Examples, capacity: int) -> OnDevice:
         batch = examples.batch(capacity)
@@ -101,7 +101,7 @@ class _Steps:
 
 
 class _Turn:
-    """What a player does in a step."""
+    """The turn of a player in a step."""
 
     def __init__(self, step: TrainingStep, turn: Turn) -> None:
         self._step, self._turn = step, turn
@@ -109,16 +109,16 @@ class _Turn:
         self._quick = Quickened(turn.optimizer)
         self._found = Repeated(self._find)
         self._features: list[str] = []
-        self._names: list[str] = []  # of what is measured, in the order of `_find`
+        self._names: list[str] = []  # names of the measures, in the order of `_find`
 
     def begin(self) -> None:
-        """Must precede a series of steps."""
+        """Prepares a series of steps; call it before the first step."""
         self._quick.begin()
 
     def take(
         self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor, rate: float
     ) -> dict[str, torch.Tensor]:
-        """Updates weights, optimizer and the model's state; returns what was measured."""
+        """Updates weights, optimizer and the model's state; returns the measures."""
         turn, state = self._turn, self._step.model.state
         loss, measures, gradients, kept = self._means(batch, drawn, number)
         with torch.no_grad():
@@ -135,7 +135,7 @@ class _Turn:
         return named | self._step.measured(turn, loss, size, torch.full_like(loss, float(skipped)))
 
     def _means(self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor) -> Any:
-        """Returns loss, measures, gradients and the model's state, each the mean over micro-batches and processes."""
+        """Returns loss, measures, gradients and the model's state, averaged over micro-batches and processes."""
         self._features = list(batch)
         count = self._step.micro_batches
         parts = list(zip(*(tensor.chunk(count) for tensor in (*batch.values(), *drawn)), strict=True))
@@ -149,13 +149,13 @@ class _Turn:
         return loss, others[:named], others[named : named + weights], others[named + weights :]
 
     def _find(self, number: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tensor]:
-        """Returns loss, measures, gradients and the model's state of a part of a batch, one after the other."""
+        """Returns loss, measures, gradients and the model's state of a part of a batch, in one list."""
         features = len(self._features)
         batch, state = dict(zip(self._features, tensors, strict=False)), self._step.model.state
         scope = keras.StatelessScope(state_mapping=[(variable, variable.value) for variable in state])
         with scope if state else nullcontext():
             loss, measures = self._step.loss(self._turn, batch, tensors[features:], number)
-        # Copies: what the loss did not assign is the variable itself, which sums over micro-batches would add to.
+        # Clones, because a value that the loss did not assign is the variable itself, and the caller adds in place.
         kept = [scope.get_current_value(variable).clone() for variable in state]
         gradients = torch.autograd.grad(self._turn.scaled(loss), self._weights)
         self._names = list(measures)

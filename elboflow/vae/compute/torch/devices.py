@@ -1,4 +1,4 @@
-"""Which devices PyTorch computes on. Configured before Keras is imported, which makes variables on one device."""
+"""The devices of PyTorch. Configured before Keras is imported, because Keras creates all variables on one device."""
 
 import os
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.config import GPU, DataParallel, TrainingConfig
 
 LOCAL_RANK = "ELBOFLOW_TORCH_LOCAL_RANK"
-"""The environment variable that tells a process which of this machine's it is; only workers have it."""
+"""The environment variable with the rank of a worker process on its machine."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What a process of a training computes on.
+    """The device of a process.
 
     Attributes:
-        device: Its device.
-        local_world_size: How many processes this machine has, each with a device of its own.
+        device: The device of this process.
+        local_world_size: The number of processes on this machine, each with its own device.
     """
 
     device: torch.device
@@ -31,7 +31,7 @@ _placement: Placement | None = None
 
 
 def placement() -> Placement:
-    """Returns where this process trains: as `start` chose, else where Keras computes."""
+    """Returns the device that `start` chose, or Keras's device."""
     if _placement is not None:
         return _placement
     from keras.src.backend.torch.core import get_device
@@ -43,7 +43,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     """Chooses the devices of a training.
 
     Returns:
-        What was chosen, for people.
+        A description of the devices for the log.
 
     Raises:
         RequestError: There are no such devices, or too few.
@@ -61,7 +61,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     os.environ["KERAS_TORCH_DEVICE"] = str(device)
     if kind == "cuda":
         torch.cuda.set_device(device)
-        _take_memory(training.gpu, device)
+        _allocate_memory(training.gpu, device)
     _placement = Placement(device, local_world_size)
     name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
     machines = f" of each of {cluster.processes} machines" if cluster and not local_rank else ""
@@ -72,7 +72,7 @@ def _found(device: str) -> str:
     """Returns PyTorch's name of a kind of device.
 
     Raises:
-        RequestError: There is none of this kind.
+        RequestError: There is no device of this kind.
     """
     has_gpu = torch.cuda.is_available()
     if device == "cpu" or (device == "auto" and not has_gpu):
@@ -97,12 +97,12 @@ def _local_world_size(training: TrainingConfig, kind: str, there: int) -> int:
     return wanted or there
 
 
-def _take_memory(gpu: GPU, device: torch.device) -> None:
-    """Limits the memory of a GPU, and takes it at once where it is not to grow."""
+def _allocate_memory(gpu: GPU, device: torch.device) -> None:
+    """Limits the memory of a GPU, and allocates it at once unless `memory_growth` is set."""
     most = total = torch.cuda.get_device_properties(device).total_memory
     if gpu.memory_limit_megabytes is not None:
         most = min(most, gpu.memory_limit_megabytes * 2**20)
         torch.cuda.set_per_process_memory_fraction(most / total, device)
     if not gpu.memory_growth:
         free, _ = torch.cuda.mem_get_info(device)
-        torch.empty(int(0.9 * min(free, most)), dtype=torch.uint8, device=device)  # PyTorch keeps what is given back
+        torch.empty(int(0.9 * min(free, most)), dtype=torch.uint8, device=device)  # stays in PyTorch's cache

@@ -1,4 +1,4 @@
-"""The processes that compute together on PyTorch, one for each device: how they start, meet, and lose each other."""
+"""Distributed training on PyTorch, one process per device: start, connection and loss of processes."""
 
 import logging
 import os
@@ -25,26 +25,26 @@ from elboflow.vae.compute.torch.devices import LOCAL_RANK, placement
 logger = logging.getLogger("elboflow.training")
 
 _START = timedelta(seconds=START_SECONDS)
-# On processors a broken connection is noticed at once; on GPUs the wait is in the device's own queue, and the thread of
-# `_watch` alone notices.
+# On CPUs, a broken connection is noticed at once. On GPUs, a collective operation waits in the device's queue, and only
+# the heartbeat thread (`_watch`) notices a lost process.
 _SECONDS_BETWEEN_BEATS = 5
 _SECONDS_TO_END = 10
 
 
 @contextmanager
 def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster | None]:
-    """Starts this machine's other processes, one for each further device, and meets all others.
+    """Starts the worker processes of this machine, one for each further device, and connects to all processes.
 
     Args:
-        job: The training, which these processes do, too.
-        cluster: The machines that train together, one process each; None: this one alone.
-        worker: The module that these processes run.
+        job: The training, which the workers get, too.
+        cluster: The machines of a distributed training, one process each; None for a single machine.
+        worker: The module that a worker runs.
 
     Yields:
-        All processes of all machines, and which of them this one is.
+        The cluster of all processes of all machines, with the index of this process; None for a single process.
 
     Raises:
-        WorkError: They did not come, or one of them is gone.
+        WorkError: Another process did not connect, or is lost.
     """
     place = placement()
     if cluster is None and place.local_world_size == 1:
@@ -60,14 +60,14 @@ def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster
         try:
             yield whole
         except WorkError as error:
-            said = next(filter(None, map(_last_words, workers)), None)
+            said = next(filter(None, map(_last_output, workers)), None)
             if said is None:
                 raise
             raise WorkError(f"{error}; that process said: {said}") from error
 
 
 def _meeting(cluster: Cluster | None, local: int) -> tuple[distributed.TCPStore | None, Cluster]:
-    """Returns where all processes meet, if that is here already, and what they are together."""
+    """Returns the store to which all processes connect, if it is on this machine already, and the cluster of all."""
     if cluster is not None:
         return None, Cluster(cluster.coordinator, cluster.processes * local, cluster.index * local)
     store = distributed.TCPStore("127.0.0.1", 0, local, is_master=True, wait_for_workers=False, timeout=_START)
@@ -76,10 +76,10 @@ def _meeting(cluster: Cluster | None, local: int) -> tuple[distributed.TCPStore 
 
 @contextmanager
 def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Iterator[None]:
-    """Lets this process be one of those that compute together.
+    """Joins this process to the process group of a cluster.
 
     Raises:
-        WorkError: The others did not come, or one of them is gone.
+        WorkError: Another process did not connect, or is lost.
     """
     with connected(cluster):
         store = store or _store(cluster, is_master=cluster.index == 0)
@@ -93,7 +93,7 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
     try:
         with connected(cluster):
             yield
-            distributed.barrier()  # the store is the coordinator's: it must not end before the others
+            distributed.barrier()  # the coordinator owns the store, so it must end last
     finally:
         is_over.set()
         watch.join()
@@ -102,10 +102,10 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
 
 @contextmanager
 def connected(cluster: Cluster | None = None) -> Iterator[None]:
-    """Says what it means when a computation fails for which processes wait for each other.
+    """Explains the failure of a collective operation.
 
     Raises:
-        WorkError: One of them is gone.
+        WorkError: Another process is lost.
     """
     try:
         yield
@@ -121,12 +121,12 @@ def connected(cluster: Cluster | None = None) -> Iterator[None]:
 
 
 def processes() -> int:
-    """Returns how many processes compute together; 1 where this one is alone."""
+    """Returns the number of processes in the group; 1 without a group."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Returns the mean of each tensor over all processes, in one exchange."""
+    """Returns the mean of each tensor over all processes, with a single all-reduce."""
     joint = torch.cat([tensor.reshape(-1) for tensor in tensors])
     with connected():
         distributed.all_reduce(joint)
@@ -136,7 +136,7 @@ def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def agreed(numbers: np.ndarray) -> np.ndarray:
-    """Returns the largest of each number over all processes."""
+    """All-reduce (max) over all processes."""
     if processes() == 1:
         return numbers
     found = torch.from_numpy(np.array(numbers, np.float64))
@@ -153,11 +153,11 @@ def _store(cluster: Cluster, is_master: bool = False) -> distributed.TCPStore:
 
 
 def _watch(cluster: Cluster, is_over: threading.Event) -> None:
-    """Ends this process when another one is lost and nothing else notices."""
+    """Exchanges heartbeats, and ends this process if another process is lost and the main thread does not notice."""
     others = [number for number in range(cluster.processes) if number != cluster.index]
     heard, silence = dict.fromkeys(others, -1), dict.fromkeys(others, 0)
     try:
-        store = _store(cluster)  # a connection of its own: a thread that waits keeps it
+        store = _store(cluster)  # a separate connection, because a waiting thread blocks its connection
         while not is_over.wait(_SECONDS_BETWEEN_BEATS):
             store.add(f"elboflow/{cluster.index}", 1)
             for number in others:
@@ -178,7 +178,7 @@ Worker = tuple[subprocess.Popen[bytes], IO[bytes]]
 
 @contextmanager
 def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
-    """A process of this machine that trains as this one does, with the next device."""
+    """Starts a worker process on this machine, with its own device."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -191,7 +191,7 @@ def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole:
             assert process.stdin
             with process.stdin:
                 pickle.dump((job.training, machines, whole), process.stdin)
-                pickle.dump(job, process.stdin)  # it needs Keras, which is imported when the devices are chosen
+                pickle.dump(job, process.stdin)  # unpickled after the choice of devices, because it imports Keras
             yield process, said
             process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
@@ -205,8 +205,8 @@ def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole:
             process.wait()
 
 
-def _last_words(worker: Worker) -> str | None:
-    """Returns what a worker that failed said last."""
+def _last_output(worker: Worker) -> str | None:
+    """Returns the last output line of a failed worker; None if the worker did not fail."""
     process, said = worker
     try:
         if process.wait(_SECONDS_TO_END) == 0:

@@ -1,4 +1,4 @@
-"""What PyTorch does quicker than Keras's way of asking for it: the same operations, recorded, and Adam in one pass."""
+"""Optimisations for PyTorch over plain Keras: traced operations, and fused clipping and Adam updates."""
 
 import types
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ Recorded = Callable[..., list[torch.Tensor]]
 
 
 class Repeated:
-    """A function of tensors whose operations are recorded at the first call and then repeated, without its Python.
+    """A function of tensors that is traced at the first call; later calls run the traced operations without its Python.
 
-    Two thirds of an eager step on a CPU are Python, nearly all of it Keras's. What the function reads besides its
-    arguments must be tensors that are changed in place, as variables are; shapes must stay.
+    Two thirds of the time of an eager step on a CPU are Python code, nearly all of it in Keras. Other inputs than the
+    arguments must be tensors that are updated in place, such as variables. Shapes must not change.
 
     Args:
         function: Takes tensors, and returns a list of them.
@@ -36,17 +36,17 @@ class Repeated:
 
 
 def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Returns the global norm of tensors, in one pass over all."""
+    """Returns the global norm of tensors, with fused operations."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
 
 
 class Quickened:
-    """A Keras optimizer whose `apply` clips in one pass, and updates in one if it is Adam or AdamW.
+    """Replaces the clipping of a Keras optimizer by a fused version, and the update if it is Adam or AdamW.
 
-    The formulas are Keras's, and so are all of its variables.
+    The formulas and the variables are Keras's.
 
     Args:
-        optimizer: The optimizer, built.
+        optimizer: The built optimizer.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -58,7 +58,7 @@ class Quickened:
             self._replace("_parallel_update_step", self._adam)
 
     def begin(self) -> None:
-        """Reads what has been counted so far, from the device; must precede a series of steps."""
+        """Reads the step count from the device; call it before a series of steps."""
         self._steps = int(self._inner.iterations)
 
     def set_rate(self, rate: float) -> None:
@@ -74,12 +74,12 @@ class Quickened:
         limit = self._inner.global_clipnorm
         if limit is None:
             return gradients
-        # A norm that is not finite makes them NaN, as Keras does.
+        # A non-finite norm makes all gradients NaN, as in Keras.
         size = norm(gradients)
         return torch._foreach_mul(gradients, limit * torch.clamp(1 / size, max=1 / limit) + (size - size))
 
     def _adam(self, gradients: list[torch.Tensor], variables: list[keras.Variable], _: Any) -> None:
-        """Updates as Kingma and Ba (2015, end of section 2) do: epsilon is added before the bias is corrected."""
+        """The Adam update of Kingma and Ba (2015, end of section 2): epsilon is added before the bias correction."""
         self._steps += 1
         adam = self._inner
         places = [adam._get_variable_index(variable) for variable in variables]
@@ -94,7 +94,7 @@ class Quickened:
             lr=self._rate,
             beta1=adam.beta_1,
             beta2=adam.beta_2,
-            weight_decay=0.0,  # Keras has done that before
+            weight_decay=0.0,  # Keras has applied it before
             eps=adam.epsilon / (1 - adam.beta_2**self._steps) ** 0.5,
             amsgrad=False,
             maximize=False,

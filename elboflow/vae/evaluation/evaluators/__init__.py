@@ -1,7 +1,7 @@
-"""What an evaluation looks at: one kind is one file. Screen, MLflow, report and gate show what they return.
+"""Evaluators: the parts of an evaluation. A kind is one file.
 
-An evaluator is called once, with all that was computed of a model. What several of them want is computed when the first
-one asks (`Seen`), so that it is computed once.
+The terminal, MLflow, the report and the gate show the results of evaluators. An evaluator is called once per model.
+Shared inputs of evaluators are computed at their first use, and cached (`Seen`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,29 +15,29 @@ from elboflow.settings.kinds import Kind
 from elboflow.vae.data import Examples, Source
 from elboflow.vae.evaluation.metrics import Metric
 
-if TYPE_CHECKING:  # these import Keras's users
+if TYPE_CHECKING:  # these modules import Keras
     from elboflow.vae.evaluation.bounds import Bounds
     from elboflow.vae.folder import ModelFolder
     from elboflow.vae.model import Model
 
 _SAMPLES = 64
-_SHOWN = 20  # examples with their reconstructions
+_SHOWN = 20  # examples in figures of reconstructions
 
 
 @dataclass(frozen=True)
 class TestData:
-    """What an evaluation says of the data it used.
+    """The dataset of an evaluation.
 
     Attributes:
-        dataset: The digest of the dataset whose test split was evaluated.
+        dataset: The digest of the dataset.
         counts: Examples by split.
-        distinct: Examples by split, without those whose identity is another example's; None where that is not known.
-        label: The feature that examples are told apart by in figures; None: there is none.
-        classes: The name of each class of the label, by its number; None where classes have no names.
-        remarks: What a reader should know of the data, in sentences.
+        distinct: Distinct examples by split; None if unknown.
+        label: The feature that colours examples in figures; None if there is none.
+        classes: The names of the label's classes, by class; None if classes have no names.
+        remarks: Remarks about the data for readers of the report, in sentences.
     """
 
-    __test__ = False  # not a test case, as its name makes pytest believe
+    __test__ = False  # tells pytest that this is no test case
 
     dataset: str
     counts: Mapping[str, int]
@@ -49,14 +49,14 @@ class TestData:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, or a text, of a report.
+    """A picture or a text in a report.
 
     Attributes:
-        name: Of its file, without the suffix.
-        title: Above it.
-        caption: Below it.
-        content: A PNG, or a text.
-        wide: Whether it takes the whole width of a page.
+        name: The name of the file, without suffix.
+        title: The title above the figure.
+        caption: The caption below the figure.
+        content: The bytes of a PNG, or a text.
+        wide: Whether the figure takes the whole width of the page.
     """
 
     name: str
@@ -67,20 +67,20 @@ class Figure:
 
     @property
     def file(self) -> str:
-        """The name of its file."""
+        """The name of the file."""
         return f"{self.name}.{'txt' if isinstance(self.content, str) else 'png'}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report.
+    """A table in a report.
 
     Attributes:
-        title: Above it.
-        caption: What it says, in a line.
-        columns: The names of the columns; that of a column of bars is empty.
-        rows: Of texts; a number in a column of bars is a share, from 0 to 1.
-        note: Below it.
+        title: The title above the table.
+        caption: A summary of the table, in a line.
+        columns: The names of the columns; "" for a column of bars.
+        rows: Cells: texts, and in a column of bars a fraction from 0 to 1.
+        note: A note below the table.
     """
 
     title: str
@@ -92,13 +92,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluator found.
+    """The result of an evaluator.
 
     Attributes:
-        metrics: By name.
-        per_example: Columns of `examples.npz`, `[examples]`.
-        figures: In the order of the report.
-        tables: In the order of the report.
+        metrics: The metrics, by name.
+        per_example: The columns for `examples.npz`, `[examples]` each, by name.
+        figures: The figures, in the order of the report.
+        tables: The tables, in the order of the report.
     """
 
     metrics: Mapping[str, Metric] = field(default_factory=dict)
@@ -109,16 +109,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Seen:
-    """A model, the examples that it is judged on, and what is known of it.
+    """The input of evaluators: a model, its test examples, and cached results on them.
 
     Attributes:
         trained: The model folder.
         test: The test split.
-        bounds: Of each example.
-        data: Which dataset it is of.
-        bound_samples: k, the importance samples behind each bound.
-        resamples: Behind each interval.
-        seed: Fixes noise, samples and resamples.
+        bounds: The bounds of each example.
+        data: The dataset of the test split.
+        bound_samples: k, the number of importance samples of each bound.
+        resamples: The number of bootstrap resamples of each interval.
+        seed: The seed of noise, samples and resamples.
     """
 
     trained: "ModelFolder"
@@ -148,14 +148,14 @@ class Seen:
 
     @cached_property
     def reconstructions(self) -> dict[str, np.ndarray]:
-        """What the decoder makes of the posterior means of `shown`, by feature."""
+        """The reconstructions of `shown` from their posterior means, by feature."""
         from elboflow.vae.evaluation import samples
 
         return samples.reconstruct(self.model, self.shown, self.seed)
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
-        """64 new examples, by feature; a condition is that of the examples that are shown, one after the other."""
+        """64 generated examples, by feature. Conditions are taken from `shown` in turn."""
         from elboflow.vae.evaluation import samples
 
         given = {
@@ -166,7 +166,7 @@ class Seen:
 
     @cached_property
     def labels(self) -> np.ndarray | None:
-        """The class of each example, int64 `[examples]`."""
+        """The class of each example, int64 `[examples]`; None without a label."""
         if self.data.label is None:
             return None
         shards = [shard for shard, count in enumerate(self.test.counts) if count]
@@ -174,23 +174,23 @@ class Seen:
 
 
 class Evaluator(Kind):
-    """Looks at a model and returns numbers, values of examples, figures and tables.
+    """An evaluator computes metrics, values per example, figures and tables of a model.
 
     Attributes:
-        order: Its place among the others; those of this program have multiples of ten.
+        order: The position of its results in the report; evaluators are sorted by it.
     """
 
     group, folder = "elboflow.evaluators", __name__
     order: ClassVar[int] = 1000
 
     def fits(self, model: "Model") -> bool:
-        """Whether it has something to say of such a model. One that an experiment names is asked in any case."""
+        """Whether the evaluator applies to a model. Evaluators that an experiment names are called in any case."""
         return True
 
     def __call__(self, seen: Seen) -> Result:
-        """Returns what it finds.
+        """Returns the result.
 
         Raises:
-            WorkError: It cannot tell; the sentence says why.
+            WorkError: The evaluation failed; the message has the reason.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How well a model predicts unseen examples: the bounds on log p(x)."""
+"""The bounds on log p(x), which measure how well a model predicts unseen examples."""
 
 from typing import ClassVar, Literal
 
@@ -53,7 +53,7 @@ class Bounds(Evaluator):
                 "What the latents tell about an example beyond the prior; near 0, the decoder ignores them.",
             ),
         }  # fmt: skip
-        if found.dimensions is not None and found.dimensions.any():  # there may be nothing but empty texts
+        if found.dimensions is not None and found.dimensions.any():  # 0 if all texts are empty
             bits = diagnostics.bits_per_dim(named["log_likelihood"], float(found.dimensions.mean()))
             metrics["bits_per_dim"] = Metric(
                 bits.value,

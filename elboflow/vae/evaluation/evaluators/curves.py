@@ -1,4 +1,4 @@
-"""How training went."""
+"""The training curves."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 
 
 class Curves(Evaluator):
-    """The bound and its terms, epoch by epoch."""
+    """The bound and its terms by epoch."""
 
     order: ClassVar[int] = 60
     kind: Literal["curves"] = "curves"

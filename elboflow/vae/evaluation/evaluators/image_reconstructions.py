@@ -1,4 +1,4 @@
-"""Images beside what the model makes of them."""
+"""Images and their reconstructions."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ImageReconstructions(Evaluator):
-    """Test images, and below each its reconstruction."""
+    """Test images, each with its reconstruction below."""
 
     order: ClassVar[int] = 15
     kind: Literal["image_reconstructions"] = "image_reconstructions"

@@ -1,4 +1,4 @@
-"""Images that the model makes up."""
+"""Generated images."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ImageSamples(Evaluator):
-    """Images decoded from latents that are drawn from the prior."""
+    """Images decoded from latents drawn from the prior."""
 
     order: ClassVar[int] = 20
     kind: Literal["image_samples"] = "image_samples"

@@ -1,4 +1,4 @@
-"""What single latent units do to an image."""
+"""The effect of single latent units on an image."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -28,7 +28,7 @@ class ImageTraversal(Evaluator):
 
         found = seen.bounds
         if found.kl_by_unit is None or found.posterior_mean.shape[1] != getattr(seen.model.config, "latent", None):
-            return Result()  # several layers: a unit of one moves all layers below it
+            return Result()  # several layers of latents: a unit of one layer changes all layers below
         units = diagnostics.units(found.posterior_mean, found.kl_by_unit)
         moved = units.by_kl[:_UNITS]
         given = samples.condition_of(seen.model, seen.shown[:1])

@@ -1,4 +1,4 @@
-"""Where examples lie in the space of latents."""
+"""A map of the examples in latent space."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 
 
 class LatentMap(Evaluator):
-    """The posterior means on their two first principal components, coloured by class."""
+    """The posterior means, projected on their first two principal components and coloured by class."""
 
     order: ClassVar[int] = 30
     kind: Literal["latent_map"] = "latent_map"

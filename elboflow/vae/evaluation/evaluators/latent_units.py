@@ -1,4 +1,4 @@
-"""What each latent unit carries of an example."""
+"""The information in each latent unit."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from elboflow.vae.evaluation.metrics import Metric
 
 
 class LatentUnits(Evaluator):
-    """How many latent units are active, and how many nats each of them carries."""
+    """The number of active latent units, and the KL of each unit in nats."""
 
     order: ClassVar[int] = 50
     kind: Literal["latent_units"] = "latent_units"
@@ -29,7 +29,7 @@ class LatentUnits(Evaluator):
             f"{above}.",
             0,
         )
-        if found.kl_by_unit is None:  # no closed form says what a unit's share is
+        if found.kl_by_unit is None:  # the KL of a unit needs a closed form
             return Result({"active_units": metric})
         units = diagnostics.units(found.posterior_mean, found.kl_by_unit)
         picture = Figure(

@@ -1,4 +1,4 @@
-"""Rows of a table that the model makes up."""
+"""Generated rows of a table."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,7 +14,7 @@ _SHOWN = 10
 
 
 class TableSamples(Evaluator):
-    """Numbers and classes, in the data's own units: the mean of each column given z from the prior."""
+    """Generated numbers and classes in the units of the data: the mean of each column given z from the prior."""
 
     order: ClassVar[int] = 24
     kind: Literal["table_samples"] = "table_samples"

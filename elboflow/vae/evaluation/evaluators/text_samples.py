@@ -1,4 +1,4 @@
-"""Texts that the model makes up, and what it makes of given ones."""
+"""Generated texts, and reconstructions of texts."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,7 +16,7 @@ _SHOWN = 20
 
 
 class TextSamples(Evaluator):
-    """Sequences of symbols, written with the vocabulary of the data."""
+    """Generated and reconstructed texts, in the vocabulary of the data."""
 
     order: ClassVar[int] = 22
     kind: Literal["text_samples"] = "text_samples"
