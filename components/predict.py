@@ -40,7 +40,7 @@ def generate(
         RequestError: The file format cannot store the model's features, or the folder cannot be written to.
         WorkError: The model folder is not finished or is damaged.
     """
-    output = _checked(output, count)
+    output = _checked_output(output, count)
     predictor = Predictor.open(model)
     _check_writable(output, predictor.trained)
     made = predictor.generate(count, seed, given)
@@ -72,7 +72,7 @@ def reconstruct(
             split.
         WorkError: The model or the dataset is not finished or is damaged, or they do not fit each other.
     """
-    output = _checked(output, count)
+    output = _checked_output(output, count)
     predictor = Predictor.open(model)
     trained = predictor.trained
     _check_writable(output, trained)
@@ -86,7 +86,7 @@ def reconstruct(
     return made
 
 
-def _checked(output: Path | str, count: int) -> Path:
+def _checked_output(output: Path | str, count: int) -> Path:
     output = Path(output)
     outputs.writer(output)
     if count < 1:

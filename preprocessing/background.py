@@ -52,7 +52,7 @@ def write(path: str, content: memoryview | bytes) -> None:
     """Writes a new file.
 
     Raises:
-        WorkError: It cannot be written, for instance because the disk is full.
+        WorkError: The write failed, for instance because the disk is full.
     """
     with write_stream(path) as file:
         file.write(content)
@@ -63,7 +63,7 @@ def write_stream(path: str) -> Iterator[IO[bytes]]:
     """Opens a new file for writing.
 
     Raises:
-        WorkError: It cannot be written, for instance because the disk is full.
+        WorkError: The write failed, for instance because the disk is full.
     """
     try:
         with files.reached(path), FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:

@@ -26,7 +26,7 @@ NOTICE = 10.0
 PATIENCE = 20.0
 """Seconds within which a bucket must answer for the first time."""
 
-_CONNECT, _ANSWER, _TRIES = 5.0, 10.0, 15.0  # timeouts of Google's client, seconds: connect, read, all retries
+_CONNECT, _READ, _RETRIES = 5.0, 10.0, 15.0  # timeouts of Google's client, seconds: connect, read, all retries
 _LONGEST_REASON = 200
 _DENIED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -52,7 +52,7 @@ def reach(uri: str) -> None:
     def ask() -> None:
         try:
             with explained(bucket):
-                _ask(uri)
+                _request(uri)
             answer.set_result(None)
         except BaseException as error:
             answer.set_exception(error)
@@ -125,7 +125,7 @@ class Reading(RawIOBase):
         super().close()
 
 
-def _ask(uri: str) -> None:
+def _request(uri: str) -> None:
     import google.auth
     from google.api_core.exceptions import ClientError
     from google.auth.exceptions import DefaultCredentialsError
@@ -138,7 +138,7 @@ def _ask(uri: str) -> None:
     except DefaultCredentialsError:
         credentials, client = None, Client.create_anonymous_client()
     with suppress(ClientError):  # an error is an answer, too; the real request reports what it means
-        Blob.from_uri(uri).exists(client, timeout=(_CONNECT, _ANSWER), retry=DEFAULT_RETRY.with_timeout(_TRIES))
+        Blob.from_uri(uri).exists(client, timeout=(_CONNECT, _READ), retry=DEFAULT_RETRY.with_timeout(_RETRIES))
     if credentials is None:
         LOG.warning("no Google credentials are here: %s is asked without any, for which Beam takes a minute", uri)
 

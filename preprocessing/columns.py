@@ -9,7 +9,7 @@ import pyarrow as pa
 from preprocessing.features import MISSING, ColumnError, Unfit
 from preprocessing.records.schema import places
 
-_WORDS = (
+_TYPE_NAMES = (
     (pa.types.is_dictionary, "dictionary-encoded values"),
     (pa.types.is_temporal, "dates or times"),
     (pa.types.is_struct, "records"),
@@ -50,7 +50,7 @@ def described(type: pa.DataType) -> str:
     """Returns a type as messages name it: `text (string)`."""
     if is_text(type):
         return f"text ({type})"
-    word = next((word for test, word in _WORDS if test(type)), None)
+    word = next((word for test, word in _TYPE_NAMES if test(type)), None)
     return f"{word} ({type!s:.60})" if word else f"{type!s:.80}"
 
 
@@ -124,7 +124,7 @@ def require(found: Numbers | None, column: pa.Array, expected: str) -> Numbers:
     """Returns `found`, the result of `numbers`.
 
     Raises:
-        ColumnError: It is None: the column is not numeric.
+        ColumnError: `found` is None, because the column is not numeric.
     """
     if found is None:
         raise ColumnError(f"is {described(column.type)}; {expected}")

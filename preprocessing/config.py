@@ -56,7 +56,7 @@ class DataConfig(Settings):
         max_reject_fraction: The largest fraction of examples that may be rejected; more are an error. The dataset's
             `rejected.jsonl` lists the rejected examples.
         shards: The size of shards.
-        workers: The number of Beam workers. It does not change the records.
+        workers: The number of Beam workers. The records do not depend on it.
     """
 
     source: Source

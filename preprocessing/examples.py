@@ -44,7 +44,7 @@ class Rejected:
         return f"{where} {has} feature {self.feature!r}; {self.reason}"
 
     def to_json(self) -> str:
-        """Returns the line for `rejected.jsonl`. It names the file without its folder, which only this machine has."""
+        """Returns the line for `rejected.jsonl`. The place is without its folder, which is specific to this machine."""
         values = {"place": self.place.rpartition("/")[2], "row": self.row, "feature": self.feature}
         return json.dumps({**values, "reason": self.reason, "found": self.found}, ensure_ascii=False)
 
@@ -145,7 +145,7 @@ def _rejected(batch: Batch, unfit: list[tuple[str, Unfit]]) -> tuple[Rejected, .
         (lost.row, Rejected(batch.place, lost.row, batch.noun, None, lost.reason, lost.found)) for lost in batch.lost
     ]
     told: set[int] = set()
-    for name, row, reason, value in _each(unfit):
+    for name, row, reason, value in _unfit_rows(unfit):
         if row not in told:
             told.add(row)
             number = int(batch.rows[row])
@@ -153,7 +153,7 @@ def _rejected(batch: Batch, unfit: list[tuple[str, Unfit]]) -> tuple[Rejected, .
     return tuple(rejected for _, rejected in sorted(found, key=lambda each: each[0]))
 
 
-def _each(unfit: list[tuple[str, Unfit]]) -> Iterator[tuple[str, int, str, str]]:
+def _unfit_rows(unfit: list[tuple[str, Unfit]]) -> Iterator[tuple[str, int, str, str]]:
     # A value that the source cannot parse is also a null. The reason from the source says more, so MISSING comes last.
     for name, each in sorted(unfit, key=lambda pair: pair[1].reason == MISSING):
         for row, value in zip(each.rows.tolist(), each.found or [""] * len(each.rows), strict=True):

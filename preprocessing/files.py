@@ -34,7 +34,7 @@ def is_uri(path: str) -> bool:
 def open_to_read(path: str) -> BufferedReader:
     """Opens a file for reading its bytes, without decompression."""
     if scheme(path) == PACKAGE:
-        return open(_located(path), "rb")
+        return open(_package_path(path), "rb")
     if not is_uri(path):
         return open(_expanded(path), "rb")
     from apache_beam.io.filesystem import CompressionTypes
@@ -105,7 +105,7 @@ def matching(pattern: str) -> list[str]:
         RequestError: There is no such distribution, or the files cannot be listed.
     """
     if scheme(pattern) == PACKAGE:
-        return _of_package(pattern)
+        return _package_files(pattern)
     if not any(sign in pattern for sign in "*?["):
         return [pattern] if exists(pattern) else []
     if not is_uri(pattern):
@@ -152,7 +152,7 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _of_package(pattern: str) -> list[str]:
+def _package_files(pattern: str) -> list[str]:
     name, _, inside = pattern.removeprefix(f"{PACKAGE}://").partition("/")
     wanted = inside.split("/")
     found = []
@@ -163,9 +163,9 @@ def _of_package(pattern: str) -> list[str]:
     return sorted(found)
 
 
-def _located(path: str) -> str:
+def _package_path(path: str) -> str:
     """Returns the local path of a file of an installed distribution."""
-    if path not in _of_package(path):
+    if path not in _package_files(path):
         raise FileNotFoundError(errno.ENOENT, "the distribution lists no such file", path)
     name, _, inside = path.removeprefix(f"{PACKAGE}://").partition("/")
     return str(_distribution(name).locate_file(inside))

@@ -1,6 +1,6 @@
 """The manifest of a dataset folder: `dataset.json`, written last.
 
-It contains no time and no local path, so that the same data and config give the same manifest, byte for byte.
+A manifest contains no time and no local path, so that the same data and config give the same manifest, byte for byte.
 
 A new field needs a default, or a new format version and an upgrade of older ones (`FORMAT`).
 """
@@ -69,7 +69,7 @@ class Manifest(Settings):
     code: str
 
     @model_validator(mode="after")
-    def _is_whole(self) -> "Manifest":
+    def _is_consistent(self) -> "Manifest":
         names.check((shard.name for shard in self.all_shards), NAME)
         counts = {split: sum(shard.examples for shard in shards) for split, shards in self.shards.items()}
         if counts != self.counts:
@@ -111,12 +111,12 @@ def code_version() -> str:
     return version("elboflow")
 
 
-def _specified(facts: dict[str, Any]) -> dict[str, Any]:
+def _upgrade_specs(facts: dict[str, Any]) -> dict[str, Any]:
     """Upgrades format 2, in which the fields of a feature depended on its kind, and an image stored its mean image."""
     stored, counts, statistics = facts.pop("features"), facts.pop("categories"), facts.pop("statistics")
     facts["features"], facts["summaries"], facts["class_means"] = {}, {}, {}
     for name, feature in stored.items():
-        spec, summaries = _SPECIFIED[feature["kind"]](name, feature, counts, statistics)
+        spec, summaries = _SPEC_UPGRADES[feature["kind"]](name, feature, counts, statistics)
         facts["features"][name] = {"kind": feature["kind"], "dtype": feature["dtype"], **spec}
         facts["summaries"][name] = summaries
         if "class_means" in feature:
@@ -143,10 +143,10 @@ def _number(name: str, feature: Mapping[str, Any], counts: Any, statistics: Any)
 
 
 # All kinds of format 2. Newer kinds cannot occur in such a manifest.
-_SPECIFIED = {"image": _image, "category": _category, "number": _number}
+_SPEC_UPGRADES = {"image": _image, "category": _category, "number": _number}
 
 # In format 2, the mean of an image of 2048 × 2048 × 3 takes 180 MB.
-FORMAT = Format("dataset", Manifest, upgrades=(checksum_added, _specified), largest=2**28)
+FORMAT = Format("dataset", Manifest, upgrades=(checksum_added, _upgrade_specs), largest=2**28)
 
 
 def load(folder: str) -> Manifest:

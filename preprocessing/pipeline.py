@@ -98,7 +98,7 @@ def preprocess(
             return Preprocessed(found, reused=True)
         if shared != output:
             temporary = attempts.enter_context(folder.attempt(shared))
-        made = _made(config, raw, source, temporary, runner)
+        made = _make(config, raw, source, temporary, runner)
         try:
             folder.commit(output, made.manifest, made.places)
         except OSError as error:
@@ -109,14 +109,14 @@ def preprocess(
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Uncommitted:
     """A dataset before its commit: its manifest, and the temporary path of each file by final name."""
 
     manifest: Manifest
     places: dict[str, str]
 
 
-def _made(config: DataConfig, raw: Raw, source: SourceRecord, temporary: str, runner: Engine) -> _Made:
+def _make(config: DataConfig, raw: Raw, source: SourceRecord, temporary: str, runner: Engine) -> _Uncommitted:
     units = raw.units()
     plan = Plan(config, raw, temporary, {}, {})
     job = graph.Job(runner, f"elboflow-{address.digest(config, source.fingerprint)[:12]}")
@@ -131,7 +131,7 @@ def _made(config: DataConfig, raw: Raw, source: SourceRecord, temporary: str, ru
     check_splits(config, report)
     names, places = named(config, report)
     places |= written_rejects(report, temporary)
-    return _Made(describe(config, source, report, names, fitted), places)
+    return _Uncommitted(describe(config, source, report, names, fitted), places)
 
 
 def _fitted(plan: Plan, units: list[Unit], job: "graph.Job") -> tuple[dict[str, Fitted], Report | None]:

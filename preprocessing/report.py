@@ -100,7 +100,7 @@ class Report(Settings):
         return Report(
             read=dict(Counter(self.read) + Counter(other.read)),
             shards=[*self.shards, *other.shards],
-            looks=_looks(self.looks, other.looks, features),
+            looks=_merged_looks(self.looks, other.looks, features),
             seen=extents_merged(self.seen, other.seen),
             trained=extents_merged(self.trained, other.trained),
             reasons=reasons_merged([*self.reasons, *other.reasons]),
@@ -150,7 +150,7 @@ def reasons_merged(reasons: Iterable[Reason]) -> list[Reason]:
     return [found[key] for key in sorted(found)]
 
 
-def _looks(
+def _merged_looks(
     left: Mapping[str, dict[str, Any]], right: Mapping[str, dict[str, Any]], features: Mapping[str, Feature]
 ) -> dict[str, dict[str, Any]]:
     merged = {**left, **right}

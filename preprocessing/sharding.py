@@ -56,11 +56,11 @@ def check_splits(config: DataConfig, report: Report) -> None:
             raise WorkError(
                 f"the split {split!r} came out empty: data.splits gives it {config.splits[split]} of "
                 f"{counted(examples, 'example')}{copies}; the splits hold {held}; give it a larger share, or more "
-                f"distinct examples{_doubts(config, report)}"
+                f"distinct examples{_range_advice(config, report)}"
             )
 
 
-def _doubts(config: DataConfig, report: Report) -> str:
+def _range_advice(config: DataConfig, report: Report) -> str:
     """Returns advice about features whose range is far too wide, which makes distinct examples equal."""
     seen = sorted(report.seen.items())
     doubts = [(extent, config.features[name].doubt(name, extent)) for name, extent in seen]

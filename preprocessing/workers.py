@@ -63,12 +63,12 @@ class Look(beam.DoFn):
             feature, values = self.features[name], read.values[name]
             if feature.fits_on == "train":
                 if train is None:
-                    train = self._train(read, unit)
+                    train = self._train_rows(read, unit)
                 values = values.take(train)
             found[name] = feature.look(values)
         return found
 
-    def _train(self, read: Examples, unit: Unit) -> np.ndarray:
+    def _train_rows(self, read: Examples, unit: Unit) -> np.ndarray:
         """Returns the rows of the train split."""
         keys = keys_of(self.features, read.values, self.plan.config.identifying)
         numbers, names = splits.assign(keys, self.plan.shares(unit))
@@ -109,10 +109,10 @@ class ReadAndEncode(beam.DoFn):
         """Returns the encoded records of a batch, and a mask of its train examples, bool [examples]."""
         config = self.plan.config
         keys = keys_of(config.features, read.values, config.identifying)
-        destinations = self._spread(keys, self.plan.shares(unit))
+        destinations = self._destinations(keys, self.plan.shares(unit))
         elements = [*self._encode(keys, read.stored, destinations, writer)] if len(keys) else []
         if unit.part == "held_out" and self.plan.own_split:
-            elements += self._held_out_keys(keys, self._spread(keys, self.plan.fractions))
+            elements += self._held_out_keys(keys, self._destinations(keys, self.plan.fractions))
         is_train = np.array([split == "train" for split, _ in self.plan.destinations])
         return elements, is_train[destinations]
 
@@ -135,7 +135,7 @@ class ReadAndEncode(beam.DoFn):
         for destination, rows in _groups(destinations[order]):
             yield destination, (keys[order[rows]].tobytes(), b"", "", 0)
 
-    def _spread(self, keys: np.ndarray, fractions: Mapping[str, float]) -> np.ndarray:
+    def _destinations(self, keys: np.ndarray, fractions: Mapping[str, float]) -> np.ndarray:
         """Returns the number of each example's destination, int64 [examples]."""
         numbers, names = splits.assign(keys, fractions)
         first = np.array([self.plan.destinations.index((name, 0)) for name in names])

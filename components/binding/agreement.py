@@ -28,7 +28,7 @@ logger = logging.getLogger("elboflow.agreement")
 _LISTED = 20
 _READ_BYTES = 2**30
 """The largest source that is read to compare its content, which takes about a second."""
-_NOT_SAID = "(not set)"
+_NOT_SET = "(not set)"
 # Keys of a feature's spec that come from the data, and so cannot contradict a setting.
 _FOUND_IN_DATA = {"dtype", "classes", "unknown", "length", "vocabulary"}
 
@@ -63,7 +63,7 @@ def check_dataset(name: str, data: DataConfig, dataset: Path | str) -> None:
         RequestError: The dataset was made from other data or settings; the message lists the known differences.
         WorkError: The folder contains no finished dataset.
     """
-    _refuse(name, _of_dataset(data, manifest.load(str(dataset)), dataset))
+    _require_no_differences(name, _dataset_differences(data, manifest.load(str(dataset)), dataset))
     check_source(name, data, dataset)
 
 
@@ -90,7 +90,7 @@ def check_source(name: str, data: DataConfig, dataset: Path | str) -> None:
         if fingerprint not in (None, made.fingerprint):
             logger.warning("data.source: %s has changed since %s was made", ", ".join(described), dataset)
     elif fingerprint != made.fingerprint:
-        _refuse(name, {dataset: [Difference("data.source", made.description, ", ".join(described))]})
+        _require_no_differences(name, {dataset: [Difference("data.source", made.description, ", ".join(described))]})
 
 
 def _source(data: DataConfig) -> tuple[list[str], str | None]:
@@ -131,7 +131,7 @@ def check_run(
     )
     different: dict[Path | str, list[Difference]] = {trained.path: [], evaluation: []}
     if data := experiment.get("data"):
-        different.update(_of_dataset(_read(DataConfig, data, "data"), dataset, "the dataset"))
+        different.update(_dataset_differences(_read(DataConfig, data, "data"), dataset, "the dataset"))
     for section, place, config in made:
         if section in experiment:
             said = _read(type(config), experiment[section], section)
@@ -139,13 +139,13 @@ def check_run(
     for place, seed in ((trained.path, provenance.seed), (evaluation, facts.seed)):
         if experiment.get("seed", seed) != seed:
             different[place].append(Difference("seed", seed, experiment["seed"]))
-    _refuse(str(experiment["name"]), different)
+    _require_no_differences(str(experiment["name"]), different)
 
 
-def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[Path | str, list[Difference]]:
+def _dataset_differences(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[Path | str, list[Difference]]:
     if dataset.digest in address.digests(data, dataset.source.fingerprint):
         return {}
-    found = list(_known(data, dataset))
+    found = list(_known_differences(data, dataset))
     if not found:  # the manifest does not contain fractions of splits, sizes of shards and numbers of classes
         made = ", ".join(f"{split} {count:,}" for split, count in sorted(dataset.counts.items()))
         said = ", ".join(f"{split} {fraction}" for split, fraction in sorted(data.splits.items()))
@@ -153,7 +153,7 @@ def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[
     return {place: found}
 
 
-def _known(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
+def _known_differences(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
     if dataset.source.kind != data.source.kind:
         yield Difference("data.source.kind", dataset.source.kind, data.source.kind)
     made = {name: {**spec.model_dump(mode="json"), **spec.facts} for name, spec in dataset.features.items()}
@@ -179,8 +179,8 @@ def _read(kind: type[Settings], values: Any, section: str) -> Any:
 def _differences(made: Settings, said: Settings, prefix: str) -> Iterator[Difference]:
     before, now = _flat(made.model_dump(mode="json"), prefix), _flat(said.model_dump(mode="json"), prefix)
     for key in {**before, **now}:
-        if before.get(key, _NOT_SAID) != now.get(key, _NOT_SAID):
-            yield Difference(key, before.get(key, _NOT_SAID), now.get(key, _NOT_SAID))
+        if before.get(key, _NOT_SET) != now.get(key, _NOT_SET):
+            yield Difference(key, before.get(key, _NOT_SET), now.get(key, _NOT_SET))
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return found
 
 
-def _refuse(name: str, different: Mapping[Path | str, list[Difference]]) -> None:
+def _require_no_differences(name: str, different: Mapping[Path | str, list[Difference]]) -> None:
     lines = [f"  {place}: {difference}" for place, found in different.items() for difference in found]
     if not lines:
         return
@@ -208,4 +208,4 @@ def _refuse(name: str, different: Mapping[Path | str, list[Difference]]) -> None
 
 
 def _shown(value: Any) -> str:
-    return value if value == _NOT_SAID else "(not there)" if value is None else shown(value)
+    return value if value == _NOT_SET else "(not there)" if value is None else shown(value)

@@ -72,7 +72,7 @@ def _number(manifest: Manifest, name: str) -> FeatureSpec:
     """
     feature = manifest.features.get(name)
     if feature is None or feature.kind != "number":
-        raise _absent("training.weights", name, "number", manifest)
+        raise _missing_feature("training.weights", name, "number", manifest)
     lowest, highest = feature.facts["min"], feature.facts["max"]
     if lowest < 0 or highest == 0:
         raise RequestError(
@@ -90,10 +90,10 @@ def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
     """
     feature = manifest.features.get(balance.feature)
     if feature is None or feature.kind != "category":
-        raise _absent("training.balance.feature", balance.feature, "category", manifest)
+        raise _missing_feature("training.balance.feature", balance.feature, "category", manifest)
     return manifest.class_counts(balance.feature, "train")
 
 
-def _absent(key: str, name: str, kind: str, manifest: Manifest) -> RequestError:
+def _missing_feature(key: str, name: str, kind: str, manifest: Manifest) -> RequestError:
     found = ", ".join(f"{name!r} is of kind {feature.kind}" for name, feature in manifest.features.items())
     return RequestError(f"{key} is {name!r}, which is no feature of kind {kind} of the dataset; there {found}")

@@ -38,7 +38,7 @@ def check(output: Path, specs: Specs) -> None:
     """Checks that the format of a file can store these features.
 
     Raises:
-        RequestError: It cannot; the message lists the formats that can.
+        RequestError: The format cannot store them; the message lists the formats that can.
     """
     if writer(output).fits(specs):
         return

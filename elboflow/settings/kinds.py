@@ -1,7 +1,7 @@
 """Settings chosen by `kind`; installed packages can add kinds.
 
-A base class defines a choice. Each kind is a subclass in a file of its own, in the folder of the base class. The file
-has the name of the kind:
+A base class defines a choice. Each kind is a subclass in its own file, in the folder of the base class. The file has
+the name of the kind:
 
     class Likelihood(Kind):                             # likelihoods/__init__.py
         group, folder = "elboflow.likelihoods", __name__
@@ -44,8 +44,8 @@ class Kind(Settings):
         if not table.is_choice(cls):
             return handler(source)
         return core_schema.no_info_plain_validator_function(
-            partial(_chosen, cls),
-            serialization=core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True),
+            partial(_parse, cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(_dump, info_arg=True),
         )
 
     @classmethod
@@ -76,7 +76,7 @@ def _kinds(value: Any) -> Iterator[Kind]:
         yield from _kinds(part)
 
 
-def _chosen(base: type[Kind], value: Any) -> Kind:
+def _parse(base: type[Kind], value: Any) -> Kind:
     value = by_name(value)
     if isinstance(value, base):
         return value
@@ -98,5 +98,5 @@ def _chosen(base: type[Kind], value: Any) -> Kind:
         raise ConflictsError(explain(error, found)) from None
 
 
-def _dumped(kind: Kind, info: Any) -> Any:
+def _dump(kind: Kind, info: Any) -> Any:
     return kind.model_dump(mode=info.mode)

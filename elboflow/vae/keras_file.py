@@ -49,7 +49,7 @@ class ConfigFacts(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _older(cls, facts: Any) -> Any:
+    def _upgrade(cls, facts: Any) -> Any:
         return image_models.described(facts) if isinstance(facts, dict) and "spec" in facts else facts
 
 

@@ -48,13 +48,13 @@ class _Events:
         summary = b"".join(_value(f"{group}/{name}", value) for name, value in values.items())
         try:
             if self._path is None:
-                self._path = self._new(epoch, step, now)
+                self._path = self._new_file(epoch, step, now)
             _append(self._path, _record(_event(now, step, _bytes(5, summary))))
         except OSError as error:
             self._failed = True
             logger.warning("training goes on without TensorBoard's event files: %s", error)
 
-    def _new(self, epoch: int, step: int, now: float) -> Path:
+    def _new_file(self, epoch: int, step: int, now: float) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         if epoch == 1:  # the files are from another training, whose steps may differ
             for old in self._folder.glob("events.out.tfevents.*"):

@@ -15,7 +15,7 @@ class Trained:
         curves: The curves of the training.
         best_epoch: The epoch of the best validation ELBO, from 1.
         epochs: The number of completed epochs.
-        out_of_time: Whether `max_minutes` ended the training. It resumes from its last checkpoint with a larger limit.
+        out_of_time: Whether `max_minutes` ended the training. With a larger limit, a new call resumes the training.
     """
 
     model: Model

@@ -45,7 +45,7 @@ def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
         SpellingError: The bytes are not exactly an Example with these features.
     """
     found: dict[str, slice] = {}
-    for entry in _fields(example, _only(example, slice(0, len(example)), 1, "the Example")):
+    for entry in _fields(example, _only_field(example, slice(0, len(example)), 1, "the Example")):
         if entry[0] != 1:
             raise _misspelt(entry[1].start, f"a field {entry[0]} of Features, which has none")
         name, value = _entry(example, entry[1])
@@ -75,7 +75,7 @@ def _entry(example: bytes, span: slice) -> tuple[str, slice]:
 
 def _value(example: bytes, feature: slice, name: str, expected: Expected) -> slice:
     what = f"the feature {name!r}"
-    value = _only(example, _only(example, feature, expected.kind, what), 1, what)
+    value = _only_field(example, _only_field(example, feature, expected.kind, what), 1, what)
     length = value.stop - value.start
     if expected.size is not None:
         if length != expected.size:
@@ -87,7 +87,7 @@ def _value(example: bytes, feature: slice, name: str, expected: Expected) -> sli
     return value
 
 
-def _only(example: bytes, span: slice, number: int, what: str) -> slice:
+def _only_field(example: bytes, span: slice, number: int, what: str) -> slice:
     """Returns the slice of the content of a message's only field."""
     inside = _fields(example, span)
     if [found for found, _ in inside] != [number]:

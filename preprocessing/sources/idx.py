@@ -110,8 +110,8 @@ class Idx(Raw):
                     f"data.source: {source.path} is not a folder in MNIST's layout: it holds none of "
                     f"{', '.join(_names('train', 'image'))}"
                 )
-        rest = _wanted(held_out, features, source.path) if held_out else {}
-        found = cls(_wanted(main, features, source.path), rest, features)
+        rest = _checked_paths(held_out, features, source.path) if held_out else {}
+        found = cls(_checked_paths(main, features, source.path), rest, features)
         for path in found.paths():
             files.require(path, "data.source")
         return found
@@ -207,7 +207,7 @@ def _names(part: str, feature: str) -> list[str]:
     return [f"{part}-{what}{sign}{kind}{end}" for sign in "-." for end in ("", ".gz")]
 
 
-def _wanted(paths: dict[str, str | None], features: Iterable[str], folder: str | None) -> dict[str, str]:
+def _checked_paths(paths: dict[str, str | None], features: Iterable[str], folder: str | None) -> dict[str, str]:
     wanted = {}
     for feature in features:
         path = paths[feature]

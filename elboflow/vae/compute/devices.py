@@ -49,7 +49,7 @@ def see(visible: Sequence[int] | None) -> None:
         if before != now:
             os.environ.pop(VISIBLE) if before is None else os.environ.update({VISIBLE: before})
         return
-    there = _there(before)
+    there = _known_gpus(before)
     if missing := [number for number in visible if number >= len(there)]:
         listed = ", ".join(f"{number} ({name})" for number, (_, name) in enumerate(there)) or "none"
         which = "of this machine" if before is None else f"that {VISIBLE}={before} lets this process see"
@@ -61,7 +61,7 @@ def see(visible: Sequence[int] | None) -> None:
     _seen = before, os.environ[VISIBLE]
 
 
-def _there(before: str | None) -> list[tuple[str, str]]:
+def _known_gpus(before: str | None) -> list[tuple[str, str]]:
     """Returns CUDA's identifier and the model name of each GPU that this process might see."""
     names = [gpu.name for gpu in gpus()]
     if before is None:

@@ -81,7 +81,7 @@ def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
         axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label="best epoch")
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel("epoch")
-        axes.set_ylim(*_without_the_start([columns[name] for _, columns, _ in splits]))
+        axes.set_ylim(*_limits_without_start([columns[name] for _, columns, _ in splits]))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "elbo":
             axes.set_ylabel("nats per example")
@@ -152,7 +152,7 @@ def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     return centred @ components, (first, second)
 
 
-def _without_the_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
+def _limits_without_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Returns axis limits without the first tenth of the epochs, whose outlying values would flatten the curves."""
     shown = np.concatenate([values[len(values) // 10 :] for values in series])
     margin = 0.05 * max(float(np.ptp(shown)), 1e-3)

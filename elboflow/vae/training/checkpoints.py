@@ -48,7 +48,7 @@ class Keeper:
     ) -> None:
         self._folder, self._identity, self._settings = folder, identity, settings
         self._restart, self._chief = restart, chief
-        self._held = ExitStack()
+        self._locks = ExitStack()
         self._step, self._time = 0, time.monotonic()  # of the last state that was kept or read
         self._written: Path | None = None
         self._changed = threading.Condition()
@@ -56,7 +56,7 @@ class Keeper:
         self._unwritten: stored.Contents | None = None  # a state whose write failed
         self._busy = self._closing = False
         self._defect: Exception | None = None
-        self._thread = threading.Thread(target=self._write_on, name="checkpoints", daemon=True)
+        self._thread = threading.Thread(target=self._write_loop, name="checkpoints", daemon=True)
 
     def __enter__(self) -> Self:
         """Opens the folder.
@@ -68,7 +68,7 @@ class Keeper:
             try:
                 self._open()
             except OSError as error:
-                self._held.close()
+                self._locks.close()
                 if error.errno not in _FULL:
                     raise WorkError(f"checkpoints cannot be kept in {self._folder}: {error}") from None
                 logger.warning("no space is left for checkpoints in %s; training starts without any", self._folder)
@@ -82,7 +82,7 @@ class Keeper:
             if self._chief:
                 self._close()
         finally:
-            self._held.close()
+            self._locks.close()
 
     def latest(self) -> State | None:
         """Returns the state of the newest undamaged checkpoint, or None without checkpoints.
@@ -147,16 +147,16 @@ class Keeper:
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._held.enter_context(alone(self._folder))
+        self._locks.enter_context(alone(self._folder))
         stored.clean(self._folder)
         if not (self._restart and stored.found(self._folder)):
             return
         aside = stored.set_aside(self._folder)
-        self._held.close()
+        self._locks.close()
         logger.info("starting over; the checkpoints so far are in %s", aside)
         (aside / LOCK).unlink(missing_ok=True)
         self._folder.mkdir()
-        self._held.enter_context(alone(self._folder))
+        self._locks.enter_context(alone(self._folder))
 
     def _close(self) -> None:
         with self._changed:
@@ -167,7 +167,7 @@ class Keeper:
         self._thread.join()
         self._raise_defect()
 
-    def _write_on(self) -> None:
+    def _write_loop(self) -> None:
         failed = False
         while True:
             with self._changed:

@@ -31,7 +31,9 @@ class Engine:
     def __init__(self, job: Job, feed: Feed, total_steps: int, profiler: Profiler) -> None:
         training = job.training
         self._feed, self._training = feed, training
-        self._model = _started(job, "float32" if training.precision == "float32" else f"mixed_{training.precision}")
+        self._model = _initial_model(
+            job, "float32" if training.precision == "float32" else f"mixed_{training.precision}"
+        )
         is_validated = training.precision == "float32" and training.ema is None
         self._validated = self._model if is_validated else job.model.build(job.specs, job.seed)
         players = self._model.players
@@ -107,7 +109,7 @@ class Engine:
         return [*variables(self._model), *slots]
 
 
-def _started(job: Job, policy: str) -> Model:
+def _initial_model(job: Job, policy: str) -> Model:
     """Returns a new model with the weights at the start of training."""
     model = job.model.build(job.specs, job.seed, policy)
     if wanted := model.examples_to_start:

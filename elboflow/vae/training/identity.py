@@ -50,10 +50,10 @@ def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: i
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Returns the differences of two identities, as phrases: `training.batch_size: 64 there, 128 now`."""
-    return list(_differences("", _in_full(found), _in_full(wanted)))
+    return list(_differences("", _with_defaults(found), _with_defaults(wanted)))
 
 
-def _in_full(identity: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(identity: dict[str, Any]) -> dict[str, Any]:
     """Returns an identity with all settings that this version knows, defaults included.
 
     Another version of the program may have written it, with more settings, or with settings at their default.

@@ -15,7 +15,7 @@ def at_the_same_step(step: int) -> None:
     """Checks that all processes start at the same step.
 
     Raises:
-        WorkError: They do not, because they do not see the same checkpoints.
+        WorkError: The steps differ, because the processes do not see the same checkpoints.
     """
     last, first = agreed(step, -step)
     if (last, first) != (step, -step):

@@ -101,7 +101,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
             counted(feed.examples, "example"),
             counted(feed.steps, "step"),
         )
-        state = _started_or_resumed(keeper, engine, total)
+        state = _initial_state(keeper, engine, total)
         validate = validator(engine.validated, job.validation, job.seed, training.memory_megabytes)
         tolerance = Tolerance(training, keeper.kept)
         report = Report(state, watch, observers)
@@ -166,7 +166,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
     return Trained(engine.validated, state.curves, state.best.epoch, state.epoch, out_of_time=bool(late))
 
 
-def _started_or_resumed(keeper: Keeper, engine: Engine, total: int) -> State:
+def _initial_state(keeper: Keeper, engine: Engine, total: int) -> State:
     """Returns the state to start or resume from, and sets model and optimizers to it."""
     agreed(0)  # a barrier: no process reads before the chief has moved the old files
     state = keeper.latest()

@@ -40,7 +40,7 @@ class Facts(artifacts.Described):
 
 
 def _measures_named(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades the manifest of format 2. Its `state.json` has sums without names, which `_named` upgrades."""
+    """Upgrades the manifest of format 2. Its `state.json` has sums without names, which `_with_named_sums` upgrades."""
     return facts
 
 
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
             raise DamagedError(f"its manifest says step {manifest.step}")
         if damage := artifacts.damage(path, manifest.files):
             raise DamagedError(damage)
-        facts = _named(json.loads((path / _FACTS).read_text(encoding="utf-8")))
+        facts = _with_named_sums(json.loads((path / _FACTS).read_text(encoding="utf-8")))
         arrays = read_arrays(path / _ARRAYS, (path / _ARRAYS).stat().st_size)  # nothing in it is compressed
         return facts["identity"], State.of(facts, arrays)
     except (WorkError, OSError) as error:
@@ -112,7 +112,7 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
         raise DamagedError(f"its content cannot be read ({type(error).__name__}: {error})") from None
 
 
-def _named(facts: dict[str, Any]) -> dict[str, Any]:
+def _with_named_sums(facts: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of `state.json` with sums by name; formats 1 and 2 have a list without names."""
     totals = facts["sums"]["totals"]
     if isinstance(totals, list):

@@ -25,7 +25,7 @@ from elboflow.vae.model import Model, variables
 OnDevice = dict[str, jax.Array]
 State = list[jax.Array]
 
-_WHOLE = PartitionSpec()
+_REPLICATED = PartitionSpec()
 
 
 def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,20 +37,20 @@ def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return function(*arrays)
 
-    program = jax.jit(traced, out_shardings=NamedSharding(mesh, _WHOLE) if mesh else None)
+    program = jax.jit(traced, out_shardings=NamedSharding(mesh, _REPLICATED) if mesh else None)
 
     def call(*arrays: Any) -> Any:
-        given = arrays if mesh is None else jax.tree.map(lambda array: _divided(mesh, array), arrays)
+        given = arrays if mesh is None else jax.tree.map(lambda array: _sharded(mesh, array), arrays)
         with connected():
             return jax.tree.map(np.asarray, program([variable.value for variable in weights], *given))
 
     return call
 
 
-def _divided(mesh: jax.sharding.Mesh, array: np.ndarray) -> jax.Array:
+def _sharded(mesh: jax.sharding.Mesh, array: np.ndarray) -> jax.Array:
     """Returns an array of the host, sharded over the devices along its first axis, or replicated if it is uneven."""
     is_even = array.ndim > 0 and array.shape[0] % mesh.shape[DATA] == 0
-    sharding = NamedSharding(mesh, PartitionSpec(DATA) if is_even else _WHOLE)
+    sharding = NamedSharding(mesh, PartitionSpec(DATA) if is_even else _REPLICATED)
     return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
 
 
@@ -80,10 +80,10 @@ def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
     arrays = [variable.value for variable in wanted]
     for array in arrays:
         array.copy_to_host_async()
-    return [_whole(array) for array in arrays]
+    return [_on_host(array) for array in arrays]
 
 
-def _whole(array: jax.Array) -> np.ndarray:
+def _on_host(array: jax.Array) -> np.ndarray:
     """Returns a copy of an array on the host. The shards of a sharded array are all on this machine."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.array(array)
@@ -129,8 +129,8 @@ class _Steps:
         devices = placement().devices
         self._mesh = jax.sharding.Mesh(devices, (DATA, MODEL)[: devices.ndim])
         self._layouts = [variable.value.sharding for variable in self._variables]
-        self._one = jax.jit(self._of_one)
-        whole = NamedSharding(self._mesh, _WHOLE)
+        self._jitted_step = jax.jit(self._single_step)
+        whole = NamedSharding(self._mesh, _REPLICATED)
         self._program = jax.jit(self._run, donate_argnums=0, out_shardings=(self._layouts, whole))
 
     def to_device(self, examples: Examples, capacity: int) -> OnDevice:
@@ -166,16 +166,16 @@ class _Steps:
     ) -> tuple[State, OnDevice]:
         def body(i: jax.Array, carried: Any) -> Any:
             state, measures = carried
-            state, measured = self._one(state, on_device, rows[i], first_step + i, factor)
+            state, measured = self._jitted_step(state, on_device, rows[i], first_step + i, factor)
             return state, {name: measures[name].at[i].set(value) for name, value in measured.items()}
 
-        _, shapes = jax.eval_shape(self._one, state, on_device, rows[0], first_step, factor)
+        _, shapes = jax.eval_shape(self._jitted_step, state, on_device, rows[0], first_step, factor)
         begin = state, {name: jnp.zeros(rows.shape[:1]) for name in shapes}
         if rows.shape[0] == 1:  # no loop for a single step, because convolutions are slow in a loop
             return body(0, begin)
         return jax.lax.fori_loop(0, count, body, begin)
 
-    def _of_one(
+    def _single_step(
         self, state: State, on_device: OnDevice, rows: jax.Array, number: jax.Array, factor: jax.Array
     ) -> tuple[State, OnDevice]:
         """Returns the state after one step, and the measures."""
@@ -192,7 +192,7 @@ class _Steps:
         """Returns the state after the turn of a player, and the measures."""
         optimizer, player = turn.optimizer, turn.player
         loss, measures, gradients, kept = self._gradients(turn, state, parts, number)
-        state = self._with(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
+        state = self._replaced(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
         with self._scope(state):
             size = turn.norm(gradients)
             finite = jnp.isfinite(loss) & jnp.isfinite(size)
@@ -200,10 +200,10 @@ class _Steps:
 
         def updated() -> State:
             weights, slots = optimizer.stateless_apply(
-                self._of(state, optimizer.variables), gradients, self._of(state, player.variables)
+                self._values_of(state, optimizer.variables), gradients, self._values_of(state, player.variables)
             )
             changed = [*player.variables, *optimizer.variables, *self._step.model.state]
-            return self._with(state, changed, [*weights, *slots, *kept])
+            return self._replaced(state, changed, [*weights, *slots, *kept])
 
         if self._step.skips_non_finite and not turn.skips:
             state = jax.lax.cond(finite, updated, lambda: state)
@@ -236,13 +236,13 @@ class _Steps:
 
         def scaled(weights: list[jax.Array], part: Any) -> Any:
             batch, drawn = part
-            with self._scope(self._with(state, turn.player.variables, weights)) as scope:
+            with self._scope(self._replaced(state, turn.player.variables, weights)) as scope:
                 loss, measures = self._step.loss(turn, batch, drawn, number)
                 kept = [scope.get_current_value(variable) for variable in self._step.model.state]
                 return turn.scaled(loss), (loss, measures, kept)
 
         def compute(part: Any) -> Any:
-            weights = self._of(state, turn.player.variables)
+            weights = self._values_of(state, turn.player.variables)
             (_, (loss, measures, kept)), gradients = jax.value_and_grad(scaled, has_aux=True)(weights, part)
             return loss, measures, gradients, kept
 
@@ -256,10 +256,10 @@ class _Steps:
         """A scope in which the variables of model and optimizers have these values."""
         return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
 
-    def _of(self, state: State, variables: Sequence[keras.Variable]) -> State:
+    def _values_of(self, state: State, variables: Sequence[keras.Variable]) -> State:
         return [state[self._places[id(variable)]] for variable in variables]
 
-    def _with(self, state: State, variables: Sequence[keras.Variable], values: Sequence[jax.Array]) -> State:
+    def _replaced(self, state: State, variables: Sequence[keras.Variable], values: Sequence[jax.Array]) -> State:
         """Returns the state with new values for some variables."""
         changed = list(state)
         for variable, value in zip(variables, values, strict=True):

@@ -54,11 +54,11 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         WorkError: The other machines cannot be reached.
     """
     global _placement
-    wanted = _wanted(training.parallel, cluster.processes if cluster else 1)
+    wanted = _devices_per_machine(training.parallel, cluster.processes if cluster else 1)
     _configure(training, wanted)
     if cluster is not None:
         join(cluster)
-    local = _found(training.device)
+    local = _local_devices(training.device)
     parallel = training.parallel
     if parallel is None:
         _placement = Placement(np.array(local[:1]), None)
@@ -67,7 +67,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     if count > len(local):
         raise RequestError(
             f"training.parallel asks for {counted(count, 'device')} of "
-            f"{'each' if cluster else 'this'} machine; {_named(local)}"
+            f"{'each' if cluster else 'this'} machine; {_device_names(local)}"
         )
     sharing = count // parallel.model if isinstance(parallel, ModelParallel) else count
     if reason := parallelism.indivisible(training, cluster.processes if cluster else 1, sharing):
@@ -79,7 +79,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     return f"{count} × {local[0].device_kind}{machines}"
 
 
-def _wanted(parallel: DataParallel | ModelParallel | None, machines: int) -> int | None:
+def _devices_per_machine(parallel: DataParallel | ModelParallel | None, machines: int) -> int | None:
     """Returns the number of devices of each machine that the settings ask for; None for all."""
     match parallel:
         case DataParallel():
@@ -112,7 +112,7 @@ def _limit_memory(megabytes: int) -> None:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, megabytes / least):.4f}"
 
 
-def _found(device: str) -> list[jax.Device]:
+def _local_devices(device: str) -> list[jax.Device]:
     """Returns the devices of a kind on this machine.
 
     Raises:
@@ -129,7 +129,7 @@ def _found(device: str) -> list[jax.Device]:
             f"unset {_PLATFORMS}, or name one that is there: cpu"
         ) from None
     if device not in ("auto", local[0].platform):
-        raise RequestError(f"training.device is {device}; {_named(local)}")
+        raise RequestError(f"training.device is {device}; {_device_names(local)}")
     return local
 
 
@@ -150,6 +150,6 @@ def _of_all_machines(platform: str, count: int) -> np.ndarray:
     return np.array([own[:count] for own in by_machine.values()])
 
 
-def _named(devices: list[jax.Device]) -> str:
+def _device_names(devices: list[jax.Device]) -> str:
     names = ", ".join(f"{device.platform}:{device.id}" for device in devices)
     return f"the devices that JAX finds here are: {names}"

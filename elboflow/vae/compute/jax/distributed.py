@@ -28,7 +28,7 @@ def join(cluster: Cluster) -> None:
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would replace the SIGTERM handler
-    _end_with_a_message(cluster)
+    _replace_abort(cluster)
     try:
         jax.distributed.initialize(
             cluster.coordinator,
@@ -65,7 +65,7 @@ def connected() -> Iterator[None]:
         raise WorkError(f"{told} ({said.splitlines()[0]})") from error
 
 
-def _end_with_a_message(cluster: Cluster) -> None:
+def _replace_abort(cluster: Cluster) -> None:
     """Replaces JAX's abort of the process by a one-line message and exit code 1, without waiting.
 
     JAX's threads abort the process when they have lost the coordinator, or when the coordinator reports a lost machine.

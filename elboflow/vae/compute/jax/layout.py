@@ -72,7 +72,7 @@ class Divided(keras.distribution.ModelParallel):
 
     def _axes(self, path: str, shape: tuple[int, ...]) -> Axes:
         if self._given is None:
-            return self._usual(path, shape)
+            return self._default_axes(path, shape)
         matching = [pattern for pattern in self._given if re.search(pattern, path)]
         if len(matching) > 1:
             raise RequestError(f"training.parallel.layout: {' and '.join(map(repr, matching))} are both about {path}")
@@ -93,7 +93,7 @@ class Divided(keras.distribution.ModelParallel):
                 )
         return axes
 
-    def _usual(self, path: str, shape: tuple[int, ...]) -> Axes:
+    def _default_axes(self, path: str, shape: tuple[int, ...]) -> Axes:
         network = path.partition("/")[0]
         layer, _, kind = path.rpartition("/")
         if len(shape) == 1:  # a bias is created after its kernel, and divided like the kernel's outputs

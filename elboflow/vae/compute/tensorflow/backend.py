@@ -79,7 +79,7 @@ class _Steps:
 
     def __init__(self, step: PureStep) -> None:
         self._step = step
-        self._one = tf.function(self._of_one, autograph=False)
+        self._traced_step = tf.function(self._single_step, autograph=False)
         self._program = tf.function(self._run, jit_compile=True, autograph=False)
 
     def to_device(self, examples: Examples, capacity: int) -> OnDevice:
@@ -94,11 +94,13 @@ class _Steps:
         self, on_device: OnDevice, rows: tf.Tensor, first_step: tf.Tensor, count: tf.Tensor, factor: tf.Tensor
     ) -> OnDevice:
         def body(i: tf.Tensor, state: State, measures: OnDevice) -> tuple[tf.Tensor, State, OnDevice]:
-            state, measured = self._one(state, on_device, rows[i], first_step + i, factor)
+            state, measured = self._traced_step(state, on_device, rows[i], first_step + i, factor)
             return i + 1, state, {name: _set(measures[name], i, value) for name, value in measured.items()}
 
         state = self._step.read()
-        shapes = self._one.get_concrete_function(state, on_device, rows[0], first_step, factor).structured_outputs
+        shapes = self._traced_step.get_concrete_function(
+            state, on_device, rows[0], first_step, factor
+        ).structured_outputs
         begin = tf.constant(0), state, {name: tf.zeros(rows.shape[:1]) for name in shapes[1]}
         if rows.shape[0] == 1:  # no loop for a single step, because convolutions are slow in a loop
             _, state, measures = body(*begin)
@@ -107,7 +109,7 @@ class _Steps:
         self._step.write(state)
         return measures
 
-    def _of_one(
+    def _single_step(
         self, state: State, on_device: OnDevice, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, OnDevice]:
         """Returns the state after one step, and the measures."""

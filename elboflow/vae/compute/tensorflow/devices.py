@@ -49,7 +49,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     global _placement
     kind = _kind(training.device)
     wanted = training.parallel.devices if isinstance(training.parallel, DataParallel) else 1
-    devices = _gpus(training, wanted) if kind == "GPU" else _processors(1 if wanted is None else wanted, cluster)
+    devices = _gpus(training, wanted) if kind == "GPU" else _virtual_cpus(1 if wanted is None else wanted, cluster)
     if training.parallel is not None and (
         reason := parallelism.indivisible(training, cluster.processes if cluster else 1, len(devices))
     ):
@@ -74,15 +74,17 @@ def _kind(device: str) -> str:
     there = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not there:
         why = "" if tf.test.is_built_with_cuda() else "; this TensorFlow is built for processors only"
-        raise RequestError(f"training.device is gpu; the devices that TensorFlow finds here are: {_found()}{why}")
+        raise RequestError(
+            f"training.device is gpu; the devices that TensorFlow finds here are: {_device_names()}{why}"
+        )
     return "GPU" if there and device != "cpu" else "CPU"
 
 
-def _found() -> str:
+def _device_names() -> str:
     return ", ".join(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
 
 
-def _processors(count: int, cluster: Cluster | None) -> list[str]:
+def _virtual_cpus(count: int, cluster: Cluster | None) -> list[str]:
     """Configures `count` virtual devices, which share the CPU; returns their names."""
     if cluster is not None and count > 1:
         raise RequestError(
@@ -109,7 +111,7 @@ def _gpus(training: TrainingConfig, wanted: int | None) -> list[str]:
     count = len(there) if wanted is None else wanted
     if count > len(there):
         raise RequestError(
-            f"training.parallel.devices: {count}; the devices that TensorFlow finds here are: {_found()}"
+            f"training.parallel.devices: {count}; the devices that TensorFlow finds here are: {_device_names()}"
         )
     gpu = training.gpu
     # TensorFlow reads the variable at its first operation. `set_memory_growth` cannot be combined with a limit.

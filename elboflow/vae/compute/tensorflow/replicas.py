@@ -61,7 +61,7 @@ class ReplicatedSteps:
         names = [name for turn in self._turns for name in turn.names(mine, self._each)]
 
         def body(i: tf.Tensor, state: Any, measures: tf.Tensor) -> tuple[tf.Tensor, Any, tf.Tensor]:
-            state, measured = strategy.run(self._one, (state, on_device, rows[i], first_step + i, factor))
+            state, measured = strategy.run(self._single_step, (state, on_device, rows[i], first_step + i, factor))
             of_first = strategy.experimental_local_results(measured)[0]
             return i + 1, state, tf.tensor_scatter_nd_update(measures, [[i]], [of_first])
 
@@ -71,7 +71,7 @@ class ReplicatedSteps:
         self._step.write([strategy.experimental_local_results(value)[0] for value in state])
         return dict(zip(names, tf.unstack(measures, axis=1), strict=True))
 
-    def _one(
+    def _single_step(
         self, state: State, on_device: Measures, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
         """Returns the state after one step, and the measures, on a replica."""

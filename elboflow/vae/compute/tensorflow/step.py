@@ -91,7 +91,7 @@ class PureStep:
         """
         loss, measures, gradients, kept = found
         optimizer = turn.optimizer
-        state = self._with(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
+        state = self._replaced(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
         with self._scope(state):
             size = turn.norm(gradients)
             finite = tf.math.is_finite(loss) & tf.math.is_finite(size)
@@ -99,10 +99,10 @@ class PureStep:
 
         def updated() -> State:
             weights, slots = optimizer.stateless_apply(
-                self._of(state, optimizer.variables), gradients, self._of(state, turn.player.variables)
+                self._values_of(state, optimizer.variables), gradients, self._values_of(state, turn.player.variables)
             )
             changed = [*turn.player.variables, *optimizer.variables, *self._step.model.state]
-            return self._with(state, changed, [*weights, *slots, *kept])
+            return self._replaced(state, changed, [*weights, *slots, *kept])
 
         may_skip = self._step.skips_non_finite and not turn.skips
         state = tf.cond(finite, updated, lambda: state) if may_skip else updated()
@@ -110,7 +110,7 @@ class PureStep:
         return state, {**measures, **self._step.measured(turn, loss, size, skipped)}
 
     def _compute(self, turn: Turn, state: State, batch: Batch, drawn: list[tf.Tensor], number: tf.Tensor) -> Found:
-        weights = self._of(state, turn.player.variables)
+        weights = self._values_of(state, turn.player.variables)
         with tf.GradientTape(watch_accessed_variables=False) as tape, self._scope(state) as scope:
             tape.watch(weights)
             loss, measures = self._step.loss(turn, batch, drawn, number)
@@ -122,10 +122,10 @@ class PureStep:
         """A scope in which the variables of model and optimizers have these values."""
         return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
 
-    def _of(self, state: State, variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    def _values_of(self, state: State, variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
         return [state[self._places[id(variable)]] for variable in variables]
 
-    def _with(self, state: State, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> State:
+    def _replaced(self, state: State, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> State:
         """Returns the state with new values for some variables."""
         changed = list(state)
         for variable, value in zip(variables, values, strict=True):

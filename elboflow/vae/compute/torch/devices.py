@@ -49,7 +49,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         RequestError: There are no such devices, or too few.
     """
     global _placement
-    kind = _found(training.device)
+    kind = _device_type(training.device)
     there = torch.cuda.device_count() if kind == "cuda" else 1
     local_world_size = _local_world_size(training, kind, there)
     if training.parallel is not None and (
@@ -68,7 +68,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     return f"{local_world_size} × {name}{machines}"
 
 
-def _found(device: str) -> str:
+def _device_type(device: str) -> str:
     """Returns PyTorch's name of a kind of device.
 
     Raises:

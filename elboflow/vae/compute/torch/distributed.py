@@ -26,8 +26,8 @@ logger = logging.getLogger("elboflow.training")
 
 _START = timedelta(seconds=START_SECONDS)
 # On CPUs, a broken connection is noticed at once. On GPUs, a collective operation waits in the device's queue, and only
-# the heartbeat thread (`_watch`) notices a lost process.
-_SECONDS_BETWEEN_BEATS = 5
+# the heartbeat thread (`_exchange_heartbeats`) notices a lost process.
+_HEARTBEAT_SECONDS = 5
 _SECONDS_TO_END = 10
 
 
@@ -51,7 +51,7 @@ def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster
         yield cluster
         return
     with ExitStack() as stack:
-        store, whole = _meeting(cluster, place.local_world_size)
+        store, whole = _rendezvous(cluster, place.local_world_size)
         workers = [
             stack.enter_context(_worker(worker, number, job, cluster, replace(whole, index=whole.index + number)))
             for number in range(1, place.local_world_size)
@@ -66,7 +66,7 @@ def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster
             raise WorkError(f"{error}; that process said: {said}") from error
 
 
-def _meeting(cluster: Cluster | None, local: int) -> tuple[distributed.TCPStore | None, Cluster]:
+def _rendezvous(cluster: Cluster | None, local: int) -> tuple[distributed.TCPStore | None, Cluster]:
     """Returns the store to which all processes connect, if it is on this machine already, and the cluster of all."""
     if cluster is not None:
         return None, Cluster(cluster.coordinator, cluster.processes * local, cluster.index * local)
@@ -88,7 +88,7 @@ def joined(cluster: Cluster, store: distributed.TCPStore | None = None) -> Itera
             kinds, store=store, rank=cluster.index, world_size=cluster.processes, timeout=_START
         )
     is_over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(cluster, is_over), name="elboflow-peers", daemon=True)
+    watch = threading.Thread(target=_exchange_heartbeats, args=(cluster, is_over), name="elboflow-peers", daemon=True)
     watch.start()
     try:
         with connected(cluster):
@@ -152,17 +152,17 @@ def _store(cluster: Cluster, is_master: bool = False) -> distributed.TCPStore:
     )
 
 
-def _watch(cluster: Cluster, is_over: threading.Event) -> None:
+def _exchange_heartbeats(cluster: Cluster, is_over: threading.Event) -> None:
     """Exchanges heartbeats, and ends this process if another process is lost and the main thread does not notice."""
     others = [number for number in range(cluster.processes) if number != cluster.index]
     heard, silence = dict.fromkeys(others, -1), dict.fromkeys(others, 0)
     try:
         store = _store(cluster)  # a separate connection, because a waiting thread blocks its connection
-        while not is_over.wait(_SECONDS_BETWEEN_BEATS):
+        while not is_over.wait(_HEARTBEAT_SECONDS):
             store.add(f"elboflow/{cluster.index}", 1)
             for number in others:
                 beats = store.add(f"elboflow/{number}", 0)
-                silence[number] = 0 if beats != heard[number] else silence[number] + _SECONDS_BETWEEN_BEATS
+                silence[number] = 0 if beats != heard[number] else silence[number] + _HEARTBEAT_SECONDS
                 heard[number] = beats
             if max(silence.values()) >= SILENCE_SECONDS:
                 break
