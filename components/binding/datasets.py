@@ -37,10 +37,10 @@ class ModelDataset:
 
     @property
     def origins(self) -> dict[str, str]:
-        """The kinds of its features that come from installed packages: distribution and version by `GROUP:KIND`."""
+        """The installed packages of the features' kinds: distribution and version by `GROUP:KIND`."""
         found = {}
         for spec in self.specs.values():
-            with suppress(LookupError):  # not installed here; whoever has to convert values says so
+            with suppress(LookupError):  # not installed: an error only if values must be converted
                 if (package := table.installed_by(table.find(Feature, spec.kind))) is not None:
                     found[f"{Feature.group}:{spec.kind}"] = package
         return found
@@ -56,10 +56,10 @@ class ModelDataset:
         return None if self.label is None else self.manifest.features[self.label].facts.get("names")
 
     def described(self, remarks: Sequence[str] = ()) -> TestData:
-        """Returns what an evaluation says of it.
+        """Returns the description of the dataset for an evaluation.
 
         Args:
-            remarks: What a reader should know of the data, in sentences.
+            remarks: Remarks about the data for readers of the report, in sentences.
         """
         there = self.manifest
         return TestData(there.digest, there.counts, there.distinct, self.label, self.classes, remarks)

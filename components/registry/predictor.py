@@ -63,17 +63,20 @@ class Predictor:
     def judge(
         self, metric: str, test: Source, data: TestData, evaluation: EvaluationConfig, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the keys of a split's examples, int64 `[examples]`, and a metric of each, as an evaluation finds it.
+        """Returns the keys and a metric of a split's examples, computed as in an evaluation.
 
         Args:
-            metric: Its name.
+            metric: The name of the metric.
             test: The split.
-            data: Which dataset it is of.
-            evaluation: How examples are judged.
-            seed: Fixes the noise of each example.
+            data: The dataset of the split.
+            evaluation: The settings of the evaluation.
+            seed: The seed of the noise of each example.
+
+        Returns:
+            The keys, int64 `[examples]`, and the metric of each example, `[examples]`.
 
         Raises:
-            WorkError: No evaluator of this model gives the metric of each example.
+            WorkError: No evaluator of this model computes the metric for each example.
         """
         from elboflow.vae.evaluation.evaluate import of_example
 

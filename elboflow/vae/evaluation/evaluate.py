@@ -88,18 +88,21 @@ def evaluate(
 def of_example(
     metric: str, trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the keys of the examples, int64 `[examples]`, and a metric of each, `[examples]`, as `evaluate` finds it.
+    """Returns the keys and a metric of test examples, computed as in `evaluate`.
 
     Args:
-        metric: Its name.
-        trained: The model.
+        metric: The name of the metric.
+        trained: The model folder.
         test: The test split.
-        data: Which dataset it is of.
-        config: How to evaluate.
-        seed: Fixes the noise of each example.
+        data: The dataset of the test split.
+        config: The settings of the evaluation.
+        seed: The seed of the noise of each example.
+
+    Returns:
+        The keys, int64 `[examples]`, and the metric of each example, `[examples]`.
 
     Raises:
-        WorkError: No evaluator of this model gives the metric of each example.
+        WorkError: No evaluator of this model computes the metric for each example.
     """
     seen = _seen(trained, test, data, config, seed)
     for evaluator in chosen(config, trained.model):

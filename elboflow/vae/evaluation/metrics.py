@@ -52,7 +52,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 def in_short(metrics: Metrics) -> str:
-    """Returns the first metrics in a line, which are the ones that say most."""
+    """Returns the first two metrics, the most important ones, in a line for logs."""
     shown = [f"{found.title or name} {found.value:.{found.decimals}f}" for name, found in metrics.items()]
     return ", ".join(shown[:_IN_SHORT])
 
@@ -67,7 +67,7 @@ _FORMER: dict[str, dict[str, Any]] = {
     "kl": {"unit": NATS},
     "bits_per_dim": {"better": "lower"},
 }
-"""What evaluations of formats 1 and 2 do not say of their metrics: they have values and intervals alone."""
+"""Units and directions of the metrics in formats 1 and 2, which store only values and intervals."""
 
 
 def read(path: Path) -> Metrics:

@@ -86,7 +86,7 @@ def _picture(figure: Figure) -> Picture:
 
 
 def _shortened(features: Sequence[str]) -> str:
-    """Returns the names of features, the first ones of many."""
+    """Returns the names of features, shortened to the first ones if there are many."""
     shown = ", ".join(features[:_NAMED])
     return f"{shown} and {len(features) - _NAMED} more features" if len(features) > _NAMED + 1 else ", ".join(features)
 
