@@ -47,7 +47,7 @@ def evaluate(
         The metrics.
 
     Raises:
-        WorkError: The examples do not fit the model, there are none, or a bound is not finite.
+        WorkError: The examples or an evaluator do not fit the model, there are no examples, or a bound is not finite.
     """
     started = time.monotonic()
     artifacts.withdraw(output, "evaluation")
@@ -115,10 +115,17 @@ def _seen(trained: ModelFolder, test: Source, data: TestData, config: Evaluation
 
 
 def chosen(config: EvaluationConfig, model: Model) -> list[Evaluator]:
-    """Returns the evaluators of a model: those of this program that fit it, and those that the settings name."""
+    """Returns the evaluators of a model: those of this program that fit it, and those that the settings name.
+
+    Raises:
+        WorkError: One that the settings name does not fit the model.
+    """
+    modelled = {name: model.specs[name] for name in model.config.features}
+    if reason := config.unfit(modelled):
+        raise WorkError(f"evaluation.evaluators: {reason}")
     named = {evaluator.kind: evaluator for evaluator in config.evaluators}
     own = [kind.parse({"kind": name}) for name, kind in table.own_kinds(Evaluator).items() if name not in named]
-    return sorted([*(found for found in own if found.fits(model)), *named.values()], key=lambda found: found.order)
+    return sorted([*(found for found in own if found.fits(modelled)), *named.values()], key=lambda found: found.order)
 
 
 def merged(results: Sequence[Result]) -> Result:

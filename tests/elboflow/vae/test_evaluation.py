@@ -214,6 +214,16 @@ def test_no_test_examples_are_an_error(trained, tmp_path):
         evaluate(trained, tmp_path, examples.head(0))
 
 
+def test_an_evaluator_that_does_not_fit_the_model_is_an_error_that_names_it_and_the_features(trained):
+    from elboflow.vae.evaluation.evaluate import chosen
+
+    config = EvaluationConfig.model_validate({"evaluators": ["table_samples"]})
+    with pytest.raises(
+        WorkError, match=r"evaluation\.evaluators: 'table_samples' does not fit a model of image: image;"
+    ):
+        chosen(config, trained.model)
+
+
 def test_generated_images_are_fixed_by_the_seed_and_the_first_of_more_are_the_same(trained):
     from elboflow.vae.evaluation import samples
 

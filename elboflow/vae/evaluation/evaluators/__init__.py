@@ -14,6 +14,7 @@ import numpy as np
 from elboflow.settings.kinds import Kind
 from elboflow.vae.data import Examples, Source
 from elboflow.vae.evaluation.metrics import Metric
+from elboflow.vae.terms import Specs
 
 if TYPE_CHECKING:  # these import Keras's users
     from elboflow.vae.evaluation.bounds import Bounds
@@ -134,6 +135,11 @@ class Seen:
         """The model."""
         return self.trained.model
 
+    @property
+    def modelled(self) -> Specs:
+        """The features that the model models, without those that it is conditioned on."""
+        return {name: self.model.specs[name] for name in self.model.config.features}
+
     @cached_property
     def shown(self) -> Examples:
         """The first 20 distinct examples."""
@@ -183,8 +189,8 @@ class Evaluator(Kind):
     group, folder = "elboflow.evaluators", __name__
     order: ClassVar[int] = 1000
 
-    def fits(self, model: "Model") -> bool:
-        """Whether it has something to say of such a model. One that an experiment names is asked in any case."""
+    def fits(self, modelled: Specs) -> bool:
+        """Whether it has something to say of a model of these features. If not, an experiment cannot name it."""
         return True
 
     def __call__(self, seen: Seen) -> Result:

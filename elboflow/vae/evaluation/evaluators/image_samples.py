@@ -1,12 +1,10 @@
 """Images that the model makes up."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from elboflow.vae.evaluation import images
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 
 class ImageSamples(Evaluator):
@@ -15,10 +13,10 @@ class ImageSamples(Evaluator):
     order: ClassVar[int] = 20
     kind: Literal["image_samples"] = "image_samples"
 
-    def fits(self, model: "Model") -> bool:
-        return bool(images.modelled(model))
+    def fits(self, modelled: Specs) -> bool:
+        return bool(images.among(modelled))
 
     def __call__(self, seen: Seen) -> Result:
-        picture = images.png(seen.samples[images.modelled(seen.model)[0]])
+        picture = images.png(seen.samples[images.among(seen.modelled)[0]])
         caption = "Images that the model makes up: z drawn from the prior, decoded to expected intensities."
         return Result(figures=[Figure("samples", "Samples", caption, picture)])

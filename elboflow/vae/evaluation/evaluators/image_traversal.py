@@ -1,14 +1,12 @@
 """What single latent units do to an image."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from elboflow.vae.evaluation import diagnostics, image_figures, images
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 _UNITS = 8
 _VALUES = np.linspace(-3.0, 3.0, 7)
@@ -20,8 +18,8 @@ class ImageTraversal(Evaluator):
     order: ClassVar[int] = 40
     kind: Literal["image_traversal"] = "image_traversal"
 
-    def fits(self, model: "Model") -> bool:
-        return bool(images.modelled(model))
+    def fits(self, modelled: Specs) -> bool:
+        return bool(images.among(modelled))
 
     def __call__(self, seen: Seen) -> Result:
         from elboflow.vae.evaluation import samples
@@ -33,7 +31,7 @@ class ImageTraversal(Evaluator):
         moved = units.by_kl[:_UNITS]
         given = samples.condition_of(seen.model, seen.shown[:1])
         path = samples.traverse(seen.model, found.posterior_mean[0], moved, _VALUES, given)
-        picture = image_figures.traversal(path[images.modelled(seen.model)[0]], moved, units.kl[moved], _VALUES)
+        picture = image_figures.traversal(path[images.among(seen.modelled)[0]], moved, units.kl[moved], _VALUES)
         caption = (
             "The first test example, with one latent unit at a time set to the values below; units with most KL first."
         )
