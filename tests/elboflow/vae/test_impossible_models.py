@@ -45,8 +45,16 @@ REFUSED = {
     ),
     "a column of another kind": (
         {"input": ["price", "label"], "likelihood": {"kind": "product", "columns": {"price": "category"}}},
-        "likelihood",
+        "likelihood.columns.price",
         "'category' models classes; 'price' is of kind number",
+    ),
+    "grey images as a binary column": (
+        {
+            "input": ["label", "image"],
+            "likelihood": {"kind": "product", "columns": {"image": {"kind": "bernoulli", "binarize": "none"}}},
+        },
+        "likelihood.columns.image.binarize",
+        "17 levels",
     ),
     "text as a column": ({"input": ["price", "text"], "likelihood": "product"}, "likelihood", "'text' is of kind tok"),
     "a decoder that reads what has no order": ({"decoder": "recurrent"}, "decoder.kind", "'bernoulli' has no order"),
