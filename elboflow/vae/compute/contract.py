@@ -1,6 +1,6 @@
 """What a backend is, and what it is given: one training step, up to what each framework must do for itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from elboflow.settings import RequestError
 from elboflow.vae import ops
 from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.config import TrainingConfig
+from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.data import Examples, Source
 from elboflow.vae.model import Model, ModelConfig, Player
 from elboflow.vae.terms import WEIGHT, Batch, Draw, Specs, Tensor, samples_first
@@ -148,12 +150,24 @@ class TrainingStep:
             batch: Features and `WEIGHT` by name, `[batch, …]`.
             drawn: The numbers of `draws` for these examples, `[batch, samples, …]` or `[batch, …]`.
             number: The step's number, from 0.
+
+        Raises:
+            RequestError: A measure has a name that a training itself gives.
         """
         numbers = {draw.name: found for draw, found in zip(self.draws, drawn, strict=True)}
         noise = samples_first(self.draws, numbers)
         loss = turn.player.loss(batch, noise, number)
+        self._check_names(turn, loss.measures)
         measures = {turn.prefix + name: ops.mean(values) for name, values in loss.measures.items()}
         return ops.mean(batch[WEIGHT] * loss.total), measures
+
+    def _check_names(self, turn: Turn, names: Iterable[str]) -> None:
+        own = {each.prefix + name for each in self.turns for name in (LOSS, GRADIENT_NORM, SKIPPED)} | NO_MEASURES
+        if wrong := sorted(name for name in names if turn.prefix + name in own):
+            raise RequestError(
+                f"model: it has a measure '{turn.prefix}{wrong[0]}', which is a name of what every training measures; "
+                f"allowed is every name but {', '.join(sorted(own))}"
+            )
 
     def clipped(self, turn: Turn, gradients: list[Tensor], finite: Tensor) -> list[Tensor]:
         """Returns the gradients of the scaled loss, cut element by element; the optimizer clips their norm.

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from elboflow.vae.compute.contract import GRADIENT_NORM, LOSS
+from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.evaluation.diagnostics import Units
 from elboflow.vae.terms import ELBO, KL, RECONSTRUCTION
 
@@ -29,7 +30,6 @@ _MOST_NAMES = 24  # beside a colour bar
 _LONGEST_NAME = 24  # characters
 _MOST_PANELS, _MOST_IN_A_ROW = 6, 3  # of curves
 _TITLES = {ELBO: "ELBO", KL: "KL"}
-_NO_MEASURES = {"epoch", "step", "learning_rate", "skipped_steps"}  # of the columns of curves
 
 _Columns: TypeAlias = Mapping[str, np.ndarray]
 _Line: TypeAlias = tuple[str, np.ndarray, np.ndarray, str]
@@ -110,7 +110,7 @@ def curves(measured: Mapping[str, Mapping[str, list[float | None]]]) -> bytes:
 def _panels(train: _Columns, validation: _Columns) -> list[tuple[str, list[_Line]]]:
     """Returns the names of measures, and the lines of each."""
     first = (ELBO, RECONSTRUCTION, KL)
-    others = sorted(validation.keys() - {*first, *_NO_MEASURES})
+    others = sorted(validation.keys() - {*first, *NO_MEASURES})
     validated = [name for name in first if name in validation] + others
     # Where there are several players, the measures of each have a prefix; only the players' own have a gradient.
     prefixes = [name.removesuffix(GRADIENT_NORM) for name in train if name.endswith(GRADIENT_NORM)] or [""]
@@ -123,7 +123,7 @@ def _panels(train: _Columns, validation: _Columns) -> list[tuple[str, list[_Line
         ]
         panels.append((name, [*lines, ("validation", validation["epoch"], validation[name], _FIRST)]))
     drawn = {prefix + name for prefix in prefixes for name in (*validated, LOSS, GRADIENT_NORM)}
-    for name in sorted(train.keys() - drawn - _NO_MEASURES):
+    for name in sorted(train.keys() - drawn - NO_MEASURES):
         panels.append((name, [("train", train["epoch"], train[name], _SECOND)]))
     return panels[:_MOST_PANELS]
 

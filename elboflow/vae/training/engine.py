@@ -64,6 +64,11 @@ class Engine:
         return sum(int(np.prod(variable.shape)) for variable in variables(self._model))
 
     @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What precedes the names of each player's measures."""
+        return tuple(turn.prefix for turn in self._turns)
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the last step."""
         return float(self._turns[0].optimizer.learning_rate)
