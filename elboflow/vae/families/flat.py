@@ -218,13 +218,27 @@ class FlatVAE(Model):
 
         A layer that makes the outputs of each place of a grid or a sequence has one bias for each output of a place,
         which starts at the mean over the places.
+
+        Raises:
+            RequestError: The decoder has no such bias, or the likelihood does not tell what it would be.
         """
         if self.config.output_bias == "zeros":
             return
-        bias = self.decoder.get_layer(OUTPUT).bias
+        layers = {layer.name: layer for layer in getattr(self.decoder, "layers", ())}
+        bias = getattr(layers.get(OUTPUT), "bias", None)
+        if bias is None or bias.shape not in ((self.outputs,), self.likelihood.outputs[-1:]):
+            raise self._no_mean(
+                f"the decoder '{self.config.decoder.kind}'", f"no layer '{OUTPUT}' with a bias for each output"
+            )
         is_of_all = bias.shape[0] == self.outputs
         made = self.likelihood.bias if is_of_all else self.likelihood.shared_bias
-        bias.assign(made(examples.features).reshape(-1))
+        try:
+            bias.assign(made(examples.features).reshape(-1))
+        except NotImplementedError:
+            raise self._no_mean(f"the likelihood '{self.likelihood.kind}'", "no outputs of a given mean") from None
+
+    def _no_mean(self, part: str, absent: str) -> RequestError:
+        return RequestError(f"model.output_bias: mean is not possible, because {part} has {absent}; allowed: zeros")
 
     def _posterior(self, seen: Tensor, condition: Tensor | None, dropped: Tensor | None = None) -> Distribution:
         from elboflow.vae.layers.dropout import dropping

@@ -47,6 +47,10 @@ class Network(Kind):
 
     Where the site has a condition or a context, the layer is called with a list: the input, and that.
 
+    The layer within it that makes the outputs is named `OUTPUT` (`elboflow.vae.layers`): it computes in float32,
+    whatever the policy; a decoder's has the bias that `output_bias: mean` sets, one number for each output, or for each
+    output of a place; and Muon leaves it to Adam. A network without such a layer trains, but with `output_bias: zeros`.
+
     Attributes:
         is_autoregressive: Whether its decoder reads what stands before each position, besides z.
         loops_are_slow: Whether many of its steps in one program take longer on a processor than one after the other.
