@@ -14,7 +14,7 @@ from elboflow.vae.data import Examples
 from elboflow.vae.layers import OUTPUT, Width
 from elboflow.vae.likelihoods import Likelihood
 from elboflow.vae.likelihoods.bernoulli import Bernoulli
-from elboflow.vae.model import Model, ModelConfig, Player
+from elboflow.vae.model import Input, Model, ModelConfig, Player
 from elboflow.vae.networks import Network, Site, built, seeds
 from elboflow.vae.networks.mlp import MLP
 from elboflow.vae.objectives import Objective
@@ -37,6 +37,7 @@ class Flat(ModelConfig):
     """A choice of networks, prior, posterior, likelihood and objective, over one layer of latents."""
 
     kind: Literal["flat"] = "flat"
+    input: Input = "image"
     condition: str | None = Field(None, description="a feature that is given, not modelled; null: none")
     latent: Width = Field(16, description="dimensions of the latent variable")
     encoder: Network = MLP()

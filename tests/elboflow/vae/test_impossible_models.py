@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
+from pydantic import ValidationError
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
-from elboflow.settings.explain import ConflictsError
+from elboflow.settings.explain import ConflictsError, explain
 from elboflow.vae.model import ModelConfig
 from tests.elboflow.vae.given import image
 
@@ -123,6 +125,21 @@ def test_all_that_is_wrong_is_told_at_once():
 )
 def test_what_makes_sense_is_allowed(settings):
     ModelConfig.parse(settings).check(SPECS)
+
+
+class Other(ModelConfig):
+    """A kind of model of an installed package."""
+
+    kind: Literal["other"] = "other"
+
+
+def test_only_a_flat_model_is_one_of_the_feature_image_where_no_feature_is_named():
+    assert ModelConfig.parse({}).input == "image"
+    with pytest.raises(ValidationError) as refused:
+        Other.model_validate({})
+    assert [str(problem) for problem in explain(refused.value, Other)] == [
+        "input: missing; it must be given: the feature that the model models, or a list of features"
+    ]
 
 
 def test_whether_a_model_is_possible_is_told_without_a_framework():
