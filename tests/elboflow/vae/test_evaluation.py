@@ -2,6 +2,8 @@
 
 import json
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,7 +16,14 @@ from elboflow.vae.evaluation import folder
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.evaluators import TestData
 from elboflow.vae.families.flat import Flat
+from elboflow.vae.model import ModelConfig
+from elboflow.vae.networks import Network
 from elboflow.vae.networks.convolutional import Convolutional
+from elboflow.vae.networks.mlp import MLP
+from elboflow.vae.posteriors import Posterior
+from elboflow.vae.posteriors.diagonal_gaussian import DiagonalGaussian
+from elboflow.vae.priors import Prior
+from elboflow.vae.priors.standard_normal import StandardNormal
 from tests.elboflow.vae.given import image
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -243,6 +252,39 @@ def test_a_reconstruction_is_decoded_from_the_posterior_mean(trained):
     means = bounds(trained.model, InMemory(examples), 1, 0, 100).posterior_mean
     expected = samples.decode(trained.model, (means,))["image"]
     np.testing.assert_allclose(samples.reconstruct(trained.model, examples, seed=0)["image"], expected, atol=1e-4)
+
+
+class Renamed(ModelConfig):
+    """One layer of latents, of another family."""
+
+    kind: Literal["renamed"] = "renamed"
+    units: int = 3
+    decoder: Network = MLP(hidden=[8])
+    prior: Prior = StandardNormal()
+    posterior: Posterior = DiagonalGaussian()
+
+    def build(self, specs, seed=0, policy="float32"):
+        model = Flat(latent=self.units, encoder=self.decoder, decoder=self.decoder).build(specs, seed, policy)
+        model.config = self
+        return model
+
+
+def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_not():
+    from elboflow.vae.evaluation.bounds import bounds
+    from elboflow.vae.evaluation.evaluators import Seen
+    from elboflow.vae.evaluation.evaluators.image_traversal import ImageTraversal
+    from tests.stranger.wind_models import TwoLayers
+
+    parts = {"likelihood": "bernoulli", "prior": "standard_normal", "objective": "elbo"}
+    configs = [Renamed(input="image"), TwoLayers.model_validate({"input": "image", "top": 3, "bottom": 3, **parts})]
+    test, figures = InMemory(held_out()), []
+    for config in configs:
+        trained = SimpleNamespace(model=config.build(image((8, 8, 1), 17)))
+        found = bounds(trained.model, test, 2, 0, 16)
+        assert found.kl_by_unit is not None
+        seen = Seen(trained, test, found, TestData("a" * 64, {"test": 40}), 2, 200, 0)
+        figures.append([figure.name for figure in ImageTraversal()(seen).figures])
+    assert figures == [["traversal"], []]
 
 
 def test_a_traversal_moves_one_unit_at_a_time(monkeypatch):

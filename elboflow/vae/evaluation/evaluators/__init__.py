@@ -153,11 +153,18 @@ class Seen:
         return Examples.joined(read)[rows].padded(self.model.specs)
 
     @cached_property
+    def means(self) -> tuple[np.ndarray, ...]:
+        """The posterior means of `shown` in each layer of latents, `[examples, units]`."""
+        from elboflow.vae.evaluation import samples
+
+        return samples.encode(self.model, self.shown, self.seed)
+
+    @cached_property
     def reconstructions(self) -> dict[str, np.ndarray]:
         """What the decoder makes of the posterior means of `shown`, by feature."""
         from elboflow.vae.evaluation import samples
 
-        return samples.reconstruct(self.model, self.shown, self.seed)
+        return samples.decode(self.model, self.means, samples.condition_of(self.model, self.shown))
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:

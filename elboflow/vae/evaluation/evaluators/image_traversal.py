@@ -25,7 +25,7 @@ class ImageTraversal(Evaluator):
         from elboflow.vae.evaluation import samples
 
         found = seen.bounds
-        if found.kl_by_unit is None or found.posterior_mean.shape[1] != getattr(seen.model.config, "latent", None):
+        if found.kl_by_unit is None or len(seen.means) > 1:
             return Result()  # several layers: a unit of one moves all layers below it
         units = diagnostics.units(found.posterior_mean, found.kl_by_unit)
         moved = units.by_kl[:_UNITS]
