@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import bootstrap, metrics
 from elboflow.vae.evaluation.bootstrap import Estimate
+from elboflow.vae.evaluation.folder import FORMAT
 from elboflow.vae.evaluation.metrics import Metric
 
 
@@ -181,14 +182,16 @@ def test_metrics_survive_being_written_and_read(tmp_path):
         "active_units": Metric(4.0, 3.0, 5.0),
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics.as_json(written)), encoding="utf-8")
-    assert metrics.read(tmp_path / "metrics.json") == written
-    assert list(metrics.read(tmp_path / "metrics.json")) == list(written)
+    assert metrics.read(tmp_path / "metrics.json", FORMAT.newest) == written
+    assert list(metrics.read(tmp_path / "metrics.json", FORMAT.newest)) == list(written)
     assert metrics.values(written) == {"elbo": -1.5, "active_units": 4.0}
 
 
-def test_metrics_of_older_evaluations_are_read_that_say_values_and_intervals_alone(tmp_path):
+def test_what_older_evaluations_do_not_say_of_their_metrics_is_added_to_those_alone(tmp_path):
     (tmp_path / "metrics.json").write_text('{"elbo": {"value": -1.5, "low": -2.0, "high": -1.0}}', encoding="utf-8")
-    assert metrics.read(tmp_path / "metrics.json") == {"elbo": Metric(-1.5, -2.0, -1.0)}
+    described = {"elbo": Metric(-1.5, -2.0, -1.0, unit="nats per example", better="higher")}
+    assert metrics.read(tmp_path / "metrics.json", 1) == metrics.read(tmp_path / "metrics.json", 2) == described
+    assert metrics.read(tmp_path / "metrics.json", FORMAT.newest) == {"elbo": Metric(-1.5, -2.0, -1.0)}
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0}}'])
@@ -197,7 +200,7 @@ def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
     if content is not None:
         path.write_text(content, encoding="utf-8")
     with pytest.raises(WorkError, match=r"metrics\.json"):
-        metrics.read(path)
+        metrics.read(path, FORMAT.newest)
 
 
 def test_comparing_two_evaluated_models_loads_no_framework():
