@@ -268,6 +268,9 @@ class Backend(Protocol):
     def values(self, variables: "Sequence[keras.Variable]") -> list[np.ndarray]:
         """Copies variables to the host; those that are divided over devices, whole."""
 
+    def on_processors(self) -> bool:
+        """Returns whether this process computes on processors (CPUs), and not on accelerators."""
+
     def memory(self) -> int | None:
         """Returns the bytes in use on the first device of this process; None where it does not tell."""
 

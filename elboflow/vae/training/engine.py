@@ -121,8 +121,5 @@ def _started(job: Job, policy: str) -> Model:
 
 
 def _loops_are_slow(model: Model) -> bool:
-    """Whether many steps in one program take longer than one after the other.
-
-    Processors are the devices that do not tell their memory.
-    """
-    return model.loops_are_slow and implementation().memory() is None
+    """Whether many steps in one program take longer than one after the other."""
+    return model.loops_are_slow and implementation().on_processors()
