@@ -19,7 +19,13 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
     Returns:
         By name, `[examples, samples, …]`, or `[examples, …]` where samples share them. A draw's numbers depend on its
         place among the draws of its kind: two models whose first normal draw is z see the same noise.
+
+    Raises:
+        ValueError: Two draws have one name.
     """
+    names = [draw.name for draw in draws]
+    if twice := sorted(name for name in set(names) if names.count(name) > 1):
+        raise ValueError(f"two draws have the name {twice[0]!r}; each needs a name of its own")
     counts = dict.fromkeys(_KINDS, 0)
     numbers = {}
     for draw in draws:
