@@ -35,16 +35,6 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
     return numbers
 
 
-def uniform(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns uniform numbers in [0, 1), float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(seed, keys, shape, _KINDS.index("uniform"))
-
-
-def normal(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns standard normal numbers, float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(seed, keys, shape, _KINDS.index("normal"))
-
-
 def _drawn(seed: int, keys: np.ndarray, shape: Sequence[int], stream: int) -> np.ndarray:
     numbers = np.empty((len(keys), *shape), np.float32)
     is_uniform = stream % 2 == _KINDS.index("uniform")

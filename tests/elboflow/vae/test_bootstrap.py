@@ -16,9 +16,10 @@ from elboflow.vae.evaluation.folder import FORMAT
 from elboflow.vae.evaluation.metrics import Metric
 
 
-def interval(values, samples, seed):
-    """Returns the interval of values of distinct examples."""
-    return bootstrap.interval(values, np.arange(len(values)), samples, seed)
+def interval(values, samples, seed, keys=None):
+    """Returns the interval of values; the examples are distinct where no keys are given."""
+    (estimate,) = bootstrap.intervals(values[:, None], np.arange(len(values)) if keys is None else keys, samples, seed)
+    return estimate
 
 
 def paired(newcomer, champion, confidence, samples, seed):
@@ -134,8 +135,8 @@ def test_copies_of_all_examples_leave_every_interval_as_wide_as_it_was(distinct,
     rng = np.random.default_rng(seed)
     values, means, keys = rng.normal(size=distinct), rng.normal(size=(distinct, 3)), rng.permutation(distinct)
     rows = np.concatenate([np.arange(distinct), rng.permutation(np.repeat(np.arange(distinct), copies - 1))])
-    once = bootstrap.interval(values, keys, 300, seed)
-    again = bootstrap.interval(values[rows], keys[rows], 300, seed)
+    once = interval(values, 300, seed, keys)
+    again = interval(values[rows], 300, seed, keys[rows])
     assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
     units = bootstrap.active_units(means[rows], keys[rows], 0.9, 100, seed)
     assert units == bootstrap.active_units(means, keys, 0.9, 100, seed)
@@ -147,7 +148,7 @@ def test_an_interval_over_unevenly_copied_examples_covers_the_mean_of_what_they_
     for trial in range(400):
         keys = np.repeat(np.arange(80), rng.integers(1, 20, 80))
         values = rng.normal(3.0, 2.0, size=80)[keys]
-        estimate = bootstrap.interval(values, keys, samples=400, seed=trial)
+        estimate = interval(values, samples=400, seed=trial, keys=keys)
         covered.append(estimate.low <= 3.0 <= estimate.high)
     assert 0.9 <= np.mean(covered) <= 0.98  # as independent draws, these examples would cover it in half of the trials
 

@@ -49,7 +49,7 @@ def examples():
 
 
 def dequantised(examples):
-    uniform = noise.uniform(SEED, examples.keys, SPEC.shape)
+    uniform = noise.drawn([Draw("x", "uniform", SPEC.shape)], SEED, examples.keys)["x"]
     return ((examples.features["image"] + uniform) / SPEC.levels).reshape(-1, DIMENSIONS).astype(np.float64)
 
 
