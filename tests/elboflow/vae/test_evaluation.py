@@ -14,7 +14,7 @@ from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.evaluation import folder
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import TestData
+from elboflow.vae.evaluation.evaluators import Evaluator, Result, TestData
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
 from elboflow.vae.networks import Network
@@ -233,6 +233,45 @@ def test_an_evaluator_that_does_not_fit_the_model_is_an_error_that_names_it_and_
         chosen(config, trained.model)
 
 
+class Brightness(Evaluator):
+    """The mean of each example, of which no model needs to be asked."""
+
+    kind: Literal["brightness"] = "brightness"
+
+    def __call__(self, seen):
+        read = [seen.test.read(shard).features["image"] for shard in range(len(seen.test.counts))]
+        return Result(per_example={"brightness": np.concatenate(read).mean(axis=(1, 2, 3))})
+
+
+def test_a_metric_of_each_example_is_found_without_what_other_evaluators_need(trained, evaluation, monkeypatch):
+    from elboflow.vae.evaluation import bounds
+    from elboflow.vae.evaluation.evaluate import of_example
+    from elboflow.vae.evaluation.evaluators import image_samples
+
+    examples, data = held_out(), TestData("a" * 64, {"test": 40}, label="label")
+    monkeypatch.setattr(image_samples.ImageSamples, "__call__", lambda *_: pytest.fail("a figure was drawn"))
+    keys, values = of_example("log_likelihood", trained, InMemory(examples), data, CONFIG, 0)
+    with np.load(evaluation / "examples.npz") as columns:
+        np.testing.assert_array_equal(keys, columns["key"])
+        np.testing.assert_allclose(values, columns["log_likelihood"], atol=1e-4)
+    with pytest.raises(WorkError, match="no evaluator of this model gives 'brightness' for each example"):
+        of_example("brightness", trained, InMemory(examples), data, CONFIG, 0)
+    monkeypatch.setattr(bounds, "bounds", lambda *_: pytest.fail("bounds were computed"))
+    config = CONFIG.model_copy(update={"evaluators": [Brightness()]})
+    keys, values = of_example("brightness", trained, InMemory(examples), data, config, 0)
+    np.testing.assert_array_equal(keys, examples.keys)
+    np.testing.assert_allclose(values, examples.features["image"].mean(axis=(1, 2, 3)))
+
+
+def test_an_evaluator_gives_the_columns_that_it_names(trained):
+    from elboflow.vae.evaluation.evaluate import chosen
+    from elboflow.vae.evaluation.evaluators import Seen
+
+    seen = Seen(trained, InMemory(held_out()), TestData("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0)
+    for evaluator in chosen(CONFIG, trained.model):
+        assert set(evaluator(seen).per_example) == set(evaluator.columns), evaluator.kind
+
+
 def test_generated_images_are_fixed_by_the_seed_and_the_first_of_more_are_the_same(trained):
     from elboflow.vae.evaluation import samples
 
@@ -270,7 +309,6 @@ class Renamed(ModelConfig):
 
 
 def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_not():
-    from elboflow.vae.evaluation.bounds import bounds
     from elboflow.vae.evaluation.evaluators import Seen
     from elboflow.vae.evaluation.evaluators.image_traversal import ImageTraversal
     from tests.stranger.wind_models import TwoLayers
@@ -280,9 +318,8 @@ def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_
     test, figures = InMemory(held_out()), []
     for config in configs:
         trained = SimpleNamespace(model=config.build(image((8, 8, 1), 17)))
-        found = bounds(trained.model, test, 2, 0, 16)
-        assert found.kl_by_unit is not None
-        seen = Seen(trained, test, found, TestData("a" * 64, {"test": 40}), 2, 200, 0)
+        seen = Seen(trained, test, TestData("a" * 64, {"test": 40}), 2, 16, 200, 0)
+        assert seen.bounds.kl_by_unit is not None
         figures.append([figure.name for figure in ImageTraversal()(seen).figures])
     assert figures == [["traversal"], []]
 

@@ -115,18 +115,18 @@ class Seen:
     Attributes:
         trained: The model folder.
         test: The test split.
-        bounds: Of each example.
         data: Which dataset it is of.
         bound_samples: k, the importance samples behind each bound.
+        batch_size: Examples per compiled call.
         resamples: Behind each interval.
         seed: Fixes noise, samples and resamples.
     """
 
     trained: "ModelFolder"
     test: Source
-    bounds: "Bounds"
     data: TestData
     bound_samples: int
+    batch_size: int
     resamples: int
     seed: int
 
@@ -141,9 +141,26 @@ class Seen:
         return {name: self.model.specs[name] for name in self.model.config.features}
 
     @cached_property
+    def bounds(self) -> "Bounds":
+        """The bounds of each example."""
+        from elboflow.vae.evaluation.bounds import bounds
+
+        return bounds(self.model, self.test, self.bound_samples, self.seed, self.batch_size)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The identity of each example, int64 `[examples]`."""
+        from elboflow.vae.batches import batches
+
+        if "bounds" in vars(self):  # they have read the test split
+            return self.bounds.keys
+        read = batches(self.test, self.model.specs, self.batch_size, "test")
+        return np.concatenate([filled.examples.keys[: filled.count] for filled in read])
+
+    @cached_property
     def shown(self) -> Examples:
         """The first 20 distinct examples."""
-        rows = np.sort(np.unique(self.bounds.keys, return_index=True)[1])[:_SHOWN]
+        rows = np.sort(np.unique(self.keys, return_index=True)[1])[:_SHOWN]
         read: list[Examples] = []
         for shard, count in enumerate(self.test.counts):
             if sum(map(len, read)) > rows[-1]:
@@ -191,10 +208,12 @@ class Evaluator(Kind):
 
     Attributes:
         order: Its place among the others; those of this program have multiples of ten.
+        columns: The names of the values of examples that it gives; None: it says so only when it is called.
     """
 
     group, folder = "elboflow.evaluators", __name__
     order: ClassVar[int] = 1000
+    columns: ClassVar[tuple[str, ...] | None] = None
 
     def fits(self, modelled: Specs) -> bool:
         """Whether it has something to say of a model of these features. If not, an experiment cannot name it."""

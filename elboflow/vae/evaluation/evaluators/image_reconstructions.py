@@ -11,6 +11,7 @@ class ImageReconstructions(Evaluator):
     """Test images, and below each its reconstruction."""
 
     order: ClassVar[int] = 15
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["image_reconstructions"] = "image_reconstructions"
 
     def fits(self, modelled: Specs) -> bool:

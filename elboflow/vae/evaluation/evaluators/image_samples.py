@@ -11,6 +11,7 @@ class ImageSamples(Evaluator):
     """Images decoded from latents that are drawn from the prior."""
 
     order: ClassVar[int] = 20
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["image_samples"] = "image_samples"
 
     def fits(self, modelled: Specs) -> bool:

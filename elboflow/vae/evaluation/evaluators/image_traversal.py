@@ -16,6 +16,7 @@ class ImageTraversal(Evaluator):
     """The first test image, with one latent unit at a time set to other values."""
 
     order: ClassVar[int] = 40
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["image_traversal"] = "image_traversal"
 
     def fits(self, modelled: Specs) -> bool:

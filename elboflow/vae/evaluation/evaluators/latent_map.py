@@ -10,6 +10,7 @@ class LatentMap(Evaluator):
     """The posterior means on their two first principal components, coloured by class."""
 
     order: ClassVar[int] = 30
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["latent_map"] = "latent_map"
 
     def __call__(self, seen: Seen) -> Result:

@@ -12,6 +12,7 @@ class LatentUnits(Evaluator):
     """How many latent units are active, and how many nats each of them carries."""
 
     order: ClassVar[int] = 50
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["latent_units"] = "latent_units"
 
     def __call__(self, seen: Seen) -> Result:

@@ -15,6 +15,7 @@ class TableSamples(Evaluator):
     """Numbers and classes, in the data's own units: the mean of each column given z from the prior."""
 
     order: ClassVar[int] = 24
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["table_samples"] = "table_samples"
 
     def fits(self, modelled: Specs) -> bool:

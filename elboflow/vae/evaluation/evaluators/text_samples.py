@@ -17,6 +17,7 @@ class TextSamples(Evaluator):
     """Sequences of symbols, written with the vocabulary of the data."""
 
     order: ClassVar[int] = 22
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["text_samples"] = "text_samples"
 
     def fits(self, modelled: Specs) -> bool:
