@@ -112,6 +112,8 @@ class Experiment(Settings):
         except ConflictsError as error:
             raise ConflictsError([Problem(("model", *p.path), p.sentence) for p in error.problems]) from None
         self._examples_can_be_weighed()
+        if reason := self.evaluation.unfit({name: self.data.features[name].planned for name in self.model.features}):
+            raise ConflictsError([Problem(("evaluation", "evaluators"), reason)])
         if reason := parallelism.impossible(self.training):
             raise ConflictsError([Problem(("training", "parallel"), reason)])
         if unfit := self.targets.unfit_for(self.training.backend):

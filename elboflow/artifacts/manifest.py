@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from elboflow.artifacts.reading import DamagedError, told
 from elboflow.settings import Settings, WorkError
@@ -42,6 +42,12 @@ class Described(Settings):
     """What every manifest of a folder says."""
 
     files: Files
+    _format: int = PrivateAttr(0)
+
+    @property
+    def format(self) -> int:
+        """The number of the format that it was read from: the other files of the folder are of that format, too."""
+        return self._format
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,15 @@ class Format(Generic[T]):
     Attributes:
         kind: What it is the manifest of: `model` has `model.json`.
         schema: What the newest format says, besides its number and its checksum.
-        upgrades: What turns the facts of format 1 into those of format 2, those of format 2 into those of 3, …
+        upgrades: What turns the facts of format 1 into those of format 2, those of format 2 into those of 3, …; None
+            where these are the same, and another file of the folder is not (see `Described.format`).
         holds: Files that every such folder lists.
         largest: Bytes that a manifest may have. As Python's values they take up to 30 times as much.
     """
 
     kind: str
     schema: type[T]
-    upgrades: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = ()
+    upgrades: tuple[Callable[[dict[str, Any]], dict[str, Any]] | None, ...] = ()
     holds: frozenset[str] = frozenset()
     largest: int = LARGEST
 
@@ -82,13 +89,16 @@ class Format(Generic[T]):
         facts = unsealed(content, place, self.newest)
         found = facts.pop(FORMAT)
         try:
-            for upgrade in self.upgrades[found - 1 :]:
+            for upgrade in filter(None, self.upgrades[found - 1 :]):
                 facts = upgrade(facts)
-            return self.schema.model_validate(facts)
+            read = self.schema.model_validate(facts)
         except WorkError as error:
             raise WorkError(f"{place} cannot be used: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise unreadable(place, error, self.schema) from None
+        if isinstance(read, Described):
+            read._format = found
+        return read
 
 
 def checksum_added(facts: dict[str, Any]) -> dict[str, Any]:

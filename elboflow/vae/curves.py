@@ -7,6 +7,9 @@ from elboflow.vae.watch import Group
 
 Columns = dict[str, list[float]]
 
+NO_MEASURES = frozenset({"epoch", "step", "learning_rate", "skipped_steps"})
+"""Columns of `train` and `validation` that are no measures."""
+
 
 @dataclass
 class Curves:
@@ -27,7 +30,7 @@ class Curves:
     validation: Columns = field(default_factory=dict)
     machine: dict[str, list[float | None]] = field(default_factory=dict)
 
-    def add(self, group: Group, **values: float) -> None:
+    def add(self, group: Group, /, **values: float) -> None:
         """Appends an epoch to the columns of a group. Values that were not measured are None."""
         columns: dict[str, list[float | None]] = getattr(self, group)
         before = len(columns.get("epoch", ()))

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ from elboflow.vae.terms import Batch, Draw, Loss, Noise, Specs, Tensor, Terms
 
 if TYPE_CHECKING:
     import keras
+
+
+Input = Annotated[str | list[str], Field(description="the feature that the model models, or a list of features")]
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class ModelConfig(Kind):
 
     group, folder, usual = "elboflow.models", "elboflow.vae.families", "flat"
 
-    input: str | list[str] = Field("image", description="the feature that the model models, or a list of features")
+    input: Input
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -19,7 +19,13 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
     Returns:
         By name, `[examples, samples, …]`, or `[examples, …]` if all samples share them. The numbers of a draw depend on
         its position among the draws of its kind: two models whose first normal draw is z get the same noise.
+
+    Raises:
+        ValueError: Two draws have the same name.
     """
+    names = [draw.name for draw in draws]
+    if twice := sorted(name for name in set(names) if names.count(name) > 1):
+        raise ValueError(f"two draws have the name {twice[0]!r}; each needs a name of its own")
     counts = dict.fromkeys(_KINDS, 0)
     numbers = {}
     for draw in draws:
@@ -27,16 +33,6 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
         counts[draw.kind] += 1
         numbers[draw.name] = _drawn(seed, keys, draw.of_example, stream)
     return numbers
-
-
-def uniform(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns uniform numbers in [0, 1), float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(seed, keys, shape, _KINDS.index("uniform"))
-
-
-def normal(seed: int, keys: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns standard normal numbers, float32 `[examples, *shape]`, for each example's key."""
-    return _drawn(seed, keys, shape, _KINDS.index("normal"))
 
 
 def _drawn(seed: int, keys: np.ndarray, shape: Sequence[int], stream: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from elboflow import artifacts
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.folder import FORMAT as EVALUATION_FORMAT
+from elboflow.vae.evaluation.metrics import NATS
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.folder import FORMAT as MODEL_FORMAT
 from elboflow.vae.model import ModelConfig
@@ -104,8 +105,13 @@ def _write_evaluation(run: Run, columns: Mapping[str, Any], seed: int) -> None:
     keys = examples(run.dataset, "test", input).keys
     np.savez(run.evaluation / "examples.npz", key=keys, **columns)
     estimate = {"value": -30.0, "low": -31.0, "high": -29.0}
-    names = ("elbo", "reconstruction", "kl", "log_likelihood", "bits_per_dim", "active_units")
-    metrics: dict[str, Any] = dict.fromkeys(names, estimate)
+    told: dict[str, dict[str, str]] = {
+        **{name: {"better": "higher", "unit": NATS} for name in ("elbo", "reconstruction", "log_likelihood")},
+        "kl": {"unit": NATS},
+        "bits_per_dim": {"better": "lower"},
+        "active_units": {},
+    }
+    metrics: dict[str, Any] = {name: estimate | said for name, said in told.items()}
     if "distance" in columns:
         metrics["distance"] = {**estimate, "title": "distance", "better": "lower"}
     (run.evaluation / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
@@ -116,7 +122,7 @@ def _write_evaluation(run: Run, columns: Mapping[str, Any], seed: int) -> None:
         "seed": seed,
         "evaluation": QUICK_EVALUATION.model_dump(mode="json"),
         "data": {"dataset": _digest(run), "counts": {"test": len(keys)}},
-        "metrics": dict.fromkeys(names, -30.0),
+        "metrics": dict.fromkeys(told, -30.0),
         "weights": artifacts.sha256(run.model / "model.keras"),
     }
     artifacts.commit(run.evaluation, "evaluation", facts, ["examples.npz", "metrics.json", "report.html"])

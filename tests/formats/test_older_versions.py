@@ -65,6 +65,8 @@ def test_the_evaluation_folder_is_read(written: Path) -> None:
     assert evaluated.facts.data.dataset == DATASET
     assert evaluated.facts.weights == folder.load(written / "model").weights
     assert evaluated.metrics["elbo"].value == evaluated.facts.metrics["elbo"]
+    better = {name: metric.better for name, metric in evaluated.metrics.items()}
+    assert (better["log_likelihood"], better["kl"], better["bits_per_dim"]) == ("higher", None, "lower")
 
 
 def test_the_outcome_of_a_trial_is_read(written: Path) -> None:

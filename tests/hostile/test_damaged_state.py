@@ -14,6 +14,7 @@ from components.sweep.trial import of_run
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import metrics
+from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
 from pipelines.doctor.state import state
 from pipelines.experiment import load
@@ -135,7 +136,7 @@ def test_damaged_metrics_are_named(content: bytes, tmp_path: Path):
     path = tmp_path / "metrics.json"
     path.write_bytes(content)
     with pytest.raises(WorkError, match=r"metrics.json is damaged: "):
-        metrics.read(path)
+        metrics.read(path, FORMAT.newest)
 
 
 def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):

@@ -131,6 +131,20 @@ def test_pixels_between_0_and_1_that_are_said_to_be_binary_are_told_the_key_that
     assert "has 256 levels; allowed for it: `levels: 2` at data.features.image if they are, dynamic" in told
 
 
+def test_an_evaluator_that_has_nothing_to_say_of_the_features_is_refused_before_anything_runs():
+    told = refusal("text", "evaluation.evaluators=[image_samples]")
+    assert told == (
+        "--set evaluation.evaluators=[image_samples]: evaluation.evaluators: 'image_samples' does not fit a model of "
+        "text: tokens; what fits is chosen without being named"
+    )
+    assert load("text", ["evaluation.evaluators=[text_samples]"]).evaluation.evaluators[0].kind == "text_samples"
+
+
+def test_an_evaluator_that_is_named_twice_is_refused():
+    told = refusal("digits", "evaluation.evaluators=[curves, latent_map, curves]")
+    assert "evaluation.evaluators: names 'curves' more than once; each kind may be named once" in told
+
+
 def test_every_split_that_a_later_step_needs_must_be_there():
     told = refusal("digits", "data.splits={train: 0.9, test: 0.1}")
     assert "data.splits: needs `validation` (for early stopping) besides what it has: train, test" in told

@@ -1,6 +1,6 @@
 """The interface of a backend, and the backend-independent part of a training step."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from elboflow.settings import RequestError
 from elboflow.vae import ops
 from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.config import TrainingConfig
+from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.data import Examples, Source
 from elboflow.vae.model import Model, ModelConfig, Player
 from elboflow.vae.terms import WEIGHT, Batch, Draw, Specs, Tensor, samples_first
@@ -148,12 +150,24 @@ class TrainingStep:
             batch: Features and `WEIGHT` by name, `[batch, …]`.
             drawn: The numbers of `draws` for these examples, `[batch, samples, …]` or `[batch, …]`.
             number: The step number, from 0.
+
+        Raises:
+            RequestError: A measure has a name that training itself uses.
         """
         numbers = {draw.name: found for draw, found in zip(self.draws, drawn, strict=True)}
         noise = samples_first(self.draws, numbers)
         loss = turn.player.loss(batch, noise, number)
+        self._check_names(turn, loss.measures)
         measures = {turn.prefix + name: ops.mean(values) for name, values in loss.measures.items()}
         return ops.mean(batch[WEIGHT] * loss.total), measures
+
+    def _check_names(self, turn: Turn, names: Iterable[str]) -> None:
+        own = {each.prefix + name for each in self.turns for name in (LOSS, GRADIENT_NORM, SKIPPED)} | NO_MEASURES
+        if wrong := sorted(name for name in names if turn.prefix + name in own):
+            raise RequestError(
+                f"model: it has a measure '{turn.prefix}{wrong[0]}', which is a name of what every training measures; "
+                f"allowed is every name but {', '.join(sorted(own))}"
+            )
 
     def clipped(self, turn: Turn, gradients: list[Tensor], finite: Tensor) -> list[Tensor]:
         """Returns gradients with elements clipped by value. The optimizer clips by norm.
@@ -254,6 +268,9 @@ class Backend(Protocol):
 
     def values(self, variables: "Sequence[keras.Variable]") -> list[np.ndarray]:
         """Copies variables to the host. Sharded variables are assembled."""
+
+    def on_processors(self) -> bool:
+        """Returns whether this process computes on processors (CPUs), and not on accelerators."""
 
     def memory(self) -> int | None:
         """Returns the bytes in use on the first device of this process; None if the device does not report it."""

@@ -69,11 +69,6 @@ class Comparison:
         return f"{self.difference:+.3f}{unit}, {interval}, {counted(self.examples, 'example')}{copies}{few}"
 
 
-def interval(values: np.ndarray, keys: np.ndarray, samples: int, seed: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Returns the mean of `values` `[examples]` with its bootstrap interval; deterministic."""
-    return intervals(values[:, None], keys, samples, seed, confidence)[0]
-
-
 def intervals(
     table: np.ndarray, keys: np.ndarray, samples: int, seed: int, confidence: float = CONFIDENCE
 ) -> list[Estimate]:
@@ -139,7 +134,7 @@ def paired(
     """
     if newcomer.shape != champion.shape:
         raise ValueError(f"paired values must come in the same shape; found {newcomer.shape} and {champion.shape}")
-    estimate = interval(newcomer - champion, keys, samples, seed, confidence)
+    (estimate,) = intervals((newcomer - champion)[:, None], keys, samples, seed, confidence)
     distinct = len(np.unique(keys))
     return Comparison(estimate.value, estimate.low, estimate.high, confidence, len(newcomer), distinct)
 

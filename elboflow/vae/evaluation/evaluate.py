@@ -13,7 +13,6 @@ from elboflow import artifacts
 from elboflow.settings import WorkError, table
 from elboflow.settings.text import counted
 from elboflow.vae.data import Source
-from elboflow.vae.evaluation.bounds import bounds
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, TestData
 from elboflow.vae.evaluation.folder import EXAMPLES, FORMAT, METRICS, REPORT
@@ -47,17 +46,17 @@ def evaluate(
         The metrics.
 
     Raises:
-        WorkError: The examples do not fit the model, there are none, or a bound is not finite.
+        WorkError: The examples or an evaluator do not fit the model, there are no examples, or a bound is not finite.
     """
     started = time.monotonic()
     artifacts.withdraw(output, "evaluation")
     seen = _seen(trained, test, data, config, seed)
-    per_example = seen.bounds
     found = merged([evaluator(seen) for evaluator in chosen(config, trained.model)])
-    distinct = len(np.unique(per_example.keys))
+    keys = seen.keys
+    distinct = len(np.unique(keys))
     files = {
         METRICS: (json.dumps(as_json(found.metrics), indent=2) + "\n").encode(),
-        EXAMPLES: _columns(per_example.keys, found.per_example),
+        EXAMPLES: _columns(keys, found.per_example),
         REPORT: report(found, distinct, seen, config).encode(),
         **{f"{FIGURES}/{figure.file}": _content(figure) for figure in found.figures},
     }
@@ -65,7 +64,7 @@ def evaluate(
         artifacts.write_atomically(output / name, content)
     facts = {
         "format": FORMAT.newest,
-        "examples": len(per_example),
+        "examples": len(keys),
         "distinct": distinct,
         "seed": seed,
         "evaluation": config.model_dump(mode="json"),
@@ -76,8 +75,8 @@ def evaluate(
     artifacts.commit(output, "evaluation", facts, files)
     logger.info(
         "evaluated %s%s with %s each in %.1f s: %s",
-        counted(len(per_example), "example"),
-        f" ({distinct:,} distinct)" if distinct < len(per_example) else "",
+        counted(len(keys), "example"),
+        f" ({distinct:,} distinct)" if distinct < len(keys) else "",
         counted(config.bound_samples, "sample"),
         time.monotonic() - started,
         in_short(found.metrics),
@@ -106,22 +105,29 @@ def of_example(
     """
     seen = _seen(trained, test, data, config, seed)
     for evaluator in chosen(config, trained.model):
-        columns = evaluator(seen).per_example
-        if metric in columns:
-            return seen.bounds.keys, columns[metric]
+        if evaluator.columns is None or metric in evaluator.columns:
+            columns = evaluator(seen).per_example
+            if metric in columns:
+                return seen.keys, columns[metric]
     raise WorkError(f"no evaluator of this model gives {metric!r} for each example")
 
 
 def _seen(trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int) -> Seen:
-    found = bounds(trained.model, test, config.bound_samples, seed, config.batch_size)
-    return Seen(trained, test, found, data, config.bound_samples, config.bootstrap_samples, seed)
+    return Seen(trained, test, data, config.bound_samples, config.batch_size, config.bootstrap_samples, seed)
 
 
 def chosen(config: EvaluationConfig, model: Model) -> list[Evaluator]:
-    """Returns the evaluators for a model: the built-in ones that fit it, and those that the settings name."""
+    """Returns the evaluators for a model: the built-in ones that fit it, and those that the settings name.
+
+    Raises:
+        WorkError: An evaluator that the settings name does not fit the model.
+    """
+    modelled = {name: model.specs[name] for name in model.config.features}
+    if reason := config.unfit(modelled):
+        raise WorkError(f"evaluation.evaluators: {reason}")
     named = {evaluator.kind: evaluator for evaluator in config.evaluators}
     own = [kind.parse({"kind": name}) for name, kind in table.own_kinds(Evaluator).items() if name not in named]
-    return sorted([*(found for found in own if found.fits(model)), *named.values()], key=lambda found: found.order)
+    return sorted([*(found for found in own if found.fits(modelled)), *named.values()], key=lambda found: found.order)
 
 
 def merged(results: Sequence[Result]) -> Result:

@@ -6,13 +6,17 @@ matplotlib's object interface instead of pyplot: no global state, no display.
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from elboflow.vae.compute.contract import GRADIENT_NORM, LOSS
+from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.evaluation.diagnostics import Units
+from elboflow.vae.terms import ELBO, KL, RECONSTRUCTION
 
 INK, _FAINT = "#333333", "#dddddd"
 _FIRST, _SECOND = "#332288", "#cc6677"
@@ -24,6 +28,12 @@ _MOST_POINTS = 5000
 _MOST_BARS = 64
 _MOST_NAMES = 24  # names beside a colour bar
 _LONGEST_NAME = 24  # characters
+_MOST_PANELS, _MOST_IN_A_ROW = 6, 3  # of curves
+_TITLES = {ELBO: "ELBO", KL: "KL"}
+
+_Columns: TypeAlias = Mapping[str, np.ndarray]
+_Line: TypeAlias = tuple[str, np.ndarray, np.ndarray, str]
+"""Its label, the epochs, their values and its colour."""
 
 
 def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: Sequence[str] | None = None) -> bytes:
@@ -62,31 +72,60 @@ def latent_map(posterior_mean: np.ndarray, labels: np.ndarray | None, classes: S
     return encoded(figure)
 
 
-def curves(measured: Mapping[str, Mapping[str, list[float]]]) -> bytes:
-    """Draws ELBO, reconstruction and KL of training and validation over the epochs.
+def curves(measured: Mapping[str, Mapping[str, list[float | None]]]) -> bytes:
+    """Draws measures of training and validation over the epochs: ELBO, reconstruction and KL, then others.
+
+    Each measure of the validation has a panel, then those that training alone has, up to six panels in all.
 
     Args:
         measured: The columns of the groups `train` and `validation` (`elboflow.vae.curves.Curves`).
     """
-    train, validation = measured["train"], measured["validation"]
-    figure = Figure(figsize=(WIDTH * 1.25, 2.9), layout="constrained")
-    panels = (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL"))
-    splits = (("train", train, _SECOND), ("validation", validation, _FIRST))
-    best = validation["epoch"][int(np.argmax(validation["elbo"]))]
-    for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
+    train, validation = (
+        {name: np.array(column, np.float64) for name, column in measured[group].items()}
+        for group in ("train", "validation")
+    )
+    panels = _panels(train, validation)
+    rows = 1 if len(panels) <= _MOST_IN_A_ROW else 2
+    figure = Figure(figsize=(WIDTH * 1.25, 2.9 * rows), layout="constrained")
+    best = validation["epoch"][int(np.nanargmax(validation[ELBO]))]
+    places = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
+    for axes, (name, lines) in zip(places, panels, strict=False):
         _style(axes)
-        for split, columns, colour in splits:
-            marker = "o" if len(columns[name]) < 3 else None
-            axes.plot(columns["epoch"], columns[name], color=colour, linewidth=1.6, marker=marker, label=split)
+        for label, epochs, values, colour in lines:
+            marker = "o" if len(values) < 3 else None
+            axes.plot(epochs, values, color=colour, linewidth=1.6, marker=marker, label=label)
         axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label="best epoch")
-        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_title(_TITLES.get(name, name.replace("_", " ").replace("$", r"\$")), fontsize=10, color=INK)
         axes.set_xlabel("epoch")
-        axes.set_ylim(*_limits_without_start([columns[name] for _, columns, _ in splits]))
+        axes.set_ylim(*_limits_without_start([values for _, _, values, _ in lines]))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if name == "elbo":
+        if name == ELBO:
             axes.set_ylabel("nats per example")
             axes.legend(fontsize=8, loc="lower right", facecolor="white", edgecolor="none", framealpha=0.9)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
     return encoded(figure)
+
+
+def _panels(train: _Columns, validation: _Columns) -> list[tuple[str, list[_Line]]]:
+    """Returns the names of measures, and the lines of each."""
+    first = (ELBO, RECONSTRUCTION, KL)
+    others = sorted(validation.keys() - {*first, *NO_MEASURES})
+    validated = [name for name in first if name in validation] + others
+    # Where there are several players, the measures of each have a prefix; only the players' own have a gradient.
+    prefixes = [name.removesuffix(GRADIENT_NORM) for name in train if name.endswith(GRADIENT_NORM)] or [""]
+    panels: list[tuple[str, list[_Line]]] = []
+    for name in validated:
+        trained = [prefix for prefix in prefixes if prefix + name in train]
+        lines: list[_Line] = [
+            (f"train {prefix}".rstrip(" _"), train["epoch"], train[prefix + name], colour)
+            for prefix, colour in zip(trained, (_SECOND, *_MUTED[1:]), strict=False)
+        ]
+        panels.append((name, [*lines, ("validation", validation["epoch"], validation[name], _FIRST)]))
+    drawn = {prefix + name for prefix in prefixes for name in (*validated, LOSS, GRADIENT_NORM)}
+    for name in sorted(train.keys() - drawn - NO_MEASURES):
+        panels.append((name, [("train", train["epoch"], train[name], _SECOND)]))
+    return panels[:_MOST_PANELS]
 
 
 def kl_by_unit(units: Units) -> bytes:
@@ -152,11 +191,12 @@ def _plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     return centred @ components, (first, second)
 
 
-def _limits_without_start(series: Sequence[Sequence[float]]) -> tuple[float, float]:
+def _limits_without_start(series: Sequence[np.ndarray]) -> tuple[float, float]:
     """Returns axis limits without the first tenth of the epochs, whose outlying values would flatten the curves."""
     shown = np.concatenate([values[len(values) // 10 :] for values in series])
-    margin = 0.05 * max(float(np.ptp(shown)), 1e-3)
-    return float(shown.min()) - margin, float(shown.max()) + margin
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    margin = 0.05 * max(high - low, 1e-3)
+    return low - margin, high + margin
 
 
 def encoded(figure: Figure) -> bytes:

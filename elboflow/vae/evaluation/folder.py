@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import NonNegativeInt
 
@@ -44,15 +43,10 @@ class Facts(artifacts.Described):
     metrics: dict[str, float]
 
 
-def _metrics_described(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades format 2, whose `metrics.json` has only values and intervals (`elboflow.vae.evaluation.metrics`)."""
-    return facts
-
-
 FORMAT = artifacts.Format(
     "evaluation",
     Facts,
-    upgrades=(artifacts.checksum_added, _metrics_described),
+    upgrades=(artifacts.checksum_added, None),  # from format 2 to 3: metrics.json
     holds=frozenset({METRICS, EXAMPLES, REPORT}),
 )
 
@@ -79,4 +73,4 @@ def load(folder: Path) -> EvaluationFolder:
         WorkError: The folder is not finished, this version cannot read it, or a file in it is missing or damaged.
     """
     facts = artifacts.open_whole(folder, FORMAT)
-    return EvaluationFolder(Path(folder), facts, metrics.read(Path(folder) / METRICS))
+    return EvaluationFolder(Path(folder), facts, metrics.read(Path(folder) / METRICS, facts.format))

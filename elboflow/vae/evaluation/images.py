@@ -2,21 +2,19 @@
 
 import io
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 _BACKGROUND = 0.85
 _SMALLEST_TILE = 56  # pixels: an 8 × 8 digit is enlarged seven times
 
 
-def modelled(model: "Model") -> list[str]:
-    """Returns the names of the features that a model generates and that are images."""
-    return [name for name in model.config.features if model.specs[name].kind == "image"]
+def among(specs: Specs) -> list[str]:
+    """Returns the names of the features that are images."""
+    return [name for name, spec in specs.items() if spec.kind == "image"]
 
 
 def png(images: np.ndarray, columns: int | None = None) -> bytes:

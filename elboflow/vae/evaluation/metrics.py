@@ -68,23 +68,28 @@ _FORMER: dict[str, dict[str, Any]] = {
     "bits_per_dim": {"better": "lower"},
 }
 """Units and directions of the metrics in formats 1 and 2, which store only values and intervals."""
+_FIRST_DESCRIBED = 3
 
 
-def read(path: Path) -> Metrics:
+def read(path: Path, format: int) -> Metrics:
     """Reads a `metrics.json` of any format.
+
+    Args:
+        path: The file.
+        format: The number of the format of its folder (`elboflow.vae.evaluation.folder.FORMAT`).
 
     Raises:
         WorkError: The file is missing or damaged, or has another structure.
     """
     try:
-        return read_json(path, _metrics)
+        return read_json(path, _metrics if format >= _FIRST_DESCRIBED else _upgraded)
     except FileNotFoundError:
         raise WorkError(f"there are no metrics at {path}") from None
 
 
 def _metrics(content: Any) -> Metrics:
-    found = TypeAdapter(dict[str, Metric]).validate_python(content)
-    return {
-        name: metric if metric.title or name not in _FORMER else replace(metric, **_FORMER[name])
-        for name, metric in found.items()
-    }
+    return TypeAdapter(dict[str, Metric]).validate_python(content)
+
+
+def _upgraded(content: Any) -> Metrics:
+    return {name: replace(metric, **_FORMER.get(name, {})) for name, metric in _metrics(content).items()}

@@ -14,7 +14,7 @@ from elboflow.vae.data import Examples
 from elboflow.vae.layers import OUTPUT, Width
 from elboflow.vae.likelihoods import Likelihood
 from elboflow.vae.likelihoods.bernoulli import Bernoulli
-from elboflow.vae.model import Model, ModelConfig, Player
+from elboflow.vae.model import Input, Model, ModelConfig, Player
 from elboflow.vae.networks import Network, Site, built, seeds
 from elboflow.vae.networks.mlp import MLP
 from elboflow.vae.objectives import Objective
@@ -37,6 +37,7 @@ class Flat(ModelConfig):
     """The settings of a VAE with one layer of latents: networks, prior, posterior, likelihood and objective."""
 
     kind: Literal["flat"] = "flat"
+    input: Input = "image"
     condition: str | None = Field(None, description="a feature that is given, not modelled; null: none")
     latent: Width = Field(16, description="dimensions of the latent variable")
     encoder: Network = MLP()
@@ -218,13 +219,27 @@ class FlatVAE(Model):
 
         If the output layer is applied at every position of a grid or sequence, all positions share its bias, which
         then starts at the mean over the positions.
+
+        Raises:
+            RequestError: The decoder has no such bias, or the likelihood does not define its initial value.
         """
         if self.config.output_bias == "zeros":
             return
-        bias = self.decoder.get_layer(OUTPUT).bias
+        layers = {layer.name: layer for layer in getattr(self.decoder, "layers", ())}
+        bias = getattr(layers.get(OUTPUT), "bias", None)
+        if bias is None or bias.shape not in ((self.outputs,), self.likelihood.outputs[-1:]):
+            raise self._no_mean(
+                f"the decoder '{self.config.decoder.kind}'", f"no layer '{OUTPUT}' with a bias for each output"
+            )
         is_of_all = bias.shape[0] == self.outputs
         made = self.likelihood.bias if is_of_all else self.likelihood.shared_bias
-        bias.assign(made(examples.features).reshape(-1))
+        try:
+            bias.assign(made(examples.features).reshape(-1))
+        except NotImplementedError:
+            raise self._no_mean(f"the likelihood '{self.likelihood.kind}'", "no outputs of a given mean") from None
+
+    def _no_mean(self, part: str, absent: str) -> RequestError:
+        return RequestError(f"model.output_bias: mean is not possible, because {part} has {absent}; allowed: zeros")
 
     def _posterior(self, seen: Tensor, condition: Tensor | None, dropped: Tensor | None = None) -> Distribution:
         from elboflow.vae.layers.dropout import dropping

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from elboflow.artifacts.spec import FeatureSpec, Shape
+from elboflow.settings.explain import ConflictsError, Problem
 from elboflow.vae import ops
 from elboflow.vae.likelihoods import Likelihood
 from elboflow.vae.likelihoods.category import Category
@@ -27,7 +28,17 @@ class Product(Likelihood):
 
     def of(self, specs: Specs) -> "Product":
         bound = super().of(specs)
-        bound._bound = {name: self._column(name, spec).of({name: spec}) for name, spec in specs.items()}
+        bound._bound, problems = {}, []
+        for name, spec in specs.items():
+            try:
+                bound._bound[name] = self._column(name, spec).of({name: spec})
+            except ValueError as error:
+                if name not in self.columns:
+                    raise
+                found = error.problems if isinstance(error, ConflictsError) else [Problem((), str(error))]
+                problems += [Problem(("columns", name, *problem.path), problem.sentence) for problem in found]
+        if problems:
+            raise ConflictsError(problems)
         return bound
 
     def check(self) -> None:

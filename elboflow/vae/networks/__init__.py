@@ -47,6 +47,10 @@ class Network(Kind):
 
     If the site has a condition or a context, the layer is called with a list of two inputs.
 
+    The layer within it that makes the outputs is named `OUTPUT` (`elboflow.vae.layers`): it computes in float32,
+    whatever the policy; a decoder's has the bias that `output_bias: mean` sets, one number for each output, or for each
+    output of a place; and Muon leaves it to Adam. A network without such a layer trains, but with `output_bias: zeros`.
+
     Attributes:
         is_autoregressive: Whether the decoder also reads the previous value at each position.
         loops_are_slow: Whether on a CPU one program with many training steps is slower than a program for each step.

@@ -66,6 +66,11 @@ class Engine:
         return sum(int(np.prod(variable.shape)) for variable in variables(self._model))
 
     @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What precedes the names of each player's measures."""
+        return tuple(turn.prefix for turn in self._turns)
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the last step."""
         return float(self._turns[0].optimizer.learning_rate)
@@ -118,8 +123,5 @@ def _initial_model(job: Job, policy: str) -> Model:
 
 
 def _loops_are_slow(model: Model) -> bool:
-    """Whether one program with many steps is slower on this device than a program for each step.
-
-    Only CPUs do not report their memory.
-    """
-    return model.loops_are_slow and implementation().memory() is None
+    """Whether one program with many steps is slower on this device than a program for each step."""
+    return model.loops_are_slow and implementation().on_processors()

@@ -103,7 +103,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
         )
         state = _initial_state(keeper, engine, total)
         validate = validator(engine.validated, job.validation, job.seed, training.memory_megabytes)
-        tolerance = Tolerance(training, keeper.kept)
+        tolerance = Tolerance(training, keeper.kept, engine.prefixes)
         report = Report(state, watch, observers)
         begun = time.monotonic() - state.seconds
         seconds_allowed = 60 * training.max_minutes if training.max_minutes else math.inf
@@ -118,7 +118,8 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
             epoch, first, started = state.epoch + 1, state.step, time.monotonic()
             to_do = min(epoch * feed.steps, total) - first
             for measures in engine.run(epoch, first, to_do, state.curves.validation.get("elbo", [])):
-                state.add(measures, tolerance.faults(measures, state.step, epoch, state.skipped))
+                faults = tolerance.faults(measures, state.step, epoch, state.skipped)
+                state.add(measures, engine.prefixes, faults)
                 shown.steps(state.step)
                 is_late = time.monotonic() - begun >= seconds_allowed
                 ends, late, due = agreed(bool(interruption), is_late, keeper.due(state.step))

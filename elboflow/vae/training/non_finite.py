@@ -1,6 +1,6 @@
 """The policy for steps whose loss or gradient is NaN or infinite."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,12 @@ class Tolerance:
     Args:
         training: The settings of the training.
         kept: Returns a phrase about the last checkpoint, for messages.
+        prefixes: The prefix of each player's measures.
     """
 
-    def __init__(self, training: TrainingConfig, kept: Callable[[], str]) -> None:
+    def __init__(self, training: TrainingConfig, kept: Callable[[], str], prefixes: Sequence[str]) -> None:
         self._policy, self._finds_scale = training.non_finite, training.precision == "float16"
-        self._kept = kept
+        self._kept, self._prefixes = kept, prefixes
 
     def faults(self, measures: Measures, step: int, epoch: int, before: int) -> int:
         """Returns the number of steps that were skipped because they were not finite.
@@ -42,8 +43,9 @@ class Tolerance:
         Raises:
             WorkError: More steps are non-finite than the settings allow.
         """
-        causes = _causes(measures)
-        watched = [name for name in causes if not (self._finds_scale and name.endswith(GRADIENT_NORM))]
+        causes = _causes(measures, self._prefixes)
+        found_by = {prefix + GRADIENT_NORM for prefix in self._prefixes} if self._finds_scale else set()
+        watched = [name for name in causes if name not in found_by]
         bad = ~np.all([np.isfinite(measures[name]) for name in watched], axis=0)
         limit = self._policy.limit if isinstance(self._policy, Skip) else 0
         count = int(bad.sum())
@@ -62,7 +64,7 @@ class Tolerance:
         Raises:
             WorkError: A measure is not finite.
         """
-        for name in _causes(means):
+        for name in _causes(means, [""]):
             if not np.isfinite(means[name]):
                 raise self._broken(f"validation after step {step - 1} of epoch {epoch}: its {name}", means[name])
 
@@ -82,12 +84,12 @@ class Tolerance:
         return WorkError(f"training stopped at {where} became {value}; {self._kept()}. {_REMEDY}")
 
 
-def _causes(measures: Mapping[str, Any]) -> list[str]:
+def _causes(measures: Mapping[str, Any], prefixes: Sequence[str]) -> list[str]:
     """Returns the names of measures, causes before effects: terms, then the bound, the loss, and the gradient norm."""
-    effects = (ELBO, LOSS, GRADIENT_NORM)
+    effects = {prefix + name: place for prefix in prefixes for place, name in enumerate((ELBO, LOSS, GRADIENT_NORM), 1)}
+    first = {prefix + RECONSTRUCTION for prefix in prefixes}
 
     def rank(name: str) -> tuple[int, bool, str]:
-        place = next((number for number, effect in enumerate(effects, 1) if name.endswith(effect)), 0)
-        return place, name != RECONSTRUCTION, name
+        return effects.get(name, 0), name not in first, name
 
     return sorted(measures, key=rank)

@@ -19,7 +19,7 @@ class Report:
     def __init__(self, state: State, watch: Watch | None, observers: Sequence[Observer]) -> None:
         self._state, self._watch, self._observers = state, watch, observers
 
-    def add(self, group: Group, **numbers: float) -> None:
+    def add(self, group: Group, /, **numbers: float) -> None:
         """Adds the numbers of the current epoch to a group of curves."""
         epoch, step = self._state.epoch + 1, self._state.step
         self._state.curves.add(group, epoch=epoch, step=step, **numbers)

@@ -37,11 +37,17 @@ class Sums:
     skipped: int = 0
     totals: dict[str, float] = field(default_factory=dict)
 
-    def add(self, measures: Measures) -> None:
-        """Adds the measures of consecutive steps."""
-        skipped = np.any([values != 0 for name, values in measures.items() if name.endswith(SKIPPED)], axis=0)
+    def add(self, measures: Measures, prefixes: Sequence[str]) -> None:
+        """Adds the measures of consecutive steps.
+
+        Args:
+            measures: Of each step.
+            prefixes: What precedes the names of each player's measures.
+        """
+        flags = {prefix + SKIPPED for prefix in prefixes}
+        skipped = np.any([measures[name] != 0 for name in flags], axis=0)
         for name, values in measures.items():
-            if not name.endswith(SKIPPED):
+            if name not in flags:
                 begun = np.concatenate([[self.totals.get(name, 0.0)], values[~skipped]])
                 self.totals[name] = float(np.add.accumulate(begun, dtype=np.float64)[-1])
         self.steps += len(skipped)
@@ -94,10 +100,10 @@ class State:
     skipped: int = 0
     seconds: float = 0.0
 
-    def add(self, measures: Measures, skipped: int) -> None:
+    def add(self, measures: Measures, prefixes: Sequence[str], skipped: int) -> None:
         """Adds consecutive steps with these measures, of which `skipped` were skipped."""
         before = self.sums.steps
-        self.sums.add(measures)
+        self.sums.add(measures, prefixes)
         self.step += self.sums.steps - before
         self.skipped += skipped
 

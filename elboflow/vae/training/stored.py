@@ -39,14 +39,13 @@ class Facts(artifacts.Described):
     step: NonNegativeInt
 
 
-def _measures_named(facts: dict[str, Any]) -> dict[str, Any]:
-    """Upgrades the manifest of format 2. Its `state.json` has sums without names, which `_with_named_sums` upgrades."""
-    return facts
-
-
 FORMAT = artifacts.Format(
-    MANIFEST, Facts, upgrades=(artifacts.checksum_added, _measures_named), holds=frozenset({_ARRAYS, _FACTS})
+    MANIFEST,
+    Facts,
+    upgrades=(artifacts.checksum_added, None),  # from format 2 to 3: state.json
+    holds=frozenset({_ARRAYS, _FACTS}),
 )
+_FIRST_NAMED = 3
 _MEASURES = ("loss", "reconstruction", "kl", "gradient_norm")
 """The measures of the sums in formats 1 and 2, in order. Further sums are ignored."""
 
@@ -103,7 +102,9 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
             raise DamagedError(f"its manifest says step {manifest.step}")
         if damage := artifacts.damage(path, manifest.files):
             raise DamagedError(damage)
-        facts = _with_named_sums(json.loads((path / _FACTS).read_text(encoding="utf-8")))
+        facts = json.loads((path / _FACTS).read_text(encoding="utf-8"))
+        if manifest.format < _FIRST_NAMED:
+            facts = _with_named_sums(facts)
         arrays = read_arrays(path / _ARRAYS, (path / _ARRAYS).stat().st_size)  # nothing in it is compressed
         return facts["identity"], State.of(facts, arrays)
     except (WorkError, OSError) as error:
@@ -113,12 +114,10 @@ def read(path: Path) -> tuple[dict[str, Any], State]:
 
 
 def _with_named_sums(facts: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of `state.json` with sums by name; formats 1 and 2 have a list without names."""
-    totals = facts["sums"]["totals"]
-    if isinstance(totals, list):
-        sums = dict(zip(_MEASURES, totals, strict=False))
-        facts["sums"]["totals"] = sums | {"elbo": sums["reconstruction"] - sums["kl"]}
-    return facts
+    """Returns the content of a `state.json` of format 1 or 2, a list without names, with sums by name."""
+    sums = dict(zip(_MEASURES, facts["sums"]["totals"], strict=False))
+    totals = sums | {"elbo": sums["reconstruction"] - sums["kl"]}
+    return {**facts, "sums": {**facts["sums"], "totals": totals}}
 
 
 def found(folder: Path) -> list[Path]:

@@ -39,6 +39,7 @@ def main(backend: str, folder: Path) -> None:
             "in parts": stepped(config, split, [STEPS], micro_batches=4),
             "first average": first_average(config, split),
             "resumed": resumed(config, split, folder / f"{backend}-{name}"),
+            "evaluated": evaluated(config, split, folder / f"{backend}-{name}"),
         }
         for name, config in configs.items()
     }
@@ -107,6 +108,25 @@ def resumed(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
     with contextlib.suppress(WatchStoppedError):
         trained("stopped", 2)
     return {"whole": whole, "again": end(trained("stopped", 100))}
+
+
+def evaluated(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
+    """The metrics of a model that was trained, saved and loaded, and the names of the figures."""
+    from elboflow.vae import folder as models
+    from elboflow.vae.evaluation.config import EvaluationConfig
+    from elboflow.vae.evaluation.evaluate import evaluate
+    from elboflow.vae.evaluation.evaluators import TestData
+    from elboflow.vae.training import train
+
+    source, training = InMemory(split), TrainingConfig(epochs=2, batch_size=16, learning_rate=RATE)
+    trained = train(Job(source, source, SPECS, config, training, 0, folder / "checkpoints", {}))
+    models.save(folder / "model", trained, models.Provenance(0, training, "a" * 64, "1.2.3"))
+    data, settings = TestData("a" * 64, {"test": 64}), EvaluationConfig(bound_samples=10, bootstrap_samples=100)
+    metrics = evaluate(models.load(folder / "model"), source, data, settings, 0, folder / "evaluation")
+    return {
+        "metrics": {name: metric.value for name, metric in metrics.items()},
+        "figures": sorted(path.stem for path in (folder / "evaluation" / "figures").iterdir()),
+    }
 
 
 def traces(split: Examples) -> list[int]:

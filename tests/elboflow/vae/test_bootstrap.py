@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from elboflow.settings import WorkError
 from elboflow.vae.evaluation import bootstrap, metrics
 from elboflow.vae.evaluation.bootstrap import Estimate
+from elboflow.vae.evaluation.folder import FORMAT
 from elboflow.vae.evaluation.metrics import Metric
 
 
-def interval(values, samples, seed):
-    """Returns the interval of values of distinct examples."""
-    return bootstrap.interval(values, np.arange(len(values)), samples, seed)
+def interval(values, samples, seed, keys=None):
+    """Returns the interval of values; the examples are distinct where no keys are given."""
+    (estimate,) = bootstrap.intervals(values[:, None], np.arange(len(values)) if keys is None else keys, samples, seed)
+    return estimate
 
 
 def paired(newcomer, champion, confidence, samples, seed):
@@ -133,8 +135,8 @@ def test_copies_of_all_examples_leave_every_interval_as_wide_as_it_was(distinct,
     rng = np.random.default_rng(seed)
     values, means, keys = rng.normal(size=distinct), rng.normal(size=(distinct, 3)), rng.permutation(distinct)
     rows = np.concatenate([np.arange(distinct), rng.permutation(np.repeat(np.arange(distinct), copies - 1))])
-    once = bootstrap.interval(values, keys, 300, seed)
-    again = bootstrap.interval(values[rows], keys[rows], 300, seed)
+    once = interval(values, 300, seed, keys)
+    again = interval(values[rows], 300, seed, keys[rows])
     assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
     units = bootstrap.active_units(means[rows], keys[rows], 0.9, 100, seed)
     assert units == bootstrap.active_units(means, keys, 0.9, 100, seed)
@@ -146,7 +148,7 @@ def test_an_interval_over_unevenly_copied_examples_covers_the_mean_of_what_they_
     for trial in range(400):
         keys = np.repeat(np.arange(80), rng.integers(1, 20, 80))
         values = rng.normal(3.0, 2.0, size=80)[keys]
-        estimate = bootstrap.interval(values, keys, samples=400, seed=trial)
+        estimate = interval(values, samples=400, seed=trial, keys=keys)
         covered.append(estimate.low <= 3.0 <= estimate.high)
     assert 0.9 <= np.mean(covered) <= 0.98  # as independent draws, these examples would cover it in half of the trials
 
@@ -181,14 +183,16 @@ def test_metrics_survive_being_written_and_read(tmp_path):
         "active_units": Metric(4.0, 3.0, 5.0),
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics.as_json(written)), encoding="utf-8")
-    assert metrics.read(tmp_path / "metrics.json") == written
-    assert list(metrics.read(tmp_path / "metrics.json")) == list(written)
+    assert metrics.read(tmp_path / "metrics.json", FORMAT.newest) == written
+    assert list(metrics.read(tmp_path / "metrics.json", FORMAT.newest)) == list(written)
     assert metrics.values(written) == {"elbo": -1.5, "active_units": 4.0}
 
 
-def test_metrics_of_older_evaluations_are_read_that_say_values_and_intervals_alone(tmp_path):
+def test_what_older_evaluations_do_not_say_of_their_metrics_is_added_to_those_alone(tmp_path):
     (tmp_path / "metrics.json").write_text('{"elbo": {"value": -1.5, "low": -2.0, "high": -1.0}}', encoding="utf-8")
-    assert metrics.read(tmp_path / "metrics.json") == {"elbo": Metric(-1.5, -2.0, -1.0)}
+    described = {"elbo": Metric(-1.5, -2.0, -1.0, unit="nats per example", better="higher")}
+    assert metrics.read(tmp_path / "metrics.json", 1) == metrics.read(tmp_path / "metrics.json", 2) == described
+    assert metrics.read(tmp_path / "metrics.json", FORMAT.newest) == {"elbo": Metric(-1.5, -2.0, -1.0)}
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0}}'])
@@ -197,7 +201,7 @@ def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
     if content is not None:
         path.write_text(content, encoding="utf-8")
     with pytest.raises(WorkError, match=r"metrics\.json"):
-        metrics.read(path)
+        metrics.read(path, FORMAT.newest)
 
 
 def test_comparing_two_evaluated_models_loads_no_framework():

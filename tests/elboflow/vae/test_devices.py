@@ -75,6 +75,26 @@ def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(driver):
         devices.see([0])
 
 
+ON_PROCESSORS = """
+import sys
+from elboflow.vae import compute
+from elboflow.vae.config import TrainingConfig
+compute.use(sys.argv[1], TrainingConfig(backend=sys.argv[1], device=sys.argv[2]))
+print(compute.implementation().on_processors())
+"""
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_tells_whether_it_computes_on_processors(backend, device):
+    if not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    told = subprocess.run(
+        [sys.executable, "-c", ON_PROCESSORS, backend, device], check=True, capture_output=True, encoding="utf-8"
+    )
+    assert told.stdout.split()[-1] == str(device == "cpu" or not has_gpu())
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_gpu_where_there_is_none_is_refused_with_the_devices_that_are_there(backend):
     if not importlib.util.find_spec(backend):

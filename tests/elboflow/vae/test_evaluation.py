@@ -2,6 +2,8 @@
 
 import json
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,9 +14,16 @@ from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.evaluation import folder
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import TestData
+from elboflow.vae.evaluation.evaluators import Evaluator, Result, TestData
 from elboflow.vae.families.flat import Flat
+from elboflow.vae.model import ModelConfig
+from elboflow.vae.networks import Network
 from elboflow.vae.networks.convolutional import Convolutional
+from elboflow.vae.networks.mlp import MLP
+from elboflow.vae.posteriors import Posterior
+from elboflow.vae.posteriors.diagonal_gaussian import DiagonalGaussian
+from elboflow.vae.priors import Prior
+from elboflow.vae.priors.standard_normal import StandardNormal
 from tests.elboflow.vae.given import image
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -214,6 +223,55 @@ def test_no_test_examples_are_an_error(trained, tmp_path):
         evaluate(trained, tmp_path, examples.head(0))
 
 
+def test_an_evaluator_that_does_not_fit_the_model_is_an_error_that_names_it_and_the_features(trained):
+    from elboflow.vae.evaluation.evaluate import chosen
+
+    config = EvaluationConfig.model_validate({"evaluators": ["table_samples"]})
+    with pytest.raises(
+        WorkError, match=r"evaluation\.evaluators: 'table_samples' does not fit a model of image: image;"
+    ):
+        chosen(config, trained.model)
+
+
+class Brightness(Evaluator):
+    """The mean of each example, of which no model needs to be asked."""
+
+    kind: Literal["brightness"] = "brightness"
+
+    def __call__(self, seen):
+        read = [seen.test.read(shard).features["image"] for shard in range(len(seen.test.counts))]
+        return Result(per_example={"brightness": np.concatenate(read).mean(axis=(1, 2, 3))})
+
+
+def test_a_metric_of_each_example_is_found_without_what_other_evaluators_need(trained, evaluation, monkeypatch):
+    from elboflow.vae.evaluation import bounds
+    from elboflow.vae.evaluation.evaluate import of_example
+    from elboflow.vae.evaluation.evaluators import image_samples
+
+    examples, data = held_out(), TestData("a" * 64, {"test": 40}, label="label")
+    monkeypatch.setattr(image_samples.ImageSamples, "__call__", lambda *_: pytest.fail("a figure was drawn"))
+    keys, values = of_example("log_likelihood", trained, InMemory(examples), data, CONFIG, 0)
+    with np.load(evaluation / "examples.npz") as columns:
+        np.testing.assert_array_equal(keys, columns["key"])
+        np.testing.assert_allclose(values, columns["log_likelihood"], atol=1e-4)
+    with pytest.raises(WorkError, match="no evaluator of this model gives 'brightness' for each example"):
+        of_example("brightness", trained, InMemory(examples), data, CONFIG, 0)
+    monkeypatch.setattr(bounds, "bounds", lambda *_: pytest.fail("bounds were computed"))
+    config = CONFIG.model_copy(update={"evaluators": [Brightness()]})
+    keys, values = of_example("brightness", trained, InMemory(examples), data, config, 0)
+    np.testing.assert_array_equal(keys, examples.keys)
+    np.testing.assert_allclose(values, examples.features["image"].mean(axis=(1, 2, 3)))
+
+
+def test_an_evaluator_gives_the_columns_that_it_names(trained):
+    from elboflow.vae.evaluation.evaluate import chosen
+    from elboflow.vae.evaluation.evaluators import Seen
+
+    seen = Seen(trained, InMemory(held_out()), TestData("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0)
+    for evaluator in chosen(CONFIG, trained.model):
+        assert set(evaluator(seen).per_example) == set(evaluator.columns), evaluator.kind
+
+
 def test_generated_images_are_fixed_by_the_seed_and_the_first_of_more_are_the_same(trained):
     from elboflow.vae.evaluation import samples
 
@@ -233,6 +291,37 @@ def test_a_reconstruction_is_decoded_from_the_posterior_mean(trained):
     means = bounds(trained.model, InMemory(examples), 1, 0, 100).posterior_mean
     expected = samples.decode(trained.model, (means,))["image"]
     np.testing.assert_allclose(samples.reconstruct(trained.model, examples, seed=0)["image"], expected, atol=1e-4)
+
+
+class Renamed(ModelConfig):
+    """One layer of latents, of another family."""
+
+    kind: Literal["renamed"] = "renamed"
+    units: int = 3
+    decoder: Network = MLP(hidden=[8])
+    prior: Prior = StandardNormal()
+    posterior: Posterior = DiagonalGaussian()
+
+    def build(self, specs, seed=0, policy="float32"):
+        model = Flat(latent=self.units, encoder=self.decoder, decoder=self.decoder).build(specs, seed, policy)
+        model.config = self
+        return model
+
+
+def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_not():
+    from elboflow.vae.evaluation.evaluators import Seen
+    from elboflow.vae.evaluation.evaluators.image_traversal import ImageTraversal
+    from tests.stranger.wind_models import TwoLayers
+
+    parts = {"likelihood": "bernoulli", "prior": "standard_normal", "objective": "elbo"}
+    configs = [Renamed(input="image"), TwoLayers.model_validate({"input": "image", "top": 3, "bottom": 3, **parts})]
+    test, figures = InMemory(held_out()), []
+    for config in configs:
+        trained = SimpleNamespace(model=config.build(image((8, 8, 1), 17)))
+        seen = Seen(trained, test, TestData("a" * 64, {"test": 40}), 2, 16, 200, 0)
+        assert seen.bounds.kl_by_unit is not None
+        figures.append([figure.name for figure in ImageTraversal()(seen).figures])
+    assert figures == [["traversal"], []]
 
 
 def test_a_traversal_moves_one_unit_at_a_time(monkeypatch):

@@ -9,6 +9,7 @@ from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.likelihoods.gaussian import Gaussian
 from elboflow.vae.networks.mlp import MLP
+from elboflow.vae.terms import Draw
 from tests.elboflow.vae.given import image, images
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -48,7 +49,7 @@ def examples():
 
 
 def dequantised(examples):
-    uniform = noise.uniform(SEED, examples.keys, SPEC.shape)
+    uniform = noise.drawn([Draw("x", "uniform", SPEC.shape)], SEED, examples.keys)["x"]
     return ((examples.features["image"] + uniform) / SPEC.levels).reshape(-1, DIMENSIONS).astype(np.float64)
 
 
@@ -58,6 +59,13 @@ def exact_log_likelihood(examples):
     squared = np.einsum("nd,nd->n", residual, np.linalg.solve(covariance, residual.T).T)
     log_determinant = np.linalg.slogdet(2 * np.pi * covariance)[1]
     return -0.5 * (squared + log_determinant) - DIMENSIONS * np.log(SPEC.levels)
+
+
+def test_two_draws_of_one_name_are_an_error():
+    draws = [Draw("z", "normal", (2,)), Draw("x", "uniform", (3,)), Draw("z", "normal", (4,))]
+    with pytest.raises(ValueError, match="two draws have the name 'z'; each needs a name of its own"):
+        noise.drawn(draws, SEED, np.arange(5))
+    assert noise.drawn(draws[:2], SEED, np.arange(5)).keys() == {"z", "x"}
 
 
 def bounds(model, examples, samples, batch_size=32):

@@ -89,6 +89,56 @@ def test_curves_of_any_number_of_epochs_are_drawn(epochs):
     assert len(figures.curves({"train": columns, "validation": columns}))
 
 
+def panels(monkeypatch, train, validation):
+    """The titles of the panels of curves, and the labels of the lines in each."""
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(figures, "encoded", lambda figure: drawn.append(figure) or b"")
+    columns = {"epoch": [1, 2, 3], "step": [4, 8, 12]}
+    own = dict.fromkeys(("learning_rate", "skipped_steps"), [0.0] * 3)
+    figures.curves(
+        {
+            "train": columns | {name: [1.0, 2.0, 3.0] for name in train} | own,
+            "validation": columns | {name: [1.0, 3.0, None] for name in validation},
+        }
+    )
+    (figure,) = drawn
+    assert isinstance(figure, Figure)
+    return {
+        axes.get_title(): [line.get_label() for line in axes.lines if line.get_label() != "best epoch"]
+        for axes in figure.axes
+        if axes.axison
+    }
+
+
+TERMS = ("kl", "elbo", "reconstruction")
+BOTH = ["train", "validation"]
+
+
+def test_curves_of_a_vae_are_its_bound_and_the_terms_of_it(monkeypatch):
+    found = panels(monkeypatch, (*TERMS, "loss", "gradient_norm"), TERMS)
+    assert list(found.items()) == [("ELBO", BOTH), ("reconstruction", BOTH), ("KL", BOTH)]
+
+
+def test_what_layers_and_objectives_measure_is_drawn_after_the_bound_in_at_most_six_panels(monkeypatch):
+    layers = ("kl_1", "kl_2")
+    train = (*TERMS, *layers, "iwae", "loss", "gradient_norm")
+    found = panels(monkeypatch, train, (*TERMS, *layers))
+    assert list(found) == ["ELBO", "reconstruction", "KL", "kl 1", "kl 2", "iwae"]
+    assert found["kl 2"] == BOTH
+    assert found["iwae"] == ["train"]
+    assert list(panels(monkeypatch, (*train, "other"), (*TERMS, *layers))) == list(found)
+
+
+def test_what_players_measure_is_drawn_beside_what_the_validation_measures(monkeypatch):
+    train = [f"vae_{name}" for name in (*TERMS, "distance", "loss", "gradient_norm")]
+    found = panels(monkeypatch, [*train, "critic_error", "critic_loss", "critic_gradient_norm"], TERMS)
+    assert list(found) == ["ELBO", "reconstruction", "KL", "critic error", "vae distance"]
+    assert found["ELBO"] == ["train vae", "validation"]
+    assert found["critic error"] == ["train"]
+
+
 def test_the_same_numbers_draw_the_same_file():
     means = np.random.default_rng(0).normal(size=(30, 5))
     assert figures.latent_map(means, np.arange(30) % 3) == figures.latent_map(means, np.arange(30) % 3)

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
+from pydantic import ValidationError
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
-from elboflow.settings.explain import ConflictsError
+from elboflow.settings.explain import ConflictsError, explain
 from elboflow.vae.model import ModelConfig
 from tests.elboflow.vae.given import image
 
@@ -45,8 +47,16 @@ REFUSED = {
     ),
     "a column of another kind": (
         {"input": ["price", "label"], "likelihood": {"kind": "product", "columns": {"price": "category"}}},
-        "likelihood",
+        "likelihood.columns.price",
         "'category' models classes; 'price' is of kind number",
+    ),
+    "grey images as a binary column": (
+        {
+            "input": ["label", "image"],
+            "likelihood": {"kind": "product", "columns": {"image": {"kind": "bernoulli", "binarize": "none"}}},
+        },
+        "likelihood.columns.image.binarize",
+        "17 levels",
     ),
     "text as a column": ({"input": ["price", "text"], "likelihood": "product"}, "likelihood", "'text' is of kind tok"),
     "a decoder that reads what has no order": ({"decoder": "recurrent"}, "decoder.kind", "'bernoulli' has no order"),
@@ -115,6 +125,21 @@ def test_all_that_is_wrong_is_told_at_once():
 )
 def test_what_makes_sense_is_allowed(settings):
     ModelConfig.parse(settings).check(SPECS)
+
+
+class Other(ModelConfig):
+    """A kind of model of an installed package."""
+
+    kind: Literal["other"] = "other"
+
+
+def test_only_a_flat_model_is_one_of_the_feature_image_where_no_feature_is_named():
+    assert ModelConfig.parse({}).input == "image"
+    with pytest.raises(ValidationError) as refused:
+        Other.model_validate({})
+    assert [str(problem) for problem in explain(refused.value, Other)] == [
+        "input: missing; it must be given: the feature that the model models, or a list of features"
+    ]
 
 
 def test_whether_a_model_is_possible_is_told_without_a_framework():

@@ -1,13 +1,19 @@
 """Networks: how their weights begin, what dropout drops, and in which precision they compute."""
 
 import itertools
+import math
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from elboflow.settings import RequestError
 from elboflow.vae import keras_file
 from elboflow.vae.families.flat import Flat
+from elboflow.vae.likelihoods import Likelihood
+from elboflow.vae.likelihoods.bernoulli import Bernoulli
 from elboflow.vae.likelihoods.categorical import Categorical
+from elboflow.vae.networks import Network
 from elboflow.vae.networks.convolutional import Convolutional
 from elboflow.vae.networks.mlp import MLP
 from tests.elboflow.vae.given import image, images, read, weights
@@ -87,6 +93,72 @@ def test_thresholded_images_start_at_the_mean_of_their_bits(codes):
     model.start(images(codes))
     bits = np.array(model.likelihood.prepare({"image": codes}, None))
     np.testing.assert_allclose(decoded(model), bits.mean(axis=0).clip(0.001, 0.999), atol=1e-5)
+
+
+class Unnamed(Network):
+    """A network of one layer, which has no layer of the name that the outputs' should have."""
+
+    kind: Literal["unnamed"] = "unnamed"
+    is_plain: bool = False
+
+    def encoder(self, site):
+        return self.decoder(site)
+
+    def decoder(self, site):
+        import keras
+
+        dense, shaped = keras.layers.Dense(math.prod(site.outputs)), keras.layers.Reshape(site.outputs)
+        network = keras.Sequential([keras.Input(site.inputs), keras.layers.Flatten(), dense, shaped])
+        if not self.is_plain:
+            return network
+
+        class Plain(keras.Layer):
+            def __init__(self):
+                super().__init__()
+                self.inner, self.built = network, True
+
+            def call(self, inputs):
+                return self.inner(inputs)
+
+        return Plain()
+
+
+class Unbiased(MLP):
+    """An MLP whose outputs have no bias."""
+
+    kind: Literal["unbiased"] = "unbiased"
+
+    def decoder(self, site):
+        network = super().decoder(site)
+        network.get_layer("output").bias = None
+        return network
+
+
+class Meanless(Bernoulli):
+    """A likelihood that does not tell which outputs have a given mean."""
+
+    kind: Literal["meanless"] = "meanless"
+
+    def output_bias(self, codes):
+        return Likelihood.bias(self, {})
+
+
+@pytest.mark.parametrize(
+    ("network", "likelihood", "told"),
+    [
+        (Unnamed(), Bernoulli(), "the decoder 'unnamed' has no layer 'output' with a bias"),
+        (Unnamed(is_plain=True), Bernoulli(), "the decoder 'unnamed' has no layer 'output' with a bias"),
+        (Unbiased(hidden=[4]), Bernoulli(), "the decoder 'unbiased' has no layer 'output' with a bias"),
+        (MLP(hidden=[4]), Meanless(), "the likelihood 'meanless' has no outputs of a given mean"),
+    ],
+    ids=["another name", "a plain layer", "no bias", "a likelihood that knows none"],
+)
+def test_an_output_bias_that_network_or_likelihood_cannot_have_is_refused_by_its_key(network, likelihood, told, codes):
+    model = vae(network, likelihood, output_bias="mean")
+    with pytest.raises(
+        RequestError, match=rf"^model\.output_bias: mean is not possible, because {told}.*; allowed: zeros"
+    ):
+        model.start(images(codes))
 
 
 def test_without_a_mean_to_start_at_no_example_is_asked_for(codes):

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import packages
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("players_process.py")
 MODELS = ["averaged", "duel"]
@@ -34,7 +36,10 @@ def backend(request):
 def found(backend, tmp_path_factory):
     """What the backend makes of them, in a process of its own."""
     folder = tmp_path_factory.mktemp(backend)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    kinds = {"averaged": "AveragedConfig", "duel": "DuelConfig"}
+    points = {name: f"tests.elboflow.vae.players:{kind}" for name, kind in kinds.items()}
+    packages.install(folder / "site", "players", {}, {"elboflow.models": points})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder / "site")])}
     subprocess.run([sys.executable, str(PROGRAM), backend, str(folder)], check=True, env=environment)
     return json.loads((folder / f"{backend}.json").read_text(encoding="utf-8"))
 
@@ -85,6 +90,13 @@ def test_state_and_players_survive_a_checkpoint(found, model):
     whole, again = found[model]["resumed"]["whole"], found[model]["resumed"]["again"]
     assert whole["curves"]["train"]["step"] == [4, 8, 12, 16]
     assert again == whole
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_evaluated_however_many_players_trained_it(found, model):
+    evaluated = found[model]["evaluated"]
+    assert evaluated["metrics"]["elbo"] <= evaluated["metrics"]["log_likelihood"]
+    assert {"curves", "kl_by_unit", "latent_map", "samples"} <= set(evaluated["figures"])
 
 
 def test_two_models_that_are_asked_in_turn_are_compiled_once_each(found, backend):

@@ -160,11 +160,11 @@ def test_sums_do_not_depend_on_how_steps_are_cut_into_calls(tensorflow_backend):
     measures["skipped"] = np.float32(np.arange(STEPS_OF_EPOCH) % 5 == 0)
     measures["loss"][measures["skipped"] == 1] = np.nan
     whole = Sums()
-    whole.add(measures)
+    whole.add(measures, [""])
     for cuts in ([1] * STEPS_OF_EPOCH, [5, 0, 19], [23, 1]):
         sums, at = Sums(), 0
         for count in cuts:
-            sums.add({name: values[at : at + count] for name, values in measures.items()})
+            sums.add({name: values[at : at + count] for name, values in measures.items()}, [""])
             at += count
         assert sums == whole
     assert (whole.steps, whole.skipped) == (24, 5)

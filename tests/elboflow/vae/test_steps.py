@@ -1,15 +1,20 @@
 """Training steps: micro-batches, dropout and the moving average of the weights, compiled."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from elboflow.settings import RequestError
+from elboflow.vae import ops
 from elboflow.vae.compute.contract import Job
 from elboflow.vae.config import EMA, Adam, Checkpoints, Constant, EarlyStopping, TrainingConfig
 from elboflow.vae.data import InMemory
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.networks.mlp import MLP
+from elboflow.vae.objectives.elbo import ELBO
+from elboflow.vae.terms import Loss
 from tests.elboflow.vae.given import weights as weights_of
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
@@ -20,6 +25,17 @@ RATE = Constant(initial=3e-3)
 def model(dropout=0.0):
     network = MLP(hidden=[24], dropout=dropout)
     return Flat(latent=4, encoder=network, decoder=network, output_bias="zeros")
+
+
+class Measuring(ELBO):
+    """The usual objective, with a measure of any name, which is 1."""
+
+    kind: Literal["measuring"] = "measuring"
+    measure: str
+
+    def __call__(self, terms, step):
+        total = super().__call__(terms, step).total
+        return Loss(total, {self.measure: ops.ones_like(total)})
 
 
 def steps_of(digits, specs, dropout=0.0, **settings):
@@ -88,3 +104,28 @@ def test_what_is_validated_and_returned_is_the_moving_average_of_the_weights(
     means = validator(trained.model, split[1], 0, memory_megabytes=100)()
     assert trained.curves.validation["elbo"][-1] == pytest.approx(means["elbo"], abs=1e-3)
     assert means["elbo"] == pytest.approx(means["reconstruction"] - means["kl"], abs=1e-3)
+
+
+def measuring(name, digits, specs, folder):
+    """The curves of a training whose objective has a measure of this name."""
+    from elboflow.vae.training import train
+
+    split = InMemory(digits.head(64))
+    config = Flat(latent=2, encoder=MLP(hidden=[8]), decoder=MLP(hidden=[8]), objective=Measuring(measure=name))
+    return train(Job(split, split, specs, config, TrainingConfig(batch_size=32, epochs=2), 0, folder, {})).curves
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "gradient_norm", "skipped", "epoch", "step", "learning_rate", "skipped_steps"]
+)
+def test_a_measure_with_a_name_that_every_training_gives_is_refused(name, digits, digits_specs, tmp_path):
+    with pytest.raises(RequestError, match=rf"a measure '{name}', .* every name but epoch, gradient_norm, learning"):
+        measuring(name, digits, digits_specs, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pixels_skipped", "commitment_loss", "group"])
+def test_a_measure_is_one_of_training_itself_only_by_its_whole_name(name, digits, digits_specs, tmp_path):
+    train = measuring(name, digits, digits_specs, tmp_path).train
+    assert train[name] == [1.0, 1.0]
+    assert train["skipped_steps"] == [0, 0]
+    assert np.isfinite(train["loss"]).all()

@@ -93,6 +93,10 @@ def _on_host(array: jax.Array) -> np.ndarray:
     return whole
 
 
+def on_processors() -> bool:
+    return placement().devices.flat[0].platform == "cpu"
+
+
 def memory() -> int | None:
     statistics = jax.local_devices()[0].memory_stats()
     return statistics["bytes_in_use"] if statistics else None

@@ -38,8 +38,12 @@ def training(step: TrainingStep, seed: int) -> Steps:
     return ReplicatedSteps(pure, where.strategy, step.batch_size, where.cluster)
 
 
+def on_processors() -> bool:
+    return not tf.config.list_logical_devices("GPU")
+
+
 def memory() -> int | None:
-    if not tf.config.list_logical_devices("GPU"):
+    if on_processors():
         return None
     return tf.config.experimental.get_memory_info("GPU:0")["current"]
 

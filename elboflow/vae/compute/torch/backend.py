@@ -18,7 +18,7 @@ from elboflow.vae.compute.torch.fast import Quickened, Repeated, norm
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model, variables
 
-__all__ = ["agreed", "compiled", "memory", "profiled", "scope", "together", "training", "values"]
+__all__ = ["agreed", "compiled", "memory", "on_processors", "profiled", "scope", "together", "training", "values"]
 
 OnDevice = dict[str, torch.Tensor]
 
@@ -45,6 +45,10 @@ def memory() -> int | None:
 
 def values(wanted: Sequence[keras.Variable]) -> list[np.ndarray]:
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in wanted]
+
+
+def on_processors() -> bool:
+    return placement().device.type == "cpu"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from elboflow.settings.kinds import Kind
 from elboflow.vae.data import Examples, Source
 from elboflow.vae.evaluation.metrics import Metric
+from elboflow.vae.terms import Specs
 
 if TYPE_CHECKING:  # these modules import Keras
     from elboflow.vae.evaluation.bounds import Bounds
@@ -114,18 +115,18 @@ class Seen:
     Attributes:
         trained: The model folder.
         test: The test split.
-        bounds: The bounds of each example.
         data: The dataset of the test split.
         bound_samples: k, the number of importance samples of each bound.
+        batch_size: The number of examples per compiled call.
         resamples: The number of bootstrap resamples of each interval.
         seed: The seed of noise, samples and resamples.
     """
 
     trained: "ModelFolder"
     test: Source
-    bounds: "Bounds"
     data: TestData
     bound_samples: int
+    batch_size: int
     resamples: int
     seed: int
 
@@ -134,10 +135,32 @@ class Seen:
         """The model."""
         return self.trained.model
 
+    @property
+    def modelled(self) -> Specs:
+        """The features that the model models, without those that it is conditioned on."""
+        return {name: self.model.specs[name] for name in self.model.config.features}
+
+    @cached_property
+    def bounds(self) -> "Bounds":
+        """The bounds of each example."""
+        from elboflow.vae.evaluation.bounds import bounds
+
+        return bounds(self.model, self.test, self.bound_samples, self.seed, self.batch_size)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The identity of each example, int64 `[examples]`."""
+        from elboflow.vae.batches import batches
+
+        if "bounds" in vars(self):  # they have read the test split
+            return self.bounds.keys
+        read = batches(self.test, self.model.specs, self.batch_size, "test")
+        return np.concatenate([filled.examples.keys[: filled.count] for filled in read])
+
     @cached_property
     def shown(self) -> Examples:
         """The first 20 distinct examples."""
-        rows = np.sort(np.unique(self.bounds.keys, return_index=True)[1])[:_SHOWN]
+        rows = np.sort(np.unique(self.keys, return_index=True)[1])[:_SHOWN]
         read: list[Examples] = []
         for shard, count in enumerate(self.test.counts):
             if sum(map(len, read)) > rows[-1]:
@@ -147,11 +170,18 @@ class Seen:
         return Examples.joined(read)[rows].padded(self.model.specs)
 
     @cached_property
+    def means(self) -> tuple[np.ndarray, ...]:
+        """The posterior means of `shown` in each layer of latents, `[examples, units]`."""
+        from elboflow.vae.evaluation import samples
+
+        return samples.encode(self.model, self.shown, self.seed)
+
+    @cached_property
     def reconstructions(self) -> dict[str, np.ndarray]:
         """The reconstructions of `shown` from their posterior means, by feature."""
         from elboflow.vae.evaluation import samples
 
-        return samples.reconstruct(self.model, self.shown, self.seed)
+        return samples.decode(self.model, self.means, samples.condition_of(self.model, self.shown))
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
@@ -178,13 +208,15 @@ class Evaluator(Kind):
 
     Attributes:
         order: The position of its results in the report; evaluators are sorted by it.
+        columns: The names of its per-example values; None if they are known only after the call.
     """
 
     group, folder = "elboflow.evaluators", __name__
     order: ClassVar[int] = 1000
+    columns: ClassVar[tuple[str, ...] | None] = None
 
-    def fits(self, model: "Model") -> bool:
-        """Whether the evaluator applies to a model. Evaluators that an experiment names are called in any case."""
+    def fits(self, modelled: Specs) -> bool:
+        """Whether the evaluator applies to a model of these features. An experiment can name it only if it does."""
         return True
 
     def __call__(self, seen: Seen) -> Result:

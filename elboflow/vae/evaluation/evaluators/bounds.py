@@ -16,16 +16,12 @@ class Bounds(Evaluator):
     """The ELBO, its two terms, and the importance-weighted bound (Burda et al., 2016)."""
 
     order: ClassVar[int] = 10
+    columns: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "log_likelihood")
     kind: Literal["bounds"] = "bounds"
 
     def __call__(self, seen: Seen) -> Result:
         found = seen.bounds
-        columns = {
-            "elbo": found.elbo,
-            "reconstruction": found.reconstruction,
-            "kl": found.kl,
-            "log_likelihood": found.log_likelihood,
-        }
+        columns = {name: getattr(found, name) for name in self.columns}
         stacked = np.stack(list(columns.values()), axis=1)
         estimates = bootstrap.intervals(stacked, found.keys, seen.resamples, seen.seed)
         named = dict(zip(columns, estimates, strict=True))

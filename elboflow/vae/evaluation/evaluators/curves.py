@@ -10,6 +10,7 @@ class Curves(Evaluator):
     """The bound and its terms by epoch."""
 
     order: ClassVar[int] = 60
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["curves"] = "curves"
 
     def __call__(self, seen: Seen) -> Result:

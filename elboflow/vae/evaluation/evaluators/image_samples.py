@@ -1,24 +1,23 @@
 """Generated images."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from elboflow.vae.evaluation import images
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 
 class ImageSamples(Evaluator):
     """Images decoded from latents drawn from the prior."""
 
     order: ClassVar[int] = 20
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["image_samples"] = "image_samples"
 
-    def fits(self, model: "Model") -> bool:
-        return bool(images.modelled(model))
+    def fits(self, modelled: Specs) -> bool:
+        return bool(images.among(modelled))
 
     def __call__(self, seen: Seen) -> Result:
-        picture = images.png(seen.samples[images.modelled(seen.model)[0]])
+        picture = images.png(seen.samples[images.among(seen.modelled)[0]])
         caption = "Images that the model makes up: z drawn from the prior, decoded to expected intensities."
         return Result(figures=[Figure("samples", "Samples", caption, picture)])

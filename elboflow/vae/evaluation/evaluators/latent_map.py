@@ -10,6 +10,7 @@ class LatentMap(Evaluator):
     """The posterior means, projected on their first two principal components and coloured by class."""
 
     order: ClassVar[int] = 30
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["latent_map"] = "latent_map"
 
     def __call__(self, seen: Seen) -> Result:

@@ -12,6 +12,7 @@ class LatentUnits(Evaluator):
     """The number of active latent units, and the KL of each unit in nats."""
 
     order: ClassVar[int] = 50
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["latent_units"] = "latent_units"
 
     def __call__(self, seen: Seen) -> Result:

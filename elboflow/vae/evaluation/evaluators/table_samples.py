@@ -1,14 +1,12 @@
 """Generated rows of a table."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.vae.evaluation.evaluators import Evaluator, Result, Seen, Table
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 _SHOWN = 10
 
@@ -17,20 +15,21 @@ class TableSamples(Evaluator):
     """Generated numbers and classes in the units of the data: the mean of each column given z from the prior."""
 
     order: ClassVar[int] = 24
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["table_samples"] = "table_samples"
 
-    def fits(self, model: "Model") -> bool:
-        return bool(_columns(model)) and len(_columns(model)) == len(model.likelihood.specs)
+    def fits(self, modelled: Specs) -> bool:
+        return bool(modelled) and len(_columns(modelled)) == len(modelled)
 
     def __call__(self, seen: Seen) -> Result:
-        columns = _columns(seen.model)
+        columns = _columns(seen.modelled)
         rows = [[_written(spec, seen.samples[name][row]) for name, spec in columns.items()] for row in range(_SHOWN)]
         caption = f"{_SHOWN} rows: z drawn from the prior, decoded to the mean of each number, the likeliest class"
         return Result(tables=[Table("Samples", caption, list(columns), rows)])
 
 
-def _columns(model: "Model") -> dict[str, FeatureSpec]:
-    return {name: spec for name, spec in model.likelihood.specs.items() if not spec.shape and not spec.ragged}
+def _columns(modelled: Specs) -> dict[str, FeatureSpec]:
+    return {name: spec for name, spec in modelled.items() if not spec.shape and not spec.ragged}
 
 
 def _written(spec: FeatureSpec, value: np.ndarray) -> str:

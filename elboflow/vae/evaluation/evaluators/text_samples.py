@@ -1,16 +1,14 @@
 """Generated texts, and reconstructions of texts."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.artifacts.texts import on_a_line, texts
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
-
-if TYPE_CHECKING:
-    from elboflow.vae.model import Model
+from elboflow.vae.terms import Specs
 
 _SHOWN = 20
 
@@ -19,14 +17,15 @@ class TextSamples(Evaluator):
     """Generated and reconstructed texts, in the vocabulary of the data."""
 
     order: ClassVar[int] = 22
+    columns: ClassVar[tuple[str, ...]] = ()
     kind: Literal["text_samples"] = "text_samples"
 
-    def fits(self, model: "Model") -> bool:
-        return bool(_texts(model))
+    def fits(self, modelled: Specs) -> bool:
+        return bool(_texts(modelled))
 
     def __call__(self, seen: Seen) -> Result:
-        name = _texts(seen.model)[0]
-        spec = seen.model.specs[name]
+        name = _texts(seen.modelled)[0]
+        spec = seen.modelled[name]
         made = _lines(spec, name, seen.samples)[:_SHOWN]
         originals = _lines(spec, name, seen.shown.features)
         again = _lines(spec, name, seen.reconstructions)
@@ -49,5 +48,5 @@ def _lines(spec: FeatureSpec, name: str, features: Mapping[str, np.ndarray]) -> 
     return [on_a_line(text) for text in texts(spec, features[name], features[name + LENGTH])]
 
 
-def _texts(model: "Model") -> list[str]:
-    return [name for name, spec in model.likelihood.specs.items() if spec.kind == "tokens"]
+def _texts(modelled: Specs) -> list[str]:
+    return [name for name, spec in modelled.items() if spec.kind == "tokens"]

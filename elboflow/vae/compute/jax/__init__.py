@@ -1,0 +1,1 @@
+"""Training and compiled functions on JAX."""
