@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.binding.meanings import difference
 from components.binding.weighting import Weighting, weighting
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.settings import RequestError, WorkError
@@ -145,12 +146,19 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
 
 
 def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: ModelDataset) -> None:
-    """Raises WorkError where a model was trained on features of other shapes or levels than a dataset holds."""
+    """Checks that a dataset's values mean what those mean that a model was trained on.
+
+    Args:
+        trained: The specs of the model's features.
+        model: The model folder, for the error.
+        found: The dataset.
+
+    Raises:
+        WorkError: A feature has another shape, other levels, or codes of another meaning, such as another vocabulary.
+    """
     for name, spec in trained.items():
-        here = found.specs[name]
-        if (spec.shape, spec.levels) != (here.shape, here.levels):
+        if differs := difference(spec, found.specs[name]):
             raise WorkError(
                 f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on {name!r} of "
-                f"shape {list(spec.shape)} with {spec.levels} levels; the dataset's has shape {list(here.shape)} with "
-                f"{here.levels} levels"
+                f"{differs.one}; the dataset's is of {differs.other}"
             )

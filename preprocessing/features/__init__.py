@@ -203,6 +203,15 @@ class Feature(Kind):
         return {key: stored[key] for key in (name, name + LENGTH) if key in stored}
 
     @classmethod
+    def meaning(cls, spec: FeatureSpec) -> Mapping[str, Any]:
+        """Returns the facts without which stored values say nothing, by name, such as the vocabulary of tokens.
+
+        Values of two specs of one shape with as many levels mean the same where these facts are the same. A spec of an
+        older version may lack one; None is a fact, too.
+        """
+        return {}
+
+    @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
         """Returns what a person should know of a stored feature before a model is trained on it, or None.
 

@@ -99,6 +99,10 @@ class CategoryFeature(Feature):
                 )
         return {name: np.array([numbers[value] for value in found], np.int64)}
 
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts.get(key) for key in ("names", "other")}
+
     @property
     def fits_on(self) -> Literal["train", "all"]:
         return "all" if self.unknown == "keep" else "train"

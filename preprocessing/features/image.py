@@ -119,6 +119,10 @@ class ImageFeature(Feature):
     def expected(cls, name: str, spec: FeatureSpec, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: _image_values.intensities(stored[name], spec)}
 
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts[key] for key in ("range",) if key in spec.facts}
+
     @property
     def row_shape(self) -> tuple[int, ...]:
         return self.shape

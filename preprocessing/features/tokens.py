@@ -120,6 +120,10 @@ class TokensFeature(Feature):
     def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.array(texts(spec, expected[name], expected[name + LENGTH]), dtype=object)
 
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts.get(key) for key in ("unit", "vocabulary", "unknown")}
+
     @property
     def may_need_fit(self) -> bool:
         return True
