@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
-from elboflow.settings import RequestError, Settings, WorkError
+from elboflow.settings import Settings, WorkError
 from elboflow.settings.explain import written
 from elboflow.settings.kinds import Kind
 
@@ -176,15 +176,9 @@ class Feature(Kind):
         Raises:
             RequestError: They are not what the feature takes. The message never holds all of them.
         """
-        import numpy as np
+        from preprocessing.features import _raw_values
 
-        try:
-            values = np.asarray(raw, spec.dtype)
-        except (TypeError, ValueError):
-            raise RequestError(f"{name!r} takes numbers") from None
-        if values.shape[1:] != spec.shape or not np.isfinite(values).all():
-            raise RequestError(f"{name!r} takes finite numbers of shape {['examples', *spec.shape]}")
-        return {name: values}
+        return {name: _raw_values.numbers(name, spec, raw)}
 
     @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: "Mapping[str, np.ndarray]") -> "np.ndarray":

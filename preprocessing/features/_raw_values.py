@@ -14,6 +14,7 @@ import numpy as np
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError
+from elboflow.settings.text import shown
 from preprocessing.raw.cells import INTEGER, NUMBER
 
 
@@ -34,6 +35,20 @@ def each(name: str, raw: Any, takes: str) -> list[Any]:
     if not len(raw):
         raise RequestError(f"there are no examples of {name!r}; the model takes at least 1")
     return [value.item() if isinstance(value, np.generic) else value for value in raw]
+
+
+def told(value: Any) -> str:
+    """Returns one value as words for an error, shortened."""
+    return shown(value) if value is None or isinstance(value, str | int | float) else f"of type {type(value).__name__}"
+
+
+def text(value: Any) -> str | None:
+    """Returns a value as text; None if it is none, empty, or nothing that UTF-8 can hold."""
+    try:
+        decoded = value.decode() if isinstance(value, bytes) else value
+        return decoded if isinstance(decoded, str) and decoded.encode() else None
+    except UnicodeError:
+        return None
 
 
 def whole(value: Any) -> int | None:

@@ -94,7 +94,7 @@ class CategoryFeature(Feature):
         for value in _raw_values.each(name, raw, "one class"):
             code = code_of(value)
             if code is None:
-                raise RequestError(f"{name!r} is {shown(value)}; it takes {_allowed(spec)}")
+                raise RequestError(f"{name!r} is {_raw_values.told(value)}; it takes {_allowed(spec)}")
             codes.append(code)
         return {name: np.array(codes, np.int64)}
 

@@ -13,7 +13,7 @@ from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.artifacts.texts import texts
 from elboflow.settings import RequestError
 from preprocessing.extent import Extent
-from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values
+from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
 from preprocessing.records.schema import Ragged, Wire, ends
 
 if TYPE_CHECKING:
@@ -105,14 +105,19 @@ class TokensFeature(Feature):
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
-        texts, longest = [str(text) for text in raw], spec.shape[0]
+        rows, longest = _raw_values.each(name, raw, "one text"), spec.shape[0]
         vocabulary = spec.facts.get("vocabulary")
         known = {symbol: code for code, symbol in enumerate(vocabulary or ())}
-        values, lengths = np.zeros((len(texts), longest), np.int64), np.zeros(len(texts), np.int32)
-        for place, text in enumerate(texts):
+        values, lengths = np.zeros((len(rows), longest), np.int64), np.zeros(len(rows), np.int32)
+        for place, row in enumerate(rows):
+            if (text := _raw_values.text(row)) is None:
+                raise RequestError(
+                    f"{name!r} takes one text per example, of at least one symbol; example {place} is "
+                    f"{_raw_values.told(row)}"
+                )
             ids = list(text.encode()) if vocabulary is None else [known.get(c, spec.facts["unknown"]) for c in text]
             if len(ids) > longest:
-                raise RequestError(f"{name!r} takes texts of up to {longest} symbols; one has {len(ids)}")
+                raise RequestError(f"{name!r} takes texts of up to {longest:,} symbols; one has {len(ids):,}")
             values[place, : len(ids)], lengths[place] = ids, len(ids)
         return {name: values, name + LENGTH: lengths}
 
