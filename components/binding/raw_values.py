@@ -19,12 +19,15 @@ Columns = Mapping[str, Any]
 """Raw values of examples, by feature."""
 
 
-def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examples:
-    """Returns raw values as examples, which have the identities that preprocessing would give them.
+def examples(specs: Specs, columns: Columns) -> Examples:
+    """Returns raw values as examples.
+
+    Their keys are those that preprocessing gives the same examples: of the features that identify, or of all of them if
+    none does, in the order of their names. They differ where the dataset's settings name others (`data.identity`), or
+    where the dataset has features that a key is made of and the model does not read.
 
     Args:
         specs: Of the features that a model reads.
-        modelled: Those among them that it models, whose values identify an example.
         columns: `[examples, …]` each.
 
     Raises:
@@ -38,9 +41,10 @@ def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examp
     counts = {name: len(features[name]) for name in specs}
     if len(set(counts.values())) > 1:
         raise RequestError(f"the features have different numbers of examples: {counts}")
-    rows = [np.ascontiguousarray(features[name]) for name in modelled]
-    identified = [row.reshape(len(row), -1).view(np.uint8) for row in rows]
-    return Examples(features, splits.keys(identified))
+    kinds = {name: _kind(name, spec) for name, spec in sorted(specs.items())}
+    identifying = [name for name, kind in kinds.items() if kind.identifies] or list(kinds)
+    identities = [kinds[name].identity_of(name, specs[name], columns[name], features) for name in identifying]
+    return Examples(features, splits.keys(identities))
 
 
 def stored(name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:

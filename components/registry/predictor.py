@@ -41,7 +41,7 @@ class Predictor:
         Raises:
             RequestError: They are not what the model takes.
         """
-        return raw_values.examples(self.trained.specs, self.trained.config.features, columns)
+        return raw_values.examples(self.trained.specs, columns)
 
     def encode(self, examples: Examples, seed: int = 0) -> np.ndarray:
         """Returns the means of q(z|x), float32 `[examples, units]`; the layers of latents one after the other."""

@@ -181,6 +181,30 @@ class Feature(Kind):
         return {name: _raw_values.numbers(name, spec, raw)}
 
     @classmethod
+    def identity_of(
+        cls, name: str, spec: FeatureSpec, raw: Any, stored: "Mapping[str, np.ndarray]"
+    ) -> "np.ndarray | Ragged":
+        """Returns the bytes that `identity` returns of the same raw values, so that their key is that of a dataset.
+
+        These are the bytes of the stored values here. A kind whose `identity` has others overrides it.
+
+        Args:
+            name: The feature's name.
+            spec: What the dataset says of it.
+            raw: Values that `stored` has taken.
+            stored: What it returned.
+        """
+        import numpy as np
+
+        values = np.ascontiguousarray(stored[name])
+        if not spec.ragged:
+            return values.reshape(len(values), -1).view(np.uint8)
+        from preprocessing.records.schema import ragged
+
+        rows = zip(values, stored[name + LENGTH].tolist(), strict=True)
+        return ragged([row[:length].tobytes() for row, length in rows])
+
+    @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: "Mapping[str, np.ndarray]") -> "np.ndarray":
         """Returns what a model expects of a feature (`elboflow.vae`) as a client knows it, `[examples, …]`.
 

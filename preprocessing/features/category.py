@@ -13,7 +13,7 @@ from elboflow.settings import PossiblyEmpty, RequestError
 from elboflow.settings.text import counted, shown
 from preprocessing.extent import Extent
 from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
-from preprocessing.records.schema import Ragged, Wire, ends
+from preprocessing.records.schema import Ragged, Wire, ragged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +99,15 @@ class CategoryFeature(Feature):
         return {name: np.array(codes, np.int64)}
 
     @classmethod
+    def identity_of(
+        cls, name: str, spec: FeatureSpec, raw: Any, stored: Mapping[str, np.ndarray]
+    ) -> "np.ndarray | Ragged":
+        classes = _raw_values.each(name, raw, "one class")
+        if spec.facts.get("names"):
+            return ragged([each.encode() for each in classes])
+        return np.array([_raw_values.whole(each) for each in classes], "<i8").view(np.uint8).reshape(-1, 8)
+
+    @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
         names = spec.facts.get("names")
         return np.array(names, dtype=object)[expected[name]] if names else expected[name]
@@ -144,9 +153,7 @@ class CategoryFeature(Feature):
     def identity(self, values: Classes) -> "np.ndarray | Ragged":
         if values.numbers is not None:
             return values.numbers.astype("<i8").view(np.uint8).reshape(-1, 8)
-        encoded = [name.encode() for name in values.column.to_pylist()]
-        lengths = np.array([len(name) for name in encoded], np.int64)
-        return Ragged(np.frombuffer(b"".join(encoded), np.uint8), ends(lengths))
+        return ragged([name.encode() for name in values.column.to_pylist()])
 
     def look(self, values: Classes) -> Occurring:
         if values.numbers is not None:

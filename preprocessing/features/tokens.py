@@ -14,7 +14,7 @@ from elboflow.artifacts.texts import texts
 from elboflow.settings import RequestError
 from preprocessing.extent import Extent
 from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
-from preprocessing.records.schema import Ragged, Wire, ends
+from preprocessing.records.schema import Ragged, Wire, ends, ragged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,6 +120,11 @@ class TokensFeature(Feature):
                 raise RequestError(f"{name!r} takes texts of up to {longest:,} symbols; one has {len(ids):,}")
             values[place, : len(ids)], lengths[place] = ids, len(ids)
         return {name: values, name + LENGTH: lengths}
+
+    @classmethod
+    def identity_of(cls, name: str, spec: FeatureSpec, raw: Any, stored: Mapping[str, np.ndarray]) -> Ragged:
+        found = map(_raw_values.text, _raw_values.each(name, raw, "one text"))
+        return ragged([text.encode() for text in found if text is not None])
 
     @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What every record of a dataset holds: names and types, and values whose lengths differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,6 +122,12 @@ def joined(parts: "list[Ragged]") -> Ragged:
     """Returns the rows of all, one after the other."""
     lengths = np.concatenate([part.lengths for part in parts])
     return Ragged(np.concatenate([part.values for part in parts]), ends(lengths))
+
+
+def ragged(rows: Sequence[bytes]) -> Ragged:
+    """Returns bytes of rows, which may differ in length."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    return Ragged(np.frombuffer(b"".join(rows), np.uint8), ends(lengths))
 
 
 def ends(lengths: np.ndarray) -> np.ndarray:
