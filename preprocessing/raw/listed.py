@@ -1,7 +1,7 @@
 """Sources that are one or many files, each read from its start to its end: text, lines of JSON, tables."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -12,6 +12,7 @@ from pydantic import Field
 from elboflow.settings import RequestError
 from elboflow.settings.digest import canonical, digest
 from elboflow.settings.locations import allowing, scheme
+from elboflow.settings.text import short
 from preprocessing import files
 from preprocessing.features import Feature, Name
 from preprocessing.raw import Batch, Part, Raw, Unit
@@ -22,6 +23,7 @@ FilesLocation = Annotated[str, allowing(*files.SCHEMES, files.PACKAGE)]
 
 _PARTS: tuple[tuple[Part, str], ...] = (("main", "path"), ("held_out", "held_out"))
 _MOST_NAMED = 3
+_MOST_COLUMNS = 50  # in an error
 
 
 class ListedSource(Source):
@@ -134,6 +136,24 @@ class ListedTables(Listed):
         """Returns the column of a feature."""
         assert isinstance(self.source, TableSource)
         return self.source.columns.get(feature, feature)
+
+    def require_columns(self, path: str, names: Sequence[str]) -> None:
+        """Checks that a file with columns of these names has one for each feature.
+
+        Raises:
+            RequestError: It has none, or several of one name.
+        """
+        for column in map(self.column, self.features):
+            if column not in names:
+                raise RequestError(f"data.source: {path} has no column {column!r}; it has {some(names)}")
+            if (count := list(names).count(column)) > 1:
+                raise RequestError(f"data.source: {path} has {count} columns {column!r}; a feature is one column")
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns names as words for an error; of many, the first ones, and how many more there are."""
+    more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
+    return ", ".join(map(short, names[:_MOST_COLUMNS])) + more
 
 
 @contextmanager
