@@ -46,6 +46,7 @@ def describe(
         shards=shards,
         rejected=_rejected(config, report),
         source=source,
+        kinds=address.installed(config),
         code=code_version(),
     )
 

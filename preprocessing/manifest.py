@@ -53,6 +53,7 @@ class Manifest(Settings):
         shards: The files of each split.
         rejected: Examples left out, by reason.
         source: What the dataset was made from.
+        kinds: What source and features have from installed packages: distribution and version by `GROUP:KIND`.
         code: The version of this program that wrote it.
     """
 
@@ -67,6 +68,7 @@ class Manifest(Settings):
     shards: dict[str, Annotated[list[Shard], Field(min_length=1)]]
     rejected: dict[str, int]
     source: SourceRecord
+    kinds: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
     code: str
 
     @model_validator(mode="after")

@@ -156,6 +156,10 @@ def _of_dataset(data: DataConfig, dataset: Manifest, place: Path | str) -> dict[
 def _known(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
     if dataset.source.kind != data.source.kind:
         yield Difference("data.source.kind", dataset.source.kind, data.source.kind)
+    packages = address.installed(data)
+    for kind in sorted({*dataset.kinds, *packages}):
+        if dataset.kinds.get(kind) != packages.get(kind):
+            yield Difference(f"data ({kind})", dataset.kinds.get(kind), packages.get(kind))
     made = {name: {**spec.model_dump(mode="json"), **spec.facts} for name, spec in dataset.features.items()}
     said = {name: feature.model_dump(mode="json") for name, feature in data.features.items()}
     for name in sorted({*made, *said}):
