@@ -138,11 +138,11 @@ def _category(name: str, feature: Mapping[str, Any], counts: Any, statistics: An
     levels = len(named) if named else max(feature["classes"], default=0) + 1
     facts = {"classes": feature["classes"], **({"names": named} if named else {})}
     summaries = {split: {"counts": found} for split, found in counts[name].items()}
-    return {"levels": levels if levels <= 2**31 else None, "facts": facts}, summaries
+    return {"levels": levels if levels <= 2**31 else None, "role": "class", "facts": facts}, summaries
 
 
 def _number(name: str, feature: Mapping[str, Any], counts: Any, statistics: Any) -> tuple[dict[str, Any], Any]:
-    return {"facts": feature["statistics"]["train"]}, feature["statistics"]
+    return {"role": "amount", "facts": feature["statistics"]["train"]}, feature["statistics"]
 
 
 # The kinds that format 2 knew; later ones are in no older manifest.

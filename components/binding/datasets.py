@@ -36,8 +36,8 @@ class ModelDataset:
 
     @property
     def label(self) -> str | None:
-        """The feature by which figures tell examples apart: the first category by name; None where there is none."""
-        return next((name for name, spec in sorted(self.manifest.features.items()) if spec.kind == "category"), None)
+        """The feature by which figures tell examples apart: the first classes by name; None where there are none."""
+        return next((name for name, spec in sorted(self.manifest.features.items()) if spec.role == "class"), None)
 
     @property
     def classes(self) -> list[str] | None:

@@ -67,7 +67,7 @@ def weighting(manifest: Manifest, training: TrainingConfig) -> Weighting | None:
 def _number(manifest: Manifest, name: str) -> FeatureSpec:
     """Returns a number of the dataset that can weigh examples."""
     feature = manifest.features.get(name)
-    if feature is None or feature.kind != "number":
+    if feature is None or feature.role != "amount" or not {"mean", "min", "max"} <= feature.facts.keys():
         raise _absent("training.weights", name, "number", manifest)
     lowest, highest = feature.facts["min"], feature.facts["max"]
     if lowest < 0 or highest == 0:
@@ -81,7 +81,8 @@ def _number(manifest: Manifest, name: str) -> FeatureSpec:
 def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
     """Returns how many examples of the train split each class of a category has."""
     feature = manifest.features.get(balance.feature)
-    if feature is None or feature.kind != "category":
+    kept = manifest.summaries.get(balance.feature, {}).get("train", {})
+    if feature is None or feature.role != "class" or "counts" not in kept:
         raise _absent("training.balance.feature", balance.feature, "category", manifest)
     return manifest.class_counts(balance.feature, "train")
 

@@ -25,6 +25,8 @@ class FeatureSpec(Settings):
         shape: Of an example, `[]` for a single value; of a ragged feature the longest example's.
         levels: Of discrete values, which run from 0 to `levels - 1`: how many there are; None for others.
         ragged: Whether examples have lengths of their own along the first axis.
+        role: What a value says of its example: `class` where whole numbers tell groups of examples apart, `amount`
+            where a number can weigh them; None for any other value.
         facts: What only this kind of feature has, such as the raw range of an image.
     """
 
@@ -33,6 +35,7 @@ class FeatureSpec(Settings):
     shape: tuple[Size, ...] = ()
     levels: Annotated[int, Field(ge=1, le=2**31)] | None = None
     ragged: bool = False
+    role: Literal["class", "amount"] | None = Field(default=None, exclude_if=lambda value: value is None)
     facts: dict[PossiblyEmpty, Any] = Field(default_factory=dict)
 
     @property

@@ -246,7 +246,8 @@ class Fitted(ABC):
 
     Attributes:
         role: `class` where the stored integers are classes, by which amounts are averaged; `amount` where the stored
-            float is one.
+            float is one. It is the `role` of the dataset's spec. Examples can be balanced by classes of which `kept`
+            has the `counts`, and weighed by amounts whose spec has the facts `mean`, `min` and `max`.
         train_only: Whether only the train split has statistics, because they cost too much time for others.
         Statistics: The class of what `statistics` returns.
     """

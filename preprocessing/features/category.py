@@ -85,7 +85,7 @@ class CategoryFeature(Feature):
 
     @property
     def planned(self) -> FeatureSpec:
-        return FeatureSpec(kind="category", dtype="int64", levels=self.classes or 1)
+        return FeatureSpec(kind="category", dtype="int64", levels=self.classes or 1, role="class")
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:

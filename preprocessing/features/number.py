@@ -83,7 +83,7 @@ class NumberFeature(Feature):
 
     @property
     def planned(self) -> FeatureSpec:
-        return FeatureSpec(kind="number", dtype="float32")
+        return FeatureSpec(kind="number", dtype="float32", role="amount")
 
     def read(self, column: "pa.Array", name: str) -> Amounts:
         from preprocessing import columns
