@@ -230,6 +230,11 @@ class Feature(Kind):
         return {}
 
     @classmethod
+    def repeated(cls, spec: FeatureSpec) -> Mapping[str, Any]:
+        """Returns the settings that a spec repeats, by name, as JSON values; what is found in the data is none."""
+        return {}
+
+    @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
         """Returns what a person should know of a stored feature before a model is trained on it, or None.
 

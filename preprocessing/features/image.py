@@ -123,6 +123,10 @@ class ImageFeature(Feature):
     def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
         return {key: spec.facts[key] for key in ("range",) if key in spec.facts}
 
+    @classmethod
+    def repeated(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {"shape": list(spec.shape), "levels": spec.levels, **cls.meaning(spec)}
+
     @property
     def row_shape(self) -> tuple[int, ...]:
         return self.shape

@@ -134,6 +134,10 @@ class TokensFeature(Feature):
     def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
         return {key: spec.facts.get(key) for key in ("unit", "vocabulary", "unknown")}
 
+    @classmethod
+    def repeated(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {"unit": spec.facts["unit"]}
+
     @property
     def may_need_fit(self) -> bool:
         return True

@@ -5,6 +5,7 @@ A source's settings name places; `open` finds what is there, and gives work unit
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from elboflow.settings.kinds import Kind
@@ -28,6 +29,12 @@ class Source(Kind):
     def locations(self) -> dict[str, str]:
         """The files and folders that are named, by their keys."""
         return {}
+
+    @property
+    def told_names(self) -> list[str]:
+        """Names that `Raw.describe` has of what the settings name, wherever that is: those of single files."""
+        names = [PurePath(location).name for location in self.locations.values()]
+        return [name for name in names if not any(sign in name for sign in "*?[")]
 
     @property
     def has_held_out(self) -> bool:
