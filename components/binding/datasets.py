@@ -7,12 +7,13 @@ from pathlib import Path
 from components.binding.meanings import difference
 from components.binding.weighting import Weighting, weighting
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError, table
 from elboflow.settings.explain import ConflictsError, dotted
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
 from elboflow.vae.evaluation.evaluators import TestData
 from elboflow.vae.model import ModelConfig
+from preprocessing.features import Feature
 from preprocessing.manifest import Manifest
 from preprocessing.reader import Arrays, Dataset, open_dataset
 
@@ -125,7 +126,8 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
         dataset: The folder.
 
     Raises:
-        RequestError: The dataset has not the features that the model reads, or they are not of a kind that it takes.
+        RequestError: The dataset has not the features that the model reads, or they are not of a kind that it takes, or
+            an older version has not kept what a model must know of one.
         WorkError: The folder holds no finished dataset.
     """
     opened = open_dataset(dataset)
@@ -137,6 +139,9 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
                 f"{key} is {name!r}, which is no feature of the dataset {dataset}; it has {', '.join(map(repr, there))}"
             )
     specs = {name: there[name] for name in model.reads}
+    for name, spec in specs.items():
+        if lacks := _lacking(name, spec):
+            raise RequestError(f"the dataset {dataset} was written by {lacks}: remove its folder, and write it again")
     try:
         model.check(specs)
     except ConflictsError as error:
@@ -162,3 +167,11 @@ def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: Mod
                 f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on {name!r} of "
                 f"{differs.one}; the dataset's is of {differs.other}"
             )
+
+
+def _lacking(name: str, spec: FeatureSpec) -> str | None:
+    try:
+        kind: type[Feature] = table.find(Feature, spec.kind)
+    except LookupError:
+        return None
+    return kind.lacking(name, spec)

@@ -21,7 +21,10 @@ def indicators(values: Tensor, known: Tensor) -> Tensor:
 
 
 def moments(spec: FeatureSpec) -> tuple[float, float]:
-    """Returns mean and standard deviation of a feature over the train split; the deviation of a constant is 1."""
+    """Returns mean and standard deviation of a feature over the train split; the deviation of a constant is 1.
+
+    They are 0 and 1 where the kind of feature has none.
+    """
     return float(spec.facts.get("mean", 0.0)), float(spec.facts.get("std", 0.0)) or 1.0
 
 

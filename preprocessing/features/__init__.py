@@ -235,6 +235,19 @@ class Feature(Kind):
         return {}
 
     @classmethod
+    def lacking(cls, name: str, spec: FeatureSpec) -> str | None:
+        """Returns what a model must know of a feature and the dataset of an older version does not say, or None.
+
+        Args:
+            name: The feature's name.
+            spec: What the dataset says of it.
+
+        Returns:
+            Words that go on after `the dataset DIR was written by `.
+        """
+        return None
+
+    @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
         """Returns what a person should know of a stored feature before a model is trained on it, or None.
 
