@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.artifacts.texts import texts
@@ -97,6 +97,14 @@ class TokensFeature(Feature):
     length: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     too_long: Literal["cut", "reject"] = "cut"
     vocabulary_size: Annotated[int, Field(ge=1, le=MOST_SYMBOLS)] | None = None
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "TokensFeature":
+        if self.vocabulary_size is not None and self.unit == "bytes":
+            raise ValueError("vocabulary_size is for `unit: characters`; with `unit: bytes` there are 256 codes")
+        if self.too_long != "cut" and self.length is None:
+            raise ValueError(f"`too_long: {self.too_long}` needs a `length`, beyond which a text is too long")
+        return self
 
     @property
     def planned(self) -> FeatureSpec:
