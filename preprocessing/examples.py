@@ -43,9 +43,13 @@ class Rejected:
         has = f"has the value {self.found} in its" if self.found else "does not fit in its"
         return f"{where} {has} feature {self.feature!r}; {self.reason}"
 
-    def to_json(self) -> str:
-        """Returns its line of `rejected.jsonl`, which names no folder of this machine."""
-        values = {"place": self.place.rpartition("/")[2], "row": self.row, "feature": self.feature}
+    def to_json(self, place: str) -> str:
+        """Returns its line of `rejected.jsonl`.
+
+        Args:
+            place: What its place is called there, where no folder of this machine is named.
+        """
+        values = {"place": place, "row": self.row, "feature": self.feature}
         return json.dumps({**values, "reason": self.reason, "found": self.found}, ensure_ascii=False)
 
 

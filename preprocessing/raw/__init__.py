@@ -108,6 +108,10 @@ class Raw(ABC):
             WorkError: The data are damaged.
         """
 
+    def short_place(self, place: str) -> str:
+        """Returns a place of a batch as `rejected.jsonl` has it: without the folders of this machine."""
+        return place.rpartition("/")[2]
+
     def types(self) -> "Mapping[str, pa.DataType]":
         """Returns the type of each feature's column, as its header or the first rows say; nothing if there is none.
 

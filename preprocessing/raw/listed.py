@@ -122,10 +122,10 @@ class Listed(Raw):
 
     def name(self, path: str) -> str:
         """Returns what a file is called whatever folder its source is in."""
-        paths = self.main if path in self.main else self.held_out
-        folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
-        common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
-        return "/".join(path.split("/")[common:])
+        return _below_common_folder(path, self.main if path in self.main else self.held_out)
+
+    def short_place(self, place: str) -> str:
+        return _below_common_folder(place, (*self.main, *self.held_out))
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,13 @@ def some(names: Sequence[str]) -> str:
     """Returns names as words for an error; of many, the first ones, and how many more there are."""
     more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
     return ", ".join(map(short, names[:_MOST_COLUMNS])) + more
+
+
+def _below_common_folder(path: str, paths: Sequence[str]) -> str:
+    """Returns one of some paths without the folders that all of them share."""
+    folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
+    common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
+    return "/".join(path.split("/")[common:])
 
 
 @contextmanager

@@ -237,6 +237,23 @@ def test_rows_that_do_not_fit_are_left_out_and_listed_with_place_and_reason(kind
     assert read(tmp_path / "out") == sorted((row["size"], row["kind"], row["code"]) for row in kept)
 
 
+def test_rows_left_out_of_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("train/a", "train/b", "test"):
+        (tmp_path / folder).mkdir(parents=True)
+        text = csv_text(rows(300, seed=len(folder))) + f'wide {folder},"ape",2\n'
+        (tmp_path / folder / "part.csv").write_text(text, encoding="utf-8")
+    source = {"kind": "csv", "path": f"{tmp_path}/train/*/part.csv", "held_out": f"{tmp_path}/test/part.csv"}
+    splits = {"train": 0.9, "validation": 0.1, "test": "source"}
+    settings = {"source": source, "features": FEATURES, "splits": splits}
+    preprocess(DataConfig.model_validate(settings), tmp_path / "out")
+    lines = (tmp_path / "out" / rejects.NAME).read_text(encoding="utf-8").splitlines()
+    assert [(each["place"], each["found"]) for each in map(json.loads, lines)] == [
+        ("train/a/part.csv", "'wide train/a'"),
+        ("train/b/part.csv", "'wide train/b'"),
+        ("test/part.csv", "'wide test'"),
+    ]
+
+
 @trying(max_examples=8, deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(["good", "empty", "text", "infinite", "malformed"]), min_size=100, max_size=200),
