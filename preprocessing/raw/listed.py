@@ -54,7 +54,7 @@ class TableSource(ListedSource):
     columns: dict[Name, str] = Field(default={})
 
     def require(self, features: Mapping[str, Feature]) -> None:
-        require_known(self.columns, features)
+        require_known("columns", self.columns, features)
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,16 @@ def require_offered(source: Source, features: Mapping[str, Feature]) -> None:
             raise ValueError(f"features: '{name}' is of kind {offered[name].kind}, not {feature.kind}")
 
 
-def require_known(named: Mapping[str, str], features: Mapping[str, Feature]) -> None:
+def require_known(key: str, named: Mapping[str, str], features: Mapping[str, Feature]) -> None:
     """Checks that what a source says of features, by their names, is of features that there are.
+
+    Args:
+        key: Where it says that: `columns`.
+        named: What it says.
+        features: Those that there are.
 
     Raises:
         ValueError: It says something of another name.
     """
     if unknown := sorted(set(named) - set(features)):
-        raise ValueError(f"source: arrays for {', '.join(unknown)}; the features are {', '.join(sorted(features))}")
+        raise ValueError(f"source: {key} for {', '.join(unknown)}; the features are {', '.join(sorted(features))}")

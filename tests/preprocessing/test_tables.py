@@ -113,7 +113,7 @@ def test_a_feature_may_have_another_column_and_a_part_may_be_held_out(kind, tmp_
     assert made.counts["test"] == 50
     test = open_dataset(tmp_path / "out").read("test")
     assert sorted(test["weight"].tolist()) == sorted(row["size"] for row in held_out)
-    with pytest.raises(ValueError, match="arrays for other; the features are kind, weight"):
+    with pytest.raises(ValueError, match="columns for other; the features are kind, weight"):
         DataConfig.model_validate({**settings, "source": {**source, "columns": {"other": "size"}}})
 
 
