@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components.binding import raw_values
 from components.preprocess import preprocess
 from elboflow.settings import RequestError
+from elboflow.vae.data import Examples
 from preprocessing.config import DataConfig
 from preprocessing.reader import Dataset, open_dataset
 
@@ -65,6 +67,18 @@ def test_keys_and_values_of_raw_examples_are_those_of_the_dataset(names: list[st
         rows = [place[int(key)] for key in arrays["key"]]
         for name, values in found.features.items():
             np.testing.assert_array_equal(values[rows], arrays[name])
+
+
+def test_what_a_dataset_holds_is_taken_again_as_raw_values(tmp_path: Path) -> None:
+    dataset = made(tmp_path, FEATURES)
+    specs, arrays = dataset.manifest.features, dataset.read("test")
+    examples = Examples({name: values for name, values in arrays.items() if name != "key"}, arrays["key"])
+    columns = {name: raw_values.raw_of(name, spec, examples) for name, spec in specs.items()}
+    assert set(columns["animal"]) <= set(ROWS["animal"])
+    table = pd.DataFrame({name: list(values) for name, values in columns.items()})
+    found = raw_values.examples(specs, {name: table[name].to_numpy() for name in specs})
+    for name, values in examples.features.items():
+        np.testing.assert_array_equal(found.features[name], values)
 
 
 def test_the_class_that_stands_for_others_does_not_make_examples_the_same(tmp_path: Path) -> None:
