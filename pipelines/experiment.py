@@ -19,8 +19,6 @@ from pipelines.overrides import option, override
 from pipelines.schedules import cron
 from pipelines.targets.config import Targets
 from preprocessing.config import DataConfig
-from preprocessing.features.category import CategoryFeature
-from preprocessing.features.number import NumberFeature
 
 Name = Annotated[
     str,
@@ -122,10 +120,15 @@ class Experiment(Settings):
 
     def _examples_can_be_weighed(self) -> None:
         training, data = self.training, self.data
-        if training.weights is not None and training.weights not in data.of(NumberFeature):
+        if training.weights is not None and _role(training.weights, data) != "amount":
             raise _absent(("weights",), training.weights, "number", data)
-        if training.balance is not None and training.balance.feature not in data.of(CategoryFeature):
+        if training.balance is not None and _role(training.balance.feature, data) != "class":
             raise _absent(("balance", "feature"), training.balance.feature, "category", data)
+
+
+def _role(name: str, data: DataConfig) -> str | None:
+    feature = data.features.get(name)
+    return None if feature is None else feature.planned.role
 
 
 def _absent(key: Path, name: str, kind: str, data: DataConfig) -> ConflictsError:

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from elboflow.settings.digest import digest as canonical_digest
+from elboflow.settings.kinds import origins
 from preprocessing.config import DataConfig
 
 RECORDS = 2
@@ -12,6 +13,7 @@ RECORDS = 2
 
 def digest(config: DataConfig, fingerprint: str) -> str:
     """Returns the content address of a dataset, from its config and the fingerprint of its source."""
+    packages = installed(config)
     return canonical_digest(
         {
             "records": RECORDS,
@@ -20,8 +22,14 @@ def digest(config: DataConfig, fingerprint: str) -> str:
             "splits": config.splits,
             "shards": config.shards,
             "identity": config.identity,
+            **({"kinds": packages} if packages else {}),
         }
     )
+
+
+def installed(config: DataConfig) -> dict[str, str]:
+    """Returns the installed packages that read and store the data: distribution and version by `GROUP:KIND`."""
+    return origins([config.source, config.features])
 
 
 def digests(config: DataConfig, fingerprint: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Only `source` is required. Neither this file nor the kinds of sources and featur
 that a command line checks an experiment at once. `preprocessing.sources.check` checks whether the files exist.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -21,8 +21,6 @@ from preprocessing.sources import Source
 KEY = "key"
 HELD_OUT = "source"
 MAX_REJECTED = 0.01
-
-F = TypeVar("F", bound=Feature)
 
 
 def _fraction(value: Any) -> Any:
@@ -67,10 +65,6 @@ class DataConfig(Settings):
     max_reject_fraction: float = Field(default=MAX_REJECTED, ge=0, le=1, exclude_if=lambda v: v == MAX_REJECTED)
     shards: Shards = Shards()
     workers: int = Field(default=1, ge=1, le=256)
-
-    def of(self, kind: type[F]) -> dict[str, F]:
-        """Returns the features of a kind by name, in the order of their names."""
-        return {name: feature for name, feature in sorted(self.features.items()) if isinstance(feature, kind)}
 
     @property
     def identifying(self) -> list[str]:

@@ -32,7 +32,7 @@ def describe(
     for name, feature in sorted(fitted.items()):
         summarised = ["train"] if feature.train_only else splits
         statistics = {split: _merged(name, feature, report.of(split)) for split in summarised}
-        specs[name] = feature.spec(statistics)
+        specs[name] = feature.spec(statistics).model_copy(update={"role": feature.role})
         extents = {"train": report.trained.get(name)}
         summaries[name] = {split: feature.kept(statistics[split], extents.get(split)) for split in summarised}
     return Manifest(
@@ -46,6 +46,7 @@ def describe(
         shards=shards,
         rejected=_rejected(config, report),
         source=source,
+        kinds=address.installed(config),
         code=code_version(),
     )
 

@@ -43,9 +43,13 @@ class Rejected:
         has = f"has the value {self.found} in its" if self.found else "does not fit in its"
         return f"{where} {has} feature {self.feature!r}; {self.reason}"
 
-    def to_json(self) -> str:
-        """Returns the line for `rejected.jsonl`. The place is without its folder, which is specific to this machine."""
-        values = {"place": self.place.rpartition("/")[2], "row": self.row, "feature": self.feature}
+    def to_json(self, place: str) -> str:
+        """Returns the line for `rejected.jsonl`.
+
+        Args:
+            place: The place without folders that are specific to this machine.
+        """
+        values = {"place": place, "row": self.row, "feature": self.feature}
         return json.dumps({**values, "reason": self.reason, "found": self.found}, ensure_ascii=False)
 
 

@@ -52,6 +52,8 @@ class Manifest(Settings):
         shards: The files of each split.
         rejected: Rejected examples, by reason.
         source: The source of the dataset.
+        kinds: The kinds of source and features that installed packages define: distribution and version by
+            `GROUP:KIND`.
         code: The version of this program that wrote the dataset.
     """
 
@@ -66,6 +68,7 @@ class Manifest(Settings):
     shards: dict[str, Annotated[list[Shard], Field(min_length=1)]]
     rejected: dict[str, int]
     source: SourceRecord
+    kinds: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
     code: str
 
     @model_validator(mode="after")
@@ -135,11 +138,11 @@ def _category(name: str, feature: Mapping[str, Any], counts: Any, statistics: An
     levels = len(named) if named else max(feature["classes"], default=0) + 1
     facts = {"classes": feature["classes"], **({"names": named} if named else {})}
     summaries = {split: {"counts": found} for split, found in counts[name].items()}
-    return {"levels": levels if levels <= 2**31 else None, "facts": facts}, summaries
+    return {"levels": levels if levels <= 2**31 else None, "role": "class", "facts": facts}, summaries
 
 
 def _number(name: str, feature: Mapping[str, Any], counts: Any, statistics: Any) -> tuple[dict[str, Any], Any]:
-    return {"facts": feature["statistics"]["train"]}, feature["statistics"]
+    return {"role": "amount", "facts": feature["statistics"]["train"]}, feature["statistics"]
 
 
 # All kinds of format 2. Newer kinds cannot occur in such a manifest.

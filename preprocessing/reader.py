@@ -9,6 +9,7 @@ Reading needs NumPy and google-crc32c. It needs no TensorFlow, and Beam only for
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import IO
 import google_crc32c
 import numpy as np
 
-from elboflow.artifacts.spec import LENGTH
+from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from preprocessing import files, records
@@ -56,8 +57,8 @@ class Dataset:
 
         Returns:
             Each feature as [examples, *shape] with the dtype of the manifest, and `key` as int64 [examples]. A ragged
-            feature is padded with 0 to the longest length in the dataset; NAME.length holds the length of each
-            example, int32 [examples].
+            feature is padded with 0 along its first axis to the longest length in the dataset; NAME.length holds the
+            length of each example, int32 [examples].
 
         Raises:
             RequestError: There is no such split.
@@ -109,19 +110,28 @@ class Dataset:
                 shape = () if name == KEY else self.manifest.features[name].shape
                 arrays[name] = column.reshape(-1, *shape) if shape else column
                 continue
-            longest = self.manifest.features[name].size
-            if (length := int(column.lengths.max(initial=0))) > longest:
-                raise WorkError(
-                    f"the shard {place} holds {length:,} values of {name!r}; {manifests.NAME} says {longest:,}"
-                )
-            arrays[name] = column.padded(longest)
-            arrays[name + LENGTH] = column.lengths.astype(np.int32)
+            arrays[name], arrays[name + LENGTH] = _padded(column, self.manifest.features[name], name, place)
         return arrays
 
     @cached_property
     def _verified(self) -> dict[str, int]:
         """The CRC-32C of each shard whose SHA-256 has been verified, by shard name."""
         return {}
+
+
+def _padded(column: Ragged, spec: FeatureSpec, name: str, place: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values of a ragged feature [examples, *shape], and the steps of each example, int32 [examples].
+
+    Raises:
+        WorkError: An example has more values than the manifest says, or no whole number of steps.
+    """
+    lengths, step = column.lengths, math.prod(spec.shape[1:])
+    if (longest := int(lengths.max(initial=0))) > spec.size:
+        raise WorkError(f"the shard {place} holds {longest:,} values of {name!r}; {manifests.NAME} says {spec.size:,}")
+    if (uneven := lengths % step).any():
+        found = int(lengths[uneven.argmax()])
+        raise WorkError(f"the shard {place} holds {found:,} values of {name!r}, which are no steps of {step:,} values")
+    return column.padded(spec.size).reshape(len(column), *spec.shape), (lengths // step).astype(np.int32)
 
 
 def read_shard(folder: str, shard: Shard, verify: bool = True) -> bytes:

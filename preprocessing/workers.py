@@ -94,7 +94,7 @@ class ReadAndEncode(beam.DoFn):
                 for batch in ahead(self.plan.raw.read(unit[1])):
                     read = examples_of(batch, self.plan.config.features, self.plan.fitted)
                     log.add(read)
-                    log.list(read, self.plan.folder, writer)
+                    log.list(read, self.plan, writer)
                     elements, is_trained = self._encoded(read, unit[1], writer)
                     found.extend(elements)
                     log.trained = extents_merged(
@@ -166,11 +166,13 @@ class UnitLog:
         if read.rejected:
             self.reasons = reasons_merged([*self.reasons, *reasons_of(read.rejected, self.number)])
 
-    def list(self, read: Examples, folder: str, writer: Writer) -> None:
+    def list(self, read: Examples, plan: Plan, writer: Writer) -> None:
         """Writes a line for each rejected example of a batch."""
         if read.rejected:
-            path = files.join(folder, f"rejected-{uuid.uuid4().hex}")
-            writer.write(path, "".join(f"{each.to_json()}\n" for each in read.rejected).encode())
+            path = files.join(plan.folder, f"rejected-{uuid.uuid4().hex}")
+            places = {place: plan.raw.short_place(place) for place in {each.place for each in read.rejected}}
+            lines = "".join(f"{each.to_json(places[each.place])}\n" for each in read.rejected)
+            writer.write(path, lines.encode())
             self.rejected.append(RejectedFile(at=(self.number, read.rejected[0].row), path=path))
 
     def report(self, looks: Mapping[str, dict[str, Any]] | None = None) -> Report:

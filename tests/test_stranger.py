@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from elboflow.settings import RequestError
 from tests import packages
+from tests.stranger.wind_data import Direction
 
 ROOT = Path(__file__).parents[1]
 POINTS = {
@@ -133,3 +136,17 @@ def test_a_kind_that_is_not_installed_is_an_error_that_lists_those_that_are(pack
     assert run.returncode == 2
     assert "data.source: unknown kind 'stations'; allowed: csv, " in run.stderr
     assert "model: unknown kind 'two_layers'; allowed: flat" in run.stderr
+
+
+def test_a_client_gives_and_gets_degrees_whatever_is_stored() -> None:
+    spec = Direction(stations=2).planned
+    degrees = np.array([[0.0, 90.0], [270.0, 359.5]], np.float32)
+    stored = Direction.stored("wind", spec, degrees.tolist())
+    assert stored["wind"].tolist()[0] == [0.0, 0.25]
+    np.testing.assert_allclose(Direction.raw("wind", spec, stored), degrees, rtol=1e-6)
+    values = Direction(stations=2).read(pa.array(list(degrees)), "wind")
+    identity = Direction(stations=2).identity(values)
+    assert Direction.identity_of("wind", spec, degrees.tolist(), stored).tolist() == identity.tolist()
+    for wrong in (-1, 360, float("nan"), None):
+        with pytest.raises(RequestError, match=r"^'wind' takes "):
+            Direction.stored("wind", spec, [[1.0, wrong]])

@@ -8,20 +8,21 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError, Settings
 from elboflow.settings.explain import explain, shown
 from elboflow.vae.evaluation.folder import EvaluationFolder
 from elboflow.vae.folder import ModelFolder
 from preprocessing import address, files, manifest
 from preprocessing.config import DataConfig
+from preprocessing.features import Feature
 from preprocessing.manifest import Manifest
 from preprocessing.sources import open_source
-from preprocessing.sources.idx import IdxSource
 
 logger = logging.getLogger("elboflow.agreement")
 
@@ -29,8 +30,6 @@ _LISTED = 20
 _READ_BYTES = 2**30
 """The largest source that is read to compare its content, which takes about a second."""
 _NOT_SET = "(not set)"
-# Keys of a feature's spec that come from the data, and so cannot contradict a setting.
-_FOUND_IN_DATA = {"dtype", "classes", "unknown", "length", "vocabulary"}
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,8 @@ def check_source(name: str, data: DataConfig, dataset: Path | str) -> None:
 
 def _source(data: DataConfig) -> tuple[list[str], str | None]:
     """Returns names that occur in the description of a dataset from this source, and the fingerprint, if known."""
-    source, locations = data.source, data.source.locations.values()
-    is_folder = isinstance(source, IdxSource) and source.path is not None
-    names = [] if is_folder else [PurePath(path).name for path in locations]
-    named = [name for name in names if not any(sign in name for sign in "*?[")]  # no patterns
-    if any(map(files.is_uri, locations)):
+    named = data.source.told_names
+    if any(map(files.is_uri, data.source.locations.values())):
         return named, None
     try:
         raw = open_source(data)
@@ -156,17 +152,26 @@ def _dataset_differences(data: DataConfig, dataset: Manifest, place: Path | str)
 def _known_differences(data: DataConfig, dataset: Manifest) -> Iterator[Difference]:
     if dataset.source.kind != data.source.kind:
         yield Difference("data.source.kind", dataset.source.kind, data.source.kind)
-    made = {name: {**spec.model_dump(mode="json"), **spec.facts} for name, spec in dataset.features.items()}
-    said = {name: feature.model_dump(mode="json") for name, feature in data.features.items()}
-    for name in sorted({*made, *said}):
-        if name not in made or name not in said:
-            yield Difference(f"data.features.{name}", made.get(name, {}).get("kind"), said.get(name, {}).get("kind"))
-        else:
-            for key in sorted((made[name].keys() & said[name].keys()) - _FOUND_IN_DATA):
-                if made[name][key] != said[name][key]:
-                    yield Difference(f"data.features.{name}.{key}", made[name][key], said[name][key])
+    packages = address.installed(data)
+    for kind in sorted({*dataset.kinds, *packages}):
+        if dataset.kinds.get(kind) != packages.get(kind):
+            yield Difference(f"data ({kind})", dataset.kinds.get(kind), packages.get(kind))
+    for name in sorted({*dataset.features, *data.features}):
+        yield from _of_feature(name, dataset.features.get(name), data.features.get(name))
     if dataset.counts.keys() != data.splits.keys():
         yield Difference("data.splits", sorted(dataset.counts), sorted(data.splits))
+
+
+def _of_feature(name: str, made: FeatureSpec | None, said: Feature | None) -> Iterator[Difference]:
+    kinds = made and made.kind, said and said.kind
+    if made is None or said is None or kinds[0] != kinds[1]:
+        key = f"data.features.{name}" if made is None or said is None else f"data.features.{name}.kind"
+        yield Difference(key, *kinds)
+        return
+    settings = said.model_dump(mode="json")
+    for key, value in sorted(said.repeated(made).items()):
+        if value != settings[key]:
+            yield Difference(f"data.features.{name}.{key}", value, settings[key])
 
 
 def _read(kind: type[Settings], values: Any, section: str) -> Any:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.binding.meanings import difference
 from components.binding.weighting import Weighting, weighting
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.settings import RequestError, WorkError, table
@@ -47,8 +48,8 @@ class ModelDataset:
 
     @property
     def label(self) -> str | None:
-        """The feature that colours examples in figures: the first category by name; None without a category."""
-        return next((name for name, spec in sorted(self.manifest.features.items()) if spec.kind == "category"), None)
+        """The feature that colours examples in figures: the first with the role `class` by name, or None."""
+        return next((name for name, spec in sorted(self.manifest.features.items()) if spec.role == "class"), None)
 
     @property
     def classes(self) -> list[str] | None:
@@ -136,7 +137,8 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
         dataset: The dataset folder.
 
     Raises:
-        RequestError: The dataset lacks a feature that the model reads, or a feature does not fit the model.
+        RequestError: The dataset lacks a feature that the model reads, a feature does not fit the model, or an older
+            version did not store what the model needs to know of one.
         WorkError: The folder contains no finished dataset.
     """
     opened = open_dataset(dataset)
@@ -148,6 +150,9 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
                 f"{key} is {name!r}, which is no feature of the dataset {dataset}; it has {', '.join(map(repr, there))}"
             )
     specs = {name: there[name] for name in model.reads}
+    for name, spec in specs.items():
+        if lacks := _lacking(name, spec):
+            raise RequestError(f"the dataset {dataset} was written by {lacks}: remove its folder, and write it again")
     try:
         model.check(specs)
     except ConflictsError as error:
@@ -157,12 +162,27 @@ def open_for(model: ModelConfig, dataset: Path | str) -> ModelDataset:
 
 
 def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: ModelDataset) -> None:
-    """Raises a WorkError if a model was trained on features of other shapes or levels than those of a dataset."""
+    """Checks that a dataset's features are compatible with those that a model was trained on.
+
+    Args:
+        trained: The specs of the model's features.
+        model: The model folder, for the error.
+        found: The dataset.
+
+    Raises:
+        WorkError: A feature has another shape, other levels, or codes with another meaning, such as another vocabulary.
+    """
     for name, spec in trained.items():
-        here = found.specs[name]
-        if (spec.shape, spec.levels) != (here.shape, here.levels):
+        if differs := difference(spec, found.specs[name]):
             raise WorkError(
                 f"the model {model} does not fit the dataset {found.dataset.folder}: it was trained on {name!r} of "
-                f"shape {list(spec.shape)} with {spec.levels} levels; the dataset's has shape {list(here.shape)} with "
-                f"{here.levels} levels"
+                f"{differs.one}; the dataset's is of {differs.other}"
             )
+
+
+def _lacking(name: str, spec: FeatureSpec) -> str | None:
+    try:
+        kind: type[Feature] = table.find(Feature, spec.kind)
+    except LookupError:
+        return None
+    return kind.lacking(name, spec)

@@ -19,12 +19,15 @@ Columns = Mapping[str, Any]
 """Raw values of examples, `[examples, …]` by feature."""
 
 
-def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examples:
-    """Returns raw values as examples, with keys computed as in preprocessing.
+def examples(specs: Specs, columns: Columns) -> Examples:
+    """Returns raw values as examples.
+
+    Their keys are computed as in preprocessing with the default `data.identity`: from the features that identify an
+    example, or from all of them if none does. They differ from those of the dataset if its settings name other
+    features, or if the dataset has identifying features that the model does not read.
 
     Args:
         specs: The specs of the features that a model reads.
-        modelled: The features that the model generates, a subset of `specs`. Their values identify an example.
         columns: The raw values of each feature.
 
     Raises:
@@ -38,9 +41,10 @@ def examples(specs: Specs, modelled: tuple[str, ...], columns: Columns) -> Examp
     counts = {name: len(features[name]) for name in specs}
     if len(set(counts.values())) > 1:
         raise RequestError(f"the features have different numbers of examples: {counts}")
-    rows = [np.ascontiguousarray(features[name]) for name in modelled]
-    identified = [row.reshape(len(row), -1).view(np.uint8) for row in rows]
-    return Examples(features, splits.keys(identified))
+    kinds = {name: _kind(name, spec) for name, spec in sorted(specs.items())}
+    identifying = [name for name, kind in kinds.items() if kind.identifies] or list(kinds)
+    identities = [kinds[name].identity_of(name, specs[name], columns[name], features) for name in identifying]
+    return Examples(features, splits.keys(identities))
 
 
 def stored(name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:

@@ -71,7 +71,7 @@ def _number(manifest: Manifest, name: str) -> FeatureSpec:
         RequestError: There is no such feature, or its values cannot be weights.
     """
     feature = manifest.features.get(name)
-    if feature is None or feature.kind != "number":
+    if feature is None or feature.role != "amount" or not {"mean", "min", "max"} <= feature.facts.keys():
         raise _missing_feature("training.weights", name, "number", manifest)
     lowest, highest = feature.facts["min"], feature.facts["max"]
     if lowest < 0 or highest == 0:
@@ -89,7 +89,8 @@ def _counts(manifest: Manifest, balance: Balance) -> dict[int, int]:
         RequestError: There is no such feature.
     """
     feature = manifest.features.get(balance.feature)
-    if feature is None or feature.kind != "category":
+    kept = manifest.summaries.get(balance.feature, {}).get("train", {})
+    if feature is None or feature.role != "class" or "counts" not in kept:
         raise _missing_feature("training.balance.feature", balance.feature, "category", manifest)
     return manifest.class_counts(balance.feature, "train")
 

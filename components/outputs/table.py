@@ -19,10 +19,7 @@ def fits(specs: Mapping[str, FeatureSpec]) -> bool:
 
 def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
     """Returns a table in UTF-8, with the names of classes if they have names."""
-    columns = {}
-    for name, (feature, values) in named(sets).items():
-        names = specs[feature].facts.get("names")
-        columns[name] = values.tolist() if names is None else [names[value] for value in values.tolist()]
+    columns = {name: values.tolist() for name, (_, values) in named(sets).items()}
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)

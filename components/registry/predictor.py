@@ -43,7 +43,7 @@ class Predictor:
         Raises:
             RequestError: The values do not fit the model.
         """
-        return raw_values.examples(self.trained.specs, self.trained.config.features, columns)
+        return raw_values.examples(self.trained.specs, columns)
 
     def encode(self, examples: Examples, seed: int = 0) -> np.ndarray:
         """Returns the means of q(z|x), float32 `[examples, units]`, concatenated over the layers of latents."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.binding.meanings import difference
 from components.config import RegistryConfig
 from components.registry import rescoring, versions
 from components.registry.finished import Finished
@@ -152,6 +153,9 @@ def _compared(
     for ours, theirs in zip(_outcome_space(finished.trained), _outcome_space(rival), strict=True):
         if ours != theirs:
             raise NotComparableError(f"it models {ours}, the champion {theirs}")
+    for feature in finished.trained.config.features:
+        if differs := difference(finished.trained.specs[feature], rival.specs[feature]):
+            raise NotComparableError(f"it models {feature!r} of {differs.one}, the champion of {differs.other}")
     metric = registry.decides_by
     newcomer = rescoring.read(finished.evaluated.path / EXAMPLES, metric)
     values = _recorded_values(client, champion, finished, newcomer, temporary)

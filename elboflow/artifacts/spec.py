@@ -25,6 +25,7 @@ class FeatureSpec(Settings):
         shape: The shape of an example, `[]` for a scalar; for a ragged feature the shape of the longest example.
         levels: The number of discrete values, 0 to `levels - 1`; None for continuous values.
         ragged: Whether examples differ in length along the first axis.
+        role: `class` if whole numbers divide examples into groups, `amount` if a number can weight examples, or None.
         facts: Data that only this kind of feature has, such as the raw range of an image.
     """
 
@@ -33,6 +34,7 @@ class FeatureSpec(Settings):
     shape: tuple[Size, ...] = ()
     levels: Annotated[int, Field(ge=1, le=2**31)] | None = None
     ragged: bool = False
+    role: Literal["class", "amount"] | None = Field(default=None, exclude_if=lambda value: value is None)
     facts: dict[PossiblyEmpty, Any] = Field(default_factory=dict)
 
     @property

@@ -3,14 +3,15 @@
     [project.entry-points."elboflow.likelihoods"]
     student_t = "my_package:StudentT"
 
-Names are looked up only there, so a settings file cannot cause the import of an arbitrary module.
+Names are looked up only there, so a settings file cannot cause the import of an arbitrary module. A name that two of
+them define is an error: what else is installed must not change the meaning of an experiment.
 """
 
 import importlib
 import pkgutil
 import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,7 @@ def is_choice(annotation: Any) -> bool:
 def names(base: Any) -> list[str]:
     """Returns the names of all kinds of a base class: built-in kinds first, then kinds of installed packages."""
     own = _own(base)
-    return own + sorted(found.name for found in _installed(base.group) if found.name not in own)
+    return own + sorted({found.name for found in _installed(base.group)} - {*own})
 
 
 def own_kinds(base: Any) -> dict[str, Any]:
@@ -43,14 +44,22 @@ def find(base: Any, name: str) -> Any:
 
     Raises:
         LookupError: There is no kind of this name.
-        RequestError: The kind of an installed package cannot be imported, or is not a subclass of `base`.
+        RequestError: The kind of an installed package cannot be imported, is not a subclass of `base`, or several
+            packages define it.
     """
-    if name in _own(base):
+    is_own = name in _own(base)
+    installed = [found for found in _installed(base.group) if found.name == name]
+    if len(installed) + is_own > 1:
+        packages = [*([f"elboflow {version('elboflow')}"] if is_own else []), *sorted(map(_package, installed))]
+        raise RequestError(
+            f"the kind {name!r} of {base.group} is in {' and in '.join(packages)}: which one is meant is not clear; "
+            "uninstall the others"
+        )
+    if is_own:
         return _defined(importlib.import_module(f"{base.folder}.{name}"), base, name)
-    for found in _installed(base.group):
-        if found.name == name:
-            return _loaded(found, base)
-    raise LookupError(name)
+    if not installed:
+        raise LookupError(name)
+    return _loaded(installed[0], base)
 
 
 def installed_by(kind: type) -> str | None:
@@ -81,7 +90,7 @@ def _defined(module: ModuleType, base: Any, name: str) -> Any:
 
 
 def _loaded(found: EntryPoint, base: Any) -> Any:
-    dist = f"{found.dist.name} {found.dist.version}" if found.dist else "an unnamed package"
+    dist = _package(found)
     entry = f"the entry point {found.name!r} in {base.group} of {dist}"
     before = [name for name in _FRAMEWORKS if name in sys.modules]
     try:
@@ -100,6 +109,11 @@ def _loaded(found: EntryPoint, base: Any) -> Any:
         )
     _installed_by[kind] = dist
     return kind
+
+
+def _package(found: EntryPoint) -> str:
+    """Returns distribution and version of an entry point."""
+    return f"{found.dist.name} {found.dist.version}" if found.dist else "an unnamed package"
 
 
 def _name(kind: Any) -> Any:

@@ -21,7 +21,10 @@ def indicators(values: Tensor, known: Tensor) -> Tensor:
 
 
 def moments(spec: FeatureSpec) -> tuple[float, float]:
-    """Returns mean and standard deviation of a feature over the train split; a deviation of 0 is replaced by 1."""
+    """Returns mean and standard deviation of a feature over the train split; a deviation of 0 is replaced by 1.
+
+    They are 0 and 1 if the kind of feature has none.
+    """
     return float(spec.facts.get("mean", 0.0)), float(spec.facts.get("std", 0.0)) or 1.0
 
 

@@ -64,23 +64,22 @@ def reconstruct(
     print(output)
 
 
-def _given(words: list[str]) -> dict[str, float | str]:
-    """Returns what was given as FEATURE=VALUE, by feature; what looks like a number is one.
+def _given(words: list[str]) -> dict[str, str]:
+    """Returns what was given as FEATURE=VALUE, by feature; the kind of the feature reads the value.
 
     Raises:
-        RequestError: One is written otherwise.
+        RequestError: One is written otherwise, or a feature is given twice.
     """
     from elboflow.settings import RequestError
 
-    found: dict[str, float | str] = {}
+    found: dict[str, str] = {}
     for word in words:
         name, sign, value = word.partition("=")
         if not (name and sign and value):
             raise RequestError(f"--given {word}: FEATURE=VALUE is expected")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            found[name] = value
+        if name in found:
+            raise RequestError(f"--given {word}: {name!r} is given twice; the first time as {found[name]!r}")
+        found[name] = value
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
-from elboflow.settings import RequestError, Settings, WorkError
+from elboflow.settings import Settings, WorkError
 from elboflow.settings.explain import written
 from elboflow.settings.kinds import Kind
 
@@ -176,15 +176,33 @@ class Feature(Kind):
         Raises:
             RequestError: The values do not fit the feature. The message never contains all values.
         """
+        from preprocessing.features import _raw_values
+
+        return {name: _raw_values.numbers(name, spec, raw)}
+
+    @classmethod
+    def identity_of(
+        cls, name: str, spec: FeatureSpec, raw: Any, stored: "Mapping[str, np.ndarray]"
+    ) -> "np.ndarray | Ragged":
+        """Returns the bytes that `identity` returns of the same raw values, so that their key is that of a dataset.
+
+        These are the bytes of the stored values here. A kind whose `identity` has others overrides it.
+
+        Args:
+            name: The feature's name.
+            spec: What the dataset says of it.
+            raw: Values that `stored` has taken.
+            stored: What it returned.
+        """
         import numpy as np
 
-        try:
-            values = np.asarray(raw, spec.dtype)
-        except (TypeError, ValueError):
-            raise RequestError(f"{name!r} takes numbers") from None
-        if values.shape[1:] != spec.shape or not np.isfinite(values).all():
-            raise RequestError(f"{name!r} takes finite numbers of shape {['examples', *spec.shape]}")
-        return {name: values}
+        values = np.ascontiguousarray(stored[name])
+        if not spec.ragged:
+            return values.reshape(len(values), -1).view(np.uint8)
+        from preprocessing.records.schema import ragged
+
+        rows = zip(values, stored[name + LENGTH].tolist(), strict=True)
+        return ragged([row[:length].tobytes() for row, length in rows])
 
     @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: "Mapping[str, np.ndarray]") -> "np.ndarray":
@@ -203,6 +221,33 @@ class Feature(Kind):
         return {key: stored[key] for key in (name, name + LENGTH) if key in stored}
 
     @classmethod
+    def meaning(cls, spec: FeatureSpec) -> Mapping[str, Any]:
+        """Returns the facts without which stored values say nothing, by name, such as the vocabulary of tokens.
+
+        Values of two specs of one shape with as many levels mean the same where these facts are the same. A spec of an
+        older version may lack one; None is a fact, too.
+        """
+        return {}
+
+    @classmethod
+    def repeated(cls, spec: FeatureSpec) -> Mapping[str, Any]:
+        """Returns the settings that a spec repeats, by name, as JSON values; what is found in the data is none."""
+        return {}
+
+    @classmethod
+    def lacking(cls, name: str, spec: FeatureSpec) -> str | None:
+        """Returns what a model must know of a feature and the dataset of an older version does not say, or None.
+
+        Args:
+            name: The feature's name.
+            spec: What the dataset says of it.
+
+        Returns:
+            Words that go on after `the dataset DIR was written by `.
+        """
+        return None
+
+    @classmethod
     def remark(cls, name: str, spec: FeatureSpec, train: Mapping[str, Any]) -> str | None:
         """Returns a remark about a stored feature that its user should read before training, or None.
 
@@ -219,7 +264,9 @@ class Fitted(ABC):
 
     Attributes:
         role: `class` if the stored integers are classes; `amount` if the stored float is a quantity of which the
-            manifest has the mean by class; otherwise None.
+            manifest has the mean by class; otherwise None. It is the `role` of the dataset's spec. Examples can be
+            balanced by a class if `kept` returns `counts`, and weighted by an amount whose spec has the facts `mean`,
+            `min` and `max`.
         train_only: Whether statistics are computed for the train split only, to save time.
         Statistics: The return type of `statistics`.
     """

@@ -47,6 +47,8 @@ def codes(raw: ArrayLike, spec: FeatureSpec) -> np.ndarray:
 def _numbers(raw: ArrayLike) -> np.ndarray:
     try:
         values = np.asarray(raw)
+        if values.dtype.kind == "O" and all(isinstance(cell, list | np.ndarray) for cell in values.flat):
+            values = np.asarray(values.tolist())  # a column of a pandas table has an image in each cell
     except ValueError:  # NumPy's error for lists of different lengths
         raise RequestError("the model takes images of one shape; found lists of different lengths") from None
     if values.dtype.kind == "O":  # columns of pandas may have this dtype

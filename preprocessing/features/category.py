@@ -1,7 +1,7 @@
 """A category: a class, given as an integer or a name, stored as one int64."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -12,8 +12,8 @@ from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import PossiblyEmpty, RequestError
 from elboflow.settings.text import counted, shown
 from preprocessing.extent import Extent
-from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values
-from preprocessing.records.schema import Ragged, Wire, ends
+from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
+from preprocessing.records.schema import Ragged, Wire, ragged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,7 @@ OTHER = "(other)"
 """The name of the class for values that do not occur in the train split."""
 
 _MOST_LEVELS = 2**31  # of a FeatureSpec
+_MOST_TOLD = 8  # names of classes in an error
 _EXPECTED = "a category is one whole number, or one name, per example"
 
 
@@ -84,20 +85,36 @@ class CategoryFeature(Feature):
 
     @property
     def planned(self) -> FeatureSpec:
-        return FeatureSpec(kind="category", dtype="int64", levels=self.classes or 1)
+        return FeatureSpec(kind="category", dtype="int64", levels=self.classes or 1, role="class")
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
-        names = spec.facts.get("names") or ()
-        classes = dict(zip(range(spec.levels or 0), range(spec.levels or 0), strict=True))
-        numbers: dict[Any, int] = {**classes, **{each: code for code, each in enumerate(names)}}
-        found = np.asarray(raw).tolist()
-        for value in found:
-            if value not in numbers:
-                raise RequestError(
-                    f"{name!r} is {shown(value)}; the classes are: {', '.join(map(str, names or classes))}"
-                )
-        return {name: np.array([numbers[value] for value in found], np.int64)}
+        code_of = _code_of_name(spec) if spec.facts.get("names") else _code_of_number(spec)
+        codes = []
+        for value in _raw_values.each(name, raw, "one class"):
+            code = code_of(value)
+            if code is None:
+                raise RequestError(f"{name!r} is {_raw_values.told(value)}; it takes {_allowed(spec)}")
+            codes.append(code)
+        return {name: np.array(codes, np.int64)}
+
+    @classmethod
+    def identity_of(
+        cls, name: str, spec: FeatureSpec, raw: Any, stored: Mapping[str, np.ndarray]
+    ) -> "np.ndarray | Ragged":
+        classes = _raw_values.each(name, raw, "one class")
+        if spec.facts.get("names"):
+            return ragged([each.encode() for each in classes])
+        return np.array([_raw_values.whole(each) for each in classes], "<i8").view(np.uint8).reshape(-1, 8)
+
+    @classmethod
+    def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+        names = spec.facts.get("names")
+        return np.array(names, dtype=object)[expected[name]] if names else expected[name]
+
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts.get(key) for key in ("names", "other")}
 
     @property
     def fits_on(self) -> Literal["train", "all"]:
@@ -136,9 +153,7 @@ class CategoryFeature(Feature):
     def identity(self, values: Classes) -> "np.ndarray | Ragged":
         if values.numbers is not None:
             return values.numbers.astype("<i8").view(np.uint8).reshape(-1, 8)
-        encoded = [name.encode() for name in values.column.to_pylist()]
-        lengths = np.array([len(name) for name in encoded], np.int64)
-        return Ragged(np.frombuffer(b"".join(encoded), np.uint8), ends(lengths))
+        return ragged([name.encode() for name in values.column.to_pylist()])
 
     def look(self, values: Classes) -> Occurring:
         if values.numbers is not None:
@@ -233,6 +248,37 @@ class FittedCategory(Fitted):
 
     def kept(self, statistics: ByClass, extent: Extent | None) -> dict[str, Any]:
         return {"counts": {str(value): count for value, count in sorted(statistics.counts.items())}}
+
+
+def _code_of_name(spec: FeatureSpec) -> Callable[[Any], int | None]:
+    """Returns what gives the code of a class's name; None for anything else."""
+    codes, other = {name: code for code, name in enumerate(spec.facts["names"])}, spec.facts.get("other")
+    return lambda value: codes.get(value, other) if isinstance(value, str) else None
+
+
+def _code_of_number(spec: FeatureSpec) -> Callable[[Any], int | None]:
+    """Returns what gives the code of a class that is a whole number; None for anything else."""
+    other, known = spec.facts.get("other"), frozenset(spec.facts.get("classes", ()))
+
+    def code(value: Any) -> int | None:
+        number = _raw_values.whole(value)
+        if number is None or not 0 <= number < 2**63:
+            return None
+        if other is not None:
+            return number if number in known else other
+        return number if spec.levels is None or number < spec.levels else None
+
+    return code
+
+
+def _allowed(spec: FeatureSpec) -> str:
+    names: Sequence[str] = spec.facts.get("names", ())
+    if names:
+        more = f" and {len(names) - _MOST_TOLD:,} more" if len(names) > _MOST_TOLD else ""
+        return f"the name of a class, of which there are {', '.join(map(shown, names[:_MOST_TOLD]))}{more}"
+    if spec.levels is None or "other" in spec.facts:
+        return "the number of a class, a whole one from 0 on"
+    return f"the number of a class, a whole one from 0 to {spec.levels - 1:,}"
 
 
 def _indices(column: "pa.Array", names: tuple[str, ...]) -> np.ndarray:

@@ -121,6 +121,14 @@ class ImageFeature(Feature):
     def expected(cls, name: str, spec: FeatureSpec, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: _image_values.intensities(stored[name], spec)}
 
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts[key] for key in ("range",) if key in spec.facts}
+
+    @classmethod
+    def repeated(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {"shape": list(spec.shape), "levels": spec.levels, **cls.meaning(spec)}
+
     @property
     def row_shape(self) -> tuple[int, ...]:
         return self.shape

@@ -83,7 +83,11 @@ class NumberFeature(Feature):
 
     @property
     def planned(self) -> FeatureSpec:
-        return FeatureSpec(kind="number", dtype="float32")
+        return FeatureSpec(kind="number", dtype="float32", role="amount")
+
+    @classmethod
+    def lacking(cls, name: str, spec: FeatureSpec) -> str | None:
+        return None if "std" in spec.facts else f"0.1.0, which did not keep the standard deviation of {name!r}"
 
     def read(self, column: "pa.Array", name: str) -> Amounts:
         from preprocessing import columns

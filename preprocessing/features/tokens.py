@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
 from elboflow.artifacts.texts import texts
 from elboflow.settings import RequestError
 from preprocessing.extent import Extent
-from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values
-from preprocessing.records.schema import Ragged, Wire, ends
+from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
+from preprocessing.records.schema import Ragged, Wire, ends, ragged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,6 +104,14 @@ class TokensFeature(Feature):
     too_long: Literal["cut", "reject"] = "cut"
     vocabulary_size: Annotated[int, Field(ge=1, le=MOST_SYMBOLS)] | None = None
 
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "TokensFeature":
+        if self.vocabulary_size is not None and self.unit == "bytes":
+            raise ValueError("vocabulary_size is for `unit: characters`; with `unit: bytes` there are 256 codes")
+        if self.too_long != "cut" and self.length is None:
+            raise ValueError(f"`too_long: {self.too_long}` needs a `length`, beyond which a text is too long")
+        return self
+
     @property
     def planned(self) -> FeatureSpec:
         longest = (self.length or 1,)
@@ -111,20 +119,38 @@ class TokensFeature(Feature):
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
-        texts, longest = [str(text) for text in raw], spec.shape[0]
+        rows, longest = _raw_values.each(name, raw, "one text"), spec.shape[0]
         vocabulary = spec.facts.get("vocabulary")
         known = {symbol: code for code, symbol in enumerate(vocabulary or ())}
-        values, lengths = np.zeros((len(texts), longest), np.int64), np.zeros(len(texts), np.int32)
-        for place, text in enumerate(texts):
+        values, lengths = np.zeros((len(rows), longest), np.int64), np.zeros(len(rows), np.int32)
+        for place, row in enumerate(rows):
+            if (text := _raw_values.text(row)) is None:
+                raise RequestError(
+                    f"{name!r} takes one text per example, of at least one symbol; example {place} is "
+                    f"{_raw_values.told(row)}"
+                )
             ids = list(text.encode()) if vocabulary is None else [known.get(c, spec.facts["unknown"]) for c in text]
             if len(ids) > longest:
-                raise RequestError(f"{name!r} takes texts of up to {longest} symbols; one has {len(ids)}")
+                raise RequestError(f"{name!r} takes texts of up to {longest:,} symbols; one has {len(ids):,}")
             values[place, : len(ids)], lengths[place] = ids, len(ids)
         return {name: values, name + LENGTH: lengths}
 
     @classmethod
+    def identity_of(cls, name: str, spec: FeatureSpec, raw: Any, stored: Mapping[str, np.ndarray]) -> Ragged:
+        found = map(_raw_values.text, _raw_values.each(name, raw, "one text"))
+        return ragged([text.encode() for text in found if text is not None])
+
+    @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.array(texts(spec, expected[name], expected[name + LENGTH]), dtype=object)
+
+    @classmethod
+    def meaning(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {key: spec.facts.get(key) for key in ("unit", "vocabulary", "unknown")}
+
+    @classmethod
+    def repeated(cls, spec: FeatureSpec) -> dict[str, Any]:
+        return {"unit": spec.facts["unit"]}
 
     @property
     def may_need_fit(self) -> bool:

@@ -114,6 +114,10 @@ class Raw(ABC):
             WorkError: The data are damaged.
         """
 
+    def short_place(self, place: str) -> str:
+        """Returns a place of a batch as `rejected.jsonl` has it: without the folders of this machine."""
+        return place.rpartition("/")[2]
+
     def types(self) -> "Mapping[str, pa.DataType]":
         """Returns the type of each feature's column from the header or the first batch; empty for an empty source.
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 Cells = Literal["numbers", "integers", "text", "arrays"]
 """The type as which the cells of a column are parsed."""
 
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_INTEGER = r"^[+-]?\d{1,18}$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+INTEGER = r"^[+-]?\d{1,18}$"
+"""How numbers, and whole ones, are written in a cell."""
+
 _EXPECTED = {"numbers": "a number is expected", "integers": "a whole number is expected, as in most of the first rows"}
 _NEARLY_ALL = 0.9
 _SHOWN = 40  # characters of a value in a reason
@@ -35,7 +37,7 @@ def cells_of(feature: Feature, first: "pa.Array") -> Cells:
 
     texts, _ = columns.texts(first)
     texts = texts.filter(pc.not_equal(texts, ""))
-    whole = pc.sum(pc.match_substring_regex(texts, _INTEGER)).as_py() or 0
+    whole = pc.sum(pc.match_substring_regex(texts, INTEGER)).as_py() or 0
     return "integers" if whole > _NEARLY_ALL * len(texts) else "text"
 
 
@@ -57,7 +59,7 @@ def parsed(column: "pa.Array", cells: Cells) -> "tuple[pa.Array, tuple[Unfit, ..
     texts = pc.if_else(empty, pa.scalar(None, pa.string()), texts)
     if cells == "text":
         return texts, unfit
-    fits = pc.fill_null(pc.match_substring_regex(texts, _NUMBER if cells == "numbers" else _INTEGER), True)
+    fits = pc.fill_null(pc.match_substring_regex(texts, NUMBER if cells == "numbers" else INTEGER), True)
     wrong = np.flatnonzero(~fits.to_numpy(zero_copy_only=False))
     if len(wrong):
         found = [repr(text)[:_SHOWN] for text in texts.take(pa.array(wrong)).to_pylist()]

@@ -1,7 +1,7 @@
 """Sources of one or more files, each read from start to end: text, lines of JSON, tables."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -12,6 +12,7 @@ from pydantic import Field
 from elboflow.settings import RequestError
 from elboflow.settings.digest import canonical, digest
 from elboflow.settings.locations import allowing, scheme
+from elboflow.settings.text import short
 from preprocessing import files
 from preprocessing.features import Feature, Name
 from preprocessing.raw import Batch, Part, Raw, Unit
@@ -22,6 +23,7 @@ FilesLocation = Annotated[str, allowing(*files.SCHEMES, files.PACKAGE)]
 
 _PARTS: tuple[tuple[Part, str], ...] = (("main", "path"), ("held_out", "held_out"))
 _MOST_NAMED = 3
+_MOST_COLUMNS = 50  # in an error
 
 
 class ListedSource(Source):
@@ -55,7 +57,7 @@ class TableSource(ListedSource):
     columns: dict[Name, str] = Field(default={})
 
     def require(self, features: Mapping[str, Feature]) -> None:
-        require_known(self.columns, features)
+        require_known("columns", self.columns, features)
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,10 @@ class Listed(Raw):
 
     def name(self, path: str) -> str:
         """Returns a file's path relative to the common folder of its part, which is independent of the machine."""
-        paths = self.main if path in self.main else self.held_out
-        folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
-        common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
-        return "/".join(path.split("/")[common:])
+        return _below_common_folder(path, self.main if path in self.main else self.held_out)
+
+    def short_place(self, place: str) -> str:
+        return _below_common_folder(place, (*self.main, *self.held_out))
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,31 @@ class ListedTables(Listed):
         """Returns the column of a feature."""
         assert isinstance(self.source, TableSource)
         return self.source.columns.get(feature, feature)
+
+    def require_columns(self, path: str, names: Sequence[str]) -> None:
+        """Checks that a file with columns of these names has one for each feature.
+
+        Raises:
+            RequestError: It has none, or several of one name.
+        """
+        for column in map(self.column, self.features):
+            if column not in names:
+                raise RequestError(f"data.source: {path} has no column {column!r}; it has {some(names)}")
+            if (count := list(names).count(column)) > 1:
+                raise RequestError(f"data.source: {path} has {count} columns {column!r}; a feature is one column")
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns names as words for an error; of many, the first ones, and how many more there are."""
+    more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
+    return ", ".join(map(short, names[:_MOST_COLUMNS])) + more
+
+
+def _below_common_folder(path: str, paths: Sequence[str]) -> str:
+    """Returns one of some paths without the folders that all of them share."""
+    folders = zip(*(each.split("/")[:-1] for each in paths), strict=False)
+    common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
+    return "/".join(path.split("/")[common:])
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The schema of a dataset's records, and ragged arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,6 +122,12 @@ def joined(parts: "list[Ragged]") -> Ragged:
     """Returns the concatenated rows."""
     lengths = np.concatenate([part.lengths for part in parts])
     return Ragged(np.concatenate([part.values for part in parts]), ends(lengths))
+
+
+def ragged(rows: Sequence[bytes]) -> Ragged:
+    """Returns bytes of rows, which may differ in length."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    return Ragged(np.frombuffer(b"".join(rows), np.uint8), ends(lengths))
 
 
 def ends(lengths: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ The settings of a source name files. `open` finds the files, and returns the raw
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from elboflow.settings.kinds import Kind
@@ -29,6 +30,12 @@ class Source(Kind):
     def locations(self) -> dict[str, str]:
         """The files and folders in the settings, by setting."""
         return {}
+
+    @property
+    def told_names(self) -> list[str]:
+        """Names that `Raw.describe` has of what the settings name, wherever that is: those of single files."""
+        names = [PurePath(location).name for location in self.locations.values()]
+        return [name for name in names if not any(sign in name for sign in "*?[")]
 
     @property
     def has_held_out(self) -> bool:
@@ -102,11 +109,16 @@ def require_offered(source: Source, features: Mapping[str, Feature]) -> None:
             raise ValueError(f"features: '{name}' is of kind {offered[name].kind}, not {feature.kind}")
 
 
-def require_known(named: Mapping[str, str], features: Mapping[str, Feature]) -> None:
+def require_known(key: str, named: Mapping[str, str], features: Mapping[str, Feature]) -> None:
     """Checks that the feature names in a source's settings are features of the experiment.
+
+    Args:
+        key: Where it says that: `columns`.
+        named: What it says.
+        features: Those that there are.
 
     Raises:
         ValueError: A name is not a feature.
     """
     if unknown := sorted(set(named) - set(features)):
-        raise ValueError(f"source: arrays for {', '.join(unknown)}; the features are {', '.join(sorted(features))}")
+        raise ValueError(f"source: {key} for {', '.join(unknown)}; the features are {', '.join(sorted(features))}")

@@ -1,13 +1,13 @@
 """Tables as text: CSV files, or files with another delimiter, with a header."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import WorkError
 from preprocessing.features import Feature
 from preprocessing.raw import Batch, Lost, Unit
 from preprocessing.raw.cells import Cells, cells_of, parsed
@@ -40,6 +40,8 @@ class CsvSource(TableSource):
         import pyarrow as pa
 
         found = CsvFiles.find(self, features)
+        for path in (*found.main, *found.held_out):
+            found.require_columns(path, found.header(path))
         first = next(found.tables(found.main[0]), None)
         empty = pa.array([], pa.binary())
         cells = {
@@ -74,19 +76,41 @@ class CsvFiles(ListedTables):
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
 
-    def tables(self, path: str) -> Iterator[Table]:
-        """Yields the rows of a file in blocks.
+    def header(self, path: str) -> list[str]:
+        """Returns the names of the columns of a file.
 
         Raises:
-            RequestError: A column is missing.
-            WorkError: The file is not a valid CSV file.
+            WorkError: It is no CSV file.
         """
         import pyarrow as pa
 
         with opened(path) as stream:
-            invalid: list[Lost] = []
             try:
-                with self._reader(stream, invalid, path) as reader:
+                with self._reader(stream, lambda row: "skip") as reader:
+                    names: list[str] = reader.schema.names
+                    return names
+            except pa.ArrowInvalid as error:
+                raise WorkError(f"{path} is no whole CSV file: {error}") from None
+
+    def tables(self, path: str) -> Iterator[Table]:
+        """Yields the rows of a file in blocks.
+
+        Raises:
+            WorkError: The file is not a valid CSV file, or no longer has the columns.
+        """
+        import pyarrow as pa
+
+        invalid: list[Lost] = []
+
+        def lose(row: Any) -> str:
+            reason = f"{row.expected_columns} cells are expected in a row, not {row.actual_columns}"
+            invalid.append(Lost(row.number - 1, reason, repr(row.text[:_SHOWN])))
+            return "skip"
+
+        wanted = sorted({self.column(name) for name in self.features})
+        with opened(path) as stream:
+            try:
+                with self._reader(stream, lose, wanted) as reader:
                     first = 1
                     for batch in reader:  # the reader prefetches: `invalid` may contain rows of later batches, too
                         numbers = np.arange(first, first + len(batch) + len(invalid))
@@ -101,6 +125,8 @@ class CsvFiles(ListedTables):
                         )
             except pa.ArrowInvalid as error:
                 raise WorkError(f"{path} is no whole CSV file: {error}") from None
+            except pa.ArrowKeyError:
+                raise WorkError(f"{path} has not all of the columns {', '.join(wanted)} any more") from None
 
     def read(self, unit: Unit) -> Iterator[Batch]:
         import pyarrow as pa
@@ -113,31 +139,19 @@ class CsvFiles(ListedTables):
             batch = pa.RecordBatch.from_pydict(columns)
             yield Batch(batch, dict.fromkeys(columns, path), table.numbers, "row", unfit, table.lost)
 
-    def _reader(self, stream: Any, invalid: list[Lost], path: str) -> Any:
+    def _reader(self, stream: Any, lose: Callable[[Any], str], wanted: Sequence[str] = ()) -> Any:
+        """Returns a reader of some columns as bytes, or of all columns."""
         import pyarrow as pa
         from pyarrow import csv
 
         assert isinstance(self.source, CsvSource)
-
-        def lose(row: Any) -> str:
-            reason = f"{row.expected_columns} cells are expected in a row, not {row.actual_columns}"
-            invalid.append(Lost(row.number - 1, reason, repr(row.text[:_SHOWN])))
-            return "skip"
-
-        wanted = sorted({self.column(name) for name in self.features})
-        try:
-            return csv.open_csv(
-                pa.PythonFile(_Readable(stream), "r"),
-                csv.ReadOptions(use_threads=False, block_size=_BLOCK),
-                csv.ParseOptions(delimiter=self.source.delimiter, newlines_in_values=True, invalid_row_handler=lose),
-                csv.ConvertOptions(
-                    check_utf8=False,
-                    column_types=dict.fromkeys(wanted, pa.binary()),
-                    include_columns=wanted,
-                ),
-            )
-        except pa.ArrowKeyError:
-            raise RequestError(f"data.source: {path} has not all of the columns {', '.join(wanted)}") from None
+        types = dict.fromkeys(wanted, pa.binary())
+        return csv.open_csv(
+            pa.PythonFile(_Readable(stream), "r"),
+            csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+            csv.ParseOptions(delimiter=self.source.delimiter, newlines_in_values=True, invalid_row_handler=lose),
+            csv.ConvertOptions(check_utf8=False, column_types=types, include_columns=wanted),
+        )
 
 
 class _Readable:

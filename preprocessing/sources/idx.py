@@ -62,6 +62,10 @@ class IdxSource(Source):
         return {key: location for key in keys if (location := getattr(self, key)) is not None}
 
     @property
+    def told_names(self) -> list[str]:
+        return super().told_names if self.path is None else []  # a folder is not told
+
+    @property
     def has_held_out(self) -> bool:
         return self.path is not None or self.test_images is not None
 

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from elboflow.settings import RequestError
 from preprocessing.features import Feature
 from preprocessing.raw import Batch, Lost, Unit
 from preprocessing.raw.cells import Cells, json_cells_of, json_column
 from preprocessing.raw.lines import lines
-from preprocessing.raw.listed import ListedTables, TableSource, opened
+from preprocessing.raw.listed import ListedTables, TableSource, opened, some
 
 
 class JsonlSource(TableSource):
@@ -25,14 +26,7 @@ class JsonlSource(TableSource):
     def open(self, features: Mapping[str, Feature]) -> "JsonLines":
         found = JsonLines.find(self, features)
         first = next(found.objects(found.main[0]), None)
-        chosen = (
-            found.cells
-            if first is None
-            else {
-                name: json_cells_of(feature, [value for value in first.values(found.column(name)) if value is not None])
-                for name, feature in features.items()
-            }
-        )
+        chosen = found.cells if first is None else found.cells_of(first)
         return replace(found, cells=chosen)
 
 
@@ -64,6 +58,23 @@ class JsonLines(ListedTables):
     """
 
     cells: Mapping[str, Cells] = field(default_factory=dict)
+
+    def cells_of(self, first: Objects) -> dict[str, Cells]:
+        """Returns what the values of each feature are read as, by the first objects.
+
+        Raises:
+            RequestError: None of them has the key of a feature.
+        """
+        keys = list(dict.fromkeys(key for each in first.found for key in each))
+        cells = {}
+        for name, feature in self.features.items():
+            key = self.column(name)
+            if keys and key not in keys:
+                raise RequestError(
+                    f"data.source: no object of the first lines of {self.main[0]} has a {key!r}; they have {some(keys)}"
+                )
+            cells[name] = json_cells_of(feature, [value for value in first.values(key) if value is not None])
+        return cells
 
     def objects(self, path: str) -> Iterator[Objects]:
         """Yields the objects of a file in blocks of lines."""

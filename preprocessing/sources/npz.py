@@ -71,7 +71,7 @@ class NpzSource(Source):
     def require(self, features: Mapping[str, Feature]) -> None:
         if not features:
             raise ValueError("features: an npz file does not say what its arrays mean; give at least one feature")
-        require_known({**self.arrays, **self.held_out}, features)
+        require_known("arrays", {**self.arrays, **self.held_out}, features)
 
     def open(self, features: Mapping[str, Feature]) -> "Npz":
         return Npz.find(self, features)

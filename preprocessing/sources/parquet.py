@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import WorkError
 from preprocessing import files
 from preprocessing.features import Feature
 from preprocessing.raw import BATCH_BYTES, Batch, Part, Unit
@@ -27,19 +27,13 @@ class ParquetSource(TableSource):
     def open(self, features: Mapping[str, Feature]) -> "ParquetFiles":
         found = ParquetFiles.find(self, features)
         for path in (*found.main, *found.held_out):
-            found.require_columns(path)
+            with _opened(path) as file:
+                found.require_columns(path, file.schema_arrow.names)
         return found
 
 
 class ParquetFiles(ListedTables):
     """The Parquet files of a source. A row group is a work unit."""
-
-    def require_columns(self, path: str) -> None:
-        """Raises a RequestError if a file lacks the column of a feature."""
-        with _opened(path) as file:
-            names = file.schema_arrow.names
-        if absent := [self.column(name) for name in self.features if self.column(name) not in names]:
-            raise RequestError(f"data.source: {path} has no column {absent[0]!r}; it has {', '.join(names)}")
 
     def units(self) -> list[Unit]:
         found = []

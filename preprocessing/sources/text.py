@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elboflow.settings import WorkError
 from preprocessing.features import Feature
@@ -17,6 +17,7 @@ from preprocessing.raw.listed import Listed, ListedSource, opened
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_WINDOW = 64
 _COLUMNS = ("text", "file")
 
 
@@ -29,7 +30,13 @@ class TextSource(ListedSource):
 
     kind: Literal["text"] = "text"
     unit: Literal["line", "window"] = "line"
-    window: Annotated[int, Field(ge=1, le=1 << 20)] = 64
+    window: Annotated[int, Field(ge=1, le=1 << 20)] = _WINDOW
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "TextSource":
+        if self.unit == "line" and self.window != _WINDOW:
+            raise ValueError(f"`window: {self.window}` is for `unit: window`; with `unit: line` an example is a line")
+        return self
 
     @property
     def default_features(self) -> dict[str, Feature]:

@@ -24,7 +24,6 @@ from tests.opened import examples
 SMALL_MODEL = ModelConfig.model_validate({"latent": 4, "encoder": {"kind": "mlp", "hidden": [32]}})
 SHORT_TRAINING = TrainingConfig(epochs=2)
 QUICK_EVALUATION = EvaluationConfig(bound_samples=5, bootstrap_samples=100)
-IMAGE = {"kind": "image", "dtype": "uint8", "shape": [8, 8, 1], "levels": 17, "facts": {"range": [0, 16]}}
 EXPERIMENT: dict[str, Any] = {
     "name": "digits",
     "seed": 0,
@@ -90,7 +89,7 @@ def _write_model(run: Run, model: ModelConfig, network: bytes, seed: int) -> Non
     facts = {
         "format": MODEL_FORMAT.newest,
         "model": model.model_dump(mode="json"),
-        "features": {model.features[0]: IMAGE},
+        "features": {name: _spec(run, name) for name in model.features},
         "provenance": provenance,
         "parameters": 1000,
         "best_epoch": 2,
@@ -126,6 +125,10 @@ def _write_evaluation(run: Run, columns: Mapping[str, Any], seed: int) -> None:
         "weights": artifacts.sha256(run.model / "model.keras"),
     }
     artifacts.commit(run.evaluation, "evaluation", facts, ["examples.npz", "metrics.json", "report.html"])
+
+
+def _spec(run: Run, feature: str) -> dict[str, Any]:
+    return open_dataset(run.dataset).manifest.features[feature].model_dump(mode="json")
 
 
 def _digest(run: Run) -> str:

@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as arrays
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.examples import examples_of
-from preprocessing.features.image import ImageFeature
 from preprocessing.pipeline import preprocess
 from preprocessing.raw.arrays import batch
 from preprocessing.reader import open_dataset
@@ -55,7 +54,7 @@ LABELS, WEIGHTS = np.array([0, 1]), np.array([1.0, 2.0])
 def test_every_type_of_number_becomes_the_same_codes(dtype, value_range):
     settings = config(range=value_range)
     low, high = value_range
-    levels = settings.of(ImageFeature)["image"].levels
+    levels = settings.features["image"].levels
     made = converted(images(1, dtype), LABELS, WEIGHTS, settings)
     assert (made["image"] == round((1 - low) / (high - low) * (levels - 1))).all()
     assert made["image"].dtype == np.uint8
@@ -150,7 +149,7 @@ def test_any_numbers_become_codes_within_half_a_level_or_are_told(data, dtype, v
         assert refused.startswith("x.npz[image]: example")
         return
     low, high = value_range
-    half = (high - low) / (settings.of(ImageFeature)["image"].levels - 1) / 2
+    half = (high - low) / (settings.features["image"].levels - 1) / 2
     raw = low + made.astype(np.float64) * 2 * half
     assert (np.abs(raw - image.reshape(2, -1).astype(np.float64)) <= half * 1.001).all()
 

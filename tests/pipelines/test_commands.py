@@ -263,3 +263,10 @@ def test_the_ui_s_port_must_be_free(tmp_path: Path):
         done = elboflow("ui", "--workspace", tmp_path, "--port", str(port))
     assert done.exit_code == 2
     assert f"port {port} cannot be listened on: Address already in use" in done.stderr
+
+
+def test_what_is_given_twice_for_one_feature_is_refused():
+    model = Path(__file__).parents[1] / "formats/98a35c2/model"
+    done = elboflow("generate", model, "--output", "x.png", "--given", "label=7", "--given", "label=8")
+    assert done.exit_code == 2
+    assert "--given label=8: 'label' is given twice; the first time as '7'" in done.stderr

@@ -63,6 +63,8 @@ def test_a_folder_of_format_1_says_what_is_known_of_its_features(tmp_path):
     assert manifest.features["label"].facts == {"classes": list(range(10))}
     assert (manifest.features["label"].levels, manifest.features["image"].levels) == (10, 17)
     assert set(manifest.features["ink"].facts) == {"mean", "min", "max"}
+    roles = {"image": None, "label": "class", "ink": "amount"}
+    assert {name: spec.role for name, spec in manifest.features.items()} == roles
     assert manifest.class_counts("label", "train")[0] == 11
     assert manifest.class_means["ink"]["label"][1] == 4.59375
     assert manifest.summaries["image"]["train"]["max"] == 16

@@ -25,3 +25,13 @@ def test_raw_images_of_any_type_have_the_codes_of_their_values(
 def test_colours_are_never_taken_for_images_without_channels() -> None:
     with pytest.raises(RequestError, match=r"of shape \[images, 2, 2, 3\]; found \[3, 2, 2\]"):
         images.codes(np.ones((3, 2, 2)), spec(0, 1, channels=3))
+
+
+def test_images_in_the_cells_of_a_table_are_images() -> None:
+    cells = np.empty(3, object)
+    cells[:] = list(np.ones((3, 2, 2, 1)))
+    for raw in (cells, np.array([cell.tolist() for cell in cells], object)):
+        assert (images.codes(raw, spec(0, 1)) == 255).all()
+    cells[1] = np.ones((2, 1))
+    with pytest.raises(RequestError, match="found lists of different lengths"):
+        images.codes(cells, spec(0, 1))

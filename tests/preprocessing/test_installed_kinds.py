@@ -120,21 +120,29 @@ print(origins(config))
 """
 
 
-def test_a_kind_of_feature_and_a_source_come_with_an_installed_package(tmp_path: Path):
-    (tmp_path / "weather_vanes.py").write_text(MODULE, encoding="utf-8")
-    installed = tmp_path / "weather_vanes-1.2.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: weather-vanes\nVersion: 1.2\n", encoding="utf-8")
-    (installed / "entry_points.txt").write_text(
-        "[elboflow.features]\ndirection = weather_vanes:Direction\n"
-        "[elboflow.sources]\ncounting = weather_vanes:Counting\n",
-        encoding="utf-8",
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])}
-    command = [sys.executable, "-c", RUN, str(tmp_path / "out")]
+def run(folder: Path, script: str, version: str = "1.2") -> list[str]:
+    """Returns the lines that a program prints beside which a version of the package is installed."""
+    site = folder / f"site-{version}"
+    if not site.exists():
+        installed = site / f"weather_vanes-{version}.dist-info"
+        installed.mkdir(parents=True)
+        (site / "weather_vanes.py").write_text(MODULE, encoding="utf-8")
+        metadata = f"Metadata-Version: 2.1\nName: weather-vanes\nVersion: {version}\n"
+        (installed / "METADATA").write_text(metadata, encoding="utf-8")
+        (installed / "entry_points.txt").write_text(
+            "[elboflow.features]\ndirection = weather_vanes:Direction\n"
+            "[elboflow.sources]\ncounting = weather_vanes:Counting\n",
+            encoding="utf-8",
+        )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(site)])}
+    command = [sys.executable, "-c", script, str(folder / "out")]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
-    spec, origins = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_a_kind_of_feature_and_a_source_come_with_an_installed_package(tmp_path: Path):
+    spec, origins = run(tmp_path, RUN)
     assert spec == (
         "{'kind': 'direction', 'dtype': 'float32', 'shape': (), 'levels': None, 'ragged': False, 'facts': "
         "{'unit': 'turns'}} {'wind: a direction is not negative': 1} 999"
@@ -143,3 +151,34 @@ def test_a_kind_of_feature_and_a_source_come_with_an_installed_package(tmp_path:
         "{'elboflow.sources:counting': 'weather-vanes 1.2', 'elboflow.features:direction': 'weather-vanes 1.2'}"
     )
     assert '"found": "-1"' in (tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8")
+
+
+AGREE = """
+import sys
+from components.binding.agreement import check_dataset
+from elboflow.settings import RequestError
+from preprocessing.config import DataConfig
+from preprocessing.pipeline import dataset_digest, preprocess
+from preprocessing.reader import open_dataset
+config = DataConfig.model_validate({"source": {"kind": "counting", "upto": 1000}, "features": {"wind": "direction"}})
+print(dataset_digest(config))
+try:
+    check_dataset("wind", config, sys.argv[1])
+    print("agrees")
+except RequestError as error:
+    print(str(error).splitlines()[1:3])
+made = preprocess(config, sys.argv[1])
+print(made.reused, open_dataset(sys.argv[1]).manifest.kinds)
+"""
+
+
+def test_another_version_of_the_package_makes_another_dataset(tmp_path: Path):
+    run(tmp_path, RUN)
+    digest, *same = run(tmp_path, AGREE)
+    kinds = "{'elboflow.sources:counting': 'weather-vanes 1.2', 'elboflow.features:direction': 'weather-vanes 1.2'}"
+    assert same == ["agrees", f"True {kinds}"]
+    other, said, made = run(tmp_path, AGREE, "1.3")
+    assert other != digest
+    assert "data (elboflow.features:direction) is 'weather-vanes 1.2'; the experiment says 'weather-vanes 1.3'" in said
+    assert "data (elboflow.sources:counting) is 'weather-vanes 1.2'" in said
+    assert made == f"False {kinds.replace('1.2', '1.3')}"

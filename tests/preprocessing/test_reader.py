@@ -1,11 +1,14 @@
 """Reading a dataset: damage is found."""
 
+import hashlib
 import shutil
 
 import numpy as np
 import pytest
 
+from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import RequestError, WorkError
+from preprocessing import manifest, records
 from preprocessing.reader import open_dataset
 
 
@@ -80,3 +83,47 @@ def test_a_damaged_manifest_is_named(copy):
 def test_an_unknown_split_is_answered_with_those_there_are(digits):
     with pytest.raises(RequestError, match=r"no split 'dev'; it has \['test', 'train', 'validation'\]"):
         open_dataset(digits).read("dev")
+
+
+def drawn(folder, lengths):
+    """Writes a dataset by hand whose examples are strokes of points [steps, 2, 2] with so many values."""
+    made = np.arange(sum(lengths), dtype=np.float32)
+    strokes = records.Ragged(made, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+    spec = FeatureSpec(kind="strokes", dtype="float32", shape=(4, 2, 2), ragged=True)
+    schema = records.Schema.of({"strokes": records.Wire.of(spec)})
+    keys = (1 << 62) + np.arange(len(lengths), dtype=np.int64)
+    content = records.encode(schema, {"strokes": strokes, "key": keys}).data.tobytes()
+    name, sha = "train-00000-of-00001.tfrecord", hashlib.sha256(content).hexdigest()
+    (folder / name).write_bytes(content)
+    written = manifest.Manifest(
+        digest="0" * 64,
+        features={"strokes": spec},
+        summaries={},
+        class_means={},
+        counts={"train": len(lengths)},
+        shards={"train": [manifest.Shard(name=name, examples=len(lengths), bytes=len(content), sha256=sha)]},
+        rejected={},
+        source=manifest.SourceRecord(kind="hand", description="strokes", fingerprint="0" * 64),
+        code="0",
+    )
+    (folder / manifest.NAME).write_text(written.to_json(), encoding="utf-8")
+    return open_dataset(folder)
+
+
+def test_a_ragged_feature_of_several_axes_has_its_shape_and_lengths_in_steps(tmp_path):
+    found = drawn(tmp_path, [8, 16, 4]).read("train")
+    assert found["strokes"].shape == (3, 4, 2, 2)
+    assert (found["strokes.length"].dtype, found["strokes.length"].tolist()) == (np.int32, [2, 4, 1])
+    assert found["strokes"][1].tolist() == np.arange(8.0, 24.0).reshape(4, 2, 2).tolist()
+    assert found["strokes"][0, :2].tolist() == np.arange(8.0).reshape(2, 2, 2).tolist()
+    assert not found["strokes"][0, 2:].any()
+    assert not found["strokes"][2, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [(6, "holds 6 values of 'strokes', which are no steps of 4 values"), (20, "holds 20 values of 'strokes'; dataset")],
+)
+def test_a_ragged_example_that_is_no_whole_number_of_steps_or_too_long_is_told(length, said, tmp_path):
+    with pytest.raises(WorkError, match=f"the shard .*tfrecord {said}"):
+        drawn(tmp_path, [4, length]).read("train")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_feature_may_have_another_column_and_a_part_may_be_held_out(kind, tmp_
     assert made.counts["test"] == 50
     test = open_dataset(tmp_path / "out").read("test")
     assert sorted(test["weight"].tolist()) == sorted(row["size"] for row in held_out)
-    with pytest.raises(ValueError, match="arrays for other; the features are kind, weight"):
+    with pytest.raises(ValueError, match="columns for other; the features are kind, weight"):
         DataConfig.model_validate({**settings, "source": {**source, "columns": {"other": "size"}}})
 
 
@@ -123,12 +124,59 @@ def test_a_gzipped_table_is_read(tmp_path):
     assert read(tmp_path / "out") == sorted((row["size"], row["kind"], row["code"]) for row in found)
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_column_that_is_not_there_is_told_before_anything_runs(kind, tmp_path):
     settings = config(kind, write(tmp_path, kind, [{"size": 1.0, "kind": "ape", "code": 1}]))
     absent = {"source": {**settings.source.model_dump(), "columns": {"size": "weight"}}, "features": FEATURES}
-    with pytest.raises(RequestError, match="weight"):
+    path = re.escape(str(tmp_path / f"raw.{kind}"))
+    told = {
+        "jsonl": f"no object of the first lines of {path} has a 'weight'; they have size, kind, code",
+    }.get(kind, f"{path} has no column 'weight'; it has size, kind, code")
+    with pytest.raises(RequestError, match=f"^data.source: {told}$"):
         dataset_digest(DataConfig.model_validate(absent))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("part", ["path", "held_out"])
+def test_a_later_file_that_lacks_a_column_is_told_before_anything_runs(kind, part, tmp_path):
+    write(tmp_path, kind, rows(10), "a")
+    columns = ["size", "code", *[f"x{n}" for n in range(60)]]
+    write_table(tmp_path / f"b.{kind}", columns, [[1.0] * len(columns)])
+    source = {"path": f"{tmp_path}/*.{kind}"} if part == "path" else {"path": f"{tmp_path}/a.{kind}"}
+    if part == "held_out":
+        source["held_out"] = f"{tmp_path}/b.{kind}"
+    settings = {"source": {"kind": kind, **source}, "features": FEATURES}
+    told = rf"b\.{kind} has no column 'kind'; it has size, code, x0, .*, x47 and 12 more$"
+    with pytest.raises(RequestError, match=told):
+        dataset_digest(DataConfig.model_validate(settings))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_two_columns_of_one_name_are_refused_where_a_feature_is_made_of_them(kind, tmp_path):
+    write_table(tmp_path / f"raw.{kind}", ["x", "y", "y"], [[float(n), n, -n] for n in range(300)])
+    source = {"kind": kind, "path": str(tmp_path / f"raw.{kind}")}
+    with pytest.raises(RequestError, match=rf"raw\.{kind} has 2 columns 'y'; a feature is one column$"):
+        dataset_digest(DataConfig.model_validate({"source": source, "features": {"x": "number", "y": "number"}}))
+    made = preprocess(DataConfig.model_validate({"source": source, "features": {"x": "number"}}), tmp_path / "out")
+    assert sum(made.manifest.counts.values()) == 300
+
+
+def write_table(path, names, found):
+    """Writes columns of any names."""
+    if path.suffix == ".csv":
+        path.write_text("\n".join(",".join(map(str, row)) for row in [names, *found]) + "\n", encoding="utf-8")
+    else:
+        arrays = [pa.array(column) for column in zip(*found, strict=True)]
+        parquet.write_table(pa.Table.from_arrays(arrays, names=names), path)
+
+
+def test_a_file_that_loses_a_column_while_it_is_read_is_no_traceback(tmp_path):
+    path = write(tmp_path, "csv", rows(300))
+    settings = config("csv", path)
+    raw = settings.source.open(settings.features)
+    path.write_text("size,kind\n1,ape\n", encoding="utf-8")
+    with pytest.raises(WorkError, match=r"raw\.csv has not all of the columns code, kind, size any more"):
+        list(raw.read(raw.units()[0]))
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
@@ -187,6 +235,23 @@ def test_rows_that_do_not_fit_are_left_out_and_listed_with_place_and_reason(kind
     assert sum(made.counts.values()) == 996
     kept = [row for number, row in enumerate(found, 1) if number not in (501, 701, 801, 901)]
     assert read(tmp_path / "out") == sorted((row["size"], row["kind"], row["code"]) for row in kept)
+
+
+def test_rows_left_out_of_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("train/a", "train/b", "test"):
+        (tmp_path / folder).mkdir(parents=True)
+        text = csv_text(rows(300, seed=len(folder))) + f'wide {folder},"ape",2\n'
+        (tmp_path / folder / "part.csv").write_text(text, encoding="utf-8")
+    source = {"kind": "csv", "path": f"{tmp_path}/train/*/part.csv", "held_out": f"{tmp_path}/test/part.csv"}
+    splits = {"train": 0.9, "validation": 0.1, "test": "source"}
+    settings = {"source": source, "features": FEATURES, "splits": splits}
+    preprocess(DataConfig.model_validate(settings), tmp_path / "out")
+    lines = (tmp_path / "out" / rejects.NAME).read_text(encoding="utf-8").splitlines()
+    assert [(each["place"], each["found"]) for each in map(json.loads, lines)] == [
+        ("train/a/part.csv", "'wide train/a'"),
+        ("train/b/part.csv", "'wide train/b'"),
+        ("test/part.csv", "'wide test'"),
+    ]
 
 
 @trying(max_examples=8, deadline=None)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.explain import explain
 from preprocessing import rejects
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import dataset_digest, preprocess
@@ -189,3 +191,23 @@ def test_numbers_are_no_text(tmp_path):
     settings = {"source": {"kind": "npz", "path": str(tmp_path / "raw.npz")}, "features": {"text": "tokens"}}
     with pytest.raises(WorkError, match=r"raw.npz\[text\]: the feature 'text' is int64; tokens are made of text"):
         preprocess(DataConfig.model_validate(settings), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("source", "tokens", "said"),
+    [
+        ({"window": 32}, {}, "source: `window: 32` is for `unit: window`; with `unit: line` an example is a line"),
+        ({}, {"unit": "bytes", "vocabulary_size": 9}, "features.text: vocabulary_size is for `unit: characters`; with"),
+        ({}, {"too_long": "reject"}, "features.text: `too_long: reject` needs a `length`, beyond which a text is too"),
+    ],
+)
+def test_a_setting_without_an_effect_is_refused(source, tokens, said):
+    with pytest.raises(ValidationError) as refused:
+        config("x.txt", tokens, source=source)
+    assert any(str(problem).startswith(said) for problem in explain(refused.value, DataConfig))
+
+
+def test_what_a_dump_says_of_settings_that_were_not_given_is_read_again():
+    settings = config("x.txt", {"unit": "bytes"})
+    assert settings.model_dump(mode="json")["source"]["window"] == 64
+    assert DataConfig.model_validate(settings.model_dump(mode="json")) == settings

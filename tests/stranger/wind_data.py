@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from elboflow.artifacts.spec import FeatureSpec
+from elboflow.settings import RequestError
 from elboflow.vae.data import Examples
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 from elboflow.vae.evaluation.metrics import Metric
@@ -66,6 +67,21 @@ class Direction(Feature):
 
     def identity(self, values: Degrees) -> np.ndarray:
         return values.degrees.view(np.uint8)
+
+    @classmethod
+    def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
+        degrees = super().stored(name, spec, raw)[name]
+        if ((degrees < 0) | (degrees >= 360)).any():
+            raise RequestError(f"{name!r} takes directions of at least 0 and less than 360 degrees")
+        return {name: (degrees / 360).astype(np.float32)}
+
+    @classmethod
+    def identity_of(cls, name: str, spec: FeatureSpec, raw: Any, stored: Mapping[str, np.ndarray]) -> np.ndarray:
+        return super().stored(name, spec, raw)[name].view(np.uint8)
+
+    @classmethod
+    def raw(cls, name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+        return expected[name] * np.float32(360)
 
     def fitted(self, summary: None, name: str) -> "FittedDirection":
         return FittedDirection(self)

@@ -147,3 +147,50 @@ def test_a_source_that_has_changed_since_is_said(tmp_path: Path, caplog: pytest.
     preprocess(npz(tmp_path / "a.npz"), tmp_path / "dataset")
     check_dataset("night", npz(tmp_path / "a.npz", seed=1), tmp_path / "dataset")
     assert f"a.npz: image has changed since {tmp_path / 'dataset'} was made" in caplog.text
+
+
+def test_what_is_found_in_the_data_is_no_difference_of_settings(tmp_path: Path):
+    (tmp_path / "x.txt").write_text("\n".join(f"line {n}" for n in range(300)), encoding="utf-8")
+
+    def lines(**tokens: Any) -> DataConfig:
+        source = {"kind": "text", "path": str(tmp_path / "x.txt")}
+        features = {"text": {"kind": "tokens", **tokens}, "file": {"kind": "category", "unknown": "other"}}
+        return DataConfig.model_validate({"source": source, "features": features})
+
+    preprocess(lines(length=20), tmp_path / "dataset")
+    with pytest.raises(RequestError) as refused:
+        check_dataset("lines", lines(length=30, unit="bytes"), tmp_path / "dataset")
+    differences = str(refused.value).splitlines()[1:-1]
+    assert [line.strip() for line in differences] == [
+        f"{tmp_path / 'dataset'}: data.features.text.unit is 'characters'; the experiment says 'bytes'"
+    ]
+
+
+def test_a_feature_of_another_kind_is_told_by_its_kinds(tmp_path: Path):
+    (tmp_path / "x.csv").write_text("x\n" + "\n".join(map(str, range(300))), encoding="utf-8")
+
+    def column(kind: str) -> DataConfig:
+        source = {"kind": "csv", "path": str(tmp_path / "x.csv")}
+        return DataConfig.model_validate({"source": source, "features": {"x": kind}})
+
+    preprocess(column("number"), tmp_path / "dataset")
+    with pytest.raises(RequestError, match=r"data\.features\.x\.kind is 'number'; the experiment says 'category'"):
+        check_dataset("lines", column("category"), tmp_path / "dataset")
+
+
+def test_a_folder_of_images_is_known_by_the_names_of_its_files_wherever_it_is(tmp_path: Path):
+    config = idx_folder(tmp_path / "mnist")
+    preprocess(config, tmp_path / "dataset")
+    (tmp_path / "mnist").rename(tmp_path / "elsewhere")
+    check_dataset("night", config, tmp_path / "dataset")
+
+
+def idx_folder(folder: Path) -> DataConfig:
+    """Writes random images in MNIST's layout; returns what makes a dataset of them."""
+    folder.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (300, 4, 4)).astype(np.uint8)
+    header = bytes([0, 0, 8, 3]) + np.array(images.shape, ">u4").tobytes()
+    (folder / "train-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    image = {"kind": "image", "shape": [4, 4, 1], "range": [0, 255]}
+    source = {"kind": "idx", "path": str(folder)}
+    return DataConfig.model_validate({"source": source, "features": {"image": image}})

@@ -1,15 +1,19 @@
 """What each example of the train split counts in the loss: from the dataset's numbers, its classes, or both."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.binding.datasets import ModelDataset
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, table
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
+from pipelines.experiment import Experiment
 from preprocessing.pipeline import preprocess
+from tests import packages
 from tests.opened import opened
 from tests.preprocessing.raw_files import weighted
 
@@ -96,3 +100,60 @@ def test_negative_weights_and_nothing_but_zeros_are_refused(tmp_path: Path, weig
     preprocess(weighted(tmp_path / "raw.npz", weights), tmp_path / "dataset")
     with pytest.raises(RequestError, match=f"training.weights is 'weight', .* {found}.*not all of them are 0"):
         opened(tmp_path / "dataset").source("train", TrainingConfig(weights="weight"))
+
+
+MEDALS = """
+from typing import Literal
+
+from preprocessing.features.category import CategoryFeature, FittedCategory
+from preprocessing.features.number import FittedNumber, NumberFeature
+
+class Medal(CategoryFeature):
+    kind: Literal["medal"] = "medal"
+
+    def fitted(self, summary, name):
+        return FittedMedal(**vars(super().fitted(summary, name)))
+
+class FittedMedal(FittedCategory):
+    def spec(self, statistics):
+        return super().spec(statistics).model_copy(update={"kind": "medal"})
+
+class Prize(NumberFeature):
+    kind: Literal["prize"] = "prize"
+
+    def fitted(self, summary, name):
+        return FittedPrize()
+
+class FittedPrize(FittedNumber):
+    def spec(self, statistics):
+        return super().spec(statistics).model_copy(update={"kind": "prize"})
+"""
+
+
+@pytest.fixture
+def medals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package with a kind of classes, and one of amounts."""
+    points = {"elboflow.features": {"medal": "elbo_test_medals:Medal", "prize": "elbo_test_medals:Prize"}}
+    packages.install(tmp_path / "site", "medals", {"elbo_test_medals": MEDALS}, points)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    table._installed.cache_clear()
+    yield
+    for cached in (table.find, table._installed):
+        cached.cache_clear()
+    del sys.modules["elbo_test_medals"]
+
+
+def test_classes_and_amounts_of_an_installed_kind_label_and_weigh_examples(medals: None, tmp_path: Path) -> None:
+    config = weighted(tmp_path / "raw.npz", np.random.default_rng(0).gamma(1.0, 5.0, 600))
+    data = config.model_dump(mode="json")
+    data["features"] |= {"label": {"kind": "medal"}, "weight": {"kind": "prize"}}
+    training = {"weights": "weight", "balance": {"feature": "label"}}
+    read_again = Experiment.model_validate({"name": "medals", "data": data, "training": training})
+    preprocess(read_again.data, tmp_path / "dataset")
+    found = opened(tmp_path / "dataset")
+    assert found.label == "label"
+    assert found.manifest.features["label"].kind == "medal"
+    weights = read(found, **training).weights
+    assert weights.astype(np.float64).mean() == pytest.approx(1, abs=1e-7)
+    with pytest.raises(RequestError, match=r"training.weights is 'label', which is no feature of kind number"):
+        found.source("train", TrainingConfig(weights="label"))

@@ -139,6 +139,21 @@ def test_models_of_two_features_of_one_shape_are_not_compared(
     assert "it models 'depth' of shape [8, 8, 1] with 17 levels, the champion 'image'" in registered.reason
 
 
+def test_models_of_images_in_other_ranges_are_not_compared(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    written("first", values).register(tracking_uri)
+    np.savez(tmp_path / "x.npz", image=np.random.default_rng(0).integers(0, 33, (200, 8, 8, 1)))
+    image = {"kind": "image", "shape": [8, 8, 1], "range": [0, 32], "levels": 17, "quantise": True}
+    config = {"source": {"kind": "npz", "path": f"{tmp_path}/x.npz"}, "features": {"image": image}}
+    preprocess(DataConfig.model_validate(config), tmp_path / "other")
+    run = Run("second", tmp_path / "other", tmp_path / "second/model", tmp_path / "second/evaluation")
+    write(run, np.zeros(opened(run.dataset).manifest.counts["test"]), "bernoulli", seed=0)
+    registered = run.register(tracking_uri)
+    assert not registered.promoted
+    assert "it models 'image' of range [0, 32], the champion of range [0, 16]; to promote it" in registered.reason
+
+
 def test_a_version_that_comes_after_the_alias_was_removed_becomes_the_champion(
     written: Written, values: np.ndarray, tracking_uri: str
 ) -> None:

@@ -1,7 +1,9 @@
 """Choices by `kind` that installed packages can add to."""
 
+import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,6 @@ imported = True
 POINTS = {
     "elboflow.test_fruits": {
         "mango": "elbo_test_exotic:Mango",
-        "apple": "elbo_test_exotic:Mango",
         "lychee": "elbo_test_exotic:Misnamed",
         "number": "elbo_test_exotic:not_a_fruit",
         "broken": "elbo_test_broken:Fruit",
@@ -139,8 +140,23 @@ def test_a_mistake_within_a_kind_is_told_by_its_key(fruit: Any, values: Any, sai
     assert told.startswith(said)
 
 
-def test_the_name_of_one_of_this_program_s_kinds_cannot_be_taken(fruit: Any) -> None:
-    assert type(table.find(fruit, "apple").parse({"kind": "apple"})).__module__ == "elbo_test_fruits.apple"
+@pytest.mark.parametrize(
+    ("name", "first"), [("apple", rf"elboflow {re.escape(version('elboflow'))}"), ("mango", "exotic-fruits 1.2.3")]
+)
+def test_a_name_that_two_packages_give_to_a_kind_is_refused_with_both(
+    fruit: Any, name: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {"elboflow.test_fruits": {name: "elbo_test_market:Fruit"}}
+    packages.install(tmp_path / "site", "market", {"elbo_test_market": "raise AssertionError('imported')"}, points)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    table._installed.cache_clear()
+    assert words(fruit).count(name) == 1
+    namespace = {"__annotations__": {"listed": list[fruit]}, "listed": [], "__module__": __name__}
+    box: type[Settings] = type("Box", (Settings,), namespace)
+    (told,) = problems(box, {"listed": [name]})
+    said = f"the kind '{name}' of elboflow.test_fruits is in {first} and in market 1.2.3: which one is meant is not"
+    assert re.match(rf"listed\.0: {said} clear; uninstall the others$", told)
+    assert len(box.model_validate({"listed": ["mango" if name == "apple" else "apple"]}).listed) == 1
 
 
 @pytest.mark.parametrize(
