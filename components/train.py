@@ -89,18 +89,17 @@ def train(
     compute.use(training.backend, training, cluster)
     if is_chief:  # what is refused, is refused above: from here on, an older model is not to be taken for this one
         artifacts.withdraw(output, "model")
-    from elboflow.vae.training import identity as identities
-    from elboflow.vae.training import train
+    from elboflow.vae.training import fingerprint, train
     from elboflow.vae.training.checkpoints import remove
 
-    identity = identities.identity(data.manifest.digest, model, training, seed)
-    named = digest(identity)
+    made_of = fingerprint.fingerprint(data.manifest.digest, model, training, seed)
+    named = digest(made_of)
     checkpoints = place(output, named, training.checkpoints)
     with live.curves(monitoring.tracking if is_chief else None, checkpoints, output, named, anew=restart) as watching:
         if is_chief and training.tensorboard:
             watching += (tensorboard.events(output / folder.TENSORBOARD),)
         profile = Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None
-        job = Job(source, validation, data.specs, model, training, seed, checkpoints, identity, restart, profile)
+        job = Job(source, validation, data.specs, model, training, seed, checkpoints, made_of, restart, profile)
         trained = train(job, cluster=cluster, watch=monitoring.watch, observers=watching)
         if is_chief:
             folder.save(output, trained, provenance)

@@ -12,7 +12,7 @@ from elboflow.settings import RequestError, WorkError, table
 from elboflow.settings.explain import ConflictsError, dotted
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
-from elboflow.vae.evaluation.evaluators import TestData
+from elboflow.vae.evaluation.evaluators import DatasetDescription
 from elboflow.vae.model import ModelConfig
 from preprocessing.features import Feature
 from preprocessing.manifest import Manifest
@@ -56,14 +56,14 @@ class ModelDataset:
         """The names of the label's classes, by class; None if there is no label, or its classes are numbers."""
         return None if self.label is None else self.manifest.features[self.label].facts.get("names")
 
-    def described(self, remarks: Sequence[str] = ()) -> TestData:
+    def described(self, remarks: Sequence[str] = ()) -> DatasetDescription:
         """Returns the description of the dataset for an evaluation.
 
         Args:
             remarks: Remarks about the data for readers of the report, in sentences.
         """
         there = self.manifest
-        return TestData(there.digest, there.counts, there.distinct, self.label, self.classes, remarks)
+        return DatasetDescription(there.digest, there.counts, there.distinct, self.label, self.classes, remarks)
 
     def source(self, split: str, training: TrainingConfig | None = None) -> "Shards":
         """Returns a split as a source of shards.

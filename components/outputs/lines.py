@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from elboflow.artifacts.spec import FeatureSpec
-from elboflow.artifacts.texts import on_a_line
+from elboflow.artifacts.texts import escaped
 
 SUFFIX = ".txt"
 
@@ -19,4 +19,4 @@ def content(specs: Mapping[str, FeatureSpec], sets: Mapping[str, Mapping[str, np
     """Returns lines in UTF-8; unprintable characters are escaped."""
     (name,) = specs
     rows = zip(*(columns[name] for columns in sets.values()), strict=True)
-    return "".join(f"{on_a_line(text)}\n" for row in rows for text in row).encode()
+    return "".join(f"{escaped(text)}\n" for row in rows for text in row).encode()

@@ -12,7 +12,7 @@ from elboflow.settings import RequestError
 from elboflow.vae import folder
 from elboflow.vae.data import Examples, InMemory, Source
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import TestData
+from elboflow.vae.evaluation.evaluators import DatasetDescription
 from elboflow.vae.folder import ModelFolder
 
 _BATCH = 100
@@ -61,7 +61,7 @@ class Predictor:
         return found.log_likelihood.astype(np.float32)
 
     def judge(
-        self, metric: str, test: Source, data: TestData, evaluation: EvaluationConfig, seed: int
+        self, metric: str, test: Source, data: DatasetDescription, evaluation: EvaluationConfig, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the keys and a metric of a split's examples, computed as in an evaluation.
 

@@ -10,19 +10,19 @@ FOLDER = "checkpoints"
 _BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
 
 
-def place(output: Path, identity: str, settings: Checkpoints) -> Path:
+def place(output: Path, fingerprint: str, settings: Checkpoints) -> Path:
     """Returns the folder of a training's checkpoints: in its model folder, or in the folder of all trainings.
 
     Args:
         output: The model folder.
-        identity: The digest of all that the training is a function of (`elboflow.vae.training.identity`).
+        fingerprint: The digest of all that the training is a function of (`elboflow.vae.training.fingerprint`).
         settings: Where trainings are to save.
 
     Raises:
         RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
     """
     shared = folder(settings)
-    return output / FOLDER if shared is None else shared / identity[:32]
+    return output / FOLDER if shared is None else shared / fingerprint[:32]
 
 
 def folder(settings: Checkpoints) -> Path | None:

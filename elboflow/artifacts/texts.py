@@ -28,6 +28,6 @@ def texts(spec: FeatureSpec, ids: "np.ndarray", lengths: "np.ndarray") -> list[s
     return ["".join(symbols[code] for code in row) for row in rows]
 
 
-def on_a_line(text: str) -> str:
+def escaped(text: str) -> str:
     """Returns a text whose unprintable characters, such as line breaks, are escaped."""
     return "".join(symbol if symbol.isprintable() else ascii(symbol)[1:-1] for symbol in text)

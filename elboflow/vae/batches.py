@@ -13,7 +13,7 @@ from elboflow.vae.terms import Specs
 
 
 @dataclass(frozen=True)
-class Filled:
+class PaddedBatch:
     """A batch of a fixed size, padded with repeated examples.
 
     Attributes:
@@ -25,7 +25,7 @@ class Filled:
     count: int
 
 
-def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[Filled]:
+def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[PaddedBatch]:
     """Yields the examples of a split in their order, in batches of a fixed size, with only the features of a model.
 
     A thread prefetches the next shard.
@@ -55,10 +55,10 @@ def batches(source: Source, specs: Specs, size: int, split: str) -> Iterator[Fil
                 read = Examples.joined([left, read])
             whole = len(read) // size * size
             for first in range(0, whole, size):
-                yield Filled(read[first : first + size], size)
+                yield PaddedBatch(read[first : first + size], size)
             left = read[whole:] if whole < len(read) else None
     if left is not None:
-        yield Filled(left[np.resize(np.arange(len(left)), size)], len(left))
+        yield PaddedBatch(left[np.resize(np.arange(len(left)), size)], len(left))
 
 
 def bytes_of(source: Source, specs: Specs) -> int:

@@ -149,7 +149,7 @@ def _summarise(done: "Swept", workspace: Path) -> None:
 
     from components.sweep.trial import written
     from elboflow.vae.evaluation import folder
-    from elboflow.vae.evaluation.metrics import in_short
+    from elboflow.vae.evaluation.metrics import summary
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
@@ -161,7 +161,7 @@ def _summarise(done: "Swept", workspace: Path) -> None:
         table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
     console.print()
     console.print(table)
-    found = in_short(folder.load(Path(done.evaluation)).metrics)
+    found = summary(folder.load(Path(done.evaluation)).metrics)
     console.print(f"\nthe best on the test split: {found}")
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")

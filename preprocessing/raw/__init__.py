@@ -36,7 +36,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Lost:
+class UnreadableRow:
     """A row that cannot be read at all, such as a line of a CSV file with too many fields.
 
     Attributes:
@@ -68,7 +68,7 @@ class Batch:
     rows: np.ndarray
     noun: str = "example"
     unfit: Mapping[str, tuple[Unfit, ...]] = field(default_factory=dict)
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[UnreadableRow, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -17,12 +17,12 @@ _LENGTH_DELIMITED = 2  # the wire type of all fields here: messages, texts, byte
 _VARINT = 10  # the most bytes of a varint
 
 
-class SpellingError(ValueError):
+class EncodingError(ValueError):
     """Bytes that are no Example as this project writes it. The message continues `record 7 …`, such as `has no …`."""
 
 
-def _misspelt(at: int, what: str) -> SpellingError:
-    return SpellingError(f"is no such Example: byte {at:,} begins {what}")
+def _misspelt(at: int, what: str) -> EncodingError:
+    return EncodingError(f"is no such Example: byte {at:,} begins {what}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
     """Returns the slice of each feature's value: an image's bytes, a float's four bytes, an integer's varint.
 
     Raises:
-        SpellingError: The bytes are not exactly an Example with these features.
+        EncodingError: The bytes are not exactly an Example with these features.
     """
     found: dict[str, slice] = {}
     for entry in _fields(example, _only_field(example, slice(0, len(example)), 1, "the Example")):
@@ -54,10 +54,10 @@ def spans(example: bytes, features: Mapping[str, Expected]) -> dict[str, slice]:
         found[name] = value
     for name, expected in features.items():
         if name not in found:
-            raise SpellingError(f"has no value of the expected size for the feature {name!r}")
+            raise EncodingError(f"has no value of the expected size for the feature {name!r}")
         found[name] = _value(example, found[name], name, expected)
     if unknown := sorted(set(found) - set(features)):
-        raise SpellingError(f"has a feature {unknown[0]!r}, which its dataset does not have")
+        raise EncodingError(f"has a feature {unknown[0]!r}, which its dataset does not have")
     return found
 
 
@@ -79,7 +79,7 @@ def _value(example: bytes, feature: slice, name: str, expected: Expected) -> sli
     length = value.stop - value.start
     if expected.size is not None:
         if length != expected.size:
-            raise SpellingError(
+            raise EncodingError(
                 f"has no value of the expected size for {what}: {length:,} bytes instead of {expected.size:,}"
             )
     elif not length or _read_varint(example, value.start)[1] != value.stop:

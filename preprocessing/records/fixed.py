@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elboflow.settings import WorkError
-from preprocessing.records.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, Expected, SpellingError, spans
+from preprocessing.records.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, EncodingError, Expected, spans
 from preprocessing.records.framing import FOOTER, HEADER, crcs
 from preprocessing.records.schema import Schema
 from preprocessing.records.varints import LONGEST, digits_of, integers_of, varint
@@ -168,7 +168,7 @@ def _spans(example: bytes, schema: Schema, row: int, place: str) -> dict[str, sl
     expected = {name: Expected(wire.list, wire.size) for name, wire in schema.wires.items()}
     try:
         found = spans(example, expected)
-    except SpellingError as error:
+    except EncodingError as error:
         raise WorkError(f"{place}: record {row:,} {error}") from None
     return {name: slice(at.start + HEADER, at.stop + HEADER) for name, at in found.items()}
 

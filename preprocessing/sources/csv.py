@@ -9,7 +9,7 @@ from pydantic import Field
 
 from elboflow.settings import WorkError
 from preprocessing.features import Feature
-from preprocessing.raw import Batch, Lost, Unit
+from preprocessing.raw import Batch, Unit, UnreadableRow
 from preprocessing.raw.cells import Cells, cells_of, parsed
 from preprocessing.raw.listed import ListedTables, TableSource, opened
 
@@ -63,7 +63,7 @@ class Table:
 
     table: "pa.RecordBatch"
     numbers: np.ndarray
-    lost: tuple[Lost, ...]
+    lost: tuple[UnreadableRow, ...]
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class CsvFiles(ListedTables):
         """
         import pyarrow as pa
 
-        invalid: list[Lost] = []
+        invalid: list[UnreadableRow] = []
 
         def lose(row: Any) -> str:
             reason = f"{row.expected_columns} cells are expected in a row, not {row.actual_columns}"
-            invalid.append(Lost(row.number - 1, reason, repr(row.text[:_SHOWN])))
+            invalid.append(UnreadableRow(row.number - 1, reason, repr(row.text[:_SHOWN])))
             return "skip"
 
         wanted = sorted({self.column(name) for name in self.features})

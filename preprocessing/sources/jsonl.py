@@ -9,7 +9,7 @@ import numpy as np
 
 from elboflow.settings import RequestError
 from preprocessing.features import Feature
-from preprocessing.raw import Batch, Lost, Unit
+from preprocessing.raw import Batch, Unit, UnreadableRow
 from preprocessing.raw.cells import Cells, json_cells_of, json_column
 from preprocessing.raw.lines import lines
 from preprocessing.raw.listed import ListedTables, TableSource, opened, some
@@ -42,7 +42,7 @@ class Objects:
 
     found: list[dict[str, Any]]
     numbers: np.ndarray
-    lost: tuple[Lost, ...]
+    lost: tuple[UnreadableRow, ...]
 
     def values(self, key: str) -> list[Any]:
         """Returns the value of a key in each object; None if the key is missing."""
@@ -90,7 +90,7 @@ class JsonLines(ListedTables):
                         found.append(value)
                         numbers.append(number)
                     else:
-                        lost.append(Lost(number, "a JSON object is expected", _shown(line)))
+                        lost.append(UnreadableRow(number, "a JSON object is expected", _shown(line)))
                 yield Objects(found, np.array(numbers, np.int64), tuple(lost))
 
     def read(self, unit: Unit) -> Iterator[Batch]:

@@ -109,13 +109,13 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(
 ) -> None:
     from components.train import train
     from elboflow.vae.model import variables
-    from elboflow.vae.training import identity
+    from elboflow.vae.training import fingerprint
 
     (old,) = (written / "stopped/checkpoints").iterdir()
     shutil.copytree(old, tmp_path / "model/checkpoints" / old.name)
     trained = folder.load(written / "model")
-    same = identity.identity(DATASET, trained.config, trained.provenance.training, seed=0)
-    assert identity.differences(json.loads((old / "state.json").read_text(encoding="utf-8"))["identity"], same) == []
+    same = fingerprint.fingerprint(DATASET, trained.config, trained.provenance.training, seed=0)
+    assert fingerprint.differences(json.loads((old / "state.json").read_text(encoding="utf-8"))["identity"], same) == []
     with caplog.at_level("INFO", "elboflow"):
         train(written / "dataset", tmp_path / "model", trained.config, trained.provenance.training, seed=0)
     assert "step 6" in caplog.text

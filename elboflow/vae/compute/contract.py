@@ -55,7 +55,7 @@ class Job:
         training: The settings of the training.
         seed: The seed of initial weights, order and noise.
         checkpoints: The folder of the checkpoints. If it contains one, the training resumes from it.
-        identity: All inputs of the training as JSON values. A checkpoint with another identity is rejected.
+        fingerprint: All inputs of the training as JSON values. A checkpoint with another one is rejected.
         restart: Whether to start over instead of resuming. Old checkpoints are moved to another folder.
         profile: The settings of a profile; None for no profile.
     """
@@ -67,7 +67,7 @@ class Job:
     training: TrainingConfig
     seed: int
     checkpoints: Path
-    identity: dict[str, Any]
+    fingerprint: dict[str, Any]
     restart: bool = False
     profile: Profile | None = None
 

@@ -77,12 +77,12 @@ def bounds(model: Model, source: Source, samples: int, seed: int, batch_size: in
     calls = -(-samples // max(1, OUTPUTS_PER_CALL // (batch * model.outputs)))
     compute = program(model, "bounds", lambda values, numbers: _of_samples(model, values, numbers))
     parts = []
-    for filled in batches(source, model.specs, batch, "test"):
-        found = _of_batch(compute, model, filled.examples, samples, -(-samples // calls), seed)
-        found["keys"] = filled.examples.keys
-        if (dimensions := model.likelihood.dimensions(filled.examples.features)) is not None:
+    for padded in batches(source, model.specs, batch, "test"):
+        found = _of_batch(compute, model, padded.examples, samples, -(-samples // calls), seed)
+        found["keys"] = padded.examples.keys
+        if (dimensions := model.likelihood.dimensions(padded.examples.features)) is not None:
             found["dimensions"] = dimensions
-        parts.append({name: values[: filled.count] for name, values in found.items()})
+        parts.append({name: values[: padded.count] for name, values in found.items()})
     result = Bounds(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     _check_finite(result)
     return result

@@ -14,9 +14,9 @@ from elboflow.settings import WorkError, table
 from elboflow.settings.text import counted
 from elboflow.vae.data import Source
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen, TestData
+from elboflow.vae.evaluation.evaluators import DatasetDescription, Evaluator, Figure, Result, Seen
 from elboflow.vae.evaluation.folder import EXAMPLES, FORMAT, METRICS, REPORT
-from elboflow.vae.evaluation.metrics import Metrics, as_json, in_short, values
+from elboflow.vae.evaluation.metrics import Metrics, as_json, summary, values
 from elboflow.vae.evaluation.report import report
 from elboflow.vae.folder import ModelFolder
 from elboflow.vae.model import Model
@@ -27,7 +27,7 @@ FIGURES = "figures"
 
 
 def evaluate(
-    trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int, output: Path
+    trained: ModelFolder, test: Source, data: DatasetDescription, config: EvaluationConfig, seed: int, output: Path
 ) -> Metrics:
     """Evaluates a model on test examples, and writes the evaluation folder, its manifest last.
 
@@ -79,13 +79,13 @@ def evaluate(
         f" ({distinct:,} distinct)" if distinct < len(keys) else "",
         counted(config.bound_samples, "sample"),
         time.monotonic() - started,
-        in_short(found.metrics),
+        summary(found.metrics),
     )
     return found.metrics
 
 
 def of_example(
-    metric: str, trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int
+    metric: str, trained: ModelFolder, test: Source, data: DatasetDescription, config: EvaluationConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the keys and a metric of test examples, computed as in `evaluate`.
 
@@ -112,7 +112,7 @@ def of_example(
     raise WorkError(f"no evaluator of this model gives {metric!r} for each example")
 
 
-def _seen(trained: ModelFolder, test: Source, data: TestData, config: EvaluationConfig, seed: int) -> Seen:
+def _seen(trained: ModelFolder, test: Source, data: DatasetDescription, config: EvaluationConfig, seed: int) -> Seen:
     return Seen(trained, test, data, config.bound_samples, config.batch_size, config.bootstrap_samples, seed)
 
 

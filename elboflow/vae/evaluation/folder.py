@@ -15,7 +15,7 @@ METRICS, EXAMPLES, REPORT = "metrics.json", "examples.npz", "report.html"
 
 
 class DataFacts(Settings):
-    """The dataset of the evaluation; see `elboflow.vae.evaluation.evaluators.TestData`."""
+    """The dataset of the evaluation; see `elboflow.vae.evaluation.evaluators.DatasetDescription`."""
 
     dataset: str
     counts: dict[str, NonNegativeInt]

@@ -12,7 +12,7 @@ from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 
 NATS = "nats per example"
-_IN_SHORT = 2
+_IN_SUMMARY = 2
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -51,10 +51,10 @@ def values(metrics: Metrics) -> dict[str, float]:
     return {name: metric.value for name, metric in metrics.items()}
 
 
-def in_short(metrics: Metrics) -> str:
+def summary(metrics: Metrics) -> str:
     """Returns the first two metrics, the most important ones, in a line for logs."""
     shown = [f"{found.title or name} {found.value:.{found.decimals}f}" for name, found in metrics.items()]
-    return ", ".join(shown[:_IN_SHORT])
+    return ", ".join(shown[:_IN_SUMMARY])
 
 
 def as_json(metrics: Metrics) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae.config import Checkpoints
 from elboflow.vae.training import stored
-from elboflow.vae.training.identity import differences
+from elboflow.vae.training.fingerprint import differences
 from elboflow.vae.training.lock import LOCK, alone
 from elboflow.vae.training.state import State
 
@@ -32,7 +32,7 @@ class Keeper:
 
     Args:
         folder: The folder of this training's checkpoints.
-        identity: The identity of the training (`elboflow.vae.training.identity`).
+        fingerprint: The fingerprint of the training (`elboflow.vae.training.fingerprint`).
         settings: The interval and the number of checkpoints.
         restart: Whether to move existing checkpoints to another folder.
         chief: Whether this process writes. All processes of a distributed training read.
@@ -41,12 +41,12 @@ class Keeper:
     def __init__(
         self,
         folder: Path,
-        identity: dict[str, Any],
+        fingerprint: dict[str, Any],
         settings: Checkpoints,
         restart: bool = False,
         chief: bool = True,
     ) -> None:
-        self._folder, self._identity, self._settings = folder, identity, settings
+        self._folder, self._fingerprint, self._settings = folder, fingerprint, settings
         self._restart, self._chief = restart, chief
         self._locks = ExitStack()
         self._step, self._time = 0, time.monotonic()  # of the last state that was kept or read
@@ -94,11 +94,11 @@ class Keeper:
         damaged: dict[Path, str] = {}
         for path in stored.found(self._folder):
             try:
-                identity, state = stored.read(path)
+                found, state = stored.read(path)
             except stored.DamagedError as error:
                 damaged[path] = str(error)
                 continue
-            if differing := differences(identity, self._identity):
+            if differing := differences(found, self._fingerprint):
                 raise RequestError(
                     f"{self._folder} holds checkpoints of another training, and going on from them would give neither: "
                     f"{'; '.join(differing)}. {_REMEDY}"
@@ -125,7 +125,7 @@ class Keeper:
         self._step, self._time = state.step, time.monotonic()
         if not self._chief:
             return
-        facts = {"identity": self._identity, **state.facts()}
+        facts = {"identity": self._fingerprint, **state.facts()}
         with self._changed:
             self._raise_defect()
             self._waiting, self._unwritten = stored.Contents(state.step, facts, state.arrays()), None

@@ -32,7 +32,7 @@ ToDevice = Callable[[Examples, int], Any]
 
 
 @dataclass(frozen=True)
-class Portion:
+class DeviceBatches:
     """Steps whose examples are all in device memory.
 
     Attributes:
@@ -92,7 +92,7 @@ class Feed:
         """The number of examples in this machine's part of a batch."""
         return len(self._lanes) * (self._batch_size // lanes(self._batch_size))
 
-    def epoch(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
+    def epoch(self, number: int, skip: int, to_device: ToDevice) -> Iterator[DeviceBatches]:
         """Yields the portions of an epoch, from step `skip` on.
 
         Args:
@@ -110,7 +110,7 @@ class Feed:
             read = self._reading.result() if self._reading else self._examples(self._pieces)
             self._whole, self._reading, self._shard = to_device(read, self.capacity), None, None
         rows = order.rows(self._seed, number, self.examples, self._batch_size, self._lanes)
-        yield Portion(self._whole, rows[skip:] - self._first)
+        yield DeviceBatches(self._whole, rows[skip:] - self._first)
 
     def __enter__(self) -> Self:
         if not self.is_streamed:
@@ -123,7 +123,7 @@ class Feed:
         self._is_over.set()
         self._thread.shutdown(cancel_futures=True)
 
-    def _streamed(self, number: int, skip: int, to_device: ToDevice) -> Iterator[Portion]:
+    def _streamed(self, number: int, skip: int, to_device: ToDevice) -> Iterator[DeviceBatches]:
         planned, (first, skip) = self._chunks(number), divmod(skip, self._steps_of_chunk)
         if first == len(planned):  # the last step of the epoch is done
             return
@@ -135,7 +135,7 @@ class Feed:
             else:
                 coming = self._prefetch((number + 1, 0), self._chunks(number + 1)[0], to_device)
             rows = chunks.rows(self._seed, number, self._machine, place, planned[place], self.batch)
-            yield Portion(held, rows[skip:])
+            yield DeviceBatches(held, rows[skip:])
             skip = 0
 
     def _chunks(self, number: int) -> list[chunks.Chunk]:

@@ -20,7 +20,7 @@ from elboflow.vae.training.engine import Engine
 from elboflow.vae.training.feed import Feed
 from elboflow.vae.training.interruption import deferred
 from elboflow.vae.training.lockstep import agreed, at_the_same_step
-from elboflow.vae.training.non_finite import Tolerance
+from elboflow.vae.training.non_finite import NonFinitePolicy
 from elboflow.vae.training.profile import Profiler
 from elboflow.vae.training.progress import display
 from elboflow.vae.training.report import Report
@@ -80,17 +80,17 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
     Raises:
         RequestError, WorkError, WatchStoppedError: As for `train`.
     """
-    training, identity = job.training, job.identity
+    training, fingerprint = job.training, job.fingerprint
     index, processes = (cluster.index, cluster.processes) if cluster else (0, 1)
     feed = Feed(job, index, processes)
     if feed.is_streamed:
-        identity = identity | {"machines": processes}  # the streaming order depends on their number
+        fingerprint = fingerprint | {"machines": processes}  # the streaming order depends on their number
     total = min(training.epochs * feed.steps, training.max_steps or training.epochs * feed.steps)
     _warn_of_endless_warmup(training, total)
     with (
         feed,
         deferred() as interruption,
-        Keeper(job.checkpoints, identity, training.checkpoints, job.restart, chief=index == 0) as keeper,
+        Keeper(job.checkpoints, fingerprint, training.checkpoints, job.restart, chief=index == 0) as keeper,
         Profiler(job.profile, writes=index == 0) as profiler,
         display(total) as shown,
     ):
@@ -103,7 +103,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
         )
         state = _initial_state(keeper, engine, total)
         validate = validator(engine.validated, job.validation, job.seed, training.memory_megabytes)
-        tolerance = Tolerance(training, keeper.kept, engine.prefixes)
+        tolerance = NonFinitePolicy(training, keeper.kept, engine.prefixes)
         report = Report(state, watch, observers)
         begun = time.monotonic() - state.seconds
         seconds_allowed = 60 * training.max_minutes if training.max_minutes else math.inf

@@ -15,7 +15,7 @@ from elboflow.vae.training.state import Sums
 _REMEDY = "A lower training.learning_rate or training.gradient_clip may help"
 
 
-class Tolerance:
+class NonFinitePolicy:
     """Decides how many non-finite steps a training may have.
 
     With float16, gradients that overflow while the loss is finite are a normal part of the search for the loss scale.

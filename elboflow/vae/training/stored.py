@@ -3,7 +3,7 @@
     checkpoints/
       step-000001234/
         state.npz         the arrays
-        state.json        the identity of the training, its step, curves, …
+        state.json        the fingerprint of the training, its step, curves, …
         checkpoint.json   size and SHA-256 of both; written last, by rename: without it there is no checkpoint
 
 The commit renames a file and not a folder, because mounted buckets cannot rename folders. All files are synced to disk
@@ -91,7 +91,7 @@ def write(folder: Path, contents: Contents) -> Path:
 
 
 def read(path: Path) -> tuple[dict[str, Any], State]:
-    """Reads a checkpoint; returns the identity of its training, and the state.
+    """Reads a checkpoint; returns the fingerprint of its training, and the state.
 
     Raises:
         DamagedError: The checkpoint is damaged, or from a newer version.

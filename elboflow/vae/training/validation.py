@@ -40,9 +40,9 @@ def validator(model: Model, source: Source, seed: int, memory_megabytes: float) 
         return {name: ops.broadcast_to(values, (count,)) for name, values in terms.measures.items()}
 
     def arrays() -> Iterator[Arrays]:
-        for filled in batches(source, model.specs, size, "validation"):
-            examples = filled.examples
-            yield dict(examples.features), noise.drawn(draws, seed, examples.keys), filled.count
+        for padded in batches(source, model.specs, size, "validation"):
+            examples = padded.examples
+            yield dict(examples.features), noise.drawn(draws, seed, examples.keys), padded.count
 
     program = compiled(model, by_example)
     numbers = sum(source.counts) * sum(math.prod(draw.of_example) for draw in draws)

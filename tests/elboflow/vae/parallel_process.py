@@ -80,7 +80,7 @@ def train(
             training,
             seed=0,
             checkpoints=folder / f"{name}-checkpoints",
-            identity={"name": name},
+            fingerprint={"name": name},
         )
         trained = train(job, cluster=cluster, observers=[observer])
     except RequestError as error:

@@ -115,13 +115,16 @@ def evaluated(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
     from elboflow.vae import folder as models
     from elboflow.vae.evaluation.config import EvaluationConfig
     from elboflow.vae.evaluation.evaluate import evaluate
-    from elboflow.vae.evaluation.evaluators import TestData
+    from elboflow.vae.evaluation.evaluators import DatasetDescription
     from elboflow.vae.training import train
 
     source, training = InMemory(split), TrainingConfig(epochs=2, batch_size=16, learning_rate=RATE)
     trained = train(Job(source, source, SPECS, config, training, 0, folder / "checkpoints", {}))
     models.save(folder / "model", trained, models.Provenance(0, training, "a" * 64, "1.2.3"))
-    data, settings = TestData("a" * 64, {"test": 64}), EvaluationConfig(bound_samples=10, bootstrap_samples=100)
+    data, settings = (
+        DatasetDescription("a" * 64, {"test": 64}),
+        EvaluationConfig(bound_samples=10, bootstrap_samples=100),
+    )
     metrics = evaluate(models.load(folder / "model"), source, data, settings, 0, folder / "evaluation")
     return {
         "metrics": {name: metric.value for name, metric in metrics.items()},

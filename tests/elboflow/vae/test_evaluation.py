@@ -14,7 +14,7 @@ from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.evaluation import folder
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import Evaluator, Result, TestData
+from elboflow.vae.evaluation.evaluators import DatasetDescription, Evaluator, Result
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
 from elboflow.vae.networks import Network
@@ -59,7 +59,7 @@ def held_out(count=40, shape=(8, 8, 1), seed=0):
 def evaluate(trained, output, examples=None, dataset="a" * 64, seed=0, label="label"):
     from elboflow.vae.evaluation.evaluate import evaluate as evaluate_model
 
-    data = TestData(dataset, {"train": 300, "validation": 40, "test": 40}, label=label)
+    data = DatasetDescription(dataset, {"train": 300, "validation": 40, "test": 40}, label=label)
     test = InMemory(held_out() if examples is None else examples)
     return evaluate_model(trained, test, data, CONFIG, seed, output)
 
@@ -126,7 +126,9 @@ def test_copies_of_examples_are_told_shown_once_and_leave_the_intervals_as_they_
 
     once = held_out(25)
     rows = np.repeat(np.arange(25), 4)
-    data = TestData("a" * 64, {"train": 300, "test": 100}, {"train": 150, "test": 25}, remarks=[f"{EVIL} is a remark"])
+    data = DatasetDescription(
+        "a" * 64, {"train": 300, "test": 100}, {"train": 150, "test": 25}, remarks=[f"{EVIL} is a remark"]
+    )
     single = evaluate_model(trained, InMemory(once), data, CONFIG, 0, tmp_path / "once")
     copied = evaluate_model(trained, InMemory(once[rows]), data, CONFIG, 0, tmp_path / "copied")
     assert copied.keys() == single.keys()
@@ -248,7 +250,7 @@ def test_a_metric_of_each_example_is_found_without_what_other_evaluators_need(tr
     from elboflow.vae.evaluation.evaluate import of_example
     from elboflow.vae.evaluation.evaluators import image_samples
 
-    examples, data = held_out(), TestData("a" * 64, {"test": 40}, label="label")
+    examples, data = held_out(), DatasetDescription("a" * 64, {"test": 40}, label="label")
     monkeypatch.setattr(image_samples.ImageSamples, "__call__", lambda *_: pytest.fail("a figure was drawn"))
     keys, values = of_example("log_likelihood", trained, InMemory(examples), data, CONFIG, 0)
     with np.load(evaluation / "examples.npz") as columns:
@@ -267,7 +269,7 @@ def test_an_evaluator_gives_the_columns_that_it_names(trained):
     from elboflow.vae.evaluation.evaluate import chosen
     from elboflow.vae.evaluation.evaluators import Seen
 
-    seen = Seen(trained, InMemory(held_out()), TestData("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0)
+    seen = Seen(trained, InMemory(held_out()), DatasetDescription("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0)
     for evaluator in chosen(CONFIG, trained.model):
         assert set(evaluator(seen).per_example) == set(evaluator.columns), evaluator.kind
 
@@ -318,7 +320,7 @@ def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_
     test, figures = InMemory(held_out()), []
     for config in configs:
         trained = SimpleNamespace(model=config.build(image((8, 8, 1), 17)))
-        seen = Seen(trained, test, TestData("a" * 64, {"test": 40}), 2, 16, 200, 0)
+        seen = Seen(trained, test, DatasetDescription("a" * 64, {"test": 40}), 2, 16, 200, 0)
         assert seen.bounds.kl_by_unit is not None
         figures.append([figure.name for figure in ImageTraversal()(seen).figures])
     assert figures == [["traversal"], []]

@@ -210,13 +210,13 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused_by_the_names_of_what_
         assert steps(tmp_path / f"kept.before-{number}") == [8]
 
 
-def test_the_identity_of_a_training_is_all_that_changes_its_result():
-    from elboflow.vae.training.identity import differences, identity
+def test_the_fingerprint_of_a_training_is_all_that_changes_its_result():
+    from elboflow.vae.training.fingerprint import differences, fingerprint
 
     training = TrainingConfig(max_minutes=1, device="cpu", tensorboard=True, parallel="data", checkpoints={"keep": 1})
-    one = identity("digest", SMALL, training, 0)
-    assert one == identity("digest", SMALL, TrainingConfig(), 0)
-    other = identity(
+    one = fingerprint("digest", SMALL, training, 0)
+    assert one == fingerprint("digest", SMALL, TrainingConfig(), 0)
+    other = fingerprint(
         "digest", SMALL, TrainingConfig(batch_size=64, backend="jax", optimizer={"kind": "adam", "beta_1": 0.8}), 1
     )
     assert differences(json.loads(json.dumps(one)), other) == [
@@ -227,12 +227,12 @@ def test_the_identity_of_a_training_is_all_that_changes_its_result():
     ]
 
 
-def test_an_identity_with_all_defaults_is_that_without_them():
+def test_a_fingerprint_with_all_defaults_is_that_without_them():
     """As versions of this program wrote it, and as a version with more settings may."""
-    from elboflow.vae.training.identity import differences, identity
+    from elboflow.vae.training.fingerprint import differences, fingerprint
 
     training = TrainingConfig(batch_size=64)
-    brief = identity("digest", SMALL, training, 0)
+    brief = fingerprint("digest", SMALL, training, 0)
     full = {**brief, "model": SMALL.model_dump(mode="json"), "training": training.model_dump(mode="json")}
     assert brief["training"] == {"batch_size": 64}
     assert differences(full, brief) == differences(brief, full) == []

@@ -62,7 +62,7 @@ def main(request: dict[str, Any]) -> None:
         training,
         seed=0,
         checkpoints=folder / "checkpoints",
-        identity={"seed": 0},
+        fingerprint={"seed": 0},
     )
     trained = train(job)
     (folder / "curves.json").write_text(json.dumps(trained.curves.as_json()), encoding="utf-8")

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from elboflow.vae.compute.contract import Measures, Steps, TrainingStep, Turn
 from elboflow.vae.compute.torch.devices import placement
 from elboflow.vae.compute.torch.distributed import agreed, averaged, processes, together
-from elboflow.vae.compute.torch.fast import Quickened, Repeated, norm
+from elboflow.vae.compute.torch.fast import FusedOptimizer, Repeated, norm
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model, variables
 
@@ -110,7 +110,7 @@ class _Turn:
     def __init__(self, step: TrainingStep, turn: Turn) -> None:
         self._step, self._turn = step, turn
         self._weights = [variable.value for variable in turn.player.variables]
-        self._quick = Quickened(turn.optimizer)
+        self._quick = FusedOptimizer(turn.optimizer)
         self._found = Repeated(self._find)
         self._features: list[str] = []
         self._names: list[str] = []  # names of the measures, in the order of `_find`

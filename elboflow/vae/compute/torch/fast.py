@@ -40,7 +40,7 @@ def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
 
 
-class Quickened:
+class FusedOptimizer:
     """Replaces the clipping of a Keras optimizer by a fused version, and the update if it is Adam or AdamW.
 
     The formulas and the variables are Keras's.

@@ -26,7 +26,7 @@ _SHOWN = 20  # examples in figures of reconstructions
 
 
 @dataclass(frozen=True)
-class TestData:
+class DatasetDescription:
     """The dataset of an evaluation.
 
     Attributes:
@@ -37,8 +37,6 @@ class TestData:
         classes: The names of the label's classes, by class; None if classes have no names.
         remarks: Remarks about the data for readers of the report, in sentences.
     """
-
-    __test__ = False  # tells pytest that this is no test case
 
     dataset: str
     counts: Mapping[str, int]
@@ -124,7 +122,7 @@ class Seen:
 
     trained: "ModelFolder"
     test: Source
-    data: TestData
+    data: DatasetDescription
     bound_samples: int
     batch_size: int
     resamples: int

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from elboflow.artifacts.spec import LENGTH, FeatureSpec
-from elboflow.artifacts.texts import on_a_line, texts
+from elboflow.artifacts.texts import escaped, texts
 from elboflow.vae.evaluation.evaluators import Evaluator, Figure, Result, Seen
 from elboflow.vae.terms import Specs
 
@@ -45,7 +45,7 @@ class TextSamples(Evaluator):
 
 
 def _lines(spec: FeatureSpec, name: str, features: Mapping[str, np.ndarray]) -> list[str]:
-    return [on_a_line(text) for text in texts(spec, features[name], features[name + LENGTH])]
+    return [escaped(text) for text in texts(spec, features[name], features[name + LENGTH])]
 
 
 def _texts(modelled: Specs) -> list[str]:

@@ -1,6 +1,6 @@
-"""The identity of a training: all inputs that determine its weights.
+"""The fingerprint of a training: all inputs that determine its weights.
 
-Two trainings with the same identity end with the same weights, and can use each other's checkpoints.
+Two trainings with the same fingerprint end with the same weights, and can use each other's checkpoints.
 """
 
 import json
@@ -30,8 +30,8 @@ examples are in the same batch.
 """
 
 
-def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
-    """Returns the identity of a training as JSON values, without settings at their default.
+def fingerprint(dataset: str, model: ModelConfig, training: TrainingConfig, seed: int) -> dict[str, Any]:
+    """Returns the fingerprint of a training as JSON values, without settings at their default.
 
     Args:
         dataset: The digest of the dataset.
@@ -49,19 +49,19 @@ def identity(dataset: str, model: ModelConfig, training: TrainingConfig, seed: i
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Returns the differences of two identities, as phrases: `training.batch_size: 64 there, 128 now`."""
+    """Returns the differences of two fingerprints, as phrases: `training.batch_size: 64 there, 128 now`."""
     return list(_differences("", _with_defaults(found), _with_defaults(wanted)))
 
 
-def _with_defaults(identity: dict[str, Any]) -> dict[str, Any]:
-    """Returns an identity with all settings that this version knows, defaults included.
+def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    """Returns a fingerprint with all settings that this version knows, defaults included.
 
     Another version of the program may have written it, with more settings, or with settings at their default.
     """
-    full = dict(identity)
+    full = dict(stored)
     for name, section in (("model", ModelConfig), ("training", TrainingConfig)):
         with suppress(ValidationError, KeyError):
-            full[name] = section.model_validate(identity[name]).model_dump(mode="json", exclude=_WITHOUT_INFLUENCE)
+            full[name] = section.model_validate(stored[name]).model_dump(mode="json", exclude=_WITHOUT_INFLUENCE)
     return json.loads(json.dumps(full))
 
 
