@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from elboflow.vae.compute.contract import GRADIENT_NORM, LOSS
+from elboflow.vae.compute.training_step import GRADIENT_NORM, LOSS
 from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.evaluation.diagnostics import Units
 from elboflow.vae.terms import ELBO, KL, RECONSTRUCTION

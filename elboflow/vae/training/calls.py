@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elboflow.vae.compute.contract import Measures, Steps
-from elboflow.vae.training.lockstep import agreed
+from elboflow.vae.training.lockstep import all_reduce_max
 from elboflow.vae.training.profile import Profiler
 
 # A compiled call makes at most this number of steps, in about this time, so that signals and the display do not wait.
@@ -40,7 +40,7 @@ class Calls:
             measures = self._steps(on_device, self._rows, first_step + done, count, factor)
             self._profiler.after(count)
             # The slowest process decides, so that all processes make the same calls.
-            (seconds,) = agreed(time.monotonic() - started)
+            (seconds,) = all_reduce_max(time.monotonic() - started)
             self._count = max(1, min(int(SECONDS_PER_CALL * count / seconds), 8 * self._count))
             done += count
             yield measures

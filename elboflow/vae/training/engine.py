@@ -7,7 +7,8 @@ import numpy as np
 
 from elboflow.vae import batches
 from elboflow.vae.compute import implementation
-from elboflow.vae.compute.contract import Job, Measures, TrainingStep, Turn
+from elboflow.vae.compute.contract import Job, Measures
+from elboflow.vae.compute.training_step import TrainingStep, Turn
 from elboflow.vae.config import Skip
 from elboflow.vae.model import Model, variables
 from elboflow.vae.training import schedule

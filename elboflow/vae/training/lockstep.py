@@ -6,9 +6,9 @@ from elboflow.settings import WorkError
 from elboflow.vae.compute import implementation
 
 
-def agreed(*numbers: float) -> list[float]:
+def all_reduce_max(*numbers: float) -> list[float]:
     """All-reduce (max) of numbers over all processes. All processes must call it at the same point."""
-    return implementation().agreed(np.array(numbers, np.float64)).tolist()
+    return implementation().all_reduce_max(np.array(numbers, np.float64)).tolist()
 
 
 def at_the_same_step(step: int) -> None:
@@ -17,7 +17,7 @@ def at_the_same_step(step: int) -> None:
     Raises:
         WorkError: The steps differ, because the processes do not see the same checkpoints.
     """
-    last, first = agreed(step, -step)
+    last, first = all_reduce_max(step, -step)
     if (last, first) != (step, -step):
         raise WorkError(
             f"this machine would begin at step {step}, and the machines together at steps {-first:.0f} to {last:.0f}: "

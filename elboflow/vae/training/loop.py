@@ -19,7 +19,7 @@ from elboflow.vae.training.checkpoints import Keeper
 from elboflow.vae.training.engine import Engine
 from elboflow.vae.training.feed import Feed
 from elboflow.vae.training.interruption import deferred
-from elboflow.vae.training.lockstep import agreed, at_the_same_step
+from elboflow.vae.training.lockstep import all_reduce_max, at_the_same_step
 from elboflow.vae.training.non_finite import NonFinitePolicy
 from elboflow.vae.training.profile import Profiler
 from elboflow.vae.training.progress import display
@@ -122,7 +122,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
                 state.add(measures, engine.prefixes, faults)
                 shown.steps(state.step)
                 is_late = time.monotonic() - begun >= seconds_allowed
-                ends, late, due = agreed(bool(interruption), is_late, keeper.due(state.step))
+                ends, late, due = all_reduce_max(bool(interruption), is_late, keeper.due(state.step))
                 if due or ends or late:
                     keep()
                 if ends or late:
@@ -146,7 +146,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
                 if not late:
                     keep()
                 raise
-            (ends,) = agreed(bool(interruption))
+            (ends,) = all_reduce_max(bool(interruption))
             if not late and (ends or _is_over(state, total, training.early_stopping)):
                 keep()  # before the model is saved; if time is up, the last checkpoint is from within the epoch
         if ends:
@@ -169,7 +169,7 @@ def run(job: Job, cluster: Cluster | None, watch: Watch | None = None, observers
 
 def _initial_state(keeper: Keeper, engine: Engine, total: int) -> State:
     """Returns the state to start or resume from, and sets model and optimizers to it."""
-    agreed(0)  # a barrier: no process reads before the chief has moved the old files
+    all_reduce_max(0)  # a barrier: no process reads before the chief has moved the old files
     state = keeper.latest()
     at_the_same_step(state.step if state else 0)
     if state is None:

@@ -7,7 +7,8 @@ import numpy as np
 
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
-from elboflow.vae.compute.contract import GRADIENT_NORM, LOSS, Measures
+from elboflow.vae.compute.contract import Measures
+from elboflow.vae.compute.training_step import GRADIENT_NORM, LOSS
 from elboflow.vae.config import Skip, TrainingConfig
 from elboflow.vae.terms import ELBO, RECONSTRUCTION
 from elboflow.vae.training.state import Sums

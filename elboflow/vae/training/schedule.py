@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from keras import ops
 
 from elboflow.vae import config
-from elboflow.vae.compute.contract import Rate
+from elboflow.vae.compute.training_step import Rate
 from elboflow.vae.terms import Tensor
 
 

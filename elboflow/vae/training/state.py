@@ -14,7 +14,8 @@ import numpy as np
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
 from elboflow.vae.compute import implementation
-from elboflow.vae.compute.contract import SKIPPED, Measures
+from elboflow.vae.compute.contract import Measures
+from elboflow.vae.compute.training_step import SKIPPED
 from elboflow.vae.config import EarlyStopping
 from elboflow.vae.curves import Curves
 from elboflow.vae.model import Model, variables

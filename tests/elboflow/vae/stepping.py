@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from elboflow.vae.compute import implementation
-from elboflow.vae.compute.contract import Measures, TrainingStep, Turn
+from elboflow.vae.compute.contract import Measures
+from elboflow.vae.compute.training_step import TrainingStep, Turn
 from elboflow.vae.config import Skip, TrainingConfig
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model, ModelConfig

@@ -112,7 +112,7 @@ def test_muon_orthogonalises_the_kernels_of_hidden_layers_and_leaves_the_rest_to
 
 @pytest.mark.parametrize(("precision", "scale"), [("float32", 1.0), ("float16", 2.0**15)])
 def test_gradients_are_cut_by_value_and_then_by_norm(precision, scale):
-    from elboflow.vae.compute.contract import TrainingStep, Turn
+    from elboflow.vae.compute.training_step import TrainingStep, Turn
 
     model = vae()
     optimizer = made(SGD(), gradient_clip=0.5, gradient_clip_value=0.1, precision=precision)
@@ -131,7 +131,7 @@ def test_gradients_are_cut_by_value_and_then_by_norm(precision, scale):
 
 
 def test_what_is_not_finite_is_not_cut_away():
-    from elboflow.vae.compute.contract import TrainingStep, Turn
+    from elboflow.vae.compute.training_step import TrainingStep, Turn
 
     turn = Turn(vae().players[0], made(SGD()))
     step = TrainingStep(None, (turn,), None, 1, clip_value=1.0)

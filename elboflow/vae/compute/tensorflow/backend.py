@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from elboflow.vae.compute.cluster import Cluster
-from elboflow.vae.compute.contract import Job, Measures, Steps, TrainingStep
+from elboflow.vae.compute.contract import Job, Measures, Steps
 from elboflow.vae.compute.tensorflow.devices import placement
 from elboflow.vae.compute.tensorflow.distributed import connected
 from elboflow.vae.compute.tensorflow.replicas import ReplicatedSteps, summed
 from elboflow.vae.compute.tensorflow.step import PureStep, State
+from elboflow.vae.compute.training_step import TrainingStep
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model
 
@@ -48,7 +49,7 @@ def memory() -> int | None:
     return tf.config.experimental.get_memory_info("GPU:0")["current"]
 
 
-def agreed(numbers: np.ndarray) -> np.ndarray:
+def all_reduce_max(numbers: np.ndarray) -> np.ndarray:
     where = placement()
     if where.cluster is None or where.strategy is None:
         return numbers

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from elboflow.vae.compute import contract
 from elboflow.vae.compute.cluster import Cluster
-from elboflow.vae.compute.contract import Turn
 from elboflow.vae.compute.tensorflow.distributed import connected
 from elboflow.vae.compute.tensorflow.step import Measures, PureStep, State
+from elboflow.vae.compute.training_step import Turn
 from elboflow.vae.data import Examples
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer  # not in Keras's public API
 
-from elboflow.vae.compute.contract import TrainingStep, Turn
 from elboflow.vae.compute.threefry import bits
+from elboflow.vae.compute.training_step import TrainingStep, Turn
 
 State = list[tf.Tensor]
 Batch = dict[str, tf.Tensor]

@@ -11,14 +11,25 @@ import torch
 import torch.distributed as distributed
 from torch.utils._pytree import tree_map
 
-from elboflow.vae.compute.contract import Measures, Steps, TrainingStep, Turn
+from elboflow.vae.compute.contract import Measures, Steps
 from elboflow.vae.compute.torch.devices import placement
-from elboflow.vae.compute.torch.distributed import agreed, averaged, processes, together
+from elboflow.vae.compute.torch.distributed import all_reduce_max, averaged, processes, together
 from elboflow.vae.compute.torch.fast import FusedOptimizer, Repeated, norm
+from elboflow.vae.compute.training_step import TrainingStep, Turn
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model, variables
 
-__all__ = ["agreed", "compiled", "memory", "on_processors", "profiled", "scope", "together", "training", "values"]
+__all__ = [
+    "all_reduce_max",
+    "compiled",
+    "memory",
+    "on_processors",
+    "profiled",
+    "scope",
+    "together",
+    "training",
+    "values",
+]
 
 OnDevice = dict[str, torch.Tensor]
 

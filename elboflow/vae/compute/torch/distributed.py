@@ -135,7 +135,7 @@ def averaged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def agreed(numbers: np.ndarray) -> np.ndarray:
+def all_reduce_max(numbers: np.ndarray) -> np.ndarray:
     """All-reduce (max) over all processes."""
     if processes() == 1:
         return numbers
