@@ -1,7 +1,6 @@
 """A train split that is larger than `training.memory_megabytes`: read shard by shard, checked, and resumable."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from tests.components.runs import SMALL_MODEL
+from tests.elboflow.vae.given import weights
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
@@ -36,7 +36,7 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "dataset"
 
 
-def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable[[], list[np.ndarray]]:
+def trained(dataset: Path, output: Path, watch: Watch | None = None) -> list[np.ndarray]:
     from components.train import Monitoring, train
     from elboflow.vae import folder
 
@@ -50,7 +50,7 @@ def trained(dataset: Path, output: Path, watch: Watch | None = None) -> Callable
     }
     training = TrainingConfig.model_validate(settings)
     train(dataset, output, SMALL_MODEL, training, seed=0, monitoring=Monitoring(watch=watch))
-    return folder.load(output).model.get_weights
+    return weights(folder.load(output).model)
 
 
 @pytest.mark.slow
@@ -70,8 +70,8 @@ def test_a_shard_that_is_corrupted_in_the_middle_is_named_and_its_repair_is_all_
     assert not (tmp_path / "model/model.json").exists()
     path.write_bytes(whole)
     caplog.set_level(logging.INFO, "elboflow.training")
-    resumed = trained(dataset, tmp_path / "model")()
+    resumed = trained(dataset, tmp_path / "model")
     assert "going on after step" in caplog.text
-    undisturbed = trained(dataset, tmp_path / "undisturbed")()
+    undisturbed = trained(dataset, tmp_path / "undisturbed")
     for one, other in zip(resumed, undisturbed, strict=True):
         np.testing.assert_array_equal(one, other)
