@@ -170,7 +170,7 @@ def check_fits(trained: Mapping[str, FeatureSpec], model: Path | str, found: Mod
         found: The dataset.
 
     Raises:
-        WorkError: A feature has another shape, other levels, or codes with another meaning, such as another vocabulary.
+        WorkError: A feature has another shape, other levels, or stored values that mean something else, such as tokens.
     """
     for name, spec in trained.items():
         if differs := difference(spec, found.specs[name]):

@@ -90,13 +90,13 @@ class CategoryFeature(Feature):
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
         code_of = _code_of_name(spec) if spec.facts.get("names") else _code_of_number(spec)
-        codes = []
+        numbers = []
         for value in _raw_values.each(name, raw, "one class"):
             code = code_of(value)
             if code is None:
                 raise RequestError(f"{name!r} is {_raw_values.told(value)}; it takes {_allowed(spec)}")
-            codes.append(code)
-        return {name: np.array(codes, np.int64)}
+            numbers.append(code)
+        return {name: np.array(numbers, np.int64)}
 
     @classmethod
     def identity_of(
@@ -252,8 +252,8 @@ class FittedCategory(Fitted):
 
 def _code_of_name(spec: FeatureSpec) -> Callable[[Any], int | None]:
     """Returns what gives the code of a class's name; None for anything else."""
-    codes, other = {name: code for code, name in enumerate(spec.facts["names"])}, spec.facts.get("other")
-    return lambda value: codes.get(value, other) if isinstance(value, str) else None
+    numbers, other = {name: code for code, name in enumerate(spec.facts["names"])}, spec.facts.get("other")
+    return lambda value: numbers.get(value, other) if isinstance(value, str) else None
 
 
 def _code_of_number(spec: FeatureSpec) -> Callable[[Any], int | None]:

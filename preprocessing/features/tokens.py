@@ -107,7 +107,7 @@ class TokensFeature(Feature):
     @model_validator(mode="after")
     def _has_an_effect(self) -> "TokensFeature":
         if self.vocabulary_size is not None and self.unit == "bytes":
-            raise ValueError("vocabulary_size is for `unit: characters`; with `unit: bytes` there are 256 codes")
+            raise ValueError("vocabulary_size is for `unit: characters`; with `unit: bytes` there are 256 symbols")
         if self.too_long != "cut" and self.length is None:
             raise ValueError(f"`too_long: {self.too_long}` needs a `length`, beyond which a text is too long")
         return self
