@@ -26,7 +26,9 @@ def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Datase
         from preprocessing.pipeline import dataset_digest
 
         config = DataConfig.model_validate_json(data)
-        digest = dataset_digest(config, dataset_root)
+        if dataset_root:
+            dataset.uri = dataset_root  # its path is where the platform mounts the root
+        digest = dataset_digest(config, dataset.path if dataset_root else "")
         if dataset_root:
             dataset.uri = f"{dataset_root}/{digest}"
         manifest = preprocess(config, dataset.path, digest, TypeAdapter(Engine).validate_json(runner)).manifest
