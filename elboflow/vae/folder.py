@@ -99,6 +99,7 @@ class ModelFolder:
         Raises:
             WorkError: The `.keras` file contains another model, or a weight is not finite.
         """
+        keras_file.check_config(self.path / MODEL, self.config, self.specs)  # before Keras is imported
         compute.use(compute.running() or self.provenance.training.backend)
         from elboflow.vae.container import assigned
 

@@ -104,6 +104,20 @@ def described(path: Path) -> tuple[ModelConfig, Specs]:
         return facts(_config(archive, path), path)
 
 
+def check_config(path: Path, config: ModelConfig, specs: Specs) -> None:
+    """Checks that a file describes the expected model, without importing Keras.
+
+    Args:
+        path: The file.
+        config: The settings of the expected model.
+        specs: The specs of the features that the model reads.
+
+    Raises:
+        WorkError: It describes another model, or is damaged.
+    """
+    _check_same(described(path), (config, specs), path)
+
+
 def weights(path: Path, config: ModelConfig, specs: Specs) -> dict[str, np.ndarray]:
     """Returns the weights in a file, float32, by their paths (`elboflow.vae.container.places`).
 
@@ -166,8 +180,7 @@ def _weights_file(path: Path, config: ModelConfig, specs: Specs, numbers: int, a
                 f"{path} cannot be used: {WEIGHTS} has {size:,} bytes; {least:,} to {most:,} are expected for the "
                 f"{numbers:,} weights of this model"
             )
-        if not _is_same(facts(stated, path), (config, specs)):
-            raise WorkError(f"{path} cannot be used: its {CONFIG} describes another model than it should hold")
+        _check_same(facts(stated, path), (config, specs), path)
         content = _member(archive, WEIGHTS, path)
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
@@ -179,11 +192,16 @@ def _weights_file(path: Path, config: ModelConfig, specs: Specs, numbers: int, a
         raise WorkError(f"{path} cannot be used: {WEIGHTS} is no HDF5 file ({said})") from None
 
 
-def _is_same(found: tuple[ModelConfig, Specs], expected: tuple[ModelConfig, Specs]) -> bool:
-    """Whether a file describes the expected model. Of features, only shape and levels count, as in older files."""
+def _check_same(found: tuple[ModelConfig, Specs], expected: tuple[ModelConfig, Specs], path: Path) -> None:
+    """Checks that a file describes the expected model. Of features, only shape and levels count, as in older files.
+
+    Raises:
+        WorkError: It describes another one.
+    """
     (config, specs), (wanted, features) = found, expected
     told = [{name: (spec.shape, spec.levels) for name, spec in those.items()} for those in (specs, features)]
-    return config == wanted and told[0] == told[1]
+    if config != wanted or told[0] != told[1]:
+        raise WorkError(f"{path} cannot be used: its {CONFIG} describes another model than it should hold")
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
