@@ -156,7 +156,8 @@ def unreadable(place: object, error: Exception, schema: type[Settings] | None = 
     else:
         why = f"{type(error).__name__}: {error}"
     if UNKNOWN_KIND in why:
-        return WorkError(f"{place} cannot be used: {_printable(why)}; the package that has it is not installed here")
+        elsewhere = "a package that is not installed here has it, or another version of ELBOflow"
+        return WorkError(f"{place} cannot be used: {_printable(why)}; {elsewhere}")
     return DamagedError(place, f"{_printable(why)} (or another version of ELBOflow wrote it)")
 
 
