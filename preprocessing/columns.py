@@ -131,6 +131,21 @@ def require(found: Numbers | None, column: pa.Array, expected: str) -> Numbers:
     return found
 
 
+def one_per_row(column: pa.Array, expected: str) -> Numbers:
+    """Returns a column of one number per row, `[rows]`; lists of one number count as the number.
+
+    Raises:
+        ColumnError: The column is not numeric, or a row has several numbers; the message ends with `expected`.
+    """
+    found = require(numbers(column), column, expected)
+    values = found.values
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ColumnError(f"is {values.dtype} of shape {list(values.shape[1:])}; {expected}")
+    return Numbers(values, found.unfit)
+
+
 def _missing(column: pa.Array) -> tuple[Unfit, ...]:
     if not column.null_count:
         return ()

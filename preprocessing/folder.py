@@ -101,7 +101,7 @@ def commit(output: str, made: Manifest, temporary: dict[str, str]) -> None:
     with locked(output), files.reached(output):
         names = list(temporary)
         path = files.join(output, manifest.NAME)
-        if files.exists(path) and _content(path) != made.to_json():  # a concurrent run committed other data meanwhile
+        if files.exists(path) and _content(path) != made.to_json():  # a concurrent run has committed other data
             FileSystems.delete([path])
         _move([temporary[name] for name in names], [files.join(output, name) for name in names])
         if files.is_uri(output):
@@ -165,7 +165,7 @@ def _content(path: str) -> str:
 
 
 def _remove_if_dead(folder: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # that attempt has ended and removed its folder meanwhile
+    with contextlib.suppress(FileNotFoundError):  # the other attempt has already removed its folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

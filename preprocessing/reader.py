@@ -94,7 +94,7 @@ class Dataset:
         content = read_shard(self.folder, shard, verify=shard.name not in self._verified)
         crc = google_crc32c.value(content)
         if self._verified.setdefault(shard.name, crc) != crc:
-            content = read_shard(self.folder, shard)  # raises, unless the change has been undone meanwhile
+            content = read_shard(self.folder, shard)  # raises, unless the file has its old content again
         return self._decode(shard, content, is_verified=True)
 
     def _decode(self, shard: Shard, content: bytes, is_verified: bool) -> Arrays:

@@ -1,4 +1,4 @@
-"""Waiting for servers: since when each has not responded, when the process gives up, and what it logs meanwhile.
+"""Waiting for servers: the time without a response, the timeout of a request, and the log lines until then.
 
 `exchange` asks it before every read and write.
 """

@@ -107,6 +107,8 @@ def _loaded(found: EntryPoint, base: Any) -> Any:
             f"{entry} is {found.value}; a subclass of {base.__module__}.{base.__name__} whose `kind` is "
             f"{found.name!r} is expected"
         )
+    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        raise RequestError(f"{entry} lacks {', '.join(missing)}, which every kind of {base.group} must define")
     _installed_by[kind] = dist
     return kind
 

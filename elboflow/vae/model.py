@@ -180,6 +180,7 @@ class ModelConfig(Kind):
         """The names of the features that the model reads: those that it generates or is conditioned on."""
         return self.features
 
+    @abstractmethod
     def check(self, specs: Specs) -> None:
         """Checks that a model with these settings can be built, without importing Keras.
 
@@ -189,15 +190,15 @@ class ModelConfig(Kind):
         Raises:
             ConflictsError: Settings do not fit the features or each other; with the key of each setting.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def outcome_space(self, specs: Specs) -> str:
         """Returns a description of the outcomes to which the model assigns probabilities.
 
         Two bounds are comparable only if their models have the same outcome space.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, specs: Specs, seed: int = 0, policy: str = "float32") -> Model:
         """Returns a model for these features.
 
@@ -209,7 +210,6 @@ class ModelConfig(Kind):
         Raises:
             RequestError: The settings do not fit the features, or the output of a network has a wrong shape.
         """
-        raise NotImplementedError
 
 
 def variables(model: Model) -> "list[keras.Variable]":

@@ -25,7 +25,7 @@ def drawn(draws: Sequence[Draw], seed: int, keys: np.ndarray) -> dict[str, np.nd
     """
     names = [draw.name for draw in draws]
     if twice := sorted(name for name in set(names) if names.count(name) > 1):
-        raise ValueError(f"two draws have the name {twice[0]!r}; each needs a name of its own")
+        raise ValueError(f"two draws have the name {twice[0]!r}; their names must differ")
     counts = dict.fromkeys(_KINDS, 0)
     numbers = {}
     for draw in draws:

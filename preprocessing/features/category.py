@@ -135,12 +135,8 @@ class CategoryFeature(Feature):
         if columns.is_text(column.type):
             texts, unfit = columns.texts(column)
             return Classes(unfit, None, texts)
-        found = columns.require(columns.numbers(column), column, _EXPECTED)
+        found = columns.one_per_row(column, _EXPECTED)
         values = found.values
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        if values.ndim != 1:
-            raise ColumnError(f"is {values.dtype} of shape {list(values.shape[1:])}; {_EXPECTED}")
         allowed = f"0 to {self.classes - 1}" if self.classes else "0 or more"
         with np.errstate(invalid="ignore"):
             floats = values.dtype.kind == "f"

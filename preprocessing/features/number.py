@@ -11,7 +11,7 @@ import numpy as np
 
 from elboflow.artifacts.spec import FeatureSpec
 from preprocessing.extent import Extent
-from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Values
+from preprocessing.features import Converted, Feature, Fitted, Summary, Values
 from preprocessing.records.schema import Wire
 from preprocessing.sums import exact_sum, exact_sum_of_squares, mean_of
 
@@ -92,12 +92,8 @@ class NumberFeature(Feature):
     def read(self, column: "pa.Array", name: str) -> Amounts:
         from preprocessing import columns
 
-        found = columns.require(columns.numbers(column), column, _EXPECTED)
+        found = columns.one_per_row(column, _EXPECTED)
         values = found.values
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        if values.ndim != 1:
-            raise ColumnError(f"is {values.dtype} of shape {list(values.shape[1:])}; {_EXPECTED}")
         with np.errstate(over="ignore"):
             numbers = values.astype(np.float32)
         infinite = ~np.isfinite(numbers) & ~columns.unfit_rows(found.unfit, len(values))

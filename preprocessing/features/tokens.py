@@ -1,7 +1,6 @@
 """A text as a sequence of symbols (characters or bytes), stored as one int64 id per symbol."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from elboflow.artifacts.texts import texts
 from elboflow.settings import RequestError
 from preprocessing.extent import Extent
 from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
+from preprocessing.features._token_statistics import Sequences, Symbols
 from preprocessing.records.schema import Ragged, Wire, ends, ragged
 
 if TYPE_CHECKING:
@@ -35,51 +35,6 @@ class Texts(Values):
         import pyarrow as pa
 
         return Texts((), self.column.take(pa.array(rows, pa.int64())))
-
-
-class Symbols(Summary):
-    """The count of each symbol by code point or byte, and the number of texts and of their UTF-8 bytes."""
-
-    texts: int
-    bytes: int
-    counts: dict[int, int]
-
-    def merged(self, other: "Symbols") -> "Symbols":
-        return Symbols(
-            texts=self.texts + other.texts,
-            bytes=self.bytes + other.bytes,
-            counts=dict(Counter(self.counts) + Counter(other.counts)),
-        )
-
-
-class Sequences(Summary):
-    """Statistics of stored sequences.
-
-    Attributes:
-        count: The number of sequences.
-        symbols: The number of symbols in all sequences.
-        shortest: The smallest length.
-        longest: The largest length.
-        lengths: Sequences by the number of bits of their length: 0, 1, 2-3, 4-7, 8-15 symbols, and so on.
-        counts: The count of each id.
-    """
-
-    count: int
-    symbols: int
-    shortest: int
-    longest: int
-    lengths: dict[int, int]
-    counts: dict[int, int]
-
-    def merged(self, other: "Sequences") -> "Sequences":
-        return Sequences(
-            count=self.count + other.count,
-            symbols=self.symbols + other.symbols,
-            shortest=min(self.shortest, other.shortest),
-            longest=max(self.longest, other.longest),
-            lengths=dict(Counter(self.lengths) + Counter(other.lengths)),
-            counts=dict(Counter(self.counts) + Counter(other.counts)),
-        )
 
 
 class TokensFeature(Feature):
@@ -260,17 +215,7 @@ class FittedTokens(Fitted):
         return Converted(Ragged(ids.astype(np.int64), symbols.offsets))
 
     def statistics(self, stored: Ragged) -> Sequences:
-        lengths, counts = stored.lengths, np.bincount(stored.values, minlength=1)
-        found = np.flatnonzero(counts)
-        bits, sequences = np.unique(np.frexp(lengths)[1], return_counts=True)
-        return Sequences(
-            count=len(stored),
-            symbols=len(stored.values),
-            shortest=int(lengths.min()),
-            longest=int(lengths.max()),
-            lengths=dict(zip(bits.tolist(), sequences.tolist(), strict=True)),
-            counts=dict(zip(found.tolist(), counts[found].tolist(), strict=True)),
-        )
+        return Sequences.of(stored)
 
     def spec(self, statistics: Mapping[str, Sequences]) -> FeatureSpec:
         longest = max(found.longest for found in statistics.values())
@@ -280,14 +225,7 @@ class FittedTokens(Fitted):
         return FeatureSpec(kind="tokens", dtype="int64", shape=(longest,), levels=self.levels, ragged=True, facts=facts)
 
     def kept(self, statistics: Sequences, extent: Extent | None) -> dict[str, Any]:
-        return {
-            "count": statistics.count,
-            "symbols": statistics.symbols,
-            "shortest": statistics.shortest,
-            "longest": statistics.longest,
-            "lengths": [[1 << bits >> 1, count] for bits, count in sorted(statistics.lengths.items())],
-            "counts": {str(code): count for code, count in sorted(statistics.counts.items())},
-        }
+        return statistics.kept()
 
 
 def _bytes_of(column: "pa.Array") -> Ragged:

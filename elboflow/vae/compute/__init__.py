@@ -63,7 +63,7 @@ def use(backend: str, training: TrainingConfig | None = None, cluster: Cluster |
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = backend
     if "keras" in sys.modules and current() != backend:
-        raise RequestError(f"Keras already runs on {current()} in this process; {backend} needs a process of its own")
+        raise RequestError(f"Keras already runs on {current()} in this process; {backend} needs another process")
     with _quiet() if sys.stderr.isatty() else contextlib.nullcontext(), keras_settings.unread():
         # In a log file, the output of the frameworks is kept.
         chosen = _start(backend, training, cluster)
@@ -95,7 +95,7 @@ def _set_visible_gpus(training: TrainingConfig) -> None:
     if _is_started and os.environ.get(devices.VISIBLE) != before:
         raise RequestError(
             f"training.gpu.visible_devices: {', '.join(map(str, visible or ()))}; this process has chosen its devices "
-            "already: start the training in a process of its own"
+            "already: start the training in another process"
         )
 
 

@@ -7,10 +7,11 @@ if it is missing. A user's image layout or precision from there would silently t
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _HOME = "KERAS_HOME"
 _VARIABLES = (_HOME, "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
-_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 - a folder that cannot exist
+_NOWHERE = str(Path(os.devnull, "keras"))  # cannot exist, because it lies in a file
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from elboflow.vae import ops
 from elboflow.vae import spec as specs_
 from elboflow.vae.data import Examples
 from elboflow.vae.layers import OUTPUT, Width
-from elboflow.vae.likelihoods import Likelihood
+from elboflow.vae.likelihoods import Likelihood, SequenceLikelihood
 from elboflow.vae.likelihoods.bernoulli import Bernoulli
 from elboflow.vae.model import Input, Model, ModelConfig, Player
 from elboflow.vae.networks import Network, Site, built, seeds
@@ -88,7 +88,7 @@ class Flat(ModelConfig):
             self.encoder.check_encoder(likelihood.inputs)
         except ValueError as error:
             yield Problem(("encoder", "kind"), str(error))
-        if self.decoder.is_autoregressive and likelihood.context is None:
+        if self.decoder.is_autoregressive and not isinstance(likelihood, SequenceLikelihood):
             allowed = "a likelihood of sequences, or another decoder"
             sentence = f"'{self.decoder.kind}' reads what stands before; '{likelihood.kind}' has no order: {allowed}"
             yield Problem(("decoder", "kind"), sentence)
@@ -137,7 +137,11 @@ class FlatVAE(Model):
             Site("encoder", likelihood.inputs, (numbers,), drawn, condition=condition, policy=policy),
             f"a latent of {config.latent}",
         )
-        context = likelihood.context if config.decoder.is_autoregressive else None
+        # What an autoregressive decoder generates one value after the other; None for every other decoder.
+        self.sequence = (
+            likelihood if config.decoder.is_autoregressive and isinstance(likelihood, SequenceLikelihood) else None
+        )
+        context = None if self.sequence is None else self.sequence.context
         self.decoder = built(
             config.decoder.decoder,
             Site("decoder", (config.latent + condition,), likelihood.outputs, drawn, context=context, policy=policy),
@@ -177,9 +181,7 @@ class FlatVAE(Model):
 
     @property
     def decoding_draws(self) -> tuple[Draw, ...]:
-        if self.likelihood.context is None or not self.config.decoder.is_autoregressive:
-            return ()
-        return (Draw("values", "uniform", self.likelihood.context[:1]),)
+        return () if self.sequence is None else (Draw("values", "uniform", self.sequence.context[:1]),)
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         x, condition = self.likelihood.prepare(batch, noise.get("x")), self._condition(batch)
@@ -198,14 +200,14 @@ class FlatVAE(Model):
     def decode(self, latents: tuple[Tensor, ...], batch: Batch, noise: Noise) -> Batch:
         (z,) = latents
         condition = self._condition(batch)
-        if self.likelihood.context is None or not self.config.decoder.is_autoregressive:
+        if (sequence := self.sequence) is None:
             return self.likelihood.mean(self._outputs(z[None], condition)[0])
 
         def extended(position: Tensor, x: Tensor) -> Tensor:
-            return self.likelihood.extended(x, self._outputs(z[None], condition, x)[0], position, noise.get("values"))
+            return sequence.extended(x, self._outputs(z[None], condition, x)[0], position, noise.get("values"))
 
-        x = ops.fori_loop(0, self.likelihood.context[0], extended, self.likelihood.blank(ops.shape(z)[0]))
-        return self.likelihood.values(x)
+        x = ops.fori_loop(0, sequence.context[0], extended, sequence.blank(ops.shape(z)[0]))
+        return sequence.values(x)
 
     @property
     def examples_to_start(self) -> int:
@@ -233,10 +235,9 @@ class FlatVAE(Model):
             )
         is_of_all = bias.shape[0] == self.outputs
         made = self.likelihood.bias if is_of_all else self.likelihood.shared_bias
-        try:
-            bias.assign(made(examples.features).reshape(-1))
-        except NotImplementedError:
-            raise self._no_mean(f"the likelihood '{self.likelihood.kind}'", "no outputs of a given mean") from None
+        if (initial := made(examples.features)) is None:
+            raise self._no_mean(f"the likelihood '{self.likelihood.kind}'", "no outputs of a given mean")
+        bias.assign(initial.reshape(-1))
 
     def _no_mean(self, part: str, absent: str) -> RequestError:
         return RequestError(f"model.output_bias: mean is not possible, because {part} has {absent}; allowed: zeros")
@@ -260,8 +261,8 @@ class FlatVAE(Model):
             given = ops.broadcast_to(condition[None], (samples, batch, condition.shape[-1]))
             z = ops.concatenate([z, given], axis=-1)
         inputs = ops.reshape(z, (-1, z.shape[-1]))
-        if self.config.decoder.is_autoregressive:
-            previous = self.likelihood.previous(x)[None]
+        if self.sequence is not None:
+            previous = self.sequence.previous(x)[None]
             tiled = ops.broadcast_to(previous, (samples, *ops.shape(previous)[1:]))
             inputs = [inputs, ops.reshape(tiled, (-1, *previous.shape[2:]))]
         if dropped is not None:

@@ -1,5 +1,6 @@
 """Likelihoods p(x|z): exact log-densities or log-probabilities of an example, in nats. A kind is one file."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,27 +40,27 @@ class Likelihood(Kind):
         """The specs of the features, by name."""
         return self._specs
 
+    @abstractmethod
     def check(self) -> None:
         """Raises a ValueError if the likelihood does not fit its features."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def outcome_space(self) -> str:
         """A description of the outcomes to which the likelihood assigns probabilities.
 
         Two bounds are comparable only if their outcome spaces are the same.
         """
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def inputs(self) -> Shape:
         """The shape of an encoder's input for an example, from `seen`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def outputs(self) -> Shape:
         """The shape of a decoder's output for an example: the parameters of p(x|z)."""
-        raise NotImplementedError
 
     @property
     def noise(self) -> Shape | None:
@@ -74,6 +75,7 @@ class Likelihood(Kind):
         """
         return None
 
+    @abstractmethod
     def prepare(self, batch: Batch, uniform: Tensor | None) -> Any:
         """Returns x, the argument of the likelihood.
 
@@ -81,28 +83,67 @@ class Likelihood(Kind):
             batch: The features by name, `[batch, …]`.
             uniform: Uniform random numbers, `[batch, *noise]`; None if `noise` is None.
         """
-        raise NotImplementedError
 
     def seen(self, x: Any) -> Tensor:
         """Returns the encoder's input for x, `[batch, *inputs]`."""
         return x
 
-    @property
-    def context(self) -> Shape | None:
-        """The shape of an autoregressive decoder's second input for an example; None if x has no order."""
+    @abstractmethod
+    def log_prob(self, x: Any, outputs: Tensor) -> Tensor:
+        """Returns log p(x|z) summed over the values of an example, `[samples, batch]`.
+
+        Args:
+            x: The result of `prepare`, `[batch, …]`.
+            outputs: The decoder's outputs, `[samples, batch, *outputs]`.
+        """
+
+    @abstractmethod
+    def mean(self, outputs: Tensor) -> Batch:
+        """Returns the expected value of each feature, or the most probable one, `[batch, *shape]`.
+
+        Levels are scaled to [0, 1].
+        """
+
+    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+        """Returns decoder outputs `[*outputs]` whose mean is the mean of training examples; None if undefined.
+
+        Scales are wide.
+
+        Args:
+            features: The features of the examples, `[examples, …]` by name.
+        """
         return None
 
+    def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+        """Returns `bias` for one position of a grid or sequence, from the mean over all positions; None if undefined.
+
+        Args:
+            features: The features of the examples, `[examples, …]` by name.
+        """
+        bias = self.bias(features)
+        return None if bias is None else bias.reshape(-1, self.outputs[-1]).mean(axis=0)
+
+
+class SequenceLikelihood(Likelihood):
+    """p(x|z) over values in an order, which an autoregressive decoder can generate one after the other."""
+
+    @property
+    @abstractmethod
+    def context(self) -> Shape:
+        """The shape of an autoregressive decoder's second input for an example: positions first."""
+
+    @abstractmethod
     def previous(self, x: Any) -> Tensor:
         """Returns an autoregressive decoder's second input, which has the previous value at each position of x.
 
         The shape is `[batch, *context]`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def blank(self, count: int) -> Any:
         """Returns x of `count` examples without any values, the start for `extended`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def extended(self, x: Any, outputs: Tensor, position: Tensor, uniform: Tensor | None) -> Any:
         """Returns x with the value at a position added.
 
@@ -113,40 +154,7 @@ class Likelihood(Kind):
             uniform: Numbers in [0, 1) to sample the value at each position, `[batch, positions]`; None for the most
                 probable value.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, x: Any) -> Batch:
-        """Returns the features for x; only if `context` is not None."""
-        raise NotImplementedError
-
-    def log_prob(self, x: Any, outputs: Tensor) -> Tensor:
-        """Returns log p(x|z) summed over the values of an example, `[samples, batch]`.
-
-        Args:
-            x: The result of `prepare`, `[batch, …]`.
-            outputs: The decoder's outputs, `[samples, batch, *outputs]`.
-        """
-        raise NotImplementedError
-
-    def mean(self, outputs: Tensor) -> Batch:
-        """Returns the expected value of each feature, or the most probable one, `[batch, *shape]`.
-
-        Levels are scaled to [0, 1].
-        """
-        raise NotImplementedError
-
-    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns decoder outputs `[*outputs]` whose mean is the mean of training examples, with wide scales.
-
-        Args:
-            features: The features of the examples, `[examples, …]` by name.
-        """
-        raise NotImplementedError
-
-    def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns decoder outputs for one position of a grid or sequence, from the mean over all positions.
-
-        Args:
-            features: The features of the examples, `[examples, …]` by name.
-        """
-        return self.bias(features).reshape(-1, self.outputs[-1]).mean(axis=0)
+        """Returns the features for x."""

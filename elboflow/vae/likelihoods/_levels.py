@@ -1,5 +1,6 @@
 """The base class of likelihoods over arrays of levels, such as images, which factorise over the values."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ class LevelsLikelihood(SingleLikelihood):
     """p(x|z) over arrays `[…, channels]` of levels, scaled to [0, 1]: the values are independent given z."""
 
     @property
+    @abstractmethod
     def parameters(self) -> int:
         """The number of decoder outputs for each value of x."""
-        raise NotImplementedError
 
     @property
     def levels(self) -> int:
@@ -63,9 +64,9 @@ class LevelsLikelihood(SingleLikelihood):
     def mean(self, outputs: Tensor) -> Batch:
         return {self.feature: self.expected(outputs)}
 
+    @abstractmethod
     def expected(self, outputs: Tensor) -> Tensor:
         """Returns the mean or the location as intensities, clipped to [0, 1], `[batch, *shape]`."""
-        raise NotImplementedError
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
         return self.output_bias(features[self.feature])
@@ -74,9 +75,9 @@ class LevelsLikelihood(SingleLikelihood):
         # From the mean of the values over all positions, not the mean of the positions' logits.
         return self.output_bias(features[self.feature].reshape(-1, self.spec.shape[-1]))
 
+    @abstractmethod
     def output_bias(self, codes: "np.ndarray") -> "np.ndarray":
         """Returns decoder outputs `[…, channels * parameters]` for the mean of codes `[examples, …, channels]`."""
-        raise NotImplementedError
 
     def summed(self, by_value: Tensor) -> Tensor:
         """Sums `[…, *shape]` over the values of an example."""

@@ -1,5 +1,7 @@
 """The base class of likelihoods over one feature."""
 
+from abc import abstractmethod
+
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.vae.likelihoods import Likelihood
 
@@ -23,6 +25,6 @@ class SingleLikelihood(Likelihood):
         if (unfit := self.unfit()) is not None:
             raise ValueError(f"'{self.kind}' models {unfit}; '{self.feature}' is of kind {self.spec.kind}")
 
+    @abstractmethod
     def unfit(self) -> str | None:
         """Returns the features that the likelihood models, as a plural for messages, or None if the feature fits."""
-        raise NotImplementedError

@@ -88,10 +88,12 @@ class Product(Likelihood):
         means = [self._bound[name].mean(own) for name, own in self._divided(outputs).items()]
         return {name: values for found in means for name, values in found.items()}
 
-    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+    def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
         import numpy as np
 
-        return np.concatenate([column.bias(features).reshape(-1) for column in self._bound.values()])
+        parts = [column.bias(features) for column in self._bound.values()]
+        known = [part.reshape(-1) for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
 
     @property
     def _sizes(self) -> list[int]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from elboflow.artifacts.spec import LENGTH, Shape
 from elboflow.vae import ops
+from elboflow.vae.likelihoods import SequenceLikelihood
 from elboflow.vae.likelihoods._single import SingleLikelihood
 from elboflow.vae.spec import indicators
 from elboflow.vae.terms import Batch, Tensor
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 X = dict[str, Tensor]
 
 
-class Tokens(SingleLikelihood):
+class Tokens(SingleLikelihood, SequenceLikelihood):
     """A distribution over all sequences up to a maximum length.
 
     The probability of a sequence of length n is the product of the probabilities of its n symbols and of the end. After

@@ -1,6 +1,7 @@
 """Networks: encoders and decoders as Keras layers. A kind is one file."""
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -47,9 +48,9 @@ class Network(Kind):
 
     If the site has a condition or a context, the layer is called with a list of two inputs.
 
-    The layer within it that makes the outputs is named `OUTPUT` (`elboflow.vae.layers`): it computes in float32,
-    whatever the policy; a decoder's has the bias that `output_bias: mean` sets, one number for each output, or for each
-    output of a place; and Muon leaves it to Adam. A network without such a layer trains, but with `output_bias: zeros`.
+    The output layer is named `OUTPUT` (`elboflow.vae.layers`). It computes in float32 under every policy, and Muon
+    excludes it. In a decoder, `output_bias: mean` sets its bias, `[outputs]` or, if all positions share it, the outputs
+    of one position. A network without such a layer can be trained only with `output_bias: zeros`.
 
     Attributes:
         is_autoregressive: Whether the decoder also reads the previous value at each position.
@@ -66,13 +67,13 @@ class Network(Kind):
     def check_decoder(self, outputs: Shape) -> None:
         """Raises a ValueError if the decoder cannot have outputs `[batch, *outputs]`."""
 
+    @abstractmethod
     def encoder(self, site: Site) -> "keras.Layer":
         """Returns a layer from x `[batch, *inputs]` to the posterior's parameters `[batch, *outputs]`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decoder(self, site: Site) -> "keras.Layer":
         """Returns a layer from z `[batch, *inputs]` to the likelihood's parameters `[batch, *outputs]`."""
-        raise NotImplementedError
 
 
 def built(make: "Callable[[Site], keras.Layer]", site: Site, purpose: str) -> "keras.Layer":

@@ -1,5 +1,7 @@
 """Objectives: the terms of the bound → the loss of each example, in nats. A kind is one file."""
 
+from abc import abstractmethod
+
 from elboflow.settings.kinds import Kind
 from elboflow.vae.terms import Loss, Tensor, Terms
 
@@ -14,6 +16,7 @@ class Objective(Kind):
         """The number of samples of z that training draws for each example."""
         return 1
 
+    @abstractmethod
     def __call__(self, terms: Terms, step: Tensor) -> Loss:
         """Returns the loss of each example.
 
@@ -21,4 +24,3 @@ class Objective(Kind):
             terms: The terms of the bound.
             step: The step number, from 0.
         """
-        raise NotImplementedError

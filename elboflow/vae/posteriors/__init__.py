@@ -1,5 +1,6 @@
 """Posteriors q(z|x): the outputs of an encoder → a distribution. A kind is one file."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ class Posterior(Kind):
         """Returns the shape of the standard normal numbers for one sample."""
         return (latent,)
 
+    @abstractmethod
     def outputs(self, latent: int) -> int:
         """Returns the number of encoder outputs for an example."""
-        raise NotImplementedError
 
     def layer(self, latent: int, seeds: Iterator[int]) -> "keras.Layer | None":
         """Returns a built layer with the weights of the posterior; None if it has no weights.
@@ -33,6 +34,7 @@ class Posterior(Kind):
         """
         return None
 
+    @abstractmethod
     def distribution(self, layer: "keras.Layer | None", outputs: Tensor) -> Distribution:
         """Returns q(z|x).
 
@@ -40,4 +42,3 @@ class Posterior(Kind):
             layer: The result of `layer`.
             outputs: The encoder's outputs, float32 `[batch, outputs]`.
         """
-        raise NotImplementedError

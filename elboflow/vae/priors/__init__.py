@@ -1,5 +1,6 @@
 """Priors p(z), or p(z|c) given a condition. A kind is one file."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ class Prior(Kind):
         """Returns a built layer with the weights of the prior; None if it has no weights."""
         return None
 
+    @abstractmethod
     def distribution(
         self, layer: "keras.Layer | None", condition: Tensor | None, encode: Callable[[Tensor], Distribution]
     ) -> Distribution:
@@ -56,4 +58,3 @@ class Prior(Kind):
             encode: An encoder's input `[n, *inputs]` → its posterior, for priors that are mixtures of posteriors
                 (Tomczak and Welling, 2018).
         """
-        raise NotImplementedError

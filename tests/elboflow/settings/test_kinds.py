@@ -18,13 +18,15 @@ from tests import packages
 
 FRUITS = {
     "elbo_test_fruits/__init__": """
+from abc import abstractmethod
+
 from elboflow.settings.kinds import Kind
 
 class Fruit(Kind):
     group, folder, usual = "elboflow.test_fruits", __name__, "apple"
 
-    def weight(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def weight(self) -> int: ...
 """,
     "elbo_test_fruits/apple": """
 from typing import Literal
@@ -54,6 +56,9 @@ class Mango(Fruit):
 class Misnamed(Fruit):
     kind: Literal["durian"] = "durian"
 
+class Unfinished(Fruit):
+    kind: Literal["unfinished"] = "unfinished"
+
 not_a_fruit = int
 imported = True
 """,
@@ -64,6 +69,7 @@ POINTS = {
         "mango": "elbo_test_exotic:Mango",
         "lychee": "elbo_test_exotic:Misnamed",
         "number": "elbo_test_exotic:not_a_fruit",
+        "unfinished": "elbo_test_exotic:Unfinished",
         "broken": "elbo_test_broken:Fruit",
     }
 }
@@ -120,7 +126,7 @@ def test_what_is_written_is_read_again(fruit: Any) -> None:
 
 def test_all_kinds_are_listed_to_a_person_who_names_another(fruit: Any) -> None:
     assert problems(basket(fruit), {"one": "mangoo"}) == [
-        "one: unknown kind 'mangoo'; did you mean 'mango'? allowed: apple, broken, lychee, mango, number"
+        "one: unknown kind 'mangoo'; did you mean 'mango'? allowed: apple, broken, lychee, mango, number, unfinished"
     ]
 
 
@@ -167,6 +173,7 @@ def test_a_name_that_two_packages_give_to_a_kind_is_refused_with_both(
             "is elbo_test_exotic:Misnamed; a subclass of elbo_test_fruits.Fruit whose `kind` is 'lychee'",
         ),
         ("number", "is elbo_test_exotic:not_a_fruit; a subclass of elbo_test_fruits.Fruit whose `kind` is 'number'"),
+        ("unfinished", "lacks weight, which every kind of elboflow.test_fruits must define"),
         ("broken", "cannot be imported: OSError: its library is missing"),
     ],
 )
@@ -184,7 +191,7 @@ def test_a_name_is_looked_up_and_never_imported(fruit: Any, name: str) -> None:
 
 def test_a_package_is_imported_only_when_one_of_its_kinds_is_chosen(fruit: Any) -> None:
     basket(fruit).model_validate({"one": "apple"})
-    assert words(fruit) == ["apple", "broken", "lychee", "mango", "number"]
+    assert words(fruit) == ["apple", "broken", "lychee", "mango", "number", "unfinished"]
     assert "elbo_test_exotic" not in sys.modules
     basket(fruit).model_validate({"one": "mango"})
     assert "elbo_test_exotic" in sys.modules

@@ -63,7 +63,7 @@ def exact_log_likelihood(examples):
 
 def test_two_draws_of_one_name_are_an_error():
     draws = [Draw("z", "normal", (2,)), Draw("x", "uniform", (3,)), Draw("z", "normal", (4,))]
-    with pytest.raises(ValueError, match="two draws have the name 'z'; each needs a name of its own"):
+    with pytest.raises(ValueError, match="two draws have the name 'z'; their names must differ"):
         noise.drawn(draws, SEED, np.arange(5))
     assert noise.drawn(draws[:2], SEED, np.arange(5)).keys() == {"z", "x"}
 

@@ -1,8 +1,8 @@
 """Random numbers on JAX: each is a function of (seed, step, draw, example, index), on any device.
 
 The compiler fuses the generator with the consuming operations: on a CPU, it takes a third of the time of `jax.random`.
-The compiler also shards the generator like the batch: each device draws the numbers of its own examples, and one device
-and many devices get the same numbers.
+The compiler also shards the generator like the batch: each device draws the numbers of its part of the batch, and one
+device and many devices get the same numbers.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ The terminal, MLflow, the report and the gate show the results of evaluators. An
 Shared inputs of evaluators are computed at their first use, and cached (`Seen`).
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -217,10 +218,10 @@ class Evaluator(Kind):
         """Whether the evaluator applies to a model of these features. An experiment can name it only if it does."""
         return True
 
+    @abstractmethod
     def __call__(self, seen: Seen) -> Result:
         """Returns the result.
 
         Raises:
             WorkError: The evaluation failed; the message has the reason.
         """
-        raise NotImplementedError
