@@ -237,7 +237,7 @@ def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_
 
 def sender_of(training: int) -> int | None:
     """Return the process that sends the curves of process ``training``: it leads a process group of its own."""
-    lines = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], encoding="utf-8").splitlines()
+    lines = subprocess.check_output(["ps", "-ewwo", "pid,ppid,args"], encoding="utf-8").splitlines()
     for pid, parent, command in (line.split(None, 2) for line in lines):
         if parent == str(training) and "live_process" in command:
             return int(pid)
