@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from elboflow.settings import RequestError
@@ -76,7 +77,7 @@ class TrainingStep:
     clip_value: float | None = None
     skips_non_finite: bool = False
 
-    @property
+    @cached_property
     def draws(self) -> tuple[Draw, ...]:
         """The draws of a step for each example. The numbers are a function of (seed, step, index of the draw)."""
         return self.model.training_draws

@@ -98,21 +98,23 @@ class _Steps:
     def _run(
         self, on_device: OnDevice, rows: tf.Tensor, first_step: tf.Tensor, count: tf.Tensor, factor: tf.Tensor
     ) -> OnDevice:
-        def body(i: tf.Tensor, state: State, measures: OnDevice) -> tuple[tf.Tensor, State, OnDevice]:
-            state, measured = self._traced_step(state, on_device, rows[i], first_step + i, factor)
-            return i + 1, state, {name: _set(measures[name], i, value) for name, value in measured.items()}
-
         state = self._step.read()
-        shapes = self._traced_step.get_concrete_function(
-            state, on_device, rows[0], first_step, factor
-        ).structured_outputs
-        begin = tf.constant(0), state, {name: tf.zeros(rows.shape[:1]) for name in shapes[1]}
+        names = list(
+            self._traced_step.get_concrete_function(state, on_device, rows[0], first_step, factor).structured_outputs[1]
+        )
+
+        def body(i: tf.Tensor, state: State, table: tf.Tensor) -> tuple[tf.Tensor, State, tf.Tensor]:
+            state, measures = self._traced_step(state, on_device, rows[i], first_step + i, factor)
+            row = tf.stack([measures[name] for name in names])
+            return i + 1, state, tf.tensor_scatter_nd_update(table, [[i]], [row])
+
+        begin = tf.constant(0), state, tf.zeros((rows.shape[0], len(names)))
         if rows.shape[0] == 1:  # no loop for a single step, because convolutions are slow in a loop
-            _, state, measures = body(*begin)
+            _, state, table = body(*begin)
         else:
-            _, state, measures = tf.while_loop(lambda i, *_: i < count, body, begin)
+            _, state, table = tf.while_loop(lambda i, *_: i < count, body, begin)
         self._step.write(state)
-        return measures
+        return dict(zip(names, tf.unstack(table, axis=1), strict=True))
 
     def _single_step(
         self, state: State, on_device: OnDevice, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
@@ -125,7 +127,3 @@ class _Steps:
             state, measured = self._step.applied(turn, state, found, number, factor)
             measures |= measured
         return state, measures
-
-
-def _set(values: tf.Tensor, place: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    return tf.tensor_scatter_nd_update(values, [[place]], [value])

@@ -97,14 +97,17 @@ class _Steps:
         batches = torch.from_numpy(rows[:count]).to(self._device)
         for turn in self._turns:
             turn.begin()
-        measures: dict[str, torch.Tensor] = {}
+        names: list[str] = []
+        of_steps = []
         for i in range(count):
             batch = {name: values[batches[i]] for name, values in on_device.items()}
             drawn = self._drawn(first_step + i)
+            measures: dict[str, torch.Tensor] = {}
             for turn in self._turns:
-                for name, value in turn.take(batch, drawn, numbers[i], rates[i]).items():
-                    measures.setdefault(name, torch.empty(count, device=self._device))[i] = value
-        return {name: values.numpy(force=True) for name, values in measures.items()}
+                measures |= turn.take(batch, drawn, numbers[i], rates[i])
+            names = list(measures)
+            of_steps.append(torch.stack(list(measures.values())))
+        return dict(zip(names, torch.stack(of_steps, dim=1).numpy(force=True), strict=True))
 
     def _drawn(self, number: int) -> list[torch.Tensor]:
         self._generator.manual_seed((self._seed << 32) + number)
@@ -121,6 +124,7 @@ class _Turn:
     def __init__(self, step: TrainingStep, turn: Turn) -> None:
         self._step, self._turn = step, turn
         self._weights = [variable.value for variable in turn.player.variables]
+        self._state = step.model.state
         self._quick = FusedOptimizer(turn.optimizer)
         self._found = Repeated(self._find)
         self._features: list[str] = []
@@ -134,7 +138,7 @@ class _Turn:
         self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor, rate: float
     ) -> dict[str, torch.Tensor]:
         """Updates weights, optimizer and the model's state; returns the measures."""
-        turn, state = self._turn, self._step.model.state
+        turn = self._turn
         loss, measures, gradients, kept = self._means(batch, drawn, number)
         with torch.no_grad():
             size = norm(gradients) / turn.optimizer.scale_loss(1.0)
@@ -144,7 +148,7 @@ class _Turn:
             if not skipped or turn.skips:
                 self._quick.set_rate(rate)
                 turn.optimizer.apply(gradients, list(turn.player.variables))
-                for variable, value in zip(state, kept, strict=True):
+                for variable, value in zip(self._state, kept, strict=True):
                     variable.assign(value)
         named = dict(zip(self._names, measures, strict=True))
         return named | self._step.measured(turn, loss, size, torch.full_like(loss, float(skipped)))
@@ -166,12 +170,12 @@ class _Turn:
     def _find(self, number: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tensor]:
         """Returns loss, measures, gradients and the model's state of a part of a batch, in one list."""
         features = len(self._features)
-        batch, state = dict(zip(self._features, tensors, strict=False)), self._step.model.state
-        scope = keras.StatelessScope(state_mapping=[(variable, variable.value) for variable in state])
-        with scope if state else nullcontext():
+        batch = dict(zip(self._features, tensors, strict=False))
+        scope = keras.StatelessScope(state_mapping=[(variable, variable.value) for variable in self._state])
+        with scope if self._state else nullcontext():
             loss, measures = self._step.loss(self._turn, batch, tensors[features:], number)
         # Clones, because a value that the loss did not assign is the variable itself, and the caller adds in place.
-        kept = [scope.get_current_value(variable).clone() for variable in state]
+        kept = [scope.get_current_value(variable).clone() for variable in self._state]
         gradients = torch.autograd.grad(self._turn.scaled(loss), self._weights)
         self._names = list(measures)
         return [part.detach() for part in (loss, *measures.values(), *gradients, *kept)]
