@@ -148,17 +148,26 @@ class Terms:
         """KL(q(z|x) ‖ p(z)) of each layer, `[layers, batch]`."""
         return ops.stack([latent.kl for latent in self.latents])
 
+    @cached_property
+    def total_kl(self) -> Tensor:
+        """KL(q(z|x) ‖ p(z)) summed over the layers, `[batch]`."""
+        return sum(latent.kl for latent in self.latents)
+
+    @cached_property
+    def elbo(self) -> Tensor:
+        """The evidence lower bound, `[batch]`."""
+        return self.reconstruction - self.total_kl
+
     @property
     def measures(self) -> dict[str, Tensor]:
         """The measures to log for every model, by name, `[batch]` each."""
-        kl = ops.sum(self.kl, axis=0)
         layers = {f"{KL}_{n}": latent.kl for n, latent in enumerate(self.latents, 1)} if len(self.latents) > 1 else {}
         return {
             RECONSTRUCTION: self.reconstruction,
-            KL: kl,
+            KL: self.total_kl,
             **layers,
             **self.also,
-            ELBO: self.reconstruction - kl,
+            ELBO: self.elbo,
         }
 
 

@@ -17,7 +17,7 @@ class Beta(Objective):
     warmup_steps: NonNegativeInt = Field(0, description="steps over which the weight grows from 0 to beta")
 
     def __call__(self, terms: Terms, step: Tensor) -> Loss:
-        return Loss(self.weight(step) * ops.sum(terms.kl, axis=0) - terms.reconstruction)
+        return Loss(self.weight(step) * terms.total_kl - terms.reconstruction)
 
     def weight(self, step: Tensor) -> Tensor:
         """Returns the weight of the KL term: beta (Higgins et al., 2017) after a warm-up (Sønderby et al., 2016)."""

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from elboflow.vae import ops
 from elboflow.vae.objectives import Objective
 from elboflow.vae.terms import Loss, Tensor, Terms
 
@@ -13,4 +12,4 @@ class ELBO(Objective):
     kind: Literal["elbo"] = "elbo"
 
     def __call__(self, terms: Terms, step: Tensor) -> Loss:
-        return Loss(ops.sum(terms.kl, axis=0) - terms.reconstruction)
+        return Loss(-terms.elbo)

@@ -85,7 +85,7 @@ class Duel(Averaged):
 
     def _error(self, terms: Terms) -> Tensor:
         told = ops.mean(self.parts["critic"](terms.latents[0].z)[..., 0], axis=0)
-        return ops.square(told - ops.sum(terms.kl, axis=0))
+        return ops.square(told - terms.total_kl)
 
     def _misleading(self, batch: Batch, noise: Noise, step: Tensor) -> Loss:
         terms = self.terms(batch, noise)
