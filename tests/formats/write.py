@@ -6,6 +6,8 @@ Done once for a version that was released; what is there is never written anew.
 import base64
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +19,7 @@ from components.sweep import trial
 from components.train import Monitoring, train
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.evaluators import Result
 from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import WatchStoppedError
 from preprocessing.config import DataConfig
@@ -63,7 +66,13 @@ def main() -> None:
         train("dataset", "model", model, training, 0)
     from elboflow.vae.evaluation import evaluate as evaluation
 
-    with mock.patch.object(evaluation, "_content", return_value=DOT):
+    merged = evaluation.merged
+
+    def without_pictures(results: Sequence[Result]) -> Result:
+        found = merged(results)
+        return replace(found, figures=[replace(figure, content=DOT) for figure in found.figures])
+
+    with mock.patch.object(evaluation, "merged", without_pictures):
         evaluate("dataset", "model", "evaluation", EvaluationConfig(bound_samples=5, bootstrap_samples=100), seed=0)
     sections = {"data": data, "model": model, "training": training}
     experiment = {name: section.model_dump(mode="json") for name, section in sections.items()}

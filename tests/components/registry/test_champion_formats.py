@@ -14,7 +14,7 @@ from elboflow.artifacts import manifest as manifests
 from tests.components.runs import Run, write
 from tests.opened import examples
 
-WRITTEN = Path(__file__).parents[2] / "formats/98a35c2"
+FORMATS = Path(__file__).parents[2] / "formats"
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -82,12 +82,14 @@ def test_a_champion_whose_mlmodel_is_damaged_is_said(
     assert why in registered.reason
 
 
-def test_a_champion_of_version_98a35c2_wins_and_loses(tracking_uri: str, tmp_path: Path) -> None:
-    old = Run("old", WRITTEN / "dataset", WRITTEN / "model", WRITTEN / "evaluation")
+@pytest.mark.parametrize("version", ["98a35c2", "737760e", "ed8f261"])
+def test_a_champion_of_another_version_wins_and_loses(version: str, tracking_uri: str, tmp_path: Path) -> None:
+    written = FORMATS / version
+    old = Run("old", written / "dataset", written / "model", written / "evaluation")
     network = {"kind": "mlp", "hidden": [8]}
     experiment = {"name": "digits", "seed": 0, "model": {"latent": 2, "encoder": network, "decoder": network}}
     old.register(tracking_uri, experiment)
-    with np.load(WRITTEN / "evaluation/examples.npz") as columns:
+    with np.load(written / "evaluation/examples.npz") as columns:
         theirs = columns["log_likelihood"][np.argsort(columns["key"])]
     order = np.argsort(np.argsort(examples(old.dataset, "test").keys))
     reasons = []
