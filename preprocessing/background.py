@@ -1,6 +1,7 @@
-"""Reading and writing in background threads. Decompression and file writes release the GIL."""
+"""Reading, writing and hashing in background threads. Decompression, file writes and hashing release the GIL."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Self, cast
@@ -42,6 +43,10 @@ class Writer:
         """Starts to write a new file. The caller must not change `content` before the next `write` or exit."""
         self._wait()
         self._pending = self._pool.submit(write, path, content)
+
+    def sha256(self, content: memoryview) -> Future[str]:
+        """Starts to compute the SHA-256 of bytes, which the caller must not change before the result is there."""
+        return self._pool.submit(lambda: hashlib.sha256(content).hexdigest())
 
     def _wait(self) -> None:
         if self._pending is not None:

@@ -140,7 +140,7 @@ def reasons_of(rejected: tuple[Rejected, ...], unit: int) -> list[Reason]:
 
 def taken(column: Column, rows: np.ndarray) -> Column:
     """Returns rows of a column by their indices, in the order of the indices."""
-    return column[rows] if isinstance(column, np.ndarray) else column.take(rows)
+    return column.take(rows, axis=0) if isinstance(column, np.ndarray) else column.take(rows)
 
 
 def _rejected(batch: Batch, unfit: list[tuple[str, Unfit]]) -> tuple[Rejected, ...]:

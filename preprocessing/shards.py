@@ -1,6 +1,5 @@
 """Writing a shard: a worker reads its encoded records, sorts them by key, writes the file, and computes statistics."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -42,6 +41,7 @@ class WriteShard(beam.DoFn):
             with Writer() as writer:
                 content = _sorted(records.Records(_fetched(found), lengths), keys, kept).data
                 writer.write(path, content.data)
+                sha256 = writer.sha256(content.data)
                 columns = records.parse(self.plan.schema, content, path)
                 ordered = keys[kept]
                 ordered.sort()
@@ -52,13 +52,13 @@ class WriteShard(beam.DoFn):
                     examples=len(ordered),
                     distinct=1 + int((ordered[1:] != ordered[:-1]).sum()),  # `ordered` is sorted
                     bytes=len(content),
-                    sha256=hashlib.sha256(content.data).hexdigest(),
                     statistics={
                         name: fitted.statistics(columns[name]).model_dump(mode="json")
                         for name, fitted in self.plan.fitted.items()
                         if split == "train" or not fitted.train_only
                     },
                     class_sums=self._class_sums(columns),
+                    sha256=sha256.result(),  # last, because it is computed meanwhile
                 )
             yield Report(shards=[written], leaked=leaked).to_json()
         except WorkError as error:

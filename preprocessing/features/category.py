@@ -1,7 +1,7 @@
 """A category: a class, given as an integer or a name, stored as one int64."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,9 +10,19 @@ from pydantic import Field
 
 from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import PossiblyEmpty, RequestError
-from elboflow.settings.text import counted, shown
+from elboflow.settings.text import counted
 from preprocessing.extent import Extent
-from preprocessing.features import ColumnError, Converted, Feature, Fitted, Summary, Unfit, Values, _raw_values
+from preprocessing.features import (
+    ColumnError,
+    Converted,
+    Feature,
+    Fitted,
+    Summary,
+    Unfit,
+    Values,
+    _class_codes,
+    _raw_values,
+)
 from preprocessing.records.schema import Ragged, Wire, ragged
 
 if TYPE_CHECKING:
@@ -25,7 +35,6 @@ OTHER = "(other)"
 """The name of the class for values that do not occur in the train split."""
 
 _MOST_LEVELS = 2**31  # of a FeatureSpec
-_MOST_TOLD = 8  # names of classes in an error
 _EXPECTED = "a category is one whole number, or one name, per example"
 
 
@@ -89,12 +98,12 @@ class CategoryFeature(Feature):
 
     @classmethod
     def stored(cls, name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
-        code_of = _code_of_name(spec) if spec.facts.get("names") else _code_of_number(spec)
+        code_of = _class_codes.code_of(spec)
         numbers = []
         for value in _raw_values.each(name, raw, "one class"):
             code = code_of(value)
             if code is None:
-                raise RequestError(f"{name!r} is {_raw_values.told(value)}; it takes {_allowed(spec)}")
+                raise RequestError(f"{name!r} is {_raw_values.told(value)}; it takes {_class_codes.allowed(spec)}")
             numbers.append(code)
         return {name: np.array(numbers, np.int64)}
 
@@ -244,37 +253,6 @@ class FittedCategory(Fitted):
 
     def kept(self, statistics: ByClass, extent: Extent | None) -> dict[str, Any]:
         return {"counts": {str(value): count for value, count in sorted(statistics.counts.items())}}
-
-
-def _code_of_name(spec: FeatureSpec) -> Callable[[Any], int | None]:
-    """Returns what gives the code of a class's name; None for anything else."""
-    numbers, other = {name: code for code, name in enumerate(spec.facts["names"])}, spec.facts.get("other")
-    return lambda value: numbers.get(value, other) if isinstance(value, str) else None
-
-
-def _code_of_number(spec: FeatureSpec) -> Callable[[Any], int | None]:
-    """Returns what gives the code of a class that is a whole number; None for anything else."""
-    other, known = spec.facts.get("other"), frozenset(spec.facts.get("classes", ()))
-
-    def code(value: Any) -> int | None:
-        number = _raw_values.whole(value)
-        if number is None or not 0 <= number < 2**63:
-            return None
-        if other is not None:
-            return number if number in known else other
-        return number if spec.levels is None or number < spec.levels else None
-
-    return code
-
-
-def _allowed(spec: FeatureSpec) -> str:
-    names: Sequence[str] = spec.facts.get("names", ())
-    if names:
-        more = f" and {len(names) - _MOST_TOLD:,} more" if len(names) > _MOST_TOLD else ""
-        return f"the name of a class, of which there are {', '.join(map(shown, names[:_MOST_TOLD]))}{more}"
-    if spec.levels is None or "other" in spec.facts:
-        return "the number of a class, a whole one from 0 on"
-    return f"the number of a class, a whole one from 0 to {spec.levels - 1:,}"
 
 
 def _indices(column: "pa.Array", names: tuple[str, ...]) -> np.ndarray:

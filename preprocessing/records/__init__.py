@@ -37,7 +37,7 @@ class Records:
         """Returns records by their indices, in the order of the indices."""
         lengths = self.lengths[order]
         if len(lengths) and (lengths == lengths[0]).all():
-            return Records(self.data.reshape(-1, lengths[0])[order].reshape(-1), lengths)
+            return Records(self.data.reshape(-1, lengths[0]).take(order, axis=0).reshape(-1), lengths)
         starts = (np.cumsum(self.lengths) - self.lengths)[order]
         return Records(self.data[places(starts, lengths)], lengths)
 
