@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from elboflow.settings import table
+
 
 def install(folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]) -> None:
     """Writes a distribution as pip leaves it; the folder must be on `sys.path` to be found.
@@ -24,3 +26,9 @@ def install(folder: Path, name: str, modules: Mapping[str, str], entry_points: M
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for module, source in modules.items():
         (folder / f"{module}.py").write_text(source, encoding="utf-8")
+
+
+def forget() -> None:
+    """Makes the next lookup of a kind see what is installed now."""
+    for cached in (table.find, table._own, table._installed, table._entry_points):
+        cached.cache_clear()

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, EntryPoints, entry_points, version
 from types import ModuleType
 from typing import Any
 
@@ -77,7 +77,12 @@ def _own(base: Any) -> list[str]:
 
 @cache
 def _installed(group: str) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=group))
+    return tuple(_entry_points().select(group=group))
+
+
+@cache
+def _entry_points() -> EntryPoints:
+    return entry_points()  # reads files of every installed package
 
 
 def _defined(module: ModuleType, base: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.binding.datasets import ModelDataset
-from elboflow.settings import RequestError, table
+from elboflow.settings import RequestError
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.data import Examples
 from pipelines.experiment import Experiment
@@ -136,10 +136,9 @@ def medals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     points = {"elboflow.features": {"medal": "elbo_test_medals:Medal", "prize": "elbo_test_medals:Prize"}}
     packages.install(tmp_path / "site", "medals", {"elbo_test_medals": MEDALS}, points)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    table._installed.cache_clear()
+    packages.forget()
     yield
-    for cached in (table.find, table._installed):
-        cached.cache_clear()
+    packages.forget()
     del sys.modules["elbo_test_medals"]
 
 

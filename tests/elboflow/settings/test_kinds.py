@@ -81,13 +81,13 @@ def fruit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "elbo_test_fruits").mkdir()
     packages.install(tmp_path, "exotic-fruits", FRUITS, POINTS)
     monkeypatch.syspath_prepend(tmp_path)
+    packages.forget()
     from elbo_test_fruits import Fruit  # type: ignore[import-not-found]  # made just now
 
     yield Fruit
     for name in [name for name in sys.modules if name.startswith("elbo_test_")]:
         del sys.modules[name]
-    for cached in (table.find, table._own, table._installed):
-        cached.cache_clear()
+    packages.forget()
 
 
 def basket(fruit: Any) -> type[Settings]:
@@ -155,7 +155,7 @@ def test_a_name_that_two_packages_give_to_a_kind_is_refused_with_both(
     points = {"elboflow.test_fruits": {name: "elbo_test_market:Fruit"}}
     packages.install(tmp_path / "site", "market", {"elbo_test_market": "raise AssertionError('imported')"}, points)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    table._installed.cache_clear()
+    packages.forget()
     assert words(fruit).count(name) == 1
     namespace = {"__annotations__": {"listed": list[fruit]}, "listed": [], "__module__": __name__}
     box: type[Settings] = type("Box", (Settings,), namespace)
