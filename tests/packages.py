@@ -30,5 +30,5 @@ def install(folder: Path, name: str, modules: Mapping[str, str], entry_points: M
 
 def forget() -> None:
     """Makes the next lookup of a kind see what is installed now."""
-    for cached in (table.find, table._own, table._installed, table._entry_points):
+    for cached in (table.find, table._own, table._installed, table._selection):
         cached.cache_clear()

@@ -10,6 +10,7 @@ them define is an error: what else is installed must not change the meaning of a
 import importlib
 import pkgutil
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points, version
 from types import ModuleType
@@ -77,12 +78,12 @@ def _own(base: Any) -> list[str]:
 
 @cache
 def _installed(group: str) -> tuple[EntryPoint, ...]:
-    return tuple(_entry_points().select(group=group))
+    return tuple(_selection()(group=group))
 
 
 @cache
-def _entry_points() -> EntryPoints:
-    return entry_points()  # reads files of every installed package
+def _selection() -> Callable[..., EntryPoints]:
+    return entry_points().select  # `entry_points` reads files of every installed package
 
 
 def _defined(module: ModuleType, base: Any, name: str) -> Any:
