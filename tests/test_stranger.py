@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,19 +116,35 @@ def test_one_experiment_uses_a_kind_of_everything_from_another_package(
     assert "is not installed here" in refused.stderr
     curves = json.loads((Path(done["model"]) / "curves.json").read_text(encoding="utf-8"))
     assert {"iwae", "kl_1", "kl_2"} <= curves["train"].keys()
-    recorded = tags(tmp_path / "elboflow-workspace/mlflow.db")
-    assert json.loads(recorded["elboflow.kinds"]) == {
+    workspace = tmp_path / "elboflow-workspace"
+    recorded = only_run(workspace / "mlflow.db")
+    assert json.loads(recorded.tags["elboflow.kinds"]) == {
         f"{group}:{name}": "wind-vanes 1.2.3" for group, points in POINTS.items() for name in points
     }
+    assert recorded.metrics["test/steadiness"] == done["metrics"]["steadiness"]
+    (requirements,) = (workspace / "mlartifacts").rglob("requirements.txt")
+    assert "wind-vanes==1.2.3" in requirements.read_text(encoding="utf-8").splitlines()
 
 
-def tags(database: Path) -> dict[str, Any]:
-    """Returns the tags of the only run."""
+@pytest.mark.slow
+def test_a_metric_from_another_package_decides_between_newcomer_and_champion(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "wind.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    for seed in ("seed=0", "seed=1"):
+        words = "--set", seed, "--set", "training.epochs=1"
+        run = elboflow("run", "wind.yaml", *words, package=package, folder=tmp_path)
+        assert run.returncode == 0, run.stderr
+    assert re.search(r"^ steadiness +0\.\d+ +0\.\d+ … 0\.\d+ *$", run.stderr, re.MULTILINE)
+    assert "judging version 1 of wind-vae, the champion, on this test split" in run.stderr
+    assert re.search(r"version 1, the champion: [+-]\d\.\d+ of 1, 95% interval", run.stderr)  # its unit is "of 1"
+
+
+def only_run(database: Path) -> Any:
+    """Returns tags and metrics of the only run."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{database}")
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
-    return dict(run.data.tags)
+    return run.data
 
 
 def test_a_kind_that_is_not_installed_is_an_error_that_lists_those_that_are(package: Path, tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ not_a_fruit = int
 imported = True
 """,
     "elbo_test_broken": "raise OSError('its library is missing')",
+    "elbo_test_heavy": """
+import sys
+import types
+
+sys.modules["torch"] = types.ModuleType("torch")  # as `import torch` does
+
+from elbo_test_exotic import Mango
+""",
 }
 POINTS = {
     "elboflow.test_fruits": {
@@ -71,6 +79,7 @@ POINTS = {
         "number": "elbo_test_exotic:not_a_fruit",
         "unfinished": "elbo_test_exotic:Unfinished",
         "broken": "elbo_test_broken:Fruit",
+        "heavy": "elbo_test_heavy:Mango",
     }
 }
 
@@ -126,7 +135,8 @@ def test_what_is_written_is_read_again(fruit: Any) -> None:
 
 def test_all_kinds_are_listed_to_a_person_who_names_another(fruit: Any) -> None:
     assert problems(basket(fruit), {"one": "mangoo"}) == [
-        "one: unknown kind 'mangoo'; did you mean 'mango'? allowed: apple, broken, lychee, mango, number, unfinished"
+        "one: unknown kind 'mangoo'; did you mean 'mango'? allowed: apple, broken, heavy, lychee, mango, number, "
+        "unfinished"
     ]
 
 
@@ -175,9 +185,13 @@ def test_a_name_that_two_packages_give_to_a_kind_is_refused_with_both(
         ("number", "is elbo_test_exotic:not_a_fruit; a subclass of elbo_test_fruits.Fruit whose `kind` is 'number'"),
         ("unfinished", "lacks weight, which every kind of elboflow.test_fruits must define"),
         ("broken", "cannot be imported: OSError: its library is missing"),
+        ("heavy", "imports torch when it is loaded, before a backend is chosen; import it inside functions"),
     ],
 )
-def test_an_entry_point_that_is_no_kind_is_refused_by_its_package(fruit: Any, name: str, said: str) -> None:
+def test_an_entry_point_that_is_no_kind_is_refused_by_its_package(
+    fruit: Any, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     (told,) = problems(basket(fruit), {"one": name})
     assert told.startswith(f"one: the entry point '{name}' in elboflow.test_fruits of exotic-fruits 1.2.3 {said}")
 
@@ -191,7 +205,7 @@ def test_a_name_is_looked_up_and_never_imported(fruit: Any, name: str) -> None:
 
 def test_a_package_is_imported_only_when_one_of_its_kinds_is_chosen(fruit: Any) -> None:
     basket(fruit).model_validate({"one": "apple"})
-    assert words(fruit) == ["apple", "broken", "lychee", "mango", "number", "unfinished"]
+    assert words(fruit) == ["apple", "broken", "heavy", "lychee", "mango", "number", "unfinished"]
     assert "elbo_test_exotic" not in sys.modules
     basket(fruit).model_validate({"one": "mango"})
     assert "elbo_test_exotic" in sys.modules
