@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -191,7 +192,9 @@ def test_a_name_that_two_packages_give_to_a_kind_is_refused_with_both(
 def test_an_entry_point_that_is_no_kind_is_refused_by_its_package(
     fruit: Any, name: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    # Set, and then deleted: so that in the end what is there now is there again, or nothing.
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.delitem(sys.modules, "torch")
     (told,) = problems(basket(fruit), {"one": name})
     assert told.startswith(f"one: the entry point '{name}' in elboflow.test_fruits of exotic-fruits 1.2.3 {said}")
 
