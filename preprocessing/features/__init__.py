@@ -90,8 +90,8 @@ class Feature(Kind):
         """Returns the bytes that are hashed into the key of each example, uint8 [rows, bytes] or ragged."""
 
     def look(self, values: Any) -> Any:
-        """Returns the summary of accepted values that `fitted` needs."""
-        raise NotImplementedError
+        """Returns the summary of accepted values that `fitted` needs. A feature with `may_need_fit` defines it."""
+        raise NotImplementedError  # not abstract, because other features are never asked
 
     @abstractmethod
     def fitted(self, summary: Any | None, name: str) -> "Fitted":

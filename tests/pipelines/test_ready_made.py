@@ -1,4 +1,4 @@
-"""Every ready-made experiment that brings its data runs to the end, as `elboflow run NAME`."""
+"""The ready-made experiments of texts and of a table run to the end as they are, by `elboflow run NAME`."""
 
 import json
 import subprocess

@@ -260,7 +260,7 @@ class TwoLayerVAE(Model):
 
     def _top(self) -> Distribution:
         def nothing(seen: Tensor) -> Distribution:
-            raise NotImplementedError
+            raise NotImplementedError  # the priors of this package do not encode pseudo-inputs
 
         return self.config.prior.distribution(self.prior, None, nothing)
 

@@ -90,7 +90,7 @@ def test_a_champion_that_an_older_version_registered_wins_and_loses(
     version: str, tracking_uri: str, tmp_path: Path
 ) -> None:
     written = FORMATS / version
-    _lay(written / "workspace", tmp_path / "workspace")
+    _fill(tmp_path / "workspace", written)
     champion = store.connect(tracking_uri).get_model_version_by_alias("digits-vae", "champion")
     assert champion.version == 1
     assert champion.tags["elboflow.code"].startswith(version)
@@ -106,11 +106,18 @@ def test_a_champion_that_an_older_version_registered_wins_and_loses(
     assert reasons[1].startswith("better than version 1, the champion: +1.000 nats")
 
 
-def _lay(stored: Path, workspace: Path) -> None:
-    """Puts what an MLflow held into an empty one: its artifacts, and its rows, with the workspace as {workspace}."""
-    shutil.copytree(stored / "mlartifacts", workspace / "mlartifacts")
-    for path in workspace.rglob("MLmodel"):
-        path.write_text(path.read_text(encoding="utf-8").replace("{workspace}", str(workspace)), encoding="utf-8")
-    rows = (stored / "rows.sql").read_text(encoding="utf-8").replace("{workspace}", str(workspace))
+def _fill(workspace: Path, written: Path) -> None:
+    """Fills an empty workspace with the rows and artifacts of an MLflow in which a version registered its folders.
+
+    `written/workspace` has what the registration added to the folders; there, {workspace} stands for the path.
+    """
+    shutil.copytree(written / "workspace/mlartifacts", workspace / "mlartifacts")
+    (described,) = (workspace / "mlartifacts").rglob("MLmodel")
+    described.write_text(described.read_text(encoding="utf-8").replace("{workspace}", str(workspace)), encoding="utf-8")
+    shutil.copytree(written / "model", described.parent / "artifacts/model")
+    (run,) = (path.parent for path in (workspace / "mlartifacts").rglob("experiment.json"))
+    shutil.copytree(written / "evaluation", run / "evaluation")
+    shutil.copy(written / "dataset/dataset.json", run)
+    rows = (written / "workspace/rows.sql").read_text(encoding="utf-8").replace("{workspace}", str(workspace))
     with closing(sqlite3.connect(workspace / "mlflow.db")) as database:
         database.executescript(rows)
