@@ -199,6 +199,7 @@ def status(machine: Machine, host: str) -> int:
 
 
 @pytest.mark.xdist_group("main_job")
+@pytest.mark.slow
 def test_the_main_job_registers_with_mlflow_on_postgresql(machine: Machine) -> None:
     scheduler = machine.services["scheduler"]
     settings = [word for setting in TINY for word in ("--set", setting)]

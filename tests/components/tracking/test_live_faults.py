@@ -70,6 +70,7 @@ class Training:
         return [(epoch, -100 / epoch) for epoch in range(1, self.told + 1)]
 
 
+@pytest.mark.slow
 def test_whatever_the_server_answers_training_goes_on_and_the_curves_arrive_once_it_is_back(
     server: str, proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

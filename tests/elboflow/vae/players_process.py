@@ -39,7 +39,6 @@ def main(backend: str, folder: Path) -> None:
             "in parts": stepped(config, split, [STEPS], micro_batches=4),
             "first average": first_average(config, split),
             "resumed": resumed(config, split, folder / f"{backend}-{name}"),
-            "evaluated": evaluated(config, split, folder / f"{backend}-{name}"),
         }
         for name, config in configs.items()
     }
@@ -83,7 +82,10 @@ def first_average(config: Any, split: Examples) -> dict[str, Any]:
 
 
 def resumed(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
-    """The ends of a training, and of one that was stopped after two epochs and went on in its checkpoints."""
+    """The ends of a training, and of one that was stopped after two epochs and went on in its checkpoints.
+
+    The model of the first is evaluated, too.
+    """
     from elboflow.vae.training import train
 
     training = TrainingConfig(
@@ -104,28 +106,24 @@ def resumed(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
         curves = {"train": found.curves.train, "validation": found.curves.validation}
         return {"curves": curves, "weights": [values.tolist() for values in weights(found.model)]}
 
-    whole = end(trained("whole", 100))
+    whole = trained("whole", 100)
     with contextlib.suppress(WatchStoppedError):
         trained("stopped", 2)
-    return {"whole": whole, "again": end(trained("stopped", 100))}
+    again = trained("stopped", 100)
+    return {"whole": end(whole), "again": end(again), "evaluated": evaluated(whole, training, split, folder)}
 
 
-def evaluated(config: Any, split: Examples, folder: Path) -> dict[str, Any]:
-    """The metrics of a model that was trained, saved and loaded, and the names of the figures."""
+def evaluated(trained: Any, training: TrainingConfig, split: Examples, folder: Path) -> dict[str, Any]:
+    """The metrics of a model that was saved and loaded, and the names of the figures."""
     from elboflow.vae import folder as models
     from elboflow.vae.evaluation.config import EvaluationConfig
     from elboflow.vae.evaluation.evaluate import evaluate
     from elboflow.vae.evaluation.evaluators import DatasetDescription
-    from elboflow.vae.training import train
 
-    source, training = InMemory(split), TrainingConfig(epochs=2, batch_size=16, learning_rate=RATE)
-    trained = train(Job(source, source, SPECS, config, training, 0, folder / "checkpoints", {}))
     models.save(folder / "model", trained, models.Provenance(0, training, "a" * 64, "1.2.3"))
-    data, settings = (
-        DatasetDescription("a" * 64, {"test": 64}),
-        EvaluationConfig(bound_samples=10, bootstrap_samples=100),
-    )
-    metrics = evaluate(models.load(folder / "model"), source, data, settings, 0, folder / "evaluation")
+    data = DatasetDescription("a" * 64, {"test": 64})
+    settings = EvaluationConfig(bound_samples=10, bootstrap_samples=100)
+    metrics = evaluate(models.load(folder / "model"), InMemory(split), data, settings, 0, folder / "evaluation")
     return {
         "metrics": {name: metric.value for name, metric in metrics.items()},
         "figures": sorted(path.stem for path in (folder / "evaluation" / "figures").iterdir()),

@@ -94,7 +94,7 @@ def test_state_and_players_survive_a_checkpoint(found, model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_is_evaluated_however_many_players_trained_it(found, model):
-    evaluated = found[model]["evaluated"]
+    evaluated = found[model]["resumed"]["evaluated"]
     assert evaluated["metrics"]["elbo"] <= evaluated["metrics"]["log_likelihood"]
     assert {"curves", "kl_by_unit", "latent_map", "samples"} <= set(evaluated["figures"])
 

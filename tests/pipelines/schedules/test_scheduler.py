@@ -155,6 +155,7 @@ def test_what_other_processes_change_is_known_within_seconds(start: Start, tmp_p
     assert ticks(tmp_path, "deleted-1") == []
 
 
+@pytest.mark.slow
 def test_schedulers_killed_again_and_again_run_every_tick_once_in_processes_that_outlive_them(
     start: Start, tmp_path: Path
 ):
@@ -225,6 +226,7 @@ def at_work(workspace: Path, trouble: Exception | None = None) -> Iterator[Launc
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_scheduler_whose_clock_jumps_forth_and_back_runs_every_tick_once(tmp_path: Path):
     schedule = add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 21, 12))
     nights = [utc(2026, 11, day, 2) for day in (22, 23, 24)]
@@ -261,6 +263,7 @@ def test_a_scheduler_runs_one_tick_in_a_night_on_which_the_clocks_are_put(
         assert [key.time for key in launches.started] == [tick]
 
 
+@pytest.mark.slow
 def test_ticks_are_punctual(tmp_path: Path):
     add(tmp_path, Timing("* * * * *"), utc(2026, 11, 22, 1))
     with time_machine.travel(utc(2026, 11, 22, 1, 0, 30), tick=True) as clock, at_work(tmp_path) as launches:
