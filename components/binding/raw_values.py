@@ -57,7 +57,10 @@ def stored(name: str, spec: FeatureSpec, raw: Any) -> dict[str, np.ndarray]:
 
 
 def raw(name: str, spec: FeatureSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Converts a model's expected values of a feature to raw values, `[examples, …]`; texts have dtype object."""
+    """Converts a model's values of a feature to raw values, `[examples, …]`; texts have dtype object.
+
+    The model's values are expected or sampled ones.
+    """
     return _kind(name, spec).raw(name, spec, expected)
 
 

@@ -90,7 +90,7 @@ class Predictor:
         return self._raw(samples.reconstruct(model, examples, seed))
 
     def generate(self, count: int, seed: int = 0, given: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
-        """Returns the expected raw values of each feature of new examples, `[count, …]`.
+        """Returns the raw values of each feature of new examples, `[count, …]`; of images, the expected ones.
 
         Args:
             count: The number of examples. A larger count only appends examples.

@@ -1,4 +1,4 @@
-"""Distributions over a layer of latents: exact densities in nats, in `keras.ops` for all backends."""
+"""Distributions: exact densities of latents in nats, and samples from uniform numbers, in `keras.ops`."""
 
 import math
 from dataclasses import dataclass
@@ -57,3 +57,27 @@ class StandardNormal:
     def kl(self, prior: Distribution) -> Tensor | None:
         """Returns None: this class is used as a prior only."""
         return None
+
+
+def normal_from_uniform(uniform: Tensor) -> Tensor:
+    """Returns standard normal numbers from uniform numbers in [0, 1), by the inverse of the distribution function.
+
+    Args:
+        uniform: Float32 multiples of 2^-24, as NumPy draws them. Each is moved to the middle of its interval, so that
+            none of them becomes infinite.
+    """
+    around_zero = 2 * uniform - 1 + 2**-24
+    # The lower half only: near 1, TensorFlow's `erfinv` rounds its argument to 1.
+    return -math.sqrt(2) * ops.sign(around_zero) * ops.erfinv(-ops.abs(around_zero))
+
+
+def class_from_uniform(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Returns classes from uniform numbers in [0, 1), by the inverse of the distribution function, int32 `[…]`.
+
+    Args:
+        logits: A logit for each class, `[…, classes]`.
+        uniform: The numbers, `[…]`.
+    """
+    up_to = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
+    below = ops.sum(ops.cast(up_to <= uniform[..., None], "int32"), axis=-1)
+    return ops.minimum(below, logits.shape[-1] - 1)  # `up_to` may end below 1 because of rounding

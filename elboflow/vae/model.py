@@ -121,7 +121,7 @@ class Model(ABC):
 
     @property
     def decoding_draws(self) -> tuple[Draw, ...]:
-        """The draws of `decode` for values that depend on each other, such as the symbols of a text."""
+        """The draws of `decode` for values x ~ p(x|z); none for features that are shown as means, such as images."""
         return ()
 
     @abstractmethod
@@ -140,8 +140,8 @@ class Model(ABC):
         Args:
             latents: The latents of each layer, from the top down, `[batch, units]`.
             batch: The features that the model is conditioned on.
-            noise: The draws of `decoding_draws`; if empty, the most probable values are returned. For features whose
-                values are independent given z, the expected values are returned in both cases.
+            noise: The draws of `decoding_draws`, for samples x ~ p(x|z); if empty, the expected or most probable
+                values are returned.
         """
 
     @property

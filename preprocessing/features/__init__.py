@@ -162,7 +162,7 @@ class Feature(Kind):
 
     @classmethod
     def raw(cls, name: str, spec: FeatureSpec, expected: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Converts a model's expected values (`elboflow.vae`) to raw values for a client, `[examples, …]`.
+        """Converts a model's expected or sampled values (`elboflow.vae`) to raw values for a client, `[examples, …]`.
 
         Args:
             name: The feature's name.

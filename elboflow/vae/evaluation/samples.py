@@ -30,7 +30,8 @@ def generate(model: Model, count: int, seed: int, given: Mapping[str, np.ndarray
         given: The features that the model is conditioned on, `[count, …]` by name.
 
     Returns:
-        The expected value of each feature, `[count, …]`; levels are scaled to [0, 1].
+        The values of each feature, `[count, …]`: samples x ~ p(x|z) of numbers, classes and texts; the expected levels
+        of images, scaled to [0, 1].
 
     Raises:
         RequestError: A feature that the model is conditioned on is missing.
@@ -53,13 +54,14 @@ def decode(
     given: Mapping[str, np.ndarray] | None = None,
     numbers: Mapping[str, np.ndarray] | None = None,
 ) -> Arrays:
-    """Returns the expected value of each feature, `[examples, …]`; for texts, sampled or most probable symbols.
+    """Returns the values of each feature given the latents, `[examples, …]`: expected, most probable or sampled ones.
 
     Args:
         model: The model.
         latents: The latents of each layer, from the top down, `[examples, units]`.
         given: The features that the model is conditioned on, `[examples, …]` by name.
-        numbers: The draws of `Model.decoding_draws`, `[examples, …]` by name; None for the most probable symbols.
+        numbers: The draws of `Model.decoding_draws`, `[examples, …]` by name, for samples x ~ p(x|z); None for the
+            expected or most probable values.
     """
     condition, drawn = dict(given or {}), dict(numbers or {})
     decoded = program(model, "decode", model.decode)

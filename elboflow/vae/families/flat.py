@@ -181,7 +181,8 @@ class FlatVAE(Model):
 
     @property
     def decoding_draws(self) -> tuple[Draw, ...]:
-        return () if self.sequence is None else (Draw("values", "uniform", self.sequence.context[:1]),)
+        shape = self.likelihood.sampling
+        return () if shape is None else (Draw("values", "uniform", shape),)
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         x, condition = self.likelihood.prepare(batch, noise.get("x")), self._condition(batch)
@@ -199,12 +200,13 @@ class FlatVAE(Model):
 
     def decode(self, latents: tuple[Tensor, ...], batch: Batch, noise: Noise) -> Batch:
         (z,) = latents
-        condition = self._condition(batch)
+        condition, uniform = self._condition(batch), noise.get("values")
         if (sequence := self.sequence) is None:
-            return self.likelihood.mean(self._outputs(z[None], condition)[0])
+            outputs = self._outputs(z[None], condition)[0]
+            return self.likelihood.mean(outputs) if uniform is None else self.likelihood.sample(outputs, uniform)
 
         def extended(position: Tensor, x: Tensor) -> Tensor:
-            return sequence.extended(x, self._outputs(z[None], condition, x)[0], position, noise.get("values"))
+            return sequence.extended(x, self._outputs(z[None], condition, x)[0], position, uniform)
 
         x = ops.fori_loop(0, sequence.context[0], extended, sequence.blank(ops.shape(z)[0]))
         return sequence.values(x)

@@ -104,6 +104,20 @@ class Likelihood(Kind):
         Levels are scaled to [0, 1].
         """
 
+    @property
+    def sampling(self) -> Shape | None:
+        """The shape of the uniform random numbers that `sample` needs for an example; None if it returns the means."""
+        return None
+
+    def sample(self, outputs: Tensor, uniform: Tensor | None) -> Batch:
+        """Returns the values of generated examples, `[batch, *shape]`: x ~ p(x|z), or its means, as usual for images.
+
+        Args:
+            outputs: The decoder's outputs, `[batch, *outputs]`.
+            uniform: Uniform random numbers in [0, 1), `[batch, *sampling]`; None if `sampling` is None.
+        """
+        return self.mean(outputs)
+
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
         """Returns decoder outputs `[*outputs]` whose mean is the mean of training examples; None if undefined.
 

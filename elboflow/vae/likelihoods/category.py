@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from elboflow.artifacts.spec import Shape
 from elboflow.vae import ops
 from elboflow.vae import spec as specs_
+from elboflow.vae.distributions import class_from_uniform
 from elboflow.vae.likelihoods._single import SingleLikelihood
 from elboflow.vae.terms import Batch, Tensor
 
@@ -47,6 +48,14 @@ class Category(SingleLikelihood):
 
     def mean(self, outputs: Tensor) -> Batch:
         return {self.feature: ops.cast(ops.argmax(outputs, axis=-1), "int32")}
+
+    @property
+    def sampling(self) -> Shape:
+        return ()
+
+    def sample(self, outputs: Tensor, uniform: Tensor | None) -> Batch:
+        assert uniform is not None
+        return {self.feature: class_from_uniform(outputs, uniform)}
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
         import numpy as np

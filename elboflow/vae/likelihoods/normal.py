@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from elboflow.artifacts.spec import Shape
 from elboflow.vae import ops
 from elboflow.vae import spec as specs_
-from elboflow.vae.distributions import LOG_TWO_PI
+from elboflow.vae.distributions import LOG_TWO_PI, normal_from_uniform
 from elboflow.vae.likelihoods._single import SingleLikelihood
 from elboflow.vae.terms import Batch, Tensor
 
@@ -52,9 +52,16 @@ class Normal(SingleLikelihood):
         return ops.sum(-0.5 * (squared + LOG_TWO_PI) - log_scale - math.log(deviation), axis=-1)
 
     def mean(self, outputs: Tensor) -> Batch:
-        mean, deviation = specs_.moments(self.spec)
-        found = mean + deviation * self._mean_and_log_scale(outputs)[0]
-        return {self.feature: ops.reshape(found, (*ops.shape(outputs)[:-1], *self.spec.shape))}
+        return self._in_units_of_the_data(self._mean_and_log_scale(outputs)[0])
+
+    @property
+    def sampling(self) -> Shape:
+        return (self.spec.size,)
+
+    def sample(self, outputs: Tensor, uniform: Tensor | None) -> Batch:
+        assert uniform is not None
+        mean, log_scale = self._mean_and_log_scale(outputs)
+        return self._in_units_of_the_data(mean + ops.exp(log_scale) * normal_from_uniform(uniform))
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
         import numpy as np
@@ -66,3 +73,8 @@ class Normal(SingleLikelihood):
     def _mean_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = ops.split(outputs, 2, axis=-1)
         return mean, ops.maximum(log_scale, SMALLEST_LOG_SCALE)
+
+    def _in_units_of_the_data(self, standardised: Tensor) -> Batch:
+        mean, deviation = specs_.moments(self.spec)
+        shape = (*ops.shape(standardised)[:-1], *self.spec.shape)
+        return {self.feature: ops.reshape(mean + deviation * standardised, shape)}

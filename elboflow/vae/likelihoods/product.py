@@ -1,6 +1,5 @@
 """A product of likelihoods for tables, one for each column."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,35 +57,35 @@ class Product(Likelihood):
 
     @property
     def outputs(self) -> Shape:
-        return (sum(self._sizes),)
+        return (sum(math.prod(column.outputs) for column in self._bound.values()),)
 
     @property
     def noise(self) -> Shape | None:
-        total = sum(math.prod(column.noise) for column in self._bound.values() if column.noise is not None)
-        return (total,) if total else None
+        return _total({name: column.noise for name, column in self._bound.items()})
 
     def prepare(self, batch: Batch, uniform: Tensor | None) -> dict[str, Any]:
-        x, first = {}, 0
-        for name, column in self._bound.items():
-            own = None
-            if column.noise is not None:
-                size = math.prod(column.noise)
-                assert uniform is not None
-                own = ops.reshape(uniform[:, first : first + size], (-1, *column.noise))
-                first += size
-            x[name] = column.prepare(batch, own)
-        return x
+        numbers = _divided(uniform, {name: column.noise for name, column in self._bound.items()})
+        return {name: column.prepare(batch, numbers.get(name)) for name, column in self._bound.items()}
 
     def seen(self, x: dict[str, Any]) -> Tensor:
         parts = [(column.seen(x[name]), math.prod(column.inputs)) for name, column in self._bound.items()]
         return ops.concatenate([ops.reshape(part, (-1, size)) for part, size in parts], axis=-1)
 
     def log_prob(self, x: dict[str, Any], outputs: Tensor) -> Tensor:
-        return sum(self._bound[name].log_prob(x[name], own) for name, own in self._divided(outputs).items())
+        return sum(self._bound[name].log_prob(x[name], own) for name, own in self._outputs(outputs).items())
 
     def mean(self, outputs: Tensor) -> Batch:
-        means = [self._bound[name].mean(own) for name, own in self._divided(outputs).items()]
+        means = [self._bound[name].mean(own) for name, own in self._outputs(outputs).items()]
         return {name: values for found in means for name, values in found.items()}
+
+    @property
+    def sampling(self) -> Shape | None:
+        return _total({name: column.sampling for name, column in self._bound.items()})
+
+    def sample(self, outputs: Tensor, uniform: Tensor | None) -> Batch:
+        numbers = _divided(uniform, {name: column.sampling for name, column in self._bound.items()})
+        made = [self._bound[name].sample(own, numbers.get(name)) for name, own in self._outputs(outputs).items()]
+        return {name: values for found in made for name, values in found.items()}
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
         import numpy as np
@@ -95,14 +94,24 @@ class Product(Likelihood):
         known = [part.reshape(-1) for part in parts if part is not None]
         return np.concatenate(known) if len(known) == len(parts) else None
 
-    @property
-    def _sizes(self) -> list[int]:
-        return [math.prod(column.outputs) for column in self._bound.values()]
-
-    def _divided(self, outputs: Tensor) -> dict[str, Tensor]:
+    def _outputs(self, outputs: Tensor) -> dict[str, Tensor]:
         """Returns the decoder outputs of each column, `[…, *outputs]`."""
-        ends = list(itertools.accumulate(self._sizes))
-        return {
-            name: ops.reshape(outputs[..., end - size : end], (*ops.shape(outputs)[:-1], *column.outputs))
-            for (name, column), size, end in zip(self._bound.items(), self._sizes, ends, strict=True)
-        }
+        return _divided(outputs, {name: column.outputs for name, column in self._bound.items()})
+
+
+def _total(shapes: Mapping[str, Shape | None]) -> Shape | None:
+    """Returns the shape of a vector with the numbers of all columns; None if no column has any."""
+    known = [math.prod(shape) for shape in shapes.values() if shape is not None]
+    return (sum(known),) if known else None
+
+
+def _divided(vector: Tensor | None, shapes: Mapping[str, Shape | None]) -> dict[str, Tensor]:
+    """Returns the part of each column that has one, `[…, *shape]`, of a vector `[…, numbers]` with those of all."""
+    parts, first = {}, 0
+    for name, shape in shapes.items():
+        if shape is not None:
+            assert vector is not None
+            end = first + math.prod(shape)
+            parts[name] = ops.reshape(vector[..., first:end], (*ops.shape(vector)[:-1], *shape))
+            first = end
+    return parts

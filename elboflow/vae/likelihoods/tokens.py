@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from elboflow.artifacts.spec import LENGTH, Shape
 from elboflow.vae import ops
+from elboflow.vae.distributions import class_from_uniform
 from elboflow.vae.likelihoods import SequenceLikelihood
 from elboflow.vae.likelihoods._single import SingleLikelihood
 from elboflow.vae.spec import indicators
@@ -82,7 +83,18 @@ class Tokens(SingleLikelihood, SequenceLikelihood):
         return ops.sum(counted * (chosen - ops.logsumexp(outputs, axis=-1)), axis=-1)
 
     def mean(self, outputs: Tensor) -> Batch:
-        choice = ops.cast(ops.argmax(outputs, axis=-1), "int32")
+        return self._up_to_the_end(ops.cast(ops.argmax(outputs, axis=-1), "int32"))
+
+    @property
+    def sampling(self) -> Shape:
+        return (self.longest,)
+
+    def sample(self, outputs: Tensor, uniform: Tensor | None) -> Batch:
+        assert uniform is not None
+        return self._up_to_the_end(class_from_uniform(outputs, uniform))
+
+    def _up_to_the_end(self, choice: Tensor) -> Batch:
+        """Returns the symbols before the first end, `[batch, longest]`, and their number."""
         has_ended = ops.cumsum(ops.cast(choice == self.symbols, "int32"), axis=-1) > 0
         length = ops.sum(ops.cast(ops.logical_not(has_ended), "int32"), axis=-1)
         return self.values({"ids": ops.where(has_ended, 0, choice), "length": length})
@@ -100,9 +112,7 @@ class Tokens(SingleLikelihood, SequenceLikelihood):
         if uniform is None:
             choice = ops.cast(ops.argmax(logits, axis=-1), "int32")
         else:
-            up_to = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
-            below = ops.sum(ops.cast(up_to < ops.sum(uniform * chosen, axis=1)[:, None], "int32"), axis=-1)
-            choice = ops.minimum(below, self.symbols)  # `up_to` may end below 1 because of rounding
+            choice = class_from_uniform(logits, ops.sum(uniform * chosen, axis=1))
         ends = ops.logical_and(choice == self.symbols, x["length"] > position)
         length = ops.where(ends, ops.cast(position, "int32"), x["length"])
         goes_on = ops.cast(length > position, "int32")

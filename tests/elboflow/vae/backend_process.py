@@ -39,7 +39,7 @@ def main(backend: str, folder: Path) -> None:
 
 
 def terms(path: Path, examples: Examples) -> list[Any]:
-    """Terms of the bound, and what is decoded of the posterior's mean."""
+    """Terms of the bound, what is decoded of the posterior's mean, and what is generated."""
     from elboflow.vae.evaluation import samples
     from elboflow.vae.terms import samples_first
 
@@ -53,7 +53,10 @@ def terms(path: Path, examples: Examples) -> list[Any]:
     numbers = noise.drawn(draws, 0, examples.keys)
     made = compute.compiled(model, function)(dict(examples.padded(model.specs).features), numbers)
     decoded = samples.reconstruct(model, examples, seed=0)
-    return [part.tolist() for part in (*made, *(decoded[name] for name in sorted(decoded)))]
+    generated = samples.generate(model, len(examples), 0, samples.condition_of(model, examples))
+    return [
+        part.tolist() for part in (*made, *(found[name] for found in (decoded, generated) for name in sorted(found)))
+    ]
 
 
 def curve(backend: str, split: Examples, checkpoints: Path) -> list[float]:

@@ -12,7 +12,7 @@ _SHOWN = 10
 
 
 class TableSamples(Evaluator):
-    """Generated numbers and classes in the units of the data: the mean of each column given z from the prior."""
+    """Generated numbers and classes in the units of the data: samples of each column given z from the prior."""
 
     order: ClassVar[int] = 24
     columns: ClassVar[tuple[str, ...]] = ()
@@ -24,7 +24,7 @@ class TableSamples(Evaluator):
     def __call__(self, seen: Seen) -> Result:
         columns = _columns(seen.modelled)
         rows = [[_written(spec, seen.samples[name][row]) for name, spec in columns.items()] for row in range(_SHOWN)]
-        caption = f"{_SHOWN} rows: z drawn from the prior, decoded to the mean of each number, the likeliest class"
+        caption = f"{_SHOWN} generated rows: z is drawn from the prior, then each number and class given z"
         return Result(tables=[Table("Samples", caption, list(columns), rows)])
 
 
