@@ -58,7 +58,7 @@ class WriteShard(beam.DoFn):
                         if split == "train" or not fitted.train_only
                     },
                     class_sums=self._class_sums(columns),
-                    sha256=sha256.result(),  # after the statistics: the writer's thread hashes meanwhile
+                    sha256=sha256.result(),  # waited for last: a thread computes it during the statistics
                 )
             yield Report(shards=[written], leaked=leaked).to_json()
         except WorkError as error:

@@ -95,7 +95,7 @@ def test_another_byte_is_read_as_another_value_or_told(at, value):
     try:
         found = parse(SCHEMA, damaged, "a shard")
     except WorkError as error:
-        assert str(error).startswith("a shard: ")  # noqa: PT017
+        assert str(error).startswith("a shard: ")  # noqa: PT017  # a changed byte may give an error or another value
     else:
         assert np.array_equal(encode(SCHEMA, found).data[:-4], damaged[:-4])
 
