@@ -16,8 +16,8 @@ from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
 from pipelines import environments, source
 from pipelines.overrides import option, override
-from pipelines.schedules import cron
 from pipelines.targets.config import Targets
+from pipelines.timing import cron
 from preprocessing.config import DataConfig
 
 Name = Annotated[
@@ -40,7 +40,7 @@ class Schedule(Settings):
     @field_validator("cron")
     @classmethod
     def _is_understood(cls, fields: str) -> str:
-        cron.parse(fields)
+        cron.check(fields)
         return fields
 
 

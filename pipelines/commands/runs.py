@@ -160,7 +160,7 @@ def attach(
 
 def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
     """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
-    from pipelines.targets.connect import connect
+    from pipelines.connect import connect
 
     wanted = None
     if experiment is not None:
@@ -203,7 +203,7 @@ def values(state: "RunState") -> dict[str, Any]:
     shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
     for told in (shown, *shown["steps"]):
         told["reason"] = masked_values(told["reason"])
-    return {"run": shown.pop("id"), **shown}
+    return {"run": shown.pop("id") or None, **shown}
 
 
 def _tell_what_waits(workspace: Path) -> None:

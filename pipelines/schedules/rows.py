@@ -8,7 +8,7 @@ from sqlite3 import Row
 from typing import Any, get_args
 
 from pipelines.schedules.states import Key, NeverRan, Origin, Range, Schedule, State, Tick
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 
 _YEARS = range(1970, 9991)
 

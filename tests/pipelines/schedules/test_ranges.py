@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.schedules import schema, settle
-from pipelines.schedules.calendar import MOST, Calendar, Span
+from pipelines.schedules import record_due, schema
+from pipelines.schedules.one_pass import one_pass
 from pipelines.schedules.states import Range, Tick
 from pipelines.schedules.store import Store
-from pipelines.schedules.work import work
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import MOST, Calendar, Span
 from tests.pipelines.schedules.world import World, add, records, utc
 
 CatchUp = Literal["none", "last", "all"]
@@ -62,7 +62,7 @@ def test_a_pause_of_400_days_of_a_minutely_schedule_is_one_record_made_within_se
     add(tmp_path, Timing("* * * * *", catch_up=catch_up), NOW - 400 * DAY)
     beats = [time.monotonic()]
     with Store(tmp_path) as store:
-        work(store, World(tmp_path, 0, NOW), tmp_path, NOW, 1, lambda: beats.append(time.monotonic()))
+        one_pass(store, World(tmp_path, 0, NOW), tmp_path, NOW, 1, lambda: beats.append(time.monotonic()))
         (missed,) = [record for record in store.history("nightly-1", 5000, NOW) if isinstance(record, Range)]
         open_ticks = Counter(tick.origin for tick in store.open_ticks())
     beats.append(time.monotonic())
@@ -76,7 +76,7 @@ def test_a_clock_a_century_ahead_is_settled_in_steps_with_a_heartbeat_between_th
     add(tmp_path, Timing("0 * * * *"), NOW)
     later, beats = NOW + timedelta(days=36_500), list[float]()
     with Store(tmp_path) as store:
-        work(store, World(tmp_path, 0, later), tmp_path, later, 1, lambda: beats.append(time.monotonic()))
+        one_pass(store, World(tmp_path, 0, later), tmp_path, later, 1, lambda: beats.append(time.monotonic()))
     assert len(beats) > 30
     (tick, missed) = history(tmp_path, now=later)
     assert isinstance(missed, Range)
@@ -89,7 +89,7 @@ def test_the_history_shows_them_in_one_line_and_as_one_json_object(tmp_path: Pat
     with Store(tmp_path) as store:
         now = utc(2026, 1, 1) + 10 * MINUTE
         store.change("nightly-1", paused=utc(2025, 1, 1) + HOUR)
-        while not settle.settle(store, "nightly-1", now):
+        while not record_due.record_due(store, "nightly-1", now):
             pass
 
     def does(*words: str) -> str:
@@ -159,8 +159,8 @@ def test_no_more_than_a_thousand_wait_to_be_made_up_for_and_they_are_the_latest(
 def test_a_kill_at_any_place_leaves_every_tick_in_one_record(
     catch_up: CatchUp, memory: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(settle, "STEP", 7 * HOUR)
-    monkeypatch.setattr(settle, "MOST", 3)
+    monkeypatch.setattr(record_due, "STEP", 7 * HOUR)
+    monkeypatch.setattr(record_due, "MOST", 3)
     begin, timing = utc(2026, 10, 24, 12), Timing("*/30 * * * *", "Europe/Berlin", catch_up=catch_up)
     world = World(memory, 0, begin, runs_for=MINUTE)
     world.inject(monkeypatch)

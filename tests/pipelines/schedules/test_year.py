@@ -6,11 +6,11 @@ from typing import Literal
 
 import pytest
 
-from pipelines.schedules.calendar import Calendar
-from pipelines.schedules.settle import GRACE
+from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import OPEN, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 from tests.pipelines.schedules.world import World, add, utc
 from tests.pipelines.schedules.world import records as each
 

@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.schedules import capacity, local
+from pipelines.schedules import capacity
 from pipelines.schedules.heartbeat import announce
-from pipelines.schedules.states import AT_WORK, Key, Tick
+from pipelines.schedules.local import LocalTarget
+from pipelines.schedules.states import ACTIVE, Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import Child, World, add, records, utc
 
@@ -32,7 +33,7 @@ def states(workspace: Path, id: str) -> list[str]:
 
 def at_work(workspace: Path) -> int:
     with Store(workspace) as store:
-        return sum(tick.state in AT_WORK for tick in store.open_ticks())
+        return sum(tick.state in ACTIVE for tick in store.open_ticks())
 
 
 def test_of_200_schedules_at_the_same_time_three_run_at_once_and_all_run_in_the_order_of_their_names(memory: Path):
@@ -172,14 +173,14 @@ def test_the_tables_say_what_waits_and_at_which_place(waiting: World):
 
 def test_what_waits_can_be_cancelled_by_pausing_or_deleting_its_schedule(waiting: World):
     workspace = Workspace(waiting.workspace)
-    local.pause(workspace, "b-1")
-    local.delete(workspace, "c-1")
+    LocalTarget(workspace).pause("b-1")
+    LocalTarget(workspace).delete("c-1")
     (paused,), (deleted,) = records(workspace.folder, "b-1"), records(workspace.folder, "c-1")
     assert (paused.state, paused.reason) == ("skipped", "the schedule was paused while it waited")
     assert (deleted.state, deleted.reason) == ("skipped", "the schedule was deleted")
     waiting.power_fails()
     waiting.look()
-    local.resume(workspace, "b-1")
+    LocalTarget(workspace).resume("b-1")
     waiting.look()
     assert [key for key in waiting.ran if key.schedule != "a-1"] == []
 
@@ -237,15 +238,15 @@ def put(root: Path, **files: str) -> None:
 def test_places_are_one_for_every_two_cores_and_four_gibibytes(system: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(64)))
     monkeypatch.setattr(capacity.os, "sysconf", {"SC_PHYS_PAGES": 2**26, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert capacity.places(system) == 32  # 64 cores, 256 GiB, in no cgroup
+    assert capacity.slots(system) == 32  # 64 cores, 256 GiB, in no cgroup
     put(system, proc__self__cgroup="0::/pod/container\n")
     put(system, sys__fs__cgroup__pod__cpu_DOT_max="800000 100000\n", sys__fs__cgroup__pod__memory_DOT_max="max\n")
-    assert (capacity.cores(system), capacity.places(system)) == (8.0, 4)  # of the pod that it lies in
+    assert (capacity.cores(system), capacity.slots(system)) == (8.0, 4)  # of the pod that it lies in
     put(system, sys__fs__cgroup__pod__container__memory_DOT_max=str(9 * 2**30))
     put(system, sys__fs__cgroup__pod__container__cpu_DOT_max="max 100000")
-    assert capacity.places(system) == 2
+    assert capacity.slots(system) == 2
     put(system, sys__fs__cgroup__pod__container__cpu_DOT_max="50000 100000")
-    assert (capacity.cores(system), capacity.places(system)) == (0.5, 1)
+    assert (capacity.cores(system), capacity.slots(system)) == (0.5, 1)
 
 
 def test_places_follow_the_older_kind_of_cgroups_too(system: Path, monkeypatch: pytest.MonkeyPatch):
@@ -254,10 +255,10 @@ def test_places_follow_the_older_kind_of_cgroups_too(system: Path, monkeypatch: 
     put(system, proc__self__cgroup="4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n")
     put(system, sys__fs__cgroup__cpu__cpu_DOT_cfs_quota_us="-1", sys__fs__cgroup__cpu__cpu_DOT_cfs_period_us="100000")
     put(system, sys__fs__cgroup__memory__memory_DOT_limit_in_bytes=str(13 * 2**30))  # the host's path is not seen here
-    assert capacity.places(system) == 3
+    assert capacity.slots(system) == 3
     put(system, sys__fs__cgroup__cpu__cpu_DOT_cfs_quota_us="400000")
-    assert capacity.places(system) == 2
+    assert capacity.slots(system) == 2
 
 
 def test_what_this_machine_carries_is_at_least_one_run():
-    assert capacity.places() >= 1
+    assert capacity.slots() >= 1

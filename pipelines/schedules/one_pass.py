@@ -1,4 +1,4 @@
-"""One pass over all schedules: what ended unseen is recorded, what is due is settled, what has a place is launched."""
+"""One pass over all schedules: records runs whose end nobody saw, records what is due, and launches what has a slot."""
 
 import logging
 import sqlite3
@@ -7,85 +7,84 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from elboflow.settings import RequestError
-from pipelines.schedules.calendar import Calendar
-from pipelines.schedules.ending import ending
 from pipelines.schedules.launch import Launcher, tick_folder
-from pipelines.schedules.line import let_in
-from pipelines.schedules.settle import settle
+from pipelines.schedules.queue import admit
+from pipelines.schedules.record_due import record_due
 from pipelines.schedules.states import Schedule, Tick
 from pipelines.schedules.store import Store
+from pipelines.schedules.tick_outcome import tick_outcome
+from pipelines.timing.calendar import Calendar
 
 ATTEMPTS = 3
-"""Processes that may end before they take a tick; then it has failed."""
+"""Processes that may end before they claim a tick; then it has failed."""
 
 BY_HAND = timedelta(seconds=30)
-"""How long a tick that a person asked for is left to the command that launches it."""
-
-_NONE = timedelta()
+"""How long `elboflow schedule run` has to launch its own tick before the scheduler does."""
 
 log = logging.getLogger("elboflow.schedules")
 
 
-def _none() -> None:
-    """Does nothing."""
-
-
-def work(
-    store: Store, launcher: Launcher, workspace: Path, now: datetime, places: int, pulse: Callable[[], object] = _none
+def one_pass(
+    store: Store,
+    launcher: Launcher,
+    workspace: Path,
+    now: datetime,
+    slots: int,
+    heartbeat: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
-    """Does everything that is to be done now. If it is killed, the next pass of any process completes it.
+    """Does everything that is due. If it is killed, the next pass of any process completes it.
 
     Args:
         store: The schedules.
         launcher: What starts runs.
         workspace: The workspace's folder.
         now: The time.
-        places: How many runs may be at work at once.
-        pulse: Called between two steps, of which each is short.
+        slots: How many runs may be active at once.
+        heartbeat: Called between two steps, each of which is short.
 
     Returns:
         The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
     """
-    end_dead(store, launcher, workspace, now)  # first: what died must not keep a tick that is due from its place
-    broken = _settle_due(store, now, pulse)
+    end_dead(store, launcher, workspace, now)  # first: a dead run must not hold the slot of a tick that is due
+    broken = _record_all_due(store, now, heartbeat)
     open_ticks = store.open_ticks()
     if any(tick.state == "waiting" for tick in open_ticks):
-        let_in(store, places)
+        admit(store, slots)
         open_ticks = store.open_ticks()
-    at_work = sum(
-        tick.state == "running" or launcher.at_work(tick.key) for tick in open_ticks if tick.state != "waiting"
+    active = sum(
+        tick.state == "running" or launcher.is_running(tick.key) for tick in open_ticks if tick.state != "waiting"
     )
     for tick in open_ticks:
-        is_new_by_hand = tick.origin == "hand" and _NONE <= now - tick.key.time <= BY_HAND
-        if tick.state != "claimed" or is_new_by_hand or launcher.at_work(tick.key):
+        is_new_by_hand = tick.origin == "hand" and timedelta() <= now - tick.key.time <= BY_HAND
+        if tick.state != "claimed" or is_new_by_hand or launcher.is_running(tick.key):
             continue
-        if at_work >= places:  # of another scheduler, which had more to give
+        if active >= slots:  # claimed by another scheduler, which had more slots
             break
         _launch(store, launcher, tick, now)
-        at_work += 1
-        pulse()
+        active += 1
+        heartbeat()
     return broken
 
 
 def end_dead(store: Store, launcher: Launcher, workspace: Path, now: datetime) -> None:
-    """Records the end of everything whose processes are gone."""
+    """Records the end of every tick whose processes are gone."""
     ended = launcher.reap()
     for tick in store.open_ticks():
-        if tick.state == "running" and not launcher.at_work(tick.key):
-            state, reason = ending(tick_folder(workspace, tick.key), None)
+        if tick.state == "running" and not launcher.is_running(tick.key):
+            state, reason = tick_outcome(tick_folder(workspace, tick.key), None)
             if store.turn(tick.key, "running", state, ended=now, reason=reason):
                 log.warning("%s: nobody saw the end of its run: %s", tick.key, reason or state)
-        elif tick.state == "claimed" and tick.key in ended and not launcher.at_work(tick.key):
-            _ended_early(store, tick, now)
+        elif tick.state == "claimed" and tick.key in ended and not launcher.is_running(tick.key):
+            _try_again(store, tick, now)
 
 
-def _settle_due(store: Store, now: datetime, pulse: Callable[[], object]) -> dict[str, str]:
+def _record_all_due(store: Store, now: datetime, heartbeat: Callable[[], object]) -> dict[str, str]:
     broken = {}
     for schedule in store.schedules():
-        pulse()
+        heartbeat()
         try:
-            while _is_due(schedule, now) and not settle(store, schedule.id, now):
-                pulse()
+            while _is_due(schedule, now) and not record_due(store, schedule.id, now):
+                heartbeat()
         except (RequestError, sqlite3.IntegrityError, OverflowError) as error:
             broken[schedule.id] = str(error)
     return broken
@@ -93,7 +92,7 @@ def _settle_due(store: Store, now: datetime, pulse: Callable[[], object]) -> dic
 
 def _is_due(schedule: Schedule, now: datetime) -> bool:
     calendar = Calendar(schedule.timing)
-    if now < schedule.settled:
+    if now < schedule.settled:  # the clock was ahead
         return True
     following = calendar.after(schedule.settled)
     return following is not None and following <= now
@@ -109,11 +108,11 @@ def _launch(store: Store, launcher: Launcher, tick: Tick, now: datetime) -> None
         log.info("%s: launched", tick.key)
 
 
-def _ended_early(store: Store, tick: Tick, now: datetime) -> None:
+def _try_again(store: Store, tick: Tick, now: datetime) -> None:
     attempts = tick.attempts + 1
     if attempts < ATTEMPTS:
         store.turn(tick.key, "claimed", "claimed", attempts=attempts)
         return
-    reason = f"{attempts} processes were started for it and ended before they began; the last words are in its log"
+    reason = f"{attempts} processes were started for it and ended before they began; their output is in its log"
     if store.turn(tick.key, "claimed", "failed", ended=now, attempts=attempts, reason=reason):
         log.error("%s: %s", tick.key, reason)

@@ -50,6 +50,7 @@ def test_one_table_has_the_schedules_of_all_three_targets_with_times_of_the_same
 
 def test_a_platform_that_hangs_is_a_line_of_the_table(vertex: Platform, monkeypatch: pytest.MonkeyPatch):
     from pipelines.schedules.everywhere import everywhere
+
     from pipelines.workspace import Workspace
 
     vertex.server.faults.rehearsed = True
