@@ -141,9 +141,9 @@ def listed(
     from pipelines.workspace import Workspace
 
     if all_targets:
-        from pipelines.schedules.all_targets import all_targets as ask_all
+        from pipelines.schedules import all_targets as targets
 
-        schedules, unreachable = ask_all(Workspace(workspace.resolve()))
+        schedules, unreachable = targets.all_targets(Workspace(workspace.resolve()), targets.PATIENCE)
         print_table(schedules, unreachable, as_json)
     else:
         print_table(reach(target, experiment, env, workspace).schedules(), None, as_json)

@@ -25,9 +25,7 @@ class Unreachable:
     reason: str
 
 
-def all_targets(
-    workspace: Workspace, patience: float = PATIENCE
-) -> tuple[Sequence[ScheduleState], Sequence[Unreachable]]:
+def all_targets(workspace: Workspace, patience: float) -> tuple[Sequence[ScheduleState], Sequence[Unreachable]]:
     """Returns the schedules of all targets, and the targets that cannot be reached or do not answer in time.
 
     Args:
