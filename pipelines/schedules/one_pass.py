@@ -4,6 +4,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from elboflow.settings import RequestError
@@ -13,6 +14,7 @@ from pipelines.schedules.record_due import record_due
 from pipelines.schedules.states import Schedule, Tick
 from pipelines.schedules.store import Store
 from pipelines.schedules.tick_outcome import tick_outcome
+from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar
 
 ATTEMPTS = 3
@@ -91,11 +93,15 @@ def _record_all_due(store: Store, now: datetime, heartbeat: Callable[[], object]
 
 
 def _is_due(schedule: Schedule, now: datetime) -> bool:
-    calendar = Calendar(schedule.timing)
-    if now < schedule.settled:  # the clock was ahead
-        return True
-    following = calendar.after(schedule.settled)
-    return following is not None and following <= now
+    following = _next(schedule.timing, schedule.settled)
+    is_ahead = now < schedule.settled  # the clock was
+    return is_ahead or (following is not None and following <= now)
+
+
+@lru_cache(maxsize=10_000)
+def _next(timing: Timing, moment: datetime) -> datetime | None:
+    """Returns the first tick after a moment. Cached, because every pass asks again."""
+    return Calendar(timing).after(moment)
 
 
 def _launch(store: Store, launcher: Launcher, tick: Tick, now: datetime) -> None:

@@ -5,7 +5,6 @@ cronsim knows more than crontab(5), such as `L`, `MON#2`, `5/10` and seconds. Pl
 
 import re
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
@@ -36,9 +35,8 @@ _PART = re.compile(rf"(?:\*|{_VALUE}-{_VALUE})(?:/[0-9]{{1,3}})?|{_VALUE}", re.I
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=1000)
 def check(text: str) -> None:
-    """Checks five fields. Cached: the scheduler asks again every second.
+    """Checks five fields.
 
     Raises:
         RequestError: They are not five, one of them is malformed, or no day has them. The message names the field, its
