@@ -141,7 +141,7 @@ def listed(
     from pipelines.workspace import Workspace
 
     if all_targets:
-        from pipelines.schedules import all_targets as targets
+        from pipelines import all_targets as targets
 
         schedules, unreachable = targets.all_targets(Workspace(workspace.resolve()), targets.PATIENCE)
         print_table(schedules, unreachable, as_json)

@@ -14,7 +14,7 @@ from pipelines.schedules.states import TickState
 from pipelines.timing.calendar import on_wall_clock
 
 if TYPE_CHECKING:
-    from pipelines.schedules.all_targets import Unreachable
+    from pipelines.all_targets import Unreachable
     from pipelines.targets import RunState, ScheduleState
 
 _WIDE = 1000

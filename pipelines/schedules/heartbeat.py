@@ -48,8 +48,7 @@ def holder(workspace: Path) -> str | None:
     return lock.read_text(encoding="utf-8", errors="replace") or "a process that just started"
 
 
-def last_beat(workspace: Path) -> datetime | None:
-    """Returns the time of the last heartbeat of a workspace's scheduler."""
+def _last_beat(workspace: Path) -> datetime | None:
     if not (workspace / FILE).is_file():
         return None
     with Database(workspace) as database:
@@ -65,7 +64,7 @@ def trouble(workspace: Path) -> str | None:
     process = holder(workspace)
     if process is None:
         return f"no scheduler is at work on {workspace}"
-    beaten = last_beat(workspace)
+    beaten = _last_beat(workspace)
     if beaten is None or abs(datetime.now(UTC) - beaten) > STALE:  # one in the future is from a clock that was ahead
         since = f"since {beaten:%Y-%m-%d %H:%M:%S} UTC" if beaten else "yet"
         return f"the scheduler of {workspace} ({process}) has not said {since} that it is at work"

@@ -1,8 +1,8 @@
 """Schedules and ticks of this machine as commands show them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from elboflow.artifacts import sha256
 from elboflow.settings import RequestError
@@ -10,7 +10,7 @@ from pipelines.schedules.launch import LOG, tick_folder
 from pipelines.schedules.queue import queued
 from pipelines.schedules.states import Key, Range, Schedule, State, Tick, TickState
 from pipelines.schedules.store import Store
-from pipelines.targets import FileState, ScheduleState, Status
+from pipelines.targets import FileState, Outlook, ScheduleState, Status
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar, on_wall_clock
 from pipelines.workspace import Workspace
@@ -79,34 +79,20 @@ def tick_state(
         now: The time.
         places: The positions of the waiting ticks.
     """
+    known = TickState("", schedule.name, "local", _STATUS[record.state], reason=record.reason, record=record.state)
     if isinstance(record, Range):
-        return TickState(
-            id="",
-            experiment=schedule.name,
-            target="local",
-            status="skipped",
-            created=record.first,
-            ended=record.recorded,
-            reason=record.reason,
-            tick=record.last,
-            first=record.first,
-            ticks=record.ticks,
-            record=record.state,
-        )
+        first, last, recorded = record.first, record.last, record.recorded
+        return replace(known, created=first, ended=recorded, tick=last, first=first, ticks=record.ticks)
     log = tick_folder(workspace.folder, record.key) / LOG
-    return TickState(
+    return replace(
+        known,
         # A run that found nothing to do leaves no folder: its name would lead nowhere.
         id="" if record.run is None or record.state == "skipped" else record.run,
-        experiment=schedule.name,
-        target="local",
-        status=_STATUS[record.state],
         created=record.started or record.key.time,
         ended=record.ended,
-        reason=record.reason,
         tick=record.key.time,
         future=record.key.time > now,
         origin=record.origin,
-        record=record.state,
         place=places.get(record.key),
         line=len(places) if record.key in places else None,
         exit_code=record.exit_code,
@@ -121,10 +107,7 @@ def deleted(schedule: Schedule) -> str | None:
     return f"deleted at {on_wall_clock(schedule.deleted, schedule.timing.timezone)}"
 
 
-_Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
-
-
-def _outlook(schedule: Schedule, now: datetime) -> tuple[_Outlook, datetime | None, str | None]:
+def _outlook(schedule: Schedule, now: datetime) -> tuple[Outlook, datetime | None, str | None]:
     """Returns a schedule's status, its next tick, and why there is none."""
     if schedule.deleted is not None:
         return "deleted", None, deleted(schedule)
@@ -140,8 +123,7 @@ def _outlook(schedule: Schedule, now: datetime) -> tuple[_Outlook, datetime | No
 def _file_state(schedule: Schedule, path: str, digest: str) -> FileState:
     file = Path(schedule.folder, path)
     try:
-        if not file.is_file():
-            return FileState(path, "absent")
-        return FileState(path, "unchanged" if sha256(file) == digest else "changed")
+        found = sha256(file) if file.is_file() else None
     except (OSError, ValueError):
-        return FileState(path, "absent")
+        found = None
+    return FileState(path, "absent" if found is None else "unchanged" if found == digest else "changed")

@@ -92,8 +92,12 @@ def lacking(database: sqlite3.Connection) -> Sequence[str]:
 
 
 def is_foreign(database: sqlite3.Connection) -> bool:
-    """Returns whether a database without a version has tables: another program's."""
-    return version(database) == 0 and bool(database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    """Returns whether a database without a version has tables: another program's.
+
+    One statement, so that another process cannot make its tables between two.
+    """
+    query = "SELECT user_version = 0 AND EXISTS (SELECT * FROM sqlite_schema) FROM pragma_user_version"
+    return bool(database.execute(query).fetchone()[0])
 
 
 def _columns(database: sqlite3.Connection) -> set[str]:

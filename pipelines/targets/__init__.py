@@ -14,6 +14,7 @@ from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
+Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
 
@@ -95,7 +96,7 @@ class ScheduleState:
     experiment: str
     target: str
     timing: Timing
-    status: Literal["active", "paused", "ended", "broken", "deleted"]
+    status: Outlook
     if_changed: bool = False
     next: datetime | None = None
     last: RunState | None = None

@@ -58,7 +58,7 @@ def test_one_table_has_the_schedules_of_all_three_targets_with_times_of_the_same
 ASKS = """
 import sys
 from pathlib import Path
-from pipelines.schedules.all_targets import all_targets
+from pipelines.all_targets import all_targets
 from pipelines.workspace import Workspace
 
 schedules, unreachable = all_targets(Workspace(Path(sys.argv[1])), patience=3)
