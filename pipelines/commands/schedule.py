@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -21,9 +21,7 @@ from pipelines.commands.options import (
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.run import check_settings
 from pipelines.commands.runs import reach
-
-if TYPE_CHECKING:
-    from pipelines.timing import CatchUp
+from pipelines.timing import CatchUp, Timing
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
 
@@ -75,7 +73,6 @@ def create(
     from pipelines.prerequisites import check_here
     from pipelines.schedules.local import twin
     from pipelines.targets.jobs import job
-    from pipelines.timing import Timing
     from pipelines.timing.calendar import check, moment, on_wall_clock, to_catch_up
     from pipelines.timing.cron import portable
     from pipelines.workspace import Workspace, open_to_write
@@ -104,16 +101,15 @@ def create(
         check_here(wanted, workspace)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
-    files = _files(experiment, env)
-    wanted_job = replace(job(wanted, target, if_changed, release), files=files)
+    wanted_job = replace(job(wanted, target, if_changed, release), files=(files := _files(experiment, env)))
     if target == "local" and (same := twin(place, wanted_job, timing, if_changed)) is not None:
         tell(
             f"{same} does the same; to have only one: {pasteable('schedule', 'delete', same, '--workspace', workspace)}"
         )
     made = there.create_schedule(wanted_job, timing, if_changed)
     if release is None:
-        written = f": to take over a later change of {' or '.join(map(str, files))}, create it anew" if files else ""
-        tell(f"{made.id} holds a copy of the experiment as it is now{written}")
+        later = f": to take over a later change of {' or '.join(map(str, files))}, create it anew" if files else ""
+        tell(f"{made.id} holds a copy of the experiment as it is now{later}")
     if target != "vertex" and (missed := to_catch_up(timing, datetime.now(UTC))):
         begin = "as soon as a scheduler is at work" if target == "local" else "at once"
         tell(f"ticks since --start that are made up for, beginning {begin}: {missed:,}")
@@ -258,14 +254,12 @@ def _files(experiment: str, env: str | None) -> tuple[Path, ...]:
     return tuple(file for each in written if (file := Path(each.name)).is_file())
 
 
-def _catch_up(wanted: str) -> "CatchUp":
+def _catch_up(wanted: str) -> CatchUp:
     from elboflow.settings import RequestError
-    from pipelines.timing import CatchUp
 
-    for known in get_args(CatchUp):
-        if wanted == known:
-            return cast(CatchUp, known)
-    raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(get_args(CatchUp))}")
+    if wanted not in get_args(CatchUp):
+        raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(get_args(CatchUp))}")
+    return cast(CatchUp, wanted)
 
 
 def _tell_if_nobody_runs_it(workspace: Path) -> None:

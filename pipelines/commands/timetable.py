@@ -24,7 +24,6 @@ _ROOM = 24
 """Columns that a long last column needs beside the others; with less, it goes below them."""
 
 _ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
-_FILE = {"changed": "has changed since", "absent": "is gone since"}
 
 
 def print_table(
@@ -53,12 +52,13 @@ def print_table(
             schedule.timing.timezone,
             schedule.status,
             _at(schedule.next, schedule.timing.timezone),
-            _now(schedule),
+            ", ".join(_changes(schedule)),
+            schedule.reason or (_status(schedule.last) if schedule.last else ""),
         )
         for schedule in schedules
     ]
-    rows += [("", target.target, "", "", "", "unreachable", "", target.reason) for target in unreachable or ()]
-    _table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"), rows)
+    rows += [("", target.target, "", "", "", "unreachable", "", "", target.reason) for target in unreachable or ()]
+    _table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "files", "last"), rows)
 
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
@@ -69,12 +69,12 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
         print(json.dumps(values(schedule)))
         return
     timing, last = schedule.timing, schedule.last
-    read_from = f", which was read from {', '.join(file.path for file in schedule.files)}" if schedule.files else ""
+    files = " and ".join(file.path for file in schedule.files)
     lines = {
         "schedule": schedule.id,
         "target": schedule.target,
-        "experiment": f"{schedule.experiment}: a copy{read_from}",
-        "changes": "; ".join(_changes(schedule)),
+        "experiment": f"{schedule.experiment} (a copy{f' of {files}' if files else ''})",
+        "since then": ", ".join(_changes(schedule)),
         "status": schedule.status,
         "why": schedule.reason or "",
         "cron": f"{timing.cron} ({timing.timezone})",
@@ -118,14 +118,9 @@ def _at(moment: datetime | None, timezone: str) -> str:
     return on_wall_clock(moment, timezone) if moment is not None else ""
 
 
-def _now(schedule: "ScheduleState") -> str:
-    """Returns what the last column says: the last run, or why there is none, and what changed since the creation."""
-    said = schedule.reason or (_status(schedule.last) if schedule.last else "")
-    return "; ".join([*([said] if said else []), *_changes(schedule)])
-
-
 def _changes(schedule: "ScheduleState") -> list[str]:
-    return [f"{file.path} {_FILE[file.status]}" for file in schedule.files if file.status in _FILE]
+    """Returns the files that are no longer what the schedule has a copy of."""
+    return [f"{file.path} {file.status}" for file in schedule.files if file.status != "unchanged"]
 
 
 def _due(run: "RunState") -> datetime | None:

@@ -1,4 +1,4 @@
-"""Schedules and the record of every tick, as they are kept in `schedules.db`."""
+"""Schedules and the records of their ticks in `schedules.db`."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping

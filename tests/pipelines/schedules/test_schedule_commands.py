@@ -73,7 +73,17 @@ def test_a_person_sees_the_same_in_words(person: Person):
     assert "no scheduler is at work on" in made.stderr
     assert "scheduler --workspace" in made.stderr
     table = person.does("list").stdout.splitlines()
-    assert table[0].split() == ["schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"]
+    assert table[0].split() == [
+        "schedule",
+        "target",
+        "experiment",
+        "cron",
+        "timezone",
+        "status",
+        "next",
+        "files",
+        "last",
+    ]
     assert table[1].split()[:3] == ["digits-1", "local", "digits"]
     assert "Europe/Berlin" in table[1]
     assert "0 2 * * * (Europe/Berlin)" in person.does("show", "digits-1").stdout
@@ -253,14 +263,14 @@ def test_a_schedule_says_that_it_holds_a_copy_and_which_of_its_files_have_change
     )
     assert copy in made.stderr
     assert {file["status"] for file in person.gets("show", "mine-1")["files"]} == {"unchanged"}
-    assert "since" not in person.does("list").stdout
+    assert "mine.yaml" not in person.does("list").stdout
     shown = person.does("show", "mine-1").stdout
-    assert "experiment  mine: a copy, which was read from mine.prod.yaml, mine.yaml" in shown
+    assert "experiment  mine (a copy of mine.prod.yaml and mine.yaml)" in shown
     Path("mine.yaml").write_text(Path("mine.yaml").read_text(encoding="utf-8") + "# later\n", encoding="utf-8")
     Path("mine.prod.yaml").unlink()
     monkeypatch.chdir("/")  # the files are those of the folder in which it was made
     for words in (["list"], ["show", "mine-1"]):
-        assert "mine.prod.yaml is gone since; mine.yaml has changed since" in person.does(*words).stdout
+        assert "mine.prod.yaml absent, mine.yaml changed" in person.does(*words).stdout
     person.gets("create", "digits", *NIGHTLY)  # ready-made: there is no file that a person could change
     assert person.gets("show", "digits-1")["files"] == []
 
