@@ -6,7 +6,6 @@ A transaction takes SQLite's write lock at its beginning, so that what it has re
 import os
 import shlex
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,8 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class Database:
     """An open `schedules.db`, created if need be. A file without write permission is opened read-only.
 
+    Threads may use it one after another, not at once.
+
     Raises:
         RequestError: It was written by a newer version of ELBOflow, or is another program's.
         WorkError: It cannot be opened, or is damaged. It is left as it is.
@@ -40,7 +41,6 @@ class Database:
     def __init__(self, workspace: Path) -> None:
         self.path = workspace / FILE
         self.workspace = workspace.resolve()
-        self._lock = threading.RLock()
         self._refuse_lost()
         self._file: os.stat_result | None = None
         with self._understood():
@@ -154,35 +154,33 @@ class Database:
 
     def close(self) -> None:
         """Closes it."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Runs the block in one transaction, isolated from the writes of other processes."""
-        with self._lock:
-            self.write("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.write("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.rollback()
-                raise
+        self.write("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.write("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.rollback()
+            raise
 
     def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Returns the rows of a query."""
-        with self._lock, self._understood():
+        with self._understood():
             return self._database.execute(query, values).fetchall()
 
     def write(self, command: str, *values: Any) -> int:
         """Executes a command and returns how many rows it changed."""
-        with self._lock, self._understood():
+        with self._understood():
             return self._database.execute(command, values).rowcount
 
     def write_all(self, command: str, rows: Iterable[Sequence[Any]]) -> None:
         """Executes a command once for each row of values."""
-        with self._lock, self._understood():
+        with self._understood():
             self._database.executemany(command, rows)
 
 
