@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipelines.cli import app
@@ -24,7 +22,7 @@ from pipelines.schedules.one_pass import one_pass
 from pipelines.schedules.states import Range, Tick
 from pipelines.schedules.store import Store
 from pipelines.timing import CatchUp, Timing
-from pipelines.timing.calendar import MOST, Calendar, Span
+from pipelines.timing.calendar import MOST, Calendar
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import World, add, records, utc
 
@@ -38,23 +36,6 @@ WRITTEN_BY_98A35C2 = Path(__file__).with_name("written_by_98a35c2") / "schedules
 def history(workspace: Path, id: str = "nightly-1", now: datetime = NOW) -> list[Tick | Range]:
     with Store(workspace) as store:
         return store.history(id, 100_000, now)
-
-
-@given(
-    st.sampled_from(["* * * * *", "*/20 * * * *", "30 2 * * *", "0 0 * * *", "0 * * * *", "0 2 * * 1", "0 0 29 2 *"]),
-    st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Gaza"]),
-    st.datetimes(datetime(2011, 12, 1), datetime(2027, 1, 1), timezones=st.just(NOW.tzinfo)),
-    st.timedeltas(timedelta(), timedelta(days=50)),
-    st.integers(1, 5),
-)
-@settings(max_examples=60, deadline=None)
-def test_ticks_are_counted_as_if_each_had_been_looked_at(
-    cron: str, zone: str, after: datetime, long: timedelta, most: int
-):
-    calendar = Calendar(Timing(cron, zone))
-    each = list(calendar.between(after, after + long))
-    assert calendar.span(after, after + long) == (Span(each[0], each[-1], len(each)) if each else None)
-    assert calendar.latest(most, after, after + long) == each[-most:]
 
 
 @pytest.mark.parametrize(("catch_up", "waiting"), [("none", 0), ("last", 0), ("all", MOST)])

@@ -1,5 +1,6 @@
 """When schedules tick: cron's five fields, the wall's clock of a timezone, and the two nights on which it is put."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from elboflow.settings import RequestError
 from elboflow.settings.zones import zone
 from pipelines.timing import Timing, cron
-from pipelines.timing.calendar import Calendar, check, moment
+from pipelines.timing.calendar import Calendar, Span, check, moment
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -100,7 +101,7 @@ def test_day_of_month_and_weekday_are_alternatives_where_both_are_restricted():
     assert ticks("0 0 13 * *", "UTC", "2026-11-10", "2026-11-22") == ["2026-11-13T00:00+00:00"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     minute=st.integers(0, 59),
     hour=st.integers(0, 23),
@@ -135,6 +136,46 @@ def test_the_next_tick_is_the_first_of_those_that_follow(begin: datetime, fields
     assert following is not None
     assert following > begin
     assert list(calendar.between(begin, following)) == [following]
+
+
+CRONS = [
+    "* * * * *",
+    "*/20 * * * *",
+    "30 2 * * *",
+    "0 0 * * *",
+    "0 * * * *",
+    "0 2 * * 1",
+    "0 0 29 2 *",
+    "15 0-23 * * *",
+]
+ZONES = ["UTC", "Europe/Berlin", "Pacific/Apia", "Australia/Lord_Howe", "America/Havana", "Asia/Beirut"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(CRONS),
+    st.sampled_from(ZONES),
+    st.datetimes(datetime(2011, 12, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+    st.timedeltas(timedelta(), timedelta(days=50)),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_ticks_are_counted_as_if_each_had_been_looked_at(
+    fields: str, timezone: str, after: datetime, long: timedelta, most: int, literally: bool
+):
+    calendar = Calendar(Timing(fields, timezone), literally)
+    each = list(calendar.between(after, after + long))
+    assert each == sorted(set(each))
+    assert calendar.span(after, after + long) == (Span(each[0], each[-1], len(each)) if each else None)
+    assert calendar.latest(most, after, after + long) == each[-most:]
+
+
+def test_ten_years_of_a_minutely_schedule_are_counted_within_seconds():
+    begun = time.process_time()
+    span = Calendar(Timing("* * * * *", "Europe/Berlin")).span(NOW - timedelta(days=3650), NOW)
+    assert span is not None
+    assert span.ticks == 3650 * 24 * 60
+    assert time.process_time() - begun < 5
 
 
 def test_ticks_stay_between_start_and_end_and_both_count():
