@@ -20,7 +20,7 @@ from components.tracking import store
 from pipelines import ending
 from pipelines.final_status import ENDPOINT
 from pipelines.final_status import ending as ended
-from pipelines.steps import IMAGE
+from pipelines.graphs.steps import IMAGE
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write
 from tests.pipelines.google_api import serving

@@ -243,15 +243,15 @@ def test_a_value_set_below_a_default_keeps_the_rest_of_that_default(write):
 
 VERTEX = (
     "targets.vertex={project: vae-project, location: europe-west4, image: i, tracking_uri: 'https://m', "
-    "root: 'gs://bucket/vae', train: {accelerator: l4}}"
+    "root: 'gs://bucket/vae', steps: {train: {accelerator: l4}}}"
 )
-ACCELERATOR = "targets.vertex.train.accelerator"
+ACCELERATOR = "targets.vertex.steps.train.accelerator"
 
 
 def test_the_name_of_an_accelerator_opens_up_to_be_set_below():
     targets = load("digits", [VERTEX, f"{ACCELERATOR}.count=2"]).targets
     assert targets.vertex is not None
-    assert targets.vertex.train.accelerator.model_dump() == {"kind": "l4", "count": 2}
+    assert targets.vertex.steps["train"].accelerator.model_dump() == {"kind": "l4", "count": 2}
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_timezones_that_exist_are_taken():
         ("data.shards=8", "data.shards={megabytes: 8}"),
         ("registry=mine", "registry={model: mine}"),
         ("schedule=0 2 * * *", "schedule={cron: 0 2 * * *}"),
-        (f"{VERTEX}|targets.vertex.train.retry=5", f"{VERTEX}|targets.vertex.train.retry={{attempts: 5}}"),
+        (f"{VERTEX}|targets.vertex.steps.train.retry=5", f"{VERTEX}|targets.vertex.steps.train.retry={{attempts: 5}}"),
     ],
 )
 def test_a_section_that_is_mostly_about_one_key_may_be_written_as_its_value(short: str, full: str):
