@@ -383,10 +383,13 @@ def test_the_list_of_all_targets_imports_nothing_heavy_and_takes_less_than_two_s
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
-    before = seconds()
-    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, encoding="utf-8")
-    assert done.returncode == 0
-    assert seconds() - before < 2
+    for _ in range(5):  # a busy machine makes work slower, too
+        before = seconds()
+        done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, encoding="utf-8")
+        assert done.returncode == 0
+        if (needed := seconds() - before) < 2:
+            break
+    assert needed < 2
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "sqlite3" in imported
     assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam"}
