@@ -5,6 +5,8 @@ Nights of a clock change follow Debian's cron, by cronsim:
 - Other times tick once. One that the clock skips (02:30 in March) ticks when the clock has moved on, at 03:00; one that
   it shows twice (02:30 in October) ticks the first time. Several skipped times make one tick.
 - A list of all hours, such as `0-23`, is a list of times and not `*`: it ticks once at each hour that the clock shows.
+- cronsim 2.8 steps by whole hours: where the clock changes by half an hour (Lord Howe Island), `*` minutes of given
+  hours, or any time taken literally, can miss the first midnight after the change.
 """
 
 from collections.abc import Iterator

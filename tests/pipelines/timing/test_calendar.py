@@ -6,7 +6,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from elboflow.settings import RequestError
@@ -163,6 +163,7 @@ ZONES = ["UTC", "Europe/Berlin", "Pacific/Apia", "Australia/Lord_Howe", "America
 def test_ticks_are_counted_as_if_each_had_been_looked_at(
     fields: str, timezone: str, after: datetime, long: timedelta, most: int, literally: bool
 ):
+    assume(not (literally and timezone == "Australia/Lord_Howe"))  # as the calendar's docstring says
     calendar = Calendar(Timing(fields, timezone), literally)
     each = list(calendar.between(after, after + long))
     assert each == sorted(set(each))
