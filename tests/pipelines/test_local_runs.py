@@ -257,3 +257,47 @@ def test_steps_in_containers_need_an_engine_that_answers(tmp_path: Path, monkeyp
     assert done.exit_code == 2
     assert "--docker: no Docker engine answers here" in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+EXECUTOR = """[KFP Executor 2026-11-29 23:24:20,206 INFO]: Looking for component `train`
+[KFP Executor 2026-11-29 23:24:20,206 INFO]: Got executor_input:
+{
+    "inputs": {
+        "parameterValues": {}
+    }
+}
+a library's line
+[elboflow] epoch 1/3
+[KFP Executor 2026-11-29 23:24:29,206 INFO]: Wrote executor output file
+"""
+
+
+def test_logs_are_without_the_lines_of_kfp_unless_they_are_asked_for(tmp_path: Path):
+    record("digits-1", Process.current()).write(tmp_path / "runs")
+    log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
+    log.parent.mkdir()
+    log.write_text(EXECUTOR, encoding="utf-8")
+    assert elboflow(tmp_path, "logs", "digits-1").stdout == "train: a library's line\ntrain: epoch 1/3\n"
+    assert elboflow(tmp_path, "logs", "digits-1", "--step", "train", "--verbose").stdout == EXECUTOR
+
+
+def test_attaching_shows_first_what_the_steps_have_told(tmp_path: Path):
+    record("digits-1", Process.current()).over("failed", "a NaN").write(tmp_path / "runs")
+    log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
+    log.parent.mkdir()
+    log.write_text(EXECUTOR, encoding="utf-8")
+    told = elboflow(tmp_path, "runs", "attach", "digits-1").stderr
+    assert "train: epoch 1/3\n" in told
+    assert "a library's line" not in told
+
+
+def test_a_run_may_be_called_by_its_beginning_or_as_the_latest(tmp_path: Path):
+    assert "there are no runs on local yet" in elboflow(tmp_path, "status", "latest").stderr
+    for number, name in enumerate(["digits-1-a", "digits-1-b", "faces-1"]):
+        made = record(name, Process.current(), NOON + timedelta(hours=number))
+        made.over("succeeded").write(tmp_path / "runs")
+    for word, meant in {"latest": "faces-1", "f": "faces-1", "digits-1-b": "digits-1-b"}.items():
+        assert json.loads(elboflow(tmp_path, "status", word, "--json").stdout)["run"] == meant
+    done = elboflow(tmp_path, "status", "digits-1")
+    assert (done.exit_code, done.stderr) == (2, "error: digits-1: 2 runs begin so: digits-1-b, digits-1-a\n")
+    assert "there is no run 'mnist'" in elboflow(tmp_path, "status", "mnist").stderr

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.messages import MARK
 from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.local.record import Record, read, state
 from pipelines.targets.local.screen import LOG
@@ -167,4 +166,4 @@ def _nameless(text: str) -> Iterator[IO[bytes]]:
 def _lines(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield line.rstrip("\n").removeprefix(MARK)
+            yield line.rstrip("\n")
