@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from elboflow.artifacts import DamagedError
+from elboflow.settings import RequestError
+from elboflow.vae.compute import devices
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.targets import StepState
@@ -301,3 +303,19 @@ def test_a_run_may_be_called_by_its_beginning_or_as_the_latest(tmp_path: Path):
     done = elboflow(tmp_path, "status", "digits-1")
     assert (done.exit_code, done.stderr) == (2, "error: digits-1: 2 runs begin so: digits-1-b, digits-1-a\n")
     assert "there is no run 'mnist'" in elboflow(tmp_path, "status", "mnist").stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells its devices without a framework")
+@pytest.mark.parametrize(("device", "file"), [("gpu", "nvidia0"), ("tpu", "accel0")])
+def test_devices_that_this_machine_has_no_driver_of_are_refused_before_anything_runs(
+    device: str, file: str, tmp_path: Path
+):
+    if not any(Path("/dev").glob(f"{file[:-1]}*")):
+        done = elboflow(tmp_path / "new", "run", "digits", "--set", f"training.device={device}")
+        assert done.exit_code == 2
+        assert f"training.device: {device}; this machine has no driver of a {device.upper()}" in done.stderr
+        assert not (tmp_path / "new").exists()
+    with pytest.raises(RequestError):
+        devices.require(device, tmp_path)
+    (tmp_path / file).touch()
+    devices.require(device, tmp_path)
