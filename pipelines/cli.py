@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.commands import describe, doctor, publish, run, runs, schedule, scheduler, step, sweep, ui, use
+from pipelines.commands import describe, doctor, one_run, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
 from pipelines.process_start import prepare, use_utf8
 
@@ -16,9 +16,9 @@ app = typer.Typer(
     epilog="EXPERIMENT is a YAML file or a ready-made name. MODEL is a model folder, a run, or models:/NAME@champion.",
 )
 app.command()(run.run)
-app.command()(runs.status)
-app.command()(runs.logs)
-app.command()(runs.cancel)
+app.command()(one_run.status)
+app.command()(one_run.logs)
+app.command()(one_run.cancel)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedule.app, name="schedule")
 app.command()(scheduler.scheduler)

@@ -97,7 +97,8 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.runs import accompany, values
+    from pipelines.commands.reached import accompany
+    from pipelines.commands.run_words import values
     from pipelines.connect import connect
     from pipelines.prerequisites import check_here
     from pipelines.targets.jobs import job
@@ -175,7 +176,7 @@ def waited_for(
 
 def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
     from elboflow.settings import RequestError, WorkError
-    from pipelines.commands.runs import values
+    from pipelines.commands.run_words import values
     from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
 
@@ -195,7 +196,7 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
 
 
 def _skip(skipped: "RunState", as_json: bool) -> None:
-    from pipelines.commands.runs import values
+    from pipelines.commands.run_words import values
 
     tell(f"skipped: {skipped.reason or 'nothing changed'}")
     if as_json:

@@ -19,8 +19,8 @@ from pipelines.commands.options import (
     WorkspaceOption,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.reached import reach
 from pipelines.commands.run import check_settings
-from pipelines.commands.runs import reach
 from pipelines.timing import CatchUp, Timing
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
@@ -133,16 +133,16 @@ def listed(
     as_json: JsonOption = False,
 ) -> None:
     """List schedules."""
-    from pipelines.commands.timetable import print_table
+    from pipelines.commands.timetable import print_schedules
     from pipelines.workspace import Workspace
 
     if all_targets:
         from pipelines import all_targets as targets
 
         schedules, unreachable = targets.all_targets(Workspace(workspace.resolve()), targets.PATIENCE)
-        print_table(schedules, unreachable, as_json)
+        print_schedules(schedules, unreachable, as_json)
     else:
-        print_table(reach(target, experiment, env, workspace).schedules(), None, as_json)
+        print_schedules(reach(target, experiment, env, workspace).schedules(), None, as_json)
 
 
 @app.command()
@@ -204,7 +204,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
-    from pipelines.commands.runs import values
+    from pipelines.commands.run_words import values
 
     started = reach(target, experiment, env, workspace).trigger(id)
     tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")

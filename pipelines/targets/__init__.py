@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
 Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
 

@@ -156,8 +156,8 @@ def test_runs_are_listed_the_newest_first_up_to_a_limit(tmp_path: Path):
     listed = json.loads(elboflow(tmp_path, "runs", "list", "--limit", "2", "--json").stdout)
     assert [run["run"] for run in listed["runs"]] == ["digits-2", "digits-1"]
     table = elboflow(tmp_path, "runs").stdout
-    assert [line.split()[:3] for line in table.splitlines()[1:]] == [
-        [f"digits-{number}", "digits", "succeeded"] for number in (2, 1, 0)
+    assert [line.split()[:2] for line in table.splitlines()[1:]] == [
+        [f"digits-{number}", "succeeded"] for number in (2, 1, 0)
     ]
 
 
@@ -319,3 +319,20 @@ def test_devices_that_this_machine_has_no_driver_of_are_refused_before_anything_
         devices.require(device, tmp_path)
     (tmp_path / file).touch()
     devices.require(device, tmp_path)
+
+
+def test_runs_are_listed_by_experiment_and_by_status_with_how_long_they_took(tmp_path: Path):
+    for name, experiment, status in (("a", "digits", "failed"), ("b", "digits", "succeeded"), ("c", "gone", "failed")):
+        made = replace(record(name, Process.current()), experiment=experiment)
+        made.over(status, ended=NOON + timedelta(seconds=75)).write(tmp_path / "runs")  # type: ignore[arg-type]  # one of them
+
+    def listed(*words: str) -> list[list[str]]:
+        return [line.split()[:6] for line in elboflow(tmp_path, "runs", *words).stdout.splitlines()[1:]]
+
+    assert [row[0] for row in listed("--experiment", "digits")] == ["b", "a"]
+    assert [row[0] for row in listed("--status", "failed", "--experiment", "gone")] == ["c"]
+    (row,) = listed("--status", "succeeded")
+    assert row[4:6] == ["1", "min"]
+    assert "no such runs among the latest" in elboflow(tmp_path, "runs", "--status", "cancelled").stderr
+    done = elboflow(tmp_path, "runs", "--status", "dead")
+    assert (done.exit_code, "--status dead: unknown; allowed: pending, running" in done.stderr) == (2, True)
