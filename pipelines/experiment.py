@@ -31,7 +31,7 @@ SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluati
 
 
 class Schedule(Settings):
-    """When the pipeline runs by itself, unless `elboflow schedule create` is told otherwise."""
+    """When the pipeline runs by itself, unless `elboflow schedule create` says otherwise."""
 
     short_form: ClassVar = "cron"
     cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
@@ -45,31 +45,22 @@ class Schedule(Settings):
 
 
 class Experiment(Settings):
-    """Everything that a run depends on.
+    """Everything that a run depends on."""
 
-    Attributes:
-        name: Names the pipeline, and its runs.
-        seed: The root of all randomness.
-        data: Where examples come from (`preprocessing/config.py`).
-        model: What the model is (`elboflow/vae/model.py`).
-        training: How it is trained, and on which framework.
-        evaluation: How it is judged on the test split.
-        registry: Under which name it is registered, and when it becomes the champion (`components/config.py`).
-        targets: Where the pipeline may run, and on what (`pipelines/targets/config.py`).
-        schedule: When it runs by itself.
-        notify: Who is told how a run ended.
-    """
-
-    name: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: DataConfig
-    model: ModelConfig = Flat()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    registry: Annotated[RegistryConfig, Field(validate_default=True)] = RegistryConfig()
-    targets: Targets = Targets()
-    schedule: Schedule | None = None
-    notify: Notification | None = None
+    name: Name = Field(description="the name of the pipeline, with which the names of its runs begin")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the root of all randomness")
+    data: DataConfig = Field(description="where examples come from, and what is in them")
+    model: ModelConfig = Field(Flat(), description="the probabilistic model and its networks")
+    training: TrainingConfig = Field(TrainingConfig(), description="how the model is trained, and on which backend")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="how the test split is evaluated")
+    registry: RegistryConfig = Field(
+        RegistryConfig(),
+        validate_default=True,
+        description="under which name the model is registered, and when it becomes the champion",
+    )
+    targets: Targets = Field(Targets(), description="where the pipeline may run, and on what")
+    schedule: Schedule | None = Field(None, description="when the pipeline runs by itself; null: only when it is told")
+    notify: Notification | None = Field(None, description="who is told how a run ended; null: nobody")
 
     def recorded(self) -> dict[str, Any]:
         """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""

@@ -27,16 +27,15 @@ _MOST_COLUMNS = 50  # in an error
 
 
 class ListedSource(Source):
-    """The settings of a source of files.
+    """The settings of a source of files."""
 
-    Attributes:
-        path: A local path or a URI of a bucket, with the wildcards `*`, `?` and `[…]` for several files; or
-            package://DISTRIBUTION/PATH for files of an installed distribution.
-        held_out: The files of the held-out part, in the same form.
-    """
-
-    path: FilesLocation
-    held_out: FilesLocation | None = None
+    path: FilesLocation = Field(
+        description="a path of this machine or a URI of a bucket, with the wildcards *, ? and […] for several files; "
+        "or package://DISTRIBUTION/PATH for files of an installed distribution"
+    )
+    held_out: FilesLocation | None = Field(
+        None, description="the files of the held-out part, written like `path`; null: the source has none"
+    )
 
     @property
     def locations(self) -> dict[str, str]:
@@ -48,13 +47,11 @@ class ListedSource(Source):
 
 
 class TableSource(ListedSource):
-    """The settings of a source of files with named columns.
+    """The settings of a source of files with named columns."""
 
-    Attributes:
-        columns: The column of each feature whose name differs from its column.
-    """
-
-    columns: dict[Name, str] = Field(default={})
+    columns: dict[Name, str] = Field(
+        default={}, description="the column of a feature, by the feature's name; by default the one of the same name"
+    )
 
     def require(self, features: Mapping[str, Feature]) -> None:
         require_known("columns", self.columns, features)

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files
@@ -40,11 +40,13 @@ class IdxSource(Source):
     """
 
     kind: Literal["idx"] = "idx"
-    path: Location | None = None
-    images: Location | None = None
-    labels: Location | None = None
-    test_images: Location | None = None
-    test_labels: Location | None = None
+    path: Location | None = Field(None, description="a folder in MNIST's layout")
+    images: Location | None = Field(None, description="the file of the images; instead of `path`")
+    labels: Location | None = Field(None, description="the file of the labels of `images`; null: there are none")
+    test_images: Location | None = Field(
+        None, description="the file of the held-out images; null: there is no held-out part"
+    )
+    test_labels: Location | None = Field(None, description="the file of the labels of `test_images`")
 
     @model_validator(mode="after")
     def _folder_or_files(self) -> "IdxSource":

@@ -27,7 +27,7 @@ class DataParallel(Settings):
 
     kind: Literal["data"] = "data"
     devices: PositiveInt | None = Field(
-        None, description="of each machine; null: all. On processors, as many virtual devices are made"
+        None, description="devices of each machine; null: all; on processors, as many virtual devices are made"
     )
 
 

@@ -18,7 +18,9 @@ class EvaluationConfig(Settings):
     )
     bootstrap_samples: Annotated[int, Field(ge=100)] = Field(2000, description="resamples behind each 95 % interval")
     batch_size: PositiveInt = Field(100, description="test examples per compiled call")
-    evaluators: list[Evaluator] = Field([], description="evaluators of installed packages, or with other settings")
+    evaluators: list[Evaluator] = Field(
+        [], description="evaluators of installed packages, or with other settings, besides those that fit the model"
+    )
 
     @field_validator("evaluators")
     @classmethod

@@ -23,7 +23,7 @@ class Convolutional(Network):
     channels: list[Width] = Field(
         [32, 64], min_length=1, description="filters of each stage, each half the size of the last"
     )
-    kernel: Annotated[int, Field(gt=0, le=1000)] = 3
+    kernel: Annotated[int, Field(gt=0, le=1000)] = Field(3, description="height and width of a filter, in pixels")
     dense: Width = Field(256, description="units between the grid and the latent")
     activation: Activation = "relu"
     initializer: Initializer = "glorot_uniform"
