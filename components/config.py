@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
 from elboflow.settings.explain import written
+from elboflow.settings.variables import WEBHOOK
 
 ModelName = Annotated[
     str,
@@ -44,7 +45,7 @@ class Webhook(Settings):
 
     kind: Literal["webhook"] = "webhook"
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(
-        "ELBOFLOW_WEBHOOK", description="the environment variable that holds the address, which often is a secret"
+        WEBHOOK, description="the environment variable that holds the address, which often is a secret"
     )
     when: When = "failure"
 

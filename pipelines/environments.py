@@ -17,8 +17,9 @@ from types import NoneType
 from typing import Any
 
 from elboflow.settings import RequestError, Settings
+from elboflow.settings.annotations import alternatives
 from elboflow.settings.explain import Path as Keys
-from elboflow.settings.layout import alternatives, has_kinds, inside, long_form, sections
+from elboflow.settings.layout import has_kinds, inside, long_form, sections
 from pipelines import source
 from pipelines.overrides import ABSENT, default_of, plain
 from pipelines.source import Source

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from elboflow.settings import Settings
-from elboflow.settings.layout import alternatives, inside, is_tagged, section, sections, words
+from elboflow.settings.annotations import alternatives
+from elboflow.settings.layout import inside, is_tagged, section, sections, words
 from elboflow.settings.near import near
 from elboflow.settings.text import counted, shown
 from elboflow.settings.wishes import expected

@@ -1,19 +1,11 @@
 """What a tree of settings is made of: which sections, and which keys, can stand at a place."""
 
 from contextlib import suppress
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from elboflow.settings import Settings, by_name, table
-
-
-def alternatives(annotation: Any) -> list[Any]:
-    """Returns the types that a value of this annotation may have, unwrapped: `Annotated[A | B, …]` is [A, B]."""
-    if get_origin(annotation) is Annotated:
-        return alternatives(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [found for member in get_args(annotation) for found in alternatives(member)]
-    return [annotation]
+from elboflow.settings.annotations import alternatives
 
 
 def sections(annotation: Any) -> dict[str, type[Settings]]:

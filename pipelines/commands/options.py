@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from elboflow.settings.variables import WORKSPACE
+
 
 def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
     """The callback of an argument or option that is a path of this machine; its parser is `str`.
@@ -101,7 +103,7 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option(
         metavar="DIR",
-        envvar="ELBOFLOW_WORKSPACE",
+        envvar=WORKSPACE,
         help="The folder that holds everything local runs make.",
         parser=str,
         callback=folder,

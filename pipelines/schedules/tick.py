@@ -15,6 +15,7 @@ from types import FrameType
 
 from elboflow.artifacts import write_atomically
 from elboflow.settings import WorkError
+from elboflow.settings.variables import NEW_RUN
 from pipelines.schedules.ending import ending
 from pipelines.schedules.folders import absent
 from pipelines.schedules.launch import LOCK, LOG, RESULT, hold, tick_folder
@@ -59,8 +60,6 @@ def take(store: Store, key: Key, name: str) -> str | None:
 
 def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int) -> int:
     """Runs the experiment as a person would have done where the schedule was made, and returns the exit code."""
-    from pipelines.targets.local.client import NAME
-
     if (reason := absent(schedule)) is not None:
         raise WorkError(reason)
     write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
@@ -70,7 +69,7 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int)
         process = subprocess.Popen(
             command,
             cwd=schedule.folder,
-            env={**os.environ, NAME: run},
+            env={**os.environ, NEW_RUN: run},
             stdin=subprocess.DEVNULL,
             stdout=result,
             stderr=log,

@@ -6,8 +6,8 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
-from components.surroundings.masking import SECRETS
 from elboflow.settings import RequestError
+from elboflow.settings.variables import SECRETS
 from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.surroundings import servers
-from components.tracking import liveness
 from elboflow.settings import RequestError, WorkError
-from pipelines import messages
+from elboflow.settings.variables import AT_WORK, MESSAGE_SECRET, RUN
 from pipelines.experiment import Experiment
-from pipelines.process import RUN
 from pipelines.targets.data import require_mounted
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
@@ -58,9 +56,9 @@ def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
         environment={
             "HOME": "/tmp",
             RUN: run,
-            messages.KEY: os.environ[messages.KEY],
+            MESSAGE_SECRET: os.environ[MESSAGE_SECRET],
             "PYTHONIOENCODING": "ascii:backslashreplace",  # KFP decodes pieces of lines, which may end within a letter
-            **{name: os.environ[name] for name in (liveness.VARIABLE,) if name in os.environ},
+            **{name: os.environ[name] for name in (AT_WORK,) if name in os.environ},
             **threads(experiment),
         },
         init=True,

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.surroundings.masking import masked, without_userinfo
-from components.tracking import liveness
 from elboflow.artifacts import lock, read_json, write_atomically
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError, variables
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
 from pipelines.targets import StepState
 from pipelines.targets.local import begun, killed
-from pipelines.targets.local.client import NAME, new_name
+from pipelines.targets.local.client import new_name
 from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once, remove_outputs
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
@@ -86,7 +85,7 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    name = os.environ.pop(NAME, None) or new_name(experiment.name)
+    name = os.environ.pop(variables.NEW_RUN, None) or new_name(experiment.name)
     with (
         recorded(name, experiment, workspace) as moved,
         surroundings(experiment, name) as key,
@@ -172,7 +171,7 @@ def recorded(
     finally:
         remove_outputs(workspace.runs / name)
         record.write(workspace.runs)
-        os.environ.pop(liveness.VARIABLE, None)
+        os.environ.pop(variables.AT_WORK, None)
         if at_work is not None:
             os.close(at_work)
 
@@ -185,7 +184,7 @@ def _lock(record: Record, experiment: Experiment, workspace: Workspace) -> int |
         write_atomically(folder / EXPERIMENT, masked(text))
     held = lock.hold(folder / LOCK)
     if held is not None:
-        os.environ[liveness.VARIABLE] = str(folder / LOCK)
+        os.environ[variables.AT_WORK] = str(folder / LOCK)
     record.write(workspace.runs)
     return held
 

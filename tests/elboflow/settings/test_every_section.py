@@ -12,8 +12,9 @@ from pydantic_core import PydanticKnownError
 from pydantic_core._pydantic_core import list_all_errors
 
 from elboflow.settings import Settings
+from elboflow.settings.annotations import alternatives
 from elboflow.settings.explain import explain
-from elboflow.settings.layout import alternatives, sections
+from elboflow.settings.layout import sections
 from pipelines.experiment import Experiment
 
 OF_THE_PROGRAM = re.compile(
