@@ -55,8 +55,7 @@ def scalars(value: Any) -> Iterator[Any]:
 def takes(annotation: Any, value: Any) -> bool:
     """Whether a scalar, or a list of scalars, is of the types that an annotation is made of: text, or numbers."""
     types = set(leaves(annotation)) - {type(None)}
-    wants_list = any(get_origin(member) in (list, tuple) for member in alternatives(annotation))
-    if isinstance(value, dict) or (isinstance(value, list) and not wants_list):
+    if not any(_has_form(member, value) for member in alternatives(annotation)):
         return False
     found = list(scalars(value))
     if all(isinstance(scalar, str) for scalar in found):
@@ -64,3 +63,10 @@ def takes(annotation: Any, value: Any) -> bool:
     whole = all(isinstance(scalar, int) for scalar in found)
     numbers = all(isinstance(scalar, int | float) and not isinstance(scalar, bool) for scalar in found)
     return numbers and bool(types) and types <= {int, float} and (whole or float in types)
+
+
+def _has_form(annotation: Any, value: Any) -> bool:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not isinstance(value, list):
+        return not isinstance(value, dict) and origin not in (list, tuple, dict)
+    return origin is list or (origin is tuple and (... in arguments or len(arguments) == len(value)))

@@ -12,6 +12,7 @@ from elboflow.settings import Settings
 from elboflow.settings.annotations import alternatives
 from elboflow.settings.layout import inside, is_tagged, section, sections, words
 from elboflow.settings.near import near
+from elboflow.settings.spelling import in_full
 from elboflow.settings.text import counted, shown
 from elboflow.settings.wishes import expected
 
@@ -104,13 +105,15 @@ def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
             return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
         case "union_tag_invalid":
             tag = value["kind"] if isinstance(value, dict) else context["tag"]
-            return [Problem(path, f"{UNKNOWN_KIND} {shown(tag)}; {nearest(str(tag), words(here))}")]
+            alone = value in (tag, {"kind": tag}) and near(str(tag), words(here)) is None
+            example = f"; or write {meant}" if alone and (meant := in_full(here, tag)) else ""
+            return [Problem(path, f"{UNKNOWN_KIND} {shown(tag)}; {nearest(str(tag), words(here))}{example}")]
         case "union_tag_not_found":
             return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
             return [Problem(path, f"unknown value {shown(value)}; {nearest(value, words(here))}")]
         case kind_of_error:
-            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here)}")]
+            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here, value)}")]
 
 
 def _place(settings: type[Settings], location: Path) -> tuple[Path, Any, bool]:

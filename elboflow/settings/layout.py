@@ -1,5 +1,6 @@
 """What a tree of settings is made of: which sections, and which keys, can stand at a place."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -101,3 +102,39 @@ def words(annotation: Any) -> list[str]:
         else:
             found += [name for name, here in sections(member).items() if kind(here)]
     return found + (["null"] if found and NoneType in alternatives(annotation) else [])
+
+
+def every_section(settings: type[Settings]) -> Iterator[type[Settings]]:
+    """Yields settings and all that can stand below them, each once, with the kinds of installed packages."""
+    seen: dict[type[Settings], None] = {}
+    left = [settings]
+    while left:
+        if (here := left.pop()) in seen:
+            continue
+        seen[here] = None
+        yield here
+        left += [below for field in here.model_fields.values() for below in sections_in(field.annotation)][::-1]
+
+
+def every_choice(settings: type[Settings]) -> list[Any]:
+    """Returns the base classes of all kinds that can stand in settings."""
+    annotations = [field.annotation for here in every_section(settings) for field in here.model_fields.values()]
+    return list(dict.fromkeys(member for one in annotations for member in _parts(one) if table.is_choice(member)))
+
+
+def sections_in(annotation: Any) -> Iterator[type[Settings]]:
+    """Yields the settings in an annotation, also within lists and mappings, with the kinds of installed packages."""
+    for member in _parts(annotation):
+        if table.is_choice(member):
+            yield from (table.find(member, name) for name in table.names(member))
+        elif isinstance(member, type) and issubclass(member, Settings):
+            yield member
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yields the types in an annotation, those of the values of lists, tuples and mappings included."""
+    for member in alternatives(annotation):
+        arguments = () if get_origin(member) is Literal else get_args(member)
+        yield from (part for argument in arguments for part in _parts(argument))
+        if not arguments:
+            yield member

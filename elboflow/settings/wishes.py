@@ -1,8 +1,11 @@
 """What a value must be instead, in words, for every kind of error that the validator knows."""
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from elboflow.settings.layout import has_kinds, section, sections, words
+from elboflow.settings.annotations import alternatives, takes
+from elboflow.settings.layout import has_kinds, inside, section, sections, words
+from elboflow.settings.spelling import in_full
+from elboflow.settings.yaml_writing import flow
 
 _WISHES = {
     "int_": "be a whole number",
@@ -15,8 +18,6 @@ _WISHES = {
     "string_": "be text",
     "too_short": "have at least {min_length} {values}",
     "too_long": "have at most {max_length} {values}",
-    "list_": "be a list",
-    "tuple_": "be a list",
     "set_": "be a list",
     "frozen_set_": "be a list",
     "iter": "be a list",
@@ -31,7 +32,7 @@ _IN_PLAIN_WORDS = ("greater_than", "less_than", "multiple_of", "literal_error", 
 """The kinds of error, by their beginning, that pydantic says in words for everybody; others name types of Python."""
 
 
-def expected(error: str, message: str, context: dict[str, Any], annotation: Any) -> str:
+def expected(error: str, message: str, context: dict[str, Any], annotation: Any, value: Any = None) -> str:
     """Returns what a value must do instead, as words that follow `must`.
 
     Args:
@@ -39,17 +40,29 @@ def expected(error: str, message: str, context: dict[str, Any], annotation: Any)
         message: Pydantic's own message.
         context: What pydantic knows besides, such as a bound.
         annotation: The annotation of what stands at the place.
+        value: What was written there.
     """
     if error == "written":
         return str(context["rule"])
     if error.startswith("model_"):
-        return _section(annotation)
+        example = in_full(annotation, value)
+        return _section(annotation) + (f", such as {example}" if example else "")
+    if error.startswith(("list_", "tuple_")):
+        return _list(annotation, value)
     for beginning, wish in _WISHES.items():
         if error.startswith(beginning):
             length = context.get("min_length", context.get("max_length"))
             ending = "" if length == 1 else "s"
             return wish.format(**context, values=f"value{ending}", characters=f"character{ending}")
     return message.removeprefix("Input should ") if error.startswith(_IN_PLAIN_WORDS) else "be of another form"
+
+
+def _list(annotation: Any, value: Any) -> str:
+    tuples = [get_args(member) for member in alternatives(annotation) if get_origin(member) is tuple]
+    if tuples and ... not in tuples[0]:
+        return f"be a list of {len(tuples[0])} values"
+    could_be_in_it = takes(annotation, [value]) or (isinstance(value, str) and has_kinds(inside(annotation, 0)))
+    return f"be a list: {flow([value])}" if could_be_in_it else "be a list"
 
 
 def _section(annotation: Any) -> str:

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ PATIENCE = 10  # timeout of the connection to the job server, seconds
 class Flink(Engine):
     """A Flink cluster, through its Beam job server."""
 
+    main: ClassVar = "job_server"
     kind: Literal["flink"] = "flink"
     job_server: Address = Field(description="HOST:PORT of the job server")
     image: str | None = Field(

@@ -81,6 +81,7 @@ class ByClass(Summary):
 class CategoryFeature(Feature):
     """A class: an integer, or the name of the class as text. A name is stored as its index among the sorted names."""
 
+    main: ClassVar = "classes"
     Look: ClassVar = Occurring
 
     kind: Literal["category"] = "category"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from elboflow.artifacts.spec import FeatureSpec
 from preprocessing.extent import Extent, number
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Size = Annotated[int, Field(ge=1)]
+
+
+def _with_channels(shape: Any) -> Any:
+    return [*shape, 1] if isinstance(shape, list | tuple) and len(shape) == 2 else shape
+
+
+Shape = tuple[Size, Size, Size]
+WrittenShape = Annotated[Shape, BeforeValidator(_with_channels, json_schema_input_type=Shape | tuple[Size, Size])]
 
 LEAST_USE = 0.1
 """The smallest fraction of `range` that a split should use. With less, its images have almost one colour."""
@@ -68,11 +76,12 @@ class ImageFeature(Feature):
     A raw value x in `range` = [low, high] becomes the code round((x - low) / (high - low) · (levels - 1)).
     """
 
+    main: ClassVar = "shape"
     identifies: ClassVar = True
     accepts: ClassVar = "arrays"
 
     kind: Literal["image"] = "image"
-    shape: tuple[Size, Size, Size] = Field(description="height, width and channels; [32, 32] is [32, 32, 1]")
+    shape: WrittenShape = Field(description="height, width and channels; [32, 32] is [32, 32, 1]")
     range: tuple[int | float, int | float] = Field(
         description="[low, high], the raw values of the lowest and of the highest level; what lies outside is rejected"
     )

@@ -47,6 +47,7 @@ class TokensFeature(Feature):
     end or padding adds them above the vocabulary. Empty texts are rejected.
     """
 
+    main: ClassVar = "length"
     identifies: ClassVar[bool] = True
     accepts: ClassVar[Literal["text"]] = "text"
     Look: ClassVar[type[Summary]] = Symbols

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Annotated, BinaryIO, Self
+from typing import Annotated, BinaryIO, ClassVar, Self
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ _MOST_COLUMNS = 50  # in an error
 class ListedSource(Source):
     """The settings of a source of files."""
 
+    main: ClassVar = "path"
     path: FilesLocation = Field(
         description="a path of this machine or a URI of a bucket, with the wildcards *, ? and […] for several files; "
         "or package://DISTRIBUTION/PATH for files of an installed distribution"

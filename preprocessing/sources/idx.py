@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -39,6 +39,7 @@ class IdxSource(Source):
     t10k-labels-… are the held-out part. Names with a dot, such as train-images.idx3-ubyte, are found, too.
     """
 
+    main: ClassVar = "path"
     kind: Literal["idx"] = "idx"
     path: Location | None = Field(None, description="a folder in MNIST's layout")
     images: Location | None = Field(None, description="the file of the images; instead of `path`")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, ClassVar, Literal
 
 from numpy.lib import format as npy
 from pydantic import Field
@@ -51,6 +51,7 @@ _MOST_NAMES = 20  # in an error
 class NpzSource(Source):
     """Arrays of a NumPy .npz file: one array per feature, with the examples along the first axis."""
 
+    main: ClassVar = "path"
     kind: Literal["npz"] = "npz"
     path: Location = Field(description="the file")
     arrays: dict[Name, str] = Field(

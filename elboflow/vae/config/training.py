@@ -41,6 +41,7 @@ class Stop(Settings):
 class Skip(Settings):
     """A step with a non-finite loss or gradient changes no variable, and is counted."""
 
+    main: ClassVar = "limit"
     kind: Literal["skip"] = "skip"
     limit: NonNegativeInt = Field(100, description="steps that may be skipped in all; one more ends the training")
 
@@ -63,6 +64,7 @@ class Balance(Settings):
 class Checkpoints(Settings):
     """The interval, the number and the folder of checkpoints."""
 
+    main: ClassVar = "every_minutes"
     every_minutes: PositiveFloat | None = Field(
         1.0, description="minutes of training between two checkpoints; null: only every `every_steps`"
     )

@@ -1,6 +1,6 @@
 """The section `evaluation` of an experiment."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -13,6 +13,7 @@ from elboflow.vae.terms import Specs
 class EvaluationConfig(Settings):
     """The settings of the evaluation on the test split."""
 
+    main: ClassVar = "bound_samples"
     bound_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
         500, description="k, the samples of the importance-weighted bound"
     )

@@ -19,6 +19,7 @@ class Convolutional(Network):
     # Within a loop, XLA does not use its fast kernels for convolutions on CPUs: a gradient takes 13 times as long.
     loops_are_slow: ClassVar[bool] = True
 
+    main: ClassVar = "channels"
     kind: Literal["convolutional"] = "convolutional"
     channels: list[Width] = Field(
         [32, 64], min_length=1, description="filters of each stage, each half the size of the last"

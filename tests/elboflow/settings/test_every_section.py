@@ -1,7 +1,6 @@
 """Whatever is wrong in whichever section, a person is told so in the words of the experiment."""
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -12,9 +11,8 @@ from pydantic_core import PydanticKnownError
 from pydantic_core._pydantic_core import list_all_errors
 
 from elboflow.settings import Settings
-from elboflow.settings.annotations import alternatives
 from elboflow.settings.explain import explain
-from elboflow.settings.layout import sections
+from elboflow.settings.layout import every_section, sections_in
 from pipelines.experiment import Experiment
 
 OF_THE_PROGRAM = re.compile(
@@ -23,23 +21,7 @@ OF_THE_PROGRAM = re.compile(
 )
 
 
-def every_section(settings: type[Settings], found: dict[type[Settings], None]) -> dict[type[Settings], None]:
-    if settings not in found:
-        found[settings] = None
-        for field in settings.model_fields.values():
-            for below in below_annotation(field.annotation):
-                every_section(below, found)
-    return found
-
-
-def below_annotation(annotation: Any) -> Iterator[type[Settings]]:
-    yield from sections(annotation).values()
-    for member in alternatives(annotation):
-        for argument in getattr(member, "__args__", ()):
-            yield from below_annotation(argument)
-
-
-SECTIONS = list(every_section(Experiment, {}))
+SECTIONS = list(every_section(Experiment))
 VALID = {
     "name": "mine",
     "data": {"source": "sklearn"},
@@ -94,7 +76,7 @@ def test_a_random_value_somewhere_in_an_experiment_is_told_by_the_key_that_was_w
     while True:
         key = data.draw(st.sampled_from(sorted(settings.model_fields)))
         path.append(key)
-        below = list(below_annotation(settings.model_fields[key].annotation))
+        below = list(sections_in(settings.model_fields[key].annotation))
         if len(below) != 1 or data.draw(st.booleans()):
             break
         (settings,) = below
