@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from components.config import Notification, RegistryConfig
 from elboflow.settings import RequestError, Settings
 from elboflow.settings.explain import ConflictsError, Path, Problem, explain, written
+from elboflow.settings.schema import json_schema
 from elboflow.settings.zones import Timezone
 from elboflow.vae.compute import parallelism
 from elboflow.vae.config import TrainingConfig
@@ -126,6 +127,11 @@ def _absent(key: Path, name: str, kind: str, data: DataConfig) -> ConflictsError
     found = ", ".join(f"{name}: {feature.kind}" for name, feature in data.features.items())
     sentence = f"'{name}' is no feature of kind {kind}; data.features has {found}"
     return ConflictsError([Problem(("training", *key), sentence)])
+
+
+def schema() -> dict[str, Any]:
+    """Returns the JSON schema of an experiment's YAML, short forms included."""
+    return json_schema(Experiment, "An experiment of ELBOflow")
 
 
 def load(experiment: str, assignments: Sequence[str] = (), env: str | None = None) -> Experiment:

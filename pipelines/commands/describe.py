@@ -1,6 +1,8 @@
 """`elboflow experiments`, `init`, `config` and `compile`: about experiments, without running any."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -62,25 +64,56 @@ def init(
 
 
 def config(
-    experiment: ExperimentArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="A YAML file, or the name of a ready-made experiment; with --describe, a key or nothing.",
+            callback=named,
+        ),
+    ] = None,
     assignments: SetOption = None,
     env: EnvOption = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print what the settings mean: all, or those of a KEY.")
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of experiments.")] = False,
 ) -> None:
-    """Print the full, resolved experiment: every key with its value."""
-    from elboflow.settings import yaml_writing
+    """Print the full, resolved experiment: every key with its value. Or what the keys mean."""
+    from elboflow.settings import RequestError, yaml_writing
+
+    if describe or schema:
+        if (describe and schema) or (schema and experiment) or assignments or env or diff:
+            raise RequestError("--describe stands alone or with a KEY, and --schema alone")
+        print(_described(experiment) if describe else _schema())
+        return
+    if experiment is None:
+        raise RequestError("EXPERIMENT is missing: a YAML file, or the name of a ready-made experiment")
     from pipelines.experiment import load
 
     changed = load(experiment, assignments or (), env)
     if not diff:
         print(yaml_writing.write(changed.model_dump(mode="json")), end="")
         return
-    from elboflow.settings import RequestError
     from pipelines.differences import differences, show
 
     if env is None and not assignments:
         raise RequestError("--diff: nothing to compare with; give --env ENV, or --set KEY=VALUE")
     show(differences(experiment, changed))
+
+
+def _described(key: str | None) -> str:
+    from elboflow.settings.describe import describe
+    from pipelines.experiment import schema
+
+    return describe(schema(), key, shutil.get_terminal_size().columns)
+
+
+def _schema() -> str:
+    from pipelines.experiment import schema
+
+    return json.dumps(schema(), indent=2, ensure_ascii=False)
 
 
 def compile(
