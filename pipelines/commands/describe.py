@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption, local, named
+from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, PlatformOption, SetOption, local, named
+from pipelines.commands.options import experiments as complete_experiments
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 
@@ -27,7 +28,14 @@ def experiments() -> None:
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new experiment's name.")],
     template: Annotated[
-        str, typer.Option("--from", metavar="EXPERIMENT", help="What to start from.", callback=named)
+        str,
+        typer.Option(
+            "--from",
+            metavar="EXPERIMENT",
+            help="What to start from.",
+            callback=named,
+            autocompletion=complete_experiments,
+        ),
     ] = "digits",
     output: Annotated[
         Path | None,
@@ -70,6 +78,7 @@ def config(
             metavar="EXPERIMENT",
             help="A YAML file, or the name of a ready-made experiment; with --describe, a key or nothing.",
             callback=named,
+            autocompletion=complete_experiments,
         ),
     ] = None,
     assignments: SetOption = None,
@@ -118,7 +127,7 @@ def _schema() -> str:
 
 def compile(
     experiment: ExperimentArgument,
-    target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
+    target: PlatformOption,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="The YAML file to write.", parser=str, callback=local)
     ] = Path("pipeline.yaml"),
