@@ -5,7 +5,8 @@ The overlay is merged over the experiment, section by section:
     key: value          replaces the value; a list is a value
     section: {…}        is merged, also into what the experiment leaves to its default
     choice: {kind: …}   is merged into a choice of the same kind, and replaces one of another kind
-    name: null          removes an entry of a mapping, such as a feature or a label; elsewhere null is a value
+    name: null          removes an entry of a mapping, such as a feature or a label, if it is there; elsewhere null is a
+                        value
 
 The overlay of a ready-made experiment is looked for in the folder in which the command runs.
 """
@@ -73,24 +74,29 @@ def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
         return value
 
     def merged(below: Any, above: Any, annotation: Any, default: Any, path: Keys) -> Any:
+        before = below
         if below is ABSENT or (below is None and isinstance(above, dict)):
             below = None if default is ABSENT else plain(default)
         below, above = long_form(below, annotation), long_form(above, annotation)
-        if not isinstance(below, dict) or not isinstance(above, dict):
+        if not isinstance(below, dict | None) or not isinstance(above, dict):
             return taken(path, above)
-        chosen = below.get("kind") if has_kinds(annotation) else None
+        chosen = (below or above).get("kind") if has_kinds(annotation) else None
         if chosen is not None and above.get("kind", chosen) != chosen:
             return taken(path, above)
-        result = dict(below)
+        result = start = dict(below or {})
         for key, value in above.items():
             here = inside(annotation, key, chosen)
             if value is None and _is_mapping(annotation) and NoneType not in alternatives(here):
-                result.pop(key, None)
+                result = {name: entry for name, entry in result.items() if name != key}
                 taken((*path, key), None)
             else:
                 default = default_of(annotation, chosen, key)
-                result[key] = merged(result.get(key, ABSENT), value, here, default, (*path, key))
-        if path not in places and path in overlay.places:
+                new = merged(result.get(key, ABSENT), value, here, default, (*path, key))
+                if new is not ABSENT:
+                    result = {**result, key: new}
+        if (before is ABSENT or before is None) and above and result == start:
+            return before  # entries were taken out of a section that is not there
+        if path in overlay.places and (path not in places or before is None):
             places[path] = overlay.places[path]
         return result
 
