@@ -1,4 +1,4 @@
-"""Environments: `faces.prod.yaml`, beside `faces.yaml`, holds what is different in the environment `prod`.
+"""Environments: `faces.prod.yaml`, beside `faces.yaml`, is the overlay for the environment `prod`.
 
 The overlay is merged over the experiment, section by section:
 
@@ -23,12 +23,12 @@ from elboflow.settings.explain import Path as Keys
 from elboflow.settings.layout import has_kinds, inside, long_form, sections
 from pipelines import source
 from pipelines.overrides import ABSENT, default_of, plain
-from pipelines.source import Source
+from pipelines.source import ExperimentText
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
-def find(experiment: str, env: str) -> Source:
+def find(experiment: str, env: str) -> ExperimentText:
     """Reads the overlay of an experiment for an environment.
 
     Args:
@@ -49,7 +49,7 @@ def find(experiment: str, env: str) -> Source:
 
 
 def existing(experiment: str) -> list[str]:
-    """Returns the environments for which there is an overlay of an experiment, by their names."""
+    """Returns the names of the environments for which an experiment has an overlay."""
     start, end = _overlay(experiment, "*").name.rsplit("*", 1)
     folder = _overlay(experiment, "*").parent
     files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
@@ -57,13 +57,13 @@ def existing(experiment: str) -> list[str]:
     return sorted(middle for middle in middles if re.fullmatch(_NAME, middle))
 
 
-def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
-    """Returns an experiment with an overlay merged over it; every key's place is in the file that wrote it.
+def merge(base: ExperimentText, overlay: ExperimentText, settings: type[Settings]) -> ExperimentText:
+    """Returns an experiment with an overlay merged over it. The place of each key is in the file that sets it.
 
     Args:
-        base: The experiment as it was written.
-        overlay: What is different.
-        settings: What the experiment is made of.
+        base: The experiment.
+        overlay: The overlay.
+        settings: The settings of an experiment.
     """
     places = dict(base.places)
 
@@ -111,5 +111,5 @@ def _overlay(experiment: str, env: str) -> Path:
 
 
 def _is_mapping(annotation: Any) -> bool:
-    """Whether the keys of what stands here are names that the person chose."""
+    """Whether the value is a mapping with names of the user's choice, and not a section."""
     return not sections(annotation) and inside(annotation, "") is not None

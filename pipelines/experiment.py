@@ -64,12 +64,12 @@ class Experiment(Settings):
     notify: Notification | None = Field(None, description="who is told how a run ended; null: nobody")
 
     def recorded(self) -> dict[str, Any]:
-        """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""
+        """Returns the settings that results depend on, as JSON values: all but targets, schedule and notify."""
         return self.model_dump(mode="json", exclude={"targets", "schedule", "notify"})
 
     @property
     def outcome_space(self) -> str:
-        """Of what the model gives probabilities: bounds of two models are comparable only over the same."""
+        """The outcomes to which the model assigns probabilities. Bounds are comparable only over the same outcomes."""
         specs = {name: self.data.features[name].planned for name in self.model.reads}
         modelled = ", ".join(f"'{name}'" for name in self.model.features)
         return f"the {self.model.outcome_space(specs)} of {modelled}"
@@ -163,8 +163,8 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
     raise RequestError("\n".join(lines))
 
 
-def _place(path: Path, written: source.Source, given: dict[Path, str]) -> str:
-    """Returns what a person wrote about a key: an assignment at, above or below it, or else a line of the file."""
+def _place(path: Path, written: source.ExperimentText, given: dict[Path, str]) -> str:
+    """Returns the place of a key for messages: an assignment at, above or below it, else a line of the file."""
     for assigned, assignment in reversed(given.items()):  # the last one wins, and so is the one to blame
         if path and (path[: len(assigned)] == assigned or assigned[: len(path)] == path):
             return option(assignment)

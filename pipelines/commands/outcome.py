@@ -64,8 +64,8 @@ def _in_words(error: typer.BadParameter) -> str:
     """Returns what is wrong with the value of an option, where typer repeats what its validator says."""
     from pydantic import ValidationError
 
+    from elboflow.settings.expectations import expected
     from elboflow.settings.text import shown
-    from elboflow.settings.wishes import expected
 
     if not isinstance(error.__cause__, ValidationError):
         return error.message

@@ -1,4 +1,4 @@
-"""What a value must be instead, in words, for every kind of error that the validator knows."""
+"""The words that follow `must` in a message, for every type of error that pydantic knows."""
 
 from typing import Any, get_args, get_origin
 
@@ -7,7 +7,7 @@ from elboflow.settings.layout import has_kinds, inside, section, sections, words
 from elboflow.settings.spelling import in_full
 from elboflow.settings.yaml_writing import flow
 
-_WISHES = {
+_EXPECTED = {
     "int_": "be a whole number",
     "float_": "be a number",
     "finite_number": "be a finite number",
@@ -26,21 +26,21 @@ _WISHES = {
     "invalid_key": "have text as its keys",
     "none_required": "be null",
 }
-"""By the beginning of the kind of error; the first that fits."""
+"""By the beginning of the type of error; the first match counts."""
 
 _IN_PLAIN_WORDS = ("greater_than", "less_than", "multiple_of", "literal_error", "enum")
-"""The kinds of error, by their beginning, that pydantic says in words for everybody; others name types of Python."""
+"""Types of errors, by their beginning, whose message by pydantic names no Python types."""
 
 
 def expected(error: str, message: str, context: dict[str, Any], annotation: Any, value: Any = None) -> str:
-    """Returns what a value must do instead, as words that follow `must`.
+    """Returns what a value must be, as words that follow `must`.
 
     Args:
-        error: The kind of error, as pydantic_core calls it.
-        message: Pydantic's own message.
-        context: What pydantic knows besides, such as a bound.
-        annotation: The annotation of what stands at the place.
-        value: What was written there.
+        error: The type of the error in pydantic_core.
+        message: The message by pydantic.
+        context: The context by pydantic, such as a bound.
+        annotation: The annotation of the setting.
+        value: The refused value.
     """
     if error == "written":
         return str(context["rule"])
@@ -49,11 +49,11 @@ def expected(error: str, message: str, context: dict[str, Any], annotation: Any,
         return _section(annotation) + (f", such as {example}" if example else "")
     if error.startswith(("list_", "tuple_")):
         return _list(annotation, value)
-    for beginning, wish in _WISHES.items():
+    for beginning, wording in _EXPECTED.items():
         if error.startswith(beginning):
             length = context.get("min_length", context.get("max_length"))
             ending = "" if length == 1 else "s"
-            return wish.format(**context, values=f"value{ending}", characters=f"character{ending}")
+            return wording.format(**context, values=f"value{ending}", characters=f"character{ending}")
     return message.removeprefix("Input should ") if error.startswith(_IN_PLAIN_WORDS) else "be of another form"
 
 
