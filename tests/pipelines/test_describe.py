@@ -65,6 +65,7 @@ def test_a_key_is_described_with_all_kinds_of_its_choice_and_their_keys():
         ("data.features.anything.shape", "list of 3: whole number ≥ 1 | list of 2: whole number ≥ 1; height, width"),
         ("evaluation.evaluators.0.curves", "The bound and its terms by epoch."),
         ("model.likelihood.product.columns.age.gaussian.scale", "scale = learned learned | number > 0; standard dev"),
+        ("targets.vertex.train.accelerator", "| h100-80gb |"),
         ("training.early_stopping.patience", "epochs without a rise of the validation ELBO before the end"),
     ],
 )
@@ -125,6 +126,7 @@ def test_the_schema_takes_short_forms_that_the_program_takes(written: dict[str, 
         ({"model": {"encoder": {"kind": "mlp", "channels": [3]}}}, ["model"]),
         ({"model": {"likelihood": {"kind": "product", "columns": {"label": "categry"}}}}, ["model"]),
         ({"data": {"source": "sklearn", "splits": {"train": "some"}}}, ["data", "splits", "train"]),
+        ({"targets": {"vertex": {**VERTEX, "train": {"accelerator": "l5"}}}}, ["targets", "vertex"]),
         ({"name": None}, ["name"]),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import PydanticKnownError
 from pydantic_core._pydantic_core import list_all_errors
 
-from elboflow.settings import Settings
+from elboflow.settings import Settings, layout
 from elboflow.settings.explain import explain
 from elboflow.settings.layout import every_section, sections_in
 from pipelines.experiment import Experiment
@@ -125,3 +125,13 @@ def test_text_that_is_empty_or_blank_is_refused_unless_it_means_something(sectio
                     continue
                 complaints = [sentence for sentence in told({key: value}, section) if sentence.startswith(key)]
                 assert complaints, (key, value)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_setting_says_what_it_means_and_every_section_what_it_is(section: type[Settings]):
+    chosen_by = layout.kind(section) and "kind"  # the docstring says what a kind is
+    silent = [key for key, field in section.model_fields.items() if key != chosen_by and not field.description]
+    assert silent == []
+    assert section.__doc__
+    repeated = [key for key in section.model_fields if re.search(rf"^\s+{key}: ", section.__doc__, re.MULTILINE)]
+    assert repeated == [], "the docstring describes settings that have a description"
