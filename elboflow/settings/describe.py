@@ -5,6 +5,7 @@ All of it comes from the JSON schema (`elboflow.settings.schema`).
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elboflow.settings import RequestError
@@ -31,16 +32,40 @@ def describe(schema: Node, key: str | None = None, width: int = 80) -> str:
     text = _Text(schema, width)
     if key is None:
         return "\n".join(text.keys(text.definition(schema), ()))
-    found: list[Node] = [schema]
+    found = [_Found(schema)]
     parts = key.split(".")
     for depth, part in enumerate(parts):
-        below = [node for one in found for node in text.below(one, part)]
+        below = [one for above in found for one in text.below(above.node, part)]
         if not below:
             at = ".".join(parts[:depth]) or "an experiment"
-            allowed = list(dict.fromkeys(name for one in found for name in text.names(one)))
+            allowed = list(dict.fromkeys(name for one in found for name in text.names(one.node)))
             raise RequestError(f"{key}: {at} has no {part!r}; {nearest(part, allowed)}")
-        found = [node for index, node in enumerate(below) if node not in below[:index]]
-    return "\n".join(line for node in found for line in text.whole(key, node))
+        found = _joined(below)
+    titles = [f"{key} of {', '.join(one.kinds)}" if len(found) > 1 else key for one in found]
+    return "\n".join(line for title, one in zip(titles, found, strict=True) for line in text.whole(title, one)).lstrip(
+        "\n"
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What can stand under a key, in which kinds of the section that the key is in."""
+
+    node: Node
+    kinds: tuple[str, ...] = ()
+    is_required: bool = False
+
+
+def _joined(found: list[_Found]) -> list[_Found]:
+    """Returns each description once, with all kinds that have it."""
+    joined: list[_Found] = []
+    for one in found:
+        same = next((other for other in joined if replace(other, kinds=()) == replace(one, kinds=())), None)
+        if same is None:
+            joined.append(one)
+        else:
+            joined[joined.index(same)] = replace(same, kinds=(*same.kinds, *one.kinds))
+    return joined
 
 
 class _Text:
@@ -51,11 +76,11 @@ class _Text:
     def definition(self, node: Node) -> Node:
         return self._definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
-    def whole(self, key: str, node: Node) -> Iterator[str]:
+    def whole(self, key: str, found: _Found) -> Iterator[str]:
         """Yields a key, and all that can stand below it."""
-        if not _kind(node):
-            yield from self._line(node, key, "")
-        for section in self._sections(node):
+        if not _kind(found.node):
+            yield from self._line(found.node, key, "", found.is_required)
+        for section in self._sections(found.node):
             if name := _kind(section):
                 yield ""
                 yield from self._wrapped(f"  {name}", section["description"])
@@ -75,17 +100,19 @@ class _Text:
             below = self._sections(node) if len(self._kinds(node)) < 2 else []
             yield from (line for one in below for line in self.keys(one, (*path, key), f"{indent}  "))
 
-    def below(self, node: Node, part: str) -> Iterator[Node]:
+    def below(self, node: Node, part: str) -> Iterator[_Found]:
         """Yields what stands below a node: under a key, in a kind, under a name of a mapping, or in a list."""
         for section in self._sections(node):
+            name = _kind(section)
             if part in section["properties"]:
-                yield section["properties"][part]
-            if _kind(section) == part:
-                yield section
+                kinds = (name,) if name else ()
+                yield _Found(section["properties"][part], kinds, part in section.get("required", ()))
+            if name == part:
+                yield _Found(section)
         for one in self._alternatives(node):
             within = one.get("items") if part.isdecimal() else one.get("additionalProperties")
             if isinstance(within, dict):
-                yield within
+                yield _Found(within)
 
     def names(self, node: Node) -> list[str]:
         """Returns the keys and the kinds below a node."""

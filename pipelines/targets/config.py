@@ -76,6 +76,7 @@ class KubernetesSecret(Settings):
 class Volume(Settings):
     """A persistent volume claim that every step mounts."""
 
+    main: ClassVar = "claim"
     claim: str = Field(description="the name of the claim")
     mount: Annotated[str, written(r"/\S*", "be an absolute path")] = Field(description="the path at which steps see it")
 
@@ -103,6 +104,7 @@ class Cookie(Settings):
 class IdentityAwareProxy(Settings):
     """Google's proxy in front of the API, asked with Application Default Credentials."""
 
+    main: ClassVar = "client_id"
     kind: Literal["iap"] = "iap"
     client_id: str = Field(description="the OAuth client ID of the proxy")
 
@@ -167,6 +169,7 @@ class DefaultCredentials(Settings):
 class Impersonation(Settings):
     """Application Default Credentials, acting as a service account."""
 
+    main: ClassVar = "service_account"
     kind: Literal["impersonation"] = "impersonation"
     service_account: str = Field(description="the e-mail address of the service account")
 

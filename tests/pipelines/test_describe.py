@@ -61,6 +61,8 @@ def test_a_key_is_described_with_all_kinds_of_its_choice_and_their_keys():
     ("key", "expected"),
     [
         ("training.epochs", "training.epochs = 50 whole number > 0; the most passes over the train split"),
+        ("name", "name (required) text; the name of the pipeline"),
+        ("data.source.path", "data.source.path of csv, jsonl, parquet, text (required) text; a path of this machine"),
         ("training.optimizer.lion", "beta_2 = 0.99 number ≥ 0 and < 1"),
         ("data.features.anything.shape", "list of 3: whole number ≥ 1 | list of 2: whole number ≥ 1; height, width"),
         ("evaluation.evaluators.0.curves", "The bound and its terms by epoch."),

@@ -10,7 +10,7 @@ from elboflow.settings import variables
 from pipelines.cli import app
 
 ROOT = Path(__file__).parents[3]
-ROOMS = ("elboflow", "preprocessing", "components", "pipelines", "benchmarks")
+ROOMS = ("elboflow", "preprocessing", "components", "pipelines", "benchmarks", "infra")
 
 
 def test_no_other_file_of_the_program_spells_a_variable():
