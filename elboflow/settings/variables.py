@@ -80,6 +80,12 @@ NEW_RUN = _variable(
 RUN = _variable(
     "ELBOFLOW_RUN", "the name of the run that a step belongs to", "local runs, for their steps", "steps of a pipeline"
 )
+CHECKPOINTS = _variable(
+    "ELBOFLOW_CHECKPOINTS",
+    "the folder of the checkpoints of all trainings of a workspace, unless the experiment names one",
+    "local runs, for their steps",
+    "the step `train`",
+)
 RUN_PROCESS = _variable(
     "ELBOFLOW_RUN_PROCESS",
     "the process id of a local run; its steps end when that process does",

@@ -11,7 +11,7 @@ from pipelines.doctor.google import Cloud, RefusedError
 from pipelines.experiment import Experiment
 from pipelines.targets.accelerators import Offer
 from pipelines.targets.config import VertexTarget
-from pipelines.targets.machines import Accelerator, VertexComputing
+from pipelines.targets.machines import Accelerator, VertexStep
 from pipelines.targets.vertex.connection import Connection
 from preprocessing.engines.dataflow import Dataflow
 
@@ -93,15 +93,15 @@ def bucket(cloud: Cloud, target: VertexTarget) -> Finding:
 
 def quotas(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
     """Looks whether the quota of the region covers the accelerators of each step. What is in use is not looked at."""
-    accelerated = [(name, step) for name in ("train", "evaluate") if (step := getattr(target, name)).accelerator]
-    if not accelerated:
+    if not any(step.accelerator for step in target.steps.values()):
         yield Finding("quota", "well", "no step asks for an accelerator")
-    for name, step in accelerated:
-        yield _quota(cloud, target, name, step, step.accelerator, step.offer)
+    for name, step in target.steps.items():
+        if step.accelerator is not None and step.offer is not None:
+            yield _quota(cloud, target, name, step, step.accelerator, step.offer)
 
 
 def _quota(
-    cloud: Cloud, target: VertexTarget, name: str, step: VertexComputing, accelerator: Accelerator, offer: Offer
+    cloud: Cloud, target: VertexTarget, name: str, step: VertexStep, accelerator: Accelerator, offer: Offer
 ) -> Finding:
     needed, kind = offer.chips * step.machines, accelerator.of_kind
     what = f"quota for {name}: {needed} {accelerator.kind} in {target.location}"

@@ -3,21 +3,21 @@
 It holds no secrets, only the names of environment variables, Kubernetes secrets and Secret Manager versions.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
-from elboflow.settings.explain import ConflictsError, Problem, written
+from elboflow.settings.explain import ConflictsError, Problem, nearest, written
 from elboflow.settings.zones import Timezone
 from pipelines.targets.images import Image, Images, absent_images
 from pipelines.targets.machines import (
     Amount,
-    KubernetesComputing,
     KubernetesStep,
-    VertexComputing,
+    LocalStep,
+    Step,
     VertexStep,
-    VertexTraining,
 )
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Project
@@ -57,6 +57,23 @@ EncryptionKey = Annotated[
 Label = Annotated[
     PossiblyEmpty, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")
 ]
+STEPS = (
+    *("preprocess", "train", "evaluate", "register"),
+    *("begin", "search", "worker-pools", "choose", "choose-found"),  # of sweeps
+    *("decide", "finish"),  # around the others, on platforms
+)
+"""The steps of all pipelines (`pipelines/graphs/`)."""
+ACCELERATED = ("train", "evaluate")
+"""The steps that can use an accelerator."""
+
+
+def _is_step(name: str) -> str:
+    if name not in STEPS:
+        raise ValueError(f"there is no such step; {nearest(name, STEPS)}")
+    return name
+
+
+StepName = Annotated[str, AfterValidator(_is_step)]
 LabelKey = Annotated[
     str,
     written(
@@ -144,14 +161,15 @@ class KubeflowTarget(Settings):
     )
     volumes: tuple[Volume, ...] = Field((), description="persistent volume claims that every step mounts")
     runner: Engine = Field(Direct(), description="where the Beam graph of the preprocessing runs")
-    preprocess: KubernetesStep = Field(KubernetesStep(), description="the pod of the step `preprocess`")
-    train: KubernetesComputing = Field(KubernetesComputing(), description="the pod of the step `train`")
-    evaluate: KubernetesComputing = Field(KubernetesComputing(), description="the pod of the step `evaluate`")
-    registration: KubernetesStep = Field(KubernetesStep(), description="the pod of the step `register`")
+    steps: dict[StepName, KubernetesStep] = Field(default_factory=dict, description="the pod of each step, by its name")
+
+    def step(self, name: str) -> KubernetesStep:
+        """Returns the pod of a step."""
+        return self.steps.get(name, KubernetesStep())
 
     @model_validator(mode="after")
     def _exists(self) -> "KubeflowTarget":
-        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
+        problems = _misplaced(self.steps) or absent_images(self.image, self.steps)
         for key in {"dataflow": ("project", "region", "temporary"), "flink": ("temporary",)}.get(self.runner.kind, ()):
             if getattr(self.runner, key) is None:
                 problems.append(Problem(("runner", key), "missing; nothing else of a cluster says it"))
@@ -204,18 +222,24 @@ class VertexTarget(Settings):
         None, description="another address of the API, such as a private endpoint; null: the public one"
     )
     runner: Engine = Field(Direct(), description="where the Beam graph of the preprocessing runs")
-    preprocess: VertexStep = Field(VertexStep(), description="the machine of the step `preprocess`")
-    train: VertexTraining = Field(VertexTraining(), description="the machines of the step `train`")
-    evaluate: VertexComputing = Field(VertexComputing(), description="the machine of the step `evaluate`")
-    registration: VertexStep = Field(VertexStep(), description="the machine of the step `register`")
+    steps: dict[StepName, VertexStep] = Field(
+        default_factory=dict, description="the machines of each step, by its name"
+    )
+
+    def step(self, name: str) -> VertexStep:
+        """Returns the machines of a step."""
+        return self.steps.get(name, VertexStep())
 
     @model_validator(mode="after")
     def _exists(self) -> "VertexTarget":
-        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
-        offer = self.evaluate.offer
-        if offer is not None and offer.hosts > 1:
-            sentence = f"{offer.chips} is not allowed: they are in {offer.hosts} machines, and evaluation runs on one"
-            problems.append(Problem(("evaluate", "accelerator", "count"), sentence))
+        problems = _misplaced(self.steps) or absent_images(self.image, self.steps)
+        for name, step in self.steps.items():
+            if name == "train" or problems or step.machines == 1:
+                continue
+            key = "workers" if step.workers > 1 else "accelerator.count"
+            given = step.workers if step.workers > 1 or step.offer is None else step.offer.chips
+            sentence = f"{given} is not allowed: they are in {step.machines} machines, and {name} runs on one"
+            problems.append(Problem(("steps", name, *key.split(".")), sentence))
         if problems:
             raise ConflictsError(problems)
         return self
@@ -233,6 +257,13 @@ class LocalTarget(Settings):
         None, description="the address of the MLflow server; null: that of the workspace"
     )
     image: Image | None = Field(None, description="the image of the containers of `run --docker`")
+    steps: dict[StepName, LocalStep] = Field(
+        default_factory=dict, description="the process of each step, by the step's name"
+    )
+
+    def step(self, name: str) -> LocalStep:
+        """Returns what a step gets."""
+        return self.steps.get(name, LocalStep())
 
 
 class Targets(Settings):
@@ -246,13 +277,25 @@ class Targets(Settings):
         """Returns the accelerators on which a model of that backend cannot be evaluated: TPUs know JAX only."""
         problems = []
         for name, target in (("kubeflow", self.kubeflow), ("vertex", self.vertex)):
-            if target is None or target.evaluate.accelerator is None or backend == "jax":
+            if target is None or backend == "jax":
                 continue
-            train, evaluate = target.train.accelerator, target.evaluate.accelerator
+            train, evaluate = target.step("train").accelerator, target.step("evaluate").accelerator
+            if evaluate is None:
+                continue
             if evaluate.of_kind.chip == "tpu" and (train is None or train.of_kind.chip != "tpu"):
                 sentence = (
                     f"on {evaluate.kind}, a TPU, only JAX runs, and the model is trained with {backend}; train it on a "
                     "TPU too, or with `training.backend: jax`"
                 )
-                problems.append(Problem((name, "evaluate", "accelerator"), sentence))
+                problems.append(Problem((name, "steps", "evaluate", "accelerator"), sentence))
         return problems
+
+
+def _misplaced(steps: Mapping[str, Step]) -> list[Problem]:
+    """Returns the accelerators of steps that compute on processors."""
+    sentence = f"this step computes on processors; steps that can use one: {', '.join(ACCELERATED)}"
+    return [
+        Problem(("steps", name, "accelerator"), sentence)
+        for name, step in steps.items()
+        if step.accelerator is not None and name not in ACCELERATED
+    ]

@@ -16,7 +16,7 @@ def refusal(*assignments: str) -> str:
 
 
 def test_a_pod_gets_as_much_as_it_asks_for_and_no_more():
-    pipeline = compiled("kubeflow", "targets.kubeflow.train={cpu: 3.5, memory: 16Gi, timeout_minutes: 90}")
+    pipeline = compiled("kubeflow", "targets.kubeflow.steps.train={cpu: 3.5, memory: 16Gi, timeout_minutes: 90}")
     resources = pipeline.container("train")["resources"]
     assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == "3.5"
     assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == "16Gi"
@@ -48,7 +48,7 @@ def test_a_pod_gets_as_much_as_it_asks_for_and_no_more():
 def test_an_accelerator_is_a_resource_a_node_and_a_toleration(
     accelerator: str, resource: str, count: str, labels: dict[str, str]
 ):
-    pipeline = compiled("kubeflow", f"targets.kubeflow.train.accelerator={accelerator}")
+    pipeline = compiled("kubeflow", f"targets.kubeflow.steps.train.accelerator={accelerator}")
     asked = pipeline.container("train")["resources"]["accelerator"]
     assert (asked["resourceType"], asked["resourceCount"]) == (resource, count)
     pod = pipeline.pod("train")
@@ -61,7 +61,7 @@ def test_an_accelerator_is_a_resource_a_node_and_a_toleration(
 def test_a_cluster_with_other_labels_takes_one_of_gke_s_away():
     pipeline = compiled(
         "kubeflow",
-        "targets.kubeflow.train={accelerator: l4, node_selector: {cloud.google.com/gke-accelerator: null, "
+        "targets.kubeflow.steps.train={accelerator: l4, node_selector: {cloud.google.com/gke-accelerator: null, "
         "nvidia.com/gpu.product: NVIDIA-L4}, tolerations: [{key: team, value: vae, effect: NoExecute}]}",
     )
     pod = pipeline.pod("train")
@@ -108,18 +108,18 @@ def test_the_last_step_knows_where_the_run_s_page_is(furnished: Compiled):
 
 
 def test_each_run_has_a_dataset_of_its_own():
-    assert compiled("kubeflow").default("dataset_root") == ""
+    assert compiled("kubeflow").given("dataset_root") == ""
 
 
 def test_dataflow_runs_the_preprocessing_in_the_image_of_the_steps():
     runner = "{kind: dataflow, project: vae-project, region: europe-west4, temporary: gs://bucket/temporary}"
-    found = compiled("kubeflow", f"targets.kubeflow.runner={runner}").default("runner")
+    found = compiled("kubeflow", f"targets.kubeflow.runner={runner}").given("runner")
     assert (found["kind"], found["image"]) == ("dataflow", "registry.example/elboflow:1")
 
 
 def test_a_slice_of_several_machines_is_refused_with_those_of_one():
-    told = refusal("targets.kubeflow.train.accelerator={kind: v5e, count: 16}")
-    assert "targets.kubeflow.train.accelerator.count: 16 chips of v5e are in 4 machines" in told
+    told = refusal("targets.kubeflow.steps.train.accelerator={kind: v5e, count: 16}")
+    assert "targets.kubeflow.steps.train.accelerator.count: 16 chips of v5e are in 4 machines" in told
     assert told.endswith("allowed: 1, 4, 8")
 
 
@@ -128,8 +128,11 @@ def test_a_slice_of_several_machines_is_refused_with_those_of_one():
     [
         ("runner={kind: flink, job_server: 'flink:8099'}", "targets.kubeflow.runner.temporary: missing"),
         ("runner=dataflow", "targets.kubeflow.runner.project: missing"),
-        ("preprocess.accelerator=l4", "targets.kubeflow.preprocess.accelerator: unknown key"),
-        ("train.memory=lots", "must be an amount such as 16Gi"),
+        (
+            "steps.preprocess.accelerator=l4",
+            "targets.kubeflow.steps.preprocess.accelerator: this step computes on processors; steps that can use",
+        ),
+        ("steps.train.memory=lots", "must be an amount such as 16Gi"),
         ("tracking_uri=https://me:word@mlflow", "no name and no password"),
     ],
 )

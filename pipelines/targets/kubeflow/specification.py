@@ -9,36 +9,36 @@ from kfp.dsl.base_component import BaseComponent
 from elboflow.settings import RequestError
 from elboflow.settings.variables import SECRETS
 from pipelines.experiment import Experiment
+from pipelines.graphs import Graph, Values
+from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import Accelerator, KubernetesComputing, KubernetesStep
+from pipelines.targets.machines import Accelerator, KubernetesStep
 from pipelines.targets.placement import environment, placed, retried
-from pipelines.training import compiled
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
 
 
-def specification(experiment: Experiment) -> str:
-    """Returns the pipeline's IR YAML. Its defaults are the experiment, so that it can be run as it is.
+def specification(experiment: Experiment, graph: Graph) -> str:
+    """Returns a pipeline's IR YAML.
 
     Each run has a dataset of its own, among its other artifacts: a cluster's artifact store need not be a folder.
 
     Raises:
-        RequestError: The experiment has no targets.kubeflow.
+        RequestError: The experiment has no targets.kubeflow, or asks for what is impossible there.
     """
     target = experiment.targets.kubeflow
     if target is None:
-        raise RequestError("targets.kubeflow: missing; compiling for kubeflow needs its `image` and `tracking_uri`")
-    return compiled(
+        raise RequestError("targets.kubeflow: missing; the pipeline needs its `image` and `tracking_uri`")
+    values = Values.of(
         placed(experiment, "kubeflow"),
-        Pods(target),
+        run=RUN,
         dataset_root="",
         tracking_uri=target.tracking_uri,
         runner=runner(target),
-        root=None,
-        console=console(target),
     )
+    return compiled(graph, values, Pods(target), console=console(target))
 
 
 def runner(target: KubeflowTarget) -> Engine:
@@ -63,9 +63,8 @@ class Pods:
         return step
 
     def place(self, task: PipelineTask, step: str) -> None:
-        settings = self._settings(step)
-        accelerator = settings.accelerator if isinstance(settings, KubernetesComputing) else None
-        task.set_container_image(image_for(self.target.image, accelerator))
+        settings = self.target.step(step)
+        task.set_container_image(image_for(self.target.image, settings.accelerator))
         retried(task, settings.retry)
         if settings.cpu is not None:
             task.set_cpu_request(f"{settings.cpu:g}").set_cpu_limit(f"{settings.cpu:g}")
@@ -73,15 +72,10 @@ class Pods:
             task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
         if settings.timeout_minutes is not None:
             kubernetes.set_timeout(task, 60 * settings.timeout_minutes)
-        if accelerator is not None:
-            _give(task, accelerator)
-        _choose_node(task, settings, accelerator)
+        if settings.accelerator is not None:
+            _give(task, settings.accelerator)
+        _choose_node(task, settings)
         self._surround(task, environment(step, settings))
-
-    def _settings(self, step: str) -> KubernetesStep:
-        target = self.target
-        own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
-        return {**own, "register": target.registration}.get(step, KubernetesStep())
 
     def _surround(self, task: PipelineTask, variables: dict[str, str]) -> None:
         secrets = self.target.secrets
@@ -103,10 +97,10 @@ def _give(task: PipelineTask, accelerator: Accelerator) -> None:
     kubernetes.add_toleration(task, key=resource, operator="Exists", effect="NoSchedule")
 
 
-def _choose_node(task: PipelineTask, settings: KubernetesStep, accelerator: Accelerator | None) -> None:
+def _choose_node(task: PipelineTask, settings: KubernetesStep) -> None:
     labels: dict[str, str | None] = {}
-    if accelerator is not None:
-        kind, offer = accelerator.of_kind, accelerator.offer()
+    if settings.accelerator is not None:
+        kind, offer = settings.accelerator.of_kind, settings.accelerator.offer()
         chip = accelerators.catalogue().chips[kind.chip]
         labels[chip.label] = kind.gke
         if chip.topology_label is not None:

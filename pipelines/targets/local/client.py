@@ -16,9 +16,9 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import NEW_RUN
 from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
-from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
 from pipelines.targets.local.record import Record, read, state
+from pipelines.targets.local.screen import LOG
 from pipelines.workspace import Workspace
 
 OUTPUT = "output.log"
