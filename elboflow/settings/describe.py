@@ -13,6 +13,7 @@ from elboflow.settings.explain import nearest
 from elboflow.settings.yaml_writing import flow
 
 _LEFT = 36  # columns of a key and its default
+_NAME = "NAME"  # of an entry of a mapping
 
 Node = dict[str, Any]
 
@@ -85,6 +86,7 @@ class _Text:
                 yield ""
                 yield from self._wrapped(f"  {name}", section["description"])
             yield from self.keys(section, (key,), "    " if name else "  ")
+        yield from self._entries(found.node, (key,), "  ")
 
     def keys(self, section: Node, path: tuple[str, ...], indent: str = "") -> Iterator[str]:
         """Yields the keys of a section, and once those of sections below it that are no choice."""
@@ -99,6 +101,16 @@ class _Text:
             yield from self._line(node, key, indent, is_required=key in required)
             below = self._sections(node) if len(self._kinds(node)) < 2 else []
             yield from (line for one in below for line in self.keys(one, (*path, key), f"{indent}  "))
+            yield from self._entries(node, (*path, key), f"{indent}  ")
+
+    def _entries(self, node: Node, path: tuple[str, ...], indent: str) -> Iterator[str]:
+        """Yields the keys of the sections in a mapping or in a list, unless they are a choice."""
+        for one in self._alternatives(node):
+            for name, within in ((_NAME, one.get("additionalProperties")), ("-", one.get("items"))):
+                if isinstance(within, dict) and not self._kinds(within):
+                    for section in self._sections(within):
+                        yield f"{indent}{name}"
+                        yield from self.keys(section, (*path, name), f"{indent}  ")
 
     def below(self, node: Node, part: str) -> Iterator[_Found]:
         """Yields what stands below a node: under a key, in a kind, under a name of a mapping, or in a list."""
@@ -130,12 +142,12 @@ class _Text:
     def _short(self, default: Any, node: Node) -> Any:
         """Returns a default without the defaults below it: the name of a kind, where nothing else is left."""
         chosen = default.get("kind") if isinstance(default, dict) else None
-        section = next((one for one in self._sections(node) if chosen and _kind(one) == chosen), None)
-        if section is None:
+        section = next((one for one in self._sections(node) if _kind(one) == chosen), None)
+        if section is None or not isinstance(default, dict):
             return default
         keys = section["properties"]
         short = {key: value for key, value in default.items() if key == "kind" or value != keys[key].get("default")}
-        return chosen if len(short) == 1 else short
+        return chosen if [*short] == ["kind"] else short or default
 
     def _wrapped(self, left: str, right: str) -> Iterator[str]:
         lines = textwrap.wrap(right, max(30, self._width - _LEFT), break_long_words=False, break_on_hyphens=False)
@@ -175,7 +187,8 @@ class _Text:
             case "array":
                 return f"list of {self._type(node['items']) or 'sections'}"
             case "object":
-                return f"NAME: {self._type(node['additionalProperties']) or 'section'}"
+                names = " | ".join(node.get("propertyNames", {}).get("enum", [_NAME]))
+                return f"{names}: {self._type(node['additionalProperties']) or 'section'}"
             case kind:
                 return " ".join([_WORDS.get(str(kind), ""), *_bounds(node)])
 

@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from elboflow.settings import table
 from elboflow.settings.base import Settings
+from elboflow.settings.digest import canonical
 from elboflow.settings.layout import every_choice, every_section, kind
 
 _MODE: JsonSchemaMode = "validation"
@@ -49,10 +50,10 @@ class _Generator(GenerateJsonSchema):
         return {_CHOICE: schema["function"]["function"].args[0].group}  # type: ignore[union-attr]  # `kinds` binds it
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Leaves out the default of a section without kinds: it only repeats the defaults of its keys."""
-        written = super().default_schema(schema)
-        is_section = isinstance(written.get("default"), dict) and "$ref" in written
-        return {key: value for key, value in written.items() if not (is_section and key == "default")}
+        """Leaves out the default of a section that cannot be null and only repeats the defaults of its keys."""
+        written, default = super().default_schema(schema), schema.get("default")
+        repeats = "$ref" in written and isinstance(default, Settings) and not canonical(default)
+        return {key: value for key, value in written.items() if not (repeats and key == "default")}
 
 
 def _choice(kinds: dict[str, JsonSchemaValue], usual: str | None = None) -> JsonSchemaValue:

@@ -73,7 +73,7 @@ def _is_step(name: str) -> str:
     return name
 
 
-StepName = Annotated[str, AfterValidator(_is_step)]
+StepName = Annotated[str, AfterValidator(_is_step), Field(json_schema_extra={"enum": list(STEPS)})]
 LabelKey = Annotated[
     str,
     written(

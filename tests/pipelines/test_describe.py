@@ -47,6 +47,10 @@ def test_without_a_key_all_sections_are_described_with_types_defaults_and_the_na
     assert re.search(r"^name \(required\) +text; the name of the pipeline", text, re.MULTILINE)
     assert re.search(r"^  epochs = 50 +whole number > 0; the most passes over the train split", text, re.MULTILINE)
     assert re.search(r"^  encoder = mlp +convolutional \| mlp \| recurrent; the network from x", text, re.MULTILINE)
+    assert re.search(
+        r"^      NAME\n        retry = \{attempts: 0\} +whole number ≥ 0", text, re.MULTILINE
+    )  # of local steps
+    assert re.search(r"^  early_stopping = \{patience: 10, minimum_change: 0.0\}", text, re.MULTILINE)
     assert re.search(r"^  learning_rate = \{kind: cosine, warmup_steps: 200\}", text, re.MULTILINE)
 
 
@@ -129,6 +133,7 @@ def test_the_schema_takes_short_forms_that_the_program_takes(written: dict[str, 
         ({"model": {"likelihood": {"kind": "product", "columns": {"label": "categry"}}}}, ["model"]),
         ({"data": {"source": "sklearn", "splits": {"train": "some"}}}, ["data", "splits", "train"]),
         ({"targets": {"vertex": {**VERTEX, "steps": {"train": {"accelerator": "l5"}}}}}, ["targets", "vertex"]),
+        ({"targets": {"vertex": {**VERTEX, "steps": {"trian": {}}}}}, ["targets", "vertex"]),
         ({"name": None}, ["name"]),
     ],
 )  # fmt: skip
