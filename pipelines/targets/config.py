@@ -57,6 +57,15 @@ EncryptionKey = Annotated[
 Label = Annotated[
     PossiblyEmpty, written("[a-z0-9_-]{0,63}", "be at most 63 lower-case letters, digits, underscores and hyphens")
 ]
+LabelKey = Annotated[
+    str,
+    written(
+        "[a-z][a-z0-9_-]{0,62}",
+        "begin with a lower-case letter, and be at most 63 lower-case letters, digits, underscores and hyphens",
+    ),
+]
+
+
 STEPS = (
     *("preprocess", "train", "evaluate", "register"),
     *("begin", "search", "worker-pools", "choose", "choose-found"),  # of sweeps
@@ -74,13 +83,6 @@ def _is_step(name: str) -> str:
 
 
 StepName = Annotated[str, AfterValidator(_is_step), Field(json_schema_extra={"enum": list(STEPS)})]
-LabelKey = Annotated[
-    str,
-    written(
-        "[a-z][a-z0-9_-]{0,62}",
-        "begin with a lower-case letter, and be at most 63 lower-case letters, digits, underscores and hyphens",
-    ),
-]
 
 
 class KubernetesSecret(Settings):
@@ -91,11 +93,16 @@ class KubernetesSecret(Settings):
 
 
 class Volume(Settings):
-    """A persistent volume claim that every step mounts."""
+    """A persistent volume claim that steps mount."""
 
     main: ClassVar = "claim"
     claim: str = Field(description="the name of the claim")
     mount: Annotated[str, written(r"/\S*", "be an absolute path")] = Field(description="the path at which steps see it")
+    steps: tuple[StepName, ...] | None = Field(None, description="the steps that mount it; null: all but `finish`")
+
+    def is_for(self, step: str) -> bool:
+        """Returns whether a step mounts it."""
+        return step != "finish" if self.steps is None else step in self.steps
 
 
 class NoCredentials(Settings):
@@ -159,7 +166,12 @@ class KubeflowTarget(Settings):
     secrets: dict[Variable, KubernetesSecret] = Field(
         default_factory=dict, description="environment variables of the steps, each from a Kubernetes secret"
     )
-    volumes: tuple[Volume, ...] = Field((), description="persistent volume claims that every step mounts")
+    volumes: tuple[Volume, ...] = Field((), description="persistent volume claims that steps mount")
+    platform: Literal["gke", "generic"] = Field(
+        "gke", description="whose labels nodes have: gke; generic: EKS, AKS or a machine room"
+    )
+    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="labels of all pods")
+    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="annotations of all pods")
     runner: Engine = Field(Direct(), description="where the Beam graph of the preprocessing runs")
     steps: dict[StepName, KubernetesStep] = Field(default_factory=dict, description="the pod of each step, by its name")
 
@@ -170,6 +182,8 @@ class KubeflowTarget(Settings):
     @model_validator(mode="after")
     def _exists(self) -> "KubeflowTarget":
         problems = _misplaced(self.steps) or absent_images(self.image, self.steps)
+        if self.platform == "generic":
+            problems += _unlabelled(self.steps)
         for key in {"dataflow": ("project", "region", "temporary"), "flink": ("temporary",)}.get(self.runner.kind, ()):
             if getattr(self.runner, key) is None:
                 problems.append(Problem(("runner", key), "missing; nothing else of a cluster says it"))
@@ -289,6 +303,19 @@ class Targets(Settings):
                 )
                 problems.append(Problem((name, "steps", "evaluate", "accelerator"), sentence))
         return problems
+
+
+def _unlabelled(steps: Mapping[str, KubernetesStep]) -> list[Problem]:
+    """Returns the accelerators of kinds that only GKE's nodes are labelled with."""
+    sentence = (
+        "only nodes of GKE are labelled with this kind, and targets.kubeflow.platform is generic; write {kind: nvidia, "
+        "count: 1, node_selector: {LABEL: VALUE}}, with a label that your nodes have (kubectl get nodes --show-labels)"
+    )
+    return [
+        Problem(("steps", name, "accelerator", "kind"), sentence)
+        for name, step in steps.items()
+        if step.accelerator is not None and step.accelerator.of_kind.gke is not None
+    ]
 
 
 def _misplaced(steps: Mapping[str, Step]) -> list[Problem]:

@@ -53,6 +53,14 @@ class Accelerator(Settings):
         return self.of_kind.offer(self.count // workers, machine)
 
 
+class KubernetesAccelerator(Accelerator):
+    """Chips of the node of a pod."""
+
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="labels of the nodes that have it, where the kind does not say them"
+    )
+
+
 STARTS_FLEXIBLY = "'flex_start' is a way to wait for GPUs; allowed here: standard, spot"
 
 AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
@@ -98,6 +106,18 @@ class Toleration(Settings):
 class KubernetesStep(Step):
     """The pod of a step."""
 
+    cpu: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="cores, requested and the limit; null: a request without a limit"
+    )
+    memory: Amount | None = Field(None, description="memory, requested and the limit; null: a request without a limit")
+    accelerator: Annotated[KubernetesAccelerator, BeforeValidator(by_name)] | None = Field(
+        None, description="the chips to compute on; null: a CPU"
+    )
+    shared_memory: Amount | None = Field(
+        None, description="the most that /dev/shm holds; null: 1Gi with an accelerator, else the 64 MiB of containers"
+    )
+    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="labels of the pod")
+    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="annotations of the pod")
     node_selector: dict[str, PossiblyEmpty | None] = Field(
         default_factory=dict,
         description="labels of the node, besides GKE's of the accelerator; null takes one of those away",

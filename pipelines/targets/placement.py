@@ -110,7 +110,7 @@ def checkpoints_lost(experiment: Experiment) -> str | None:
     target, folder = experiment.targets.kubeflow, experiment.training.checkpoints.folder
     if target is None:
         return None
-    mounts = [PurePosixPath(volume.mount) for volume in target.volumes]
+    mounts = [PurePosixPath(volume.mount) for volume in target.volumes if volume.is_for("train")]
     if folder is not None and any(PurePosixPath(folder).is_relative_to(mount) for mount in mounts):
         return None
     on = f"one of targets.kubeflow.volumes ({', '.join(map(str, mounts)) or 'there are none'})"

@@ -1,5 +1,6 @@
 """Kubeflow Pipelines: the experiment compiled into a pipeline that a cluster takes."""
 
+import logging
 from dataclasses import dataclass
 
 from kfp import kubernetes
@@ -14,10 +15,18 @@ from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import Accelerator, KubernetesStep
-from pipelines.targets.placement import environment, placed, retried
+from pipelines.targets.machines import KubernetesAccelerator, KubernetesStep
+from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
+
+logger = logging.getLogger("elboflow.targets")
+
+REQUESTS = {"computing": (1.0, "2Gi"), "other": (0.5, "1Gi")}
+"""Cores and memory that a pod requests by default: the digits' steps take 0.6 GB and a core, of which MLflow and the
+framework are the most."""
+SHARED_MEMORY = "1Gi"
+"""Of a pod with an accelerator: NCCL exchanges gradients between GPUs of a node through it."""
 
 
 def specification(experiment: Experiment, graph: Graph) -> str:
@@ -31,6 +40,10 @@ def specification(experiment: Experiment, graph: Graph) -> str:
     target = experiment.targets.kubeflow
     if target is None:
         raise RequestError("targets.kubeflow: missing; the pipeline needs its `image` and `tracking_uri`")
+    for name, step in target.steps.items():
+        if step.accelerator is not None and (labels := _labels(step)):
+            wanted = ", ".join(f"{label}={value}" for label, value in labels.items())
+            logger.info("the pods of %s wait for a node with %s (platform: %s)", name, wanted, target.platform)
     values = Values.of(
         placed(experiment, "kubeflow"),
         run=RUN,
@@ -66,18 +79,22 @@ class Pods:
         settings = self.target.step(step)
         task.set_container_image(image_for(self.target.image, settings.accelerator))
         retried(task, settings.retry)
-        if settings.cpu is not None:
-            task.set_cpu_request(f"{settings.cpu:g}").set_cpu_limit(f"{settings.cpu:g}")
-        if settings.memory is not None:
-            task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
+        _request(task, step, settings)
         if settings.timeout_minutes is not None:
             kubernetes.set_timeout(task, 60 * settings.timeout_minutes)
         if settings.accelerator is not None:
             _give(task, settings.accelerator)
         _choose_node(task, settings)
-        self._surround(task, environment(step, settings))
+        self._describe(task, settings)
+        self._surround(task, step, environment(step, settings))
 
-    def _surround(self, task: PipelineTask, variables: dict[str, str]) -> None:
+    def _describe(self, task: PipelineTask, settings: KubernetesStep) -> None:
+        for key, value in {**self.target.labels, **settings.labels}.items():
+            kubernetes.add_pod_label(task, key, value)
+        for key, value in {**self.target.annotations, **settings.annotations}.items():
+            kubernetes.add_pod_annotation(task, key, value)
+
+    def _surround(self, task: PipelineTask, step: str, variables: dict[str, str]) -> None:
         secrets = self.target.secrets
         if secrets:
             variables = {**variables, SECRETS: ",".join(sorted(secrets))}
@@ -88,16 +105,41 @@ class Pods:
         if self.target.pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self.target.pull_secrets))
         for volume in self.target.volumes:
-            kubernetes.mount_pvc(task, volume.claim, volume.mount)
+            if volume.is_for(step):
+                kubernetes.mount_pvc(task, volume.claim, volume.mount)
 
 
-def _give(task: PipelineTask, accelerator: Accelerator) -> None:
+def _request(task: PipelineTask, step: str, settings: KubernetesStep) -> None:
+    """Requests processors and memory. Without settings there is no limit: what a step needs depends on its data."""
+    cpu, memory = REQUESTS["computing" if step in COMPUTING else "other"]
+    task.set_cpu_request(f"{settings.cpu or cpu:g}").set_memory_request(settings.memory or memory)
+    if settings.cpu is not None:
+        task.set_cpu_limit(f"{settings.cpu:g}")
+    if settings.memory is not None:
+        task.set_memory_limit(settings.memory)
+    shared = settings.shared_memory or (None if settings.accelerator is None else SHARED_MEMORY)
+    if shared is not None:
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=shared)
+
+
+def _give(task: PipelineTask, accelerator: KubernetesAccelerator) -> None:
     resource = accelerators.catalogue().chips[accelerator.of_kind.chip].resource
     task.set_accelerator_type(resource).set_accelerator_limit(accelerator.offer().chips)
     kubernetes.add_toleration(task, key=resource, operator="Exists", effect="NoSchedule")
 
 
 def _choose_node(task: PipelineTask, settings: KubernetesStep) -> None:
+    for label, value in _labels(settings).items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in settings.tolerations:
+        operator = "Exists" if toleration.value is None else "Equal"
+        kubernetes.add_toleration(
+            task, key=toleration.key, operator=operator, value=toleration.value, effect=toleration.effect
+        )
+
+
+def _labels(settings: KubernetesStep) -> dict[str, str]:
+    """Returns the labels of the node that a step needs."""
     labels: dict[str, str | None] = {}
     if settings.accelerator is not None:
         kind, offer = settings.accelerator.of_kind, settings.accelerator.offer()
@@ -105,12 +147,6 @@ def _choose_node(task: PipelineTask, settings: KubernetesStep) -> None:
         labels[chip.label] = kind.gke
         if chip.topology_label is not None:
             labels[chip.topology_label] = offer.topology
+        labels |= settings.accelerator.node_selector
     labels |= settings.node_selector
-    for label, value in labels.items():
-        if value is not None:
-            kubernetes.add_node_selector(task, label, value)
-    for toleration in settings.tolerations:
-        operator = "Exists" if toleration.value is None else "Equal"
-        kubernetes.add_toleration(
-            task, key=toleration.key, operator=operator, value=toleration.value, effect=toleration.effect
-        )
+    return {label: value for label, value in labels.items() if value is not None}

@@ -14,7 +14,6 @@ from typing import IO, Any
 
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import NEW_RUN
-from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
 from pipelines.targets.local.record import Record, read, state
@@ -205,4 +204,4 @@ def _nameless(text: str) -> Iterator[IO[bytes]]:
 def _lines(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield line.rstrip("\n").removeprefix(MARK)
+            yield line.rstrip("\n")
