@@ -98,8 +98,8 @@ def _submit(
     as_json: bool,
 ) -> None:
     from pipelines.commands.runs import accompany, values
+    from pipelines.connect import connect
     from pipelines.prerequisites import check_here
-    from pipelines.targets.connect import connect
     from pipelines.targets.jobs import job
     from pipelines.workspace import Workspace
 

@@ -183,11 +183,10 @@ def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_j
     from pipelines.graphs.training import TRAINING
     from pipelines.prerequisites import check_here
     from pipelines.targets.local import resumption
-    from pipelines.targets.local.client import LocalClient
 
     show_log()
     place = workspaces.found(workspace)
-    name = found_run(LocalClient(place), run).id
+    name = found_run(reach("local", None, None, workspace), run).id
     experiment, part = resumption.failed_part(TRAINING, name, place)
     check_here(experiment, workspace)
     waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=name)
@@ -195,7 +194,7 @@ def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_j
 
 def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
     """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
-    from pipelines.targets.connect import connect
+    from pipelines.connect import connect
 
     wanted = None
     if experiment is not None:
@@ -258,7 +257,7 @@ def values(state: "RunState") -> dict[str, Any]:
     shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
     for told in (shown, *shown["steps"]):
         told["reason"] = masked_values(told["reason"])
-    return {"run": shown.pop("id"), **shown}
+    return {"run": shown.pop("id") or None, **shown}
 
 
 def _tell_what_waits(workspace: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from elboflow.artifacts import read_json
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
+from pipelines.connect import MEMORY
 from pipelines.doctor import Finding
-from pipelines.targets.connect import MEMORY
 from pipelines.targets.local import record
 
 MOST = 3

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from elboflow.settings import RequestError
-from pipelines.targets import Job, RunState, ScheduleState, Timing
+from pipelines.targets import Job, RunState, ScheduleState
 from pipelines.targets.naming import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.api import API, SETTINGS
 from pipelines.targets.vertex.jobs import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
 from pipelines.targets.vertex.services import types
+from pipelines.timing import Timing
 
 _STATES: dict[str, Literal["active", "paused", "ended"]] = {
     "ACTIVE": "active",
