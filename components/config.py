@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
 from elboflow.settings.explain import written
+from elboflow.settings.variables import WEBHOOK
 
 ModelName = Annotated[
     str,
@@ -28,26 +29,35 @@ class RegistryConfig(Settings):
         "log_likelihood", description="the metric by which newcomer and champion are compared, example by example"
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.95, description="of the paired interval that must lie above zero before the alias `champion` moves"
+        0.95,
+        description="of the interval of the paired difference that must lie above zero before the alias `champion` "
+        "moves",
     )
+
+
+When = Annotated[
+    Literal["failure", "end"], Field(description="which ends are told: failure: those of failed runs; end: all")
+]
 
 
 class Webhook(Settings):
-    """A POST of one JSON object: run, experiment, status, step, reason, link."""
+    """A POST of one JSON object about the end of a run."""
 
     kind: Literal["webhook"] = "webhook"
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(
-        "ELBOFLOW_WEBHOOK", description="the environment variable that holds the address, which often is a secret"
+        WEBHOOK, description="the environment variable that holds the address, which often is a secret"
     )
-    when: Literal["failure", "end"] = "failure"
+    when: When = "failure"
 
 
 class Command(Settings):
     """A command that is given the same JSON object on its standard input."""
 
     kind: Literal["command"] = "command"
-    command: Annotated[tuple[PossiblyEmpty, ...], Field(min_length=1)]
-    when: Literal["failure", "end"] = "failure"
+    command: Annotated[tuple[PossiblyEmpty, ...], Field(min_length=1)] = Field(
+        description="the program and its arguments, which no shell reads"
+    )
+    when: When = "failure"
 
 
 Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(by_name)]

@@ -1,7 +1,10 @@
 """The command line: `elboflow …`. Results go to standard output, everything else to standard error."""
 
+from typing import Annotated
+
 import typer
 
+from elboflow import __version__
 from pipelines.commands import describe, doctor, one_run, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
 from pipelines.process_start import prepare, use_utf8
@@ -10,11 +13,27 @@ app = typer.Typer(
     name="elboflow",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="A production pipeline for variational autoencoders: preprocess → train → evaluate → register.",
     epilog="EXPERIMENT is a YAML file or a ready-made name. MODEL is a model folder, a run, or models:/NAME@champion.",
 )
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"elboflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _elboflow(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Takes the options that stand before a command."""
+
+
 app.command()(run.run)
 app.command()(one_run.status)
 app.command()(one_run.logs)

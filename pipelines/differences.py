@@ -1,4 +1,4 @@
-"""What an environment, or `--set`, changes of an experiment: key by key, the value before and after."""
+"""The changes by an environment or `--set`: for each key, the value before and after."""
 
 import json
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ class Difference:
 
 
 def differences(experiment: str, changed: Experiment) -> list[Difference]:
-    """Returns what differs between an experiment by itself and what became of it, in the order of the keys.
+    """Returns the keys whose values differ, in the order of the keys.
 
-    Both are compared with every default filled in; an experiment that an environment completes, as it was written.
+    Both experiments have all defaults filled in; one that is invalid without its environment is compared as written.
 
     Args:
         experiment: The path of a YAML file, or the name of a ready-made experiment.
@@ -38,7 +38,7 @@ def differences(experiment: str, changed: Experiment) -> list[Difference]:
 
 
 def show(found: list[Difference]) -> None:
-    """Prints differences, one line each; in colours where standard output is a terminal."""
+    """Prints differences, one line each, in colours on a terminal."""
     from rich.text import Text
 
     from pipelines.console import make_console
@@ -63,7 +63,7 @@ def _compared(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether a value is one of those that a section has, or leaves behind, when it comes or goes as a whole."""
+    """Whether a section with this value is absent."""
     return value is ABSENT or value is None
 
 

@@ -1,11 +1,12 @@
-"""Environments: `faces.prod.yaml`, beside `faces.yaml`, holds what is different in the environment `prod`.
+"""Environments: `faces.prod.yaml`, beside `faces.yaml`, is the overlay for the environment `prod`.
 
 The overlay is merged over the experiment, section by section:
 
     key: value          replaces the value; a list is a value
     section: {…}        is merged, also into what the experiment leaves to its default
     choice: {kind: …}   is merged into a choice of the same kind, and replaces one of another kind
-    name: null          removes an entry of a mapping, such as a feature or a label; elsewhere null is a value
+    name: null          removes an entry of a mapping, such as a feature or a label, if it is there; elsewhere null is a
+                        value
 
 The overlay of a ready-made experiment is looked for in the folder in which the command runs.
 """
@@ -17,16 +18,17 @@ from types import NoneType
 from typing import Any
 
 from elboflow.settings import RequestError, Settings
+from elboflow.settings.annotations import alternatives
 from elboflow.settings.explain import Path as Keys
-from elboflow.settings.layout import alternatives, has_kinds, inside, long_form, sections
+from elboflow.settings.layout import has_kinds, inside, long_form, sections
 from pipelines import source
 from pipelines.overrides import ABSENT, default_of, plain
-from pipelines.source import Source
+from pipelines.source import ExperimentText
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
-def find(experiment: str, env: str) -> Source:
+def find(experiment: str, env: str) -> ExperimentText:
     """Reads the overlay of an experiment for an environment.
 
     Args:
@@ -47,7 +49,7 @@ def find(experiment: str, env: str) -> Source:
 
 
 def existing(experiment: str) -> list[str]:
-    """Returns the environments for which there is an overlay of an experiment, by their names."""
+    """Returns the names of the environments for which an experiment has an overlay."""
     start, end = _overlay(experiment, "*").name.rsplit("*", 1)
     folder = _overlay(experiment, "*").parent
     files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
@@ -55,13 +57,13 @@ def existing(experiment: str) -> list[str]:
     return sorted(middle for middle in middles if re.fullmatch(_NAME, middle))
 
 
-def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
-    """Returns an experiment with an overlay merged over it; every key's place is in the file that wrote it.
+def merge(base: ExperimentText, overlay: ExperimentText, settings: type[Settings]) -> ExperimentText:
+    """Returns an experiment with an overlay merged over it. The place of each key is in the file that sets it.
 
     Args:
-        base: The experiment as it was written.
-        overlay: What is different.
-        settings: What the experiment is made of.
+        base: The experiment.
+        overlay: The overlay.
+        settings: The settings of an experiment.
     """
     places = dict(base.places)
 
@@ -72,24 +74,29 @@ def merge(base: Source, overlay: Source, settings: type[Settings]) -> Source:
         return value
 
     def merged(below: Any, above: Any, annotation: Any, default: Any, path: Keys) -> Any:
+        before = below
         if below is ABSENT or (below is None and isinstance(above, dict)):
             below = None if default is ABSENT else plain(default)
         below, above = long_form(below, annotation), long_form(above, annotation)
-        if not isinstance(below, dict) or not isinstance(above, dict):
+        if not isinstance(below, dict | None) or not isinstance(above, dict):
             return taken(path, above)
-        chosen = below.get("kind") if has_kinds(annotation) else None
+        chosen = (below or above).get("kind") if has_kinds(annotation) else None
         if chosen is not None and above.get("kind", chosen) != chosen:
             return taken(path, above)
-        result = dict(below)
+        result = start = dict(below or {})
         for key, value in above.items():
             here = inside(annotation, key, chosen)
             if value is None and _is_mapping(annotation) and NoneType not in alternatives(here):
-                result.pop(key, None)
+                result = {name: entry for name, entry in result.items() if name != key}
                 taken((*path, key), None)
             else:
                 default = default_of(annotation, chosen, key)
-                result[key] = merged(result.get(key, ABSENT), value, here, default, (*path, key))
-        if path not in places and path in overlay.places:
+                new = merged(result.get(key, ABSENT), value, here, default, (*path, key))
+                if new is not ABSENT:
+                    result = {**result, key: new}
+        if (before is ABSENT or before is None) and above and result == start:
+            return before  # entries were taken out of a section that is not there
+        if path in overlay.places and (path not in places or before is None):
             places[path] = overlay.places[path]
         return result
 
@@ -104,5 +111,5 @@ def _overlay(experiment: str, env: str) -> Path:
 
 
 def _is_mapping(annotation: Any) -> bool:
-    """Whether the keys of what stands here are names that the person chose."""
+    """Whether the value is a mapping with names of the user's choice, and not a section."""
     return not sections(annotation) and inside(annotation, "") is not None

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from components.config import Notification, RegistryConfig
 from elboflow.settings import RequestError, Settings
 from elboflow.settings.explain import ConflictsError, Path, Problem, explain, written
+from elboflow.settings.schema import json_schema
 from elboflow.settings.zones import Timezone
 from elboflow.vae.compute import parallelism
 from elboflow.vae.config import TrainingConfig
@@ -34,7 +35,7 @@ SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluati
 
 
 class Schedule(Settings):
-    """When the pipeline runs by itself, unless `elboflow schedule create` is told otherwise."""
+    """When the pipeline runs by itself, unless `elboflow schedule create` says otherwise."""
 
     short_form: ClassVar = "cron"
     cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
@@ -48,39 +49,30 @@ class Schedule(Settings):
 
 
 class Experiment(Settings):
-    """Everything that a run depends on.
+    """Everything that a run depends on."""
 
-    Attributes:
-        name: Names the pipeline, and its runs.
-        seed: The root of all randomness.
-        data: Where examples come from (`preprocessing/config.py`).
-        model: What the model is (`elboflow/vae/model.py`).
-        training: How it is trained, and on which framework.
-        evaluation: How it is judged on the test split.
-        registry: Under which name it is registered, and when it becomes the champion (`components/config.py`).
-        targets: Where the pipeline may run, and on what (`pipelines/targets/config.py`).
-        schedule: When it runs by itself.
-        notify: Who is told how a run ended.
-    """
-
-    name: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: DataConfig
-    model: ModelConfig = Flat()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    registry: Annotated[RegistryConfig, Field(validate_default=True)] = RegistryConfig()
-    targets: Targets = Targets()
-    schedule: Schedule | None = None
-    notify: Notification | None = None
+    name: Name = Field(description="the name of the pipeline, with which the names of its runs begin")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the root of all randomness")
+    data: DataConfig = Field(description="where examples come from, and what is in them")
+    model: ModelConfig = Field(Flat(), description="the probabilistic model and its networks")
+    training: TrainingConfig = Field(TrainingConfig(), description="how the model is trained, and on which backend")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="how the test split is evaluated")
+    registry: RegistryConfig = Field(
+        RegistryConfig(),
+        validate_default=True,
+        description="under which name the model is registered, and when it becomes the champion",
+    )
+    targets: Targets = Field(Targets(), description="where the pipeline may run, and on what")
+    schedule: Schedule | None = Field(None, description="when the pipeline runs by itself; null: only when it is told")
+    notify: Notification | None = Field(None, description="who is told how a run ended; null: nobody")
 
     def recorded(self) -> dict[str, Any]:
-        """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""
+        """Returns the settings that results depend on, as JSON values: all but targets, schedule and notify."""
         return self.model_dump(mode="json", exclude=set(NOT_RECORDED))
 
     @property
     def outcome_space(self) -> str:
-        """Of what the model gives probabilities: bounds of two models are comparable only over the same."""
+        """The outcomes to which the model assigns probabilities. Bounds are comparable only over the same outcomes."""
         specs = {name: self.data.features[name].planned for name in self.model.reads}
         modelled = ", ".join(f"'{name}'" for name in self.model.features)
         return f"the {self.model.outcome_space(specs)} of {modelled}"
@@ -140,6 +132,11 @@ def _absent(key: Path, name: str, kind: str, data: DataConfig) -> ConflictsError
     return ConflictsError([Problem(("training", *key), sentence)])
 
 
+def schema() -> dict[str, Any]:
+    """Returns the JSON schema of an experiment's YAML, short forms included."""
+    return json_schema(Experiment, "An experiment of ELBOflow")
+
+
 def load(experiment: str, assignments: Sequence[str] = (), env: str | None = None) -> Experiment:
     """Reads and checks an experiment.
 
@@ -169,8 +166,8 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
     raise RequestError("\n".join(lines))
 
 
-def _place(path: Path, written: source.Source, given: dict[Path, str]) -> str:
-    """Returns what a person wrote about a key: an assignment at, above or below it, or else a line of the file."""
+def _place(path: Path, written: source.ExperimentText, given: dict[Path, str]) -> str:
+    """Returns the place of a key for messages: an assignment at, above or below it, else a line of the file."""
     for assigned, assignment in reversed(given.items()):  # the last one wins, and so is the one to blame
         if path and (path[: len(assigned)] == assigned or assigned[: len(path)] == path):
             return option(assignment)

@@ -15,12 +15,11 @@ from components.finish import registered
 from components.surroundings import servers
 from components.surroundings.notify import Ending, Outcome
 from elboflow.settings import WorkError
+from elboflow.settings.variables import VERTEX_ENDPOINT
 
 logger = logging.getLogger("elboflow.ending")
 
 STEPS = ("decide", "preprocess", "train", "evaluate", "register")
-ENDPOINT = "ELBOFLOW_VERTEX_ENDPOINT"
-"""The environment variable that names another address of Vertex AI than the public one: a private endpoint."""
 
 _STATES: dict[str, Outcome] = {
     "SUCCEEDED": "succeeded",
@@ -93,7 +92,7 @@ def _asked(vertex: re.Match[str]) -> Failure | None:
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
 
-    endpoint = os.environ.get(ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
+    endpoint = os.environ.get(VERTEX_ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_SECONDS)

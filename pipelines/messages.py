@@ -18,9 +18,7 @@ from typing import Literal, TextIO
 
 from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
-
-KEY = "ELBOFLOW_MESSAGE_SECRET"
-"""The environment variable with the key. Its name says that its value is never to be shown (`masking`)."""
+from elboflow.settings.variables import MESSAGE_SECRET
 
 MARK = "[elboflow] "
 """What a line for a person begins with where the reader of a log has to find it among others."""
@@ -81,7 +79,7 @@ class Told:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._key = os.environ.pop(KEY, None)
+        self._key = os.environ.pop(MESSAGE_SECRET, None)
 
     def line(self, text: str) -> None:
         """Tells what a person may want to read, in a line or a few."""

@@ -13,7 +13,7 @@ from pipelines import source
 from pipelines.older_spellings import respelled
 
 ABSENT: Any = object()
-"""Stands for what is not written, for a default that does not exist, and for the value of a key that there is not."""
+"""The value of a key that is not written, or that has no default."""
 
 _INDEX = re.compile("[0-9]{1,6}")
 
@@ -52,7 +52,7 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
 
 
 def option(assignment: str) -> str:
-    """Returns an assignment as messages call it: `--set training.epochs=5`."""
+    """Returns an assignment for messages, shortened: `--set training.epochs=5`."""
     return f"--set {assignment if len(assignment) <= 200 else f'{assignment[:197]}…'}"
 
 
@@ -85,13 +85,13 @@ def _set(node: Any, annotation: Any, default: Any, path: Path, value: Any) -> An
 
 
 def _chosen(node: dict[str, Any], annotation: Any) -> dict[str, Any]:
-    """Returns a section without what is only the default of its kind: another kind has defaults of its own."""
+    """Returns a section without the defaults of its kind, because another kind has other defaults."""
     defaults = {key: default_of(annotation, node["kind"], key) for key in node}
     return {key: value for key, value in node.items() if value != _dumped(defaults[key])}
 
 
 def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
-    """Returns the default of a key of a section, or ABSENT where it must be given or is made from other values."""
+    """Returns the default of a key; ABSENT if the key is required or its default depends on other values."""
     here = section(annotation, chosen)
     field = here.model_fields.get(key) if here else None
     if field is None or field.is_required():
@@ -102,7 +102,7 @@ def default_of(annotation: Any, chosen: str | None, key: str) -> Any:
 
 
 def plain(default: Any) -> Any:
-    """Returns a default as it would be written: without what is the default below it, too."""
+    """Returns a default as plain data, without the defaults below it."""
     if not isinstance(default, BaseModel):
         return default
     dumped, fields = _dumped(default), type(default).model_fields

@@ -21,15 +21,11 @@ from typing import TextIO
 from components.surroundings import servers
 from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.variables import RUN_PROCESS
 from pipelines.messages import Told
 from pipelines.process_start import prepare
 from pipelines.refusal import REFUSAL as REFUSAL
 from pipelines.refusal import beside
-
-RUN = "ELBOFLOW_RUN"
-"""The environment variable that names the run to its steps, where the target can say so."""
-RUN_PROCESS = "ELBOFLOW_RUN_PROCESS"
-"""The environment variable that holds the process id of a local run. Steps end when that process does."""
 
 
 def quieten() -> None:

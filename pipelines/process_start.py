@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-_TERMINAL = "ELBOFLOW_TERMINAL_ENCODING"
+from elboflow.settings.variables import TERMINAL_ENCODING
 
 
 def use_utf8() -> None:
@@ -21,9 +21,9 @@ def use_utf8() -> None:
     """
     if sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
-        os.environ[_TERMINAL] = locale.getencoding()
+        os.environ[TERMINAL_ENCODING] = locale.getencoding()
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-    encoding = os.environ.pop(_TERMINAL, None)
+    encoding = os.environ.pop(TERMINAL_ENCODING, None)
     for stream in (sys.stdout, sys.stderr):
         if encoding is not None and isinstance(stream, TextIOWrapper) and stream.isatty():
             stream.reconfigure(encoding=encoding)

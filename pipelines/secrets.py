@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from components.surroundings import servers
 from components.surroundings.masking import hide
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.variables import SECRET_MANAGER_ENDPOINT
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 PREFIX = "secretmanager:"
 """What an environment variable begins with that stands for a secret."""
-ENDPOINT = "ELBOFLOW_SECRET_MANAGER_ENDPOINT"
-"""The environment variable that names another address of Secret Manager than the public one: a private endpoint."""
 
 _SECONDS = 60.0
 
@@ -47,7 +46,7 @@ def _client() -> "SecretManagerServiceClient":
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-    options = ClientOptions(api_endpoint=os.environ.get(ENDPOINT))
+    options = ClientOptions(api_endpoint=os.environ.get(SECRET_MANAGER_ENDPOINT))
     try:
         return SecretManagerServiceClient(transport="rest", client_options=options)
     except DefaultCredentialsError as error:

@@ -14,14 +14,14 @@ from pipelines.older_spellings import respelled, respelled_values
 
 
 @dataclass(frozen=True)
-class Source:
-    """An experiment as it was written.
+class ExperimentText:
+    """The YAML of an experiment.
 
     Attributes:
-        name: What messages call it: the file's path, or the name of the ready-made one.
+        name: The file's path, or the name of the ready-made experiment, for messages.
         text: The YAML.
-        values: The YAML's values, as plain data.
-        places: Where each key stands, by path: `FILE:LINE`.
+        values: The values, as plain data.
+        places: The place of each key, `FILE:LINE`, by path.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Source:
     places: dict[Keys, str] = field(repr=False)
 
     def place(self, path: Keys) -> str:
-        """Returns where to look for a key: `FILE:LINE`, or the file alone for what it does not mention."""
+        """Returns the place of a key, or of the nearest section above it: `FILE:LINE`; the file if there is neither."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places[path] if path else self.name
@@ -53,7 +53,7 @@ def ready_made() -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def find(experiment: str) -> Source:
+def find(experiment: str) -> ExperimentText:
     """Reads an experiment, given as the path of a YAML file or as the name of a ready-made one.
 
     Raises:
@@ -72,7 +72,7 @@ def find(experiment: str) -> Source:
     raise RequestError(f"{experiment}: {what}; {hint}ready-made experiments: {', '.join(texts)}")
 
 
-def parse(name: str, text: str) -> Source:
+def parse(name: str, text: str) -> ExperimentText:
     """Reads the text of an experiment.
 
     Raises:
@@ -86,7 +86,7 @@ def parse(name: str, text: str) -> Source:
     if not isinstance(values, dict):
         raise RequestError(f"{name}: an experiment is a section of keys and values, such as `name: digits`")
     places = {respelled(path): f"{name}:{line}" for path, line in document.lines.items()}
-    return Source(name, text, respelled_values(values), places)
+    return ExperimentText(name, text, respelled_values(values), places)
 
 
 def value(text: str) -> Any:

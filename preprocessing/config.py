@@ -38,33 +38,39 @@ class Shards(Settings):
     """The size of shards. A worker sorts a shard in memory, so memory must hold a shard several times."""
 
     short_form: ClassVar = "megabytes"
-    megabytes: float = Field(default=16, gt=0, le=2000)
+    megabytes: float = Field(default=16, gt=0, le=2000, description="10^6 bytes of records in a shard")
 
 
 class DataConfig(Settings):
-    """The settings of a dataset.
+    """The settings of a dataset."""
 
-    Attributes:
-        source: The raw data.
-        features: The features of an example by name. Default: all features of the source.
-        splits: For each split, a fraction of the examples, assigned by a hash of the example's content; or `source`,
-            the held-out part of the source. Without a `source` split the held-out part is pooled with the rest.
-        identity: The features that identify an example. Examples with equal values get the same key and the same
-            split. Default: the features whose kind identifies (images and tokens); if there are none, all features.
-        max_reject_fraction: The largest fraction of examples that may be rejected; more are an error. The dataset's
-            `rejected.jsonl` lists the rejected examples.
-        shards: The size of shards.
-        workers: The number of Beam workers. The records do not depend on it.
-    """
-
-    source: Source
-    features: dict[Name, Feature] = Field(default_factory=lambda validated: validated["source"].default_features)
-    splits: dict[Name, Split] = Field(default={"train": 0.8, "validation": 0.1, "test": 0.1})
+    source: Source = Field(description="the raw data")
+    features: dict[Name, Feature] = Field(
+        default_factory=lambda validated: validated["source"].default_features,
+        description="the features of an example, by name; by default those that the source itself has",
+    )
+    splits: dict[Name, Split] = Field(
+        default={"train": 0.8, "validation": 0.1, "test": 0.1},
+        description="for each split a fraction of the examples, assigned by a hash of the example's content; or "
+        "`source`, the held-out part of the source, which without such a split is pooled with the rest",
+    )
     # Settings newer than 737760e are left out of a dump at their default, so that digests of whole dumps stay valid.
-    identity: Annotated[list[Name], Field(min_length=1)] | None = Field(default=None, exclude_if=lambda v: v is None)
-    max_reject_fraction: float = Field(default=MAX_REJECTED, ge=0, le=1, exclude_if=lambda v: v == MAX_REJECTED)
-    shards: Shards = Shards()
-    workers: int = Field(default=1, ge=1, le=256)
+    identity: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description="the features that identify an example: examples with equal values of them have the same key and "
+        "the same split; by default the images and tokens, or, if there are none, all features",
+    )
+    max_reject_fraction: float = Field(
+        default=MAX_REJECTED,
+        ge=0,
+        le=1,
+        exclude_if=lambda v: v == MAX_REJECTED,
+        description="the largest fraction of examples that may be rejected; more are an error; the dataset's "
+        "`rejected.jsonl` lists them",
+    )
+    shards: Shards = Field(Shards(), description="the size of the files of a dataset")
+    workers: int = Field(default=1, ge=1, le=256, description="Beam workers; the records do not depend on their number")
 
     @property
     def identifying(self) -> list[str]:

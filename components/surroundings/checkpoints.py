@@ -6,10 +6,9 @@ from pathlib import Path
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError
 from elboflow.settings.locations import scheme
+from elboflow.settings.variables import CHECKPOINTS
 from elboflow.vae.config import Checkpoints
 
-CHECKPOINTS = "ELBOFLOW_CHECKPOINTS"
-"""The environment variable with the folder of all trainings of a workspace, unless the experiment names one."""
 FOLDER = "checkpoints"
 _BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
 

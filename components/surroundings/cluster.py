@@ -20,10 +20,8 @@ from dataclasses import replace
 from typing import Any
 
 from elboflow.settings import RequestError
+from elboflow.settings.variables import MACHINES
 from elboflow.vae.compute.cluster import Cluster
-
-MACHINES = "ELBOFLOW_MACHINES"
-"""The environment variable with the number of hosts that a target asked for, where it is more than one."""
 
 Environment = Mapping[str, str]
 

@@ -11,9 +11,7 @@ from typing import Any, TypeVar, cast
 
 from components.surroundings.secret_forms import forms
 from components.surroundings.secret_names import is_secret, may_be_secret
-
-SECRETS = "ELBOFLOW_SECRETS"
-"""The environment variable that lists, with commas, which other ones hold secrets."""
+from elboflow.settings.variables import SECRETS
 
 MASK = "***"
 

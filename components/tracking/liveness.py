@@ -14,10 +14,9 @@ from pathlib import Path
 
 from components.tracking import databases, tags
 from elboflow.artifacts import lock
+from elboflow.settings import variables
 
 AT_WORK = "elboflow.at_work"
-VARIABLE = "ELBOFLOW_AT_WORK"
-"""The environment variable that names a pipeline run's locked file to its steps."""
 GONE = "its process is gone"
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow
 
@@ -29,7 +28,7 @@ def tag(tracking_uri: str, held: Path | None = None) -> dict[str, str]:
         tracking_uri: The MLflow.
         held: The locked file, where this process is no step of a pipeline run.
     """
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(variables.AT_WORK)
     held = Path(named) if named else held
     database = databases.file_of(tracking_uri)
     if held is None or database is None:

@@ -1,4 +1,4 @@
-"""The two ways a person's command ends badly, and the exit code of each."""
+"""The two errors that end a command without a traceback, each with its exit code."""
 
 
 class RequestError(ValueError):
@@ -8,6 +8,6 @@ class RequestError(ValueError):
 
 
 class WorkError(RuntimeError):
-    """The work failed for a reason that a person can understand and mend: damaged data, a NaN, a full disk."""
+    """The work failed for a reason that the user can mend: damaged data, a NaN, a full disk."""
 
     exit_code = 1

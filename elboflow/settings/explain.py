@@ -1,4 +1,4 @@
-"""What is wrong with a section, in sentences for the person who wrote it: the key, the value and what is allowed."""
+"""Messages of validation errors: the key, the value, and what is allowed."""
 
 import re
 from collections.abc import Sequence
@@ -9,16 +9,18 @@ from pydantic import AfterValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from elboflow.settings import Settings
-from elboflow.settings.layout import alternatives, inside, is_tagged, section, sections, words
+from elboflow.settings.annotations import alternatives
+from elboflow.settings.expectations import expected
+from elboflow.settings.layout import inside, is_tagged, section, sections, words
 from elboflow.settings.near import near
+from elboflow.settings.spelling import in_full
 from elboflow.settings.text import counted, shown
-from elboflow.settings.wishes import expected
 
 Path = tuple[str | int, ...]
 MOST = 20
-"""Problems that are told at once."""
+"""The most problems in one message."""
 MANY = 50
-"""Allowed words that are listed at once."""
+"""The most allowed words in one message."""
 UNKNOWN_KIND = "unknown kind"
 
 _MUST = " is not allowed; must "
@@ -26,7 +28,12 @@ _MUST = " is not allowed; must "
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where, as keys and indices from the top, and what, as a sentence without the place."""
+    """One mistake.
+
+    Attributes:
+        path: The keys and indices from the top of the settings to the place.
+        sentence: What is wrong, without the place.
+    """
 
     path: Path
     sentence: str
@@ -36,7 +43,7 @@ class Problem:
 
 
 class ConflictsError(ValueError):
-    """Raised by a validator that compares sections with each other and knows the key of each thing that it found."""
+    """Raised by a validator that compares several keys; it names the key of each problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(map(str, problems)))
@@ -44,12 +51,12 @@ class ConflictsError(ValueError):
 
 
 def dotted(path: Path) -> str:
-    """Returns a path as it is written on a command line: `model.encoder.hidden.0`."""
+    """Returns a path as on the command line: `model.encoder.hidden.0`."""
     return ".".join(map(str, path))
 
 
 def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
-    """Returns what is wrong, in the order of the settings, one problem per place: the first of them, if they are many.
+    """Returns the problems in the order of the settings, one per place, and at most MOST of them.
 
     Args:
         error: What `settings.model_validate` raised.
@@ -69,14 +76,14 @@ def explain(error: ValidationError, settings: type[Settings]) -> list[Problem]:
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
-    """Returns what helps a person who mistyped: the allowed word that was meant, if that is clear, and all, or many."""
+    """Returns the allowed words for a message, after the one that was probably meant."""
     meant = near(word, allowed)
     rest = f", … and {len(allowed) - MANY:,} more" if len(allowed) > MANY else ""
     return (f"did you mean '{meant}'? " if meant else "") + f"allowed: {', '.join(allowed[:MANY])}{rest}"
 
 
 def written(pattern: str, rule: str) -> AfterValidator:
-    """Returns a validator of text that follows a pattern, with the rule as a person is told it: `be at most 50 …`."""
+    """Returns a validator of text by a regular expression; `rule` is its wording in messages: `be at most 50 …`."""
 
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
@@ -103,25 +110,23 @@ def _problems(line: Any, settings: type[Settings]) -> list[Problem]:
             return [Problem(path, "missing; it must be given" + _meaning(settings, line["loc"]))]
         case "union_tag_invalid":
             tag = value["kind"] if isinstance(value, dict) else context["tag"]
-            return [Problem(path, f"{UNKNOWN_KIND} {shown(tag)}; {nearest(str(tag), words(here))}")]
+            alone = value in (tag, {"kind": tag}) and near(str(tag), words(here)) is None
+            example = f"; or write {meant}" if alone and (meant := in_full(here, tag)) else ""
+            return [Problem(path, f"{UNKNOWN_KIND} {shown(tag)}; {nearest(str(tag), words(here))}{example}")]
         case "union_tag_not_found":
             return [Problem(path, f"no `kind` is given; allowed: {', '.join(words(here))}")]
         case "literal_error" if isinstance(value, str) and len(alternatives(here)) == 1:
             return [Problem(path, f"unknown value {shown(value)}; {nearest(value, words(here))}")]
         case kind_of_error:
-            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here)}")]
+            return [Problem(path, f"{shown(value)}{_MUST}{expected(kind_of_error, line['msg'], context, here, value)}")]
 
 
 def _place(settings: type[Settings], location: Path) -> tuple[Path, Any, bool]:
-    """Returns where something is wrong.
-
-    Args:
-        settings: The settings that were validated.
-        location: The place in the words of the validator: with a name for each alternative that it tried.
+    """Translates a location of pydantic, which also names the member of each union that was tried.
 
     Returns:
-        The path that a person wrote, the annotation of what stands there, and whether this is about one of several
-        alternatives, and that one is no section.
+        The path as written, the annotation at that path, and whether the error is about a member of a union that is no
+        section.
     """
     path: Path = ()
     here: Any = settings

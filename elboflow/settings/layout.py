@@ -1,23 +1,16 @@
-"""What a tree of settings is made of: which sections, and which keys, can stand at a place."""
+"""The structure of settings: the sections, kinds and keys that an annotation allows."""
 
+from collections.abc import Iterator
 from contextlib import suppress
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from elboflow.settings import Settings, by_name, table
-
-
-def alternatives(annotation: Any) -> list[Any]:
-    """Returns the types that a value of this annotation may have, unwrapped: `Annotated[A | B, …]` is [A, B]."""
-    if get_origin(annotation) is Annotated:
-        return alternatives(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [found for member in get_args(annotation) for found in alternatives(member)]
-    return [annotation]
+from elboflow.settings.annotations import alternatives
 
 
 def sections(annotation: Any) -> dict[str, type[Settings]]:
-    """Returns the settings that may stand here, by their `kind`; one that has no kind goes by the name of its class.
+    """Returns the allowed sections by `kind`; a section without a kind by the name of its class.
 
     Kinds of installed packages are not among them: `section` imports the one that is chosen.
     """
@@ -31,10 +24,7 @@ def sections(annotation: Any) -> dict[str, type[Settings]]:
 
 
 def kind(section: type[Settings]) -> str | None:
-    """Returns the name by which a section is chosen among others, or None if it has none.
-
-    A section whose `kind` may be one of many words, as that of an accelerator, is not chosen by it.
-    """
+    """Returns the kind of a section; None if it has none, or if its `kind` is any text, as an accelerator's is."""
     field = section.model_fields.get("kind")
     if field is None or get_origin(field.annotation) is not Literal:
         return None
@@ -42,21 +32,21 @@ def kind(section: type[Settings]) -> str | None:
 
 
 def is_tagged(annotation: Any) -> bool:
-    """Whether an error below such a value names the alternative that it is about, before the key.
+    """Whether pydantic names the member of the union in locations below such a value.
 
-    The alternatives are plain types, or plain types and sections; where all are sections, their `kind` decides.
+    It does so for unions of plain types and sections; in unions of sections alone, the `kind` decides.
     """
     several = [member for member in alternatives(annotation) if member is not NoneType]
     return len(several) > 1 and len(sections(annotation)) < len(several)
 
 
 def has_kinds(annotation: Any) -> bool:
-    """Whether what stands here has a `kind`, and may be written as that alone: `l4` for `{kind: l4}`."""
+    """Whether a value has a `kind` and may be written as its name: `l4` for `{kind: l4}`."""
     return any("kind" in here.model_fields for here in sections(annotation).values())
 
 
 def long_form(value: Any, annotation: Any) -> Any:
-    """Returns what was written in short as a section: `{kind: mlp}` of `mlp`, `{patience: 10}` of `10`."""
+    """Returns the long form of a value: `{kind: mlp}` for `mlp`, `{patience: 10}` for `10`."""
     if isinstance(value, str) and has_kinds(annotation):
         return by_name(value)
     for here in sections(annotation).values():
@@ -66,7 +56,7 @@ def long_form(value: Any, annotation: Any) -> Any:
 
 
 def section(annotation: Any, chosen: str | None) -> type[Settings] | None:
-    """Returns the section of that kind, or the only one that may stand here; None where there is no such thing."""
+    """Returns the section of a kind, or the only allowed section; None if there is none."""
     choices = [member for member in alternatives(annotation) if table.is_choice(member)]
     for member in choices:
         with suppress(LookupError):
@@ -76,7 +66,7 @@ def section(annotation: Any, chosen: str | None) -> type[Settings] | None:
 
 
 def inside(annotation: Any, key: str | int, chosen: str | None = None) -> Any:
-    """Returns the annotation of what stands under `key`, or None where nothing is known of it.
+    """Returns the annotation under a key; None if it is unknown.
 
     Args:
         annotation: The annotation of the container.
@@ -99,7 +89,7 @@ def inside(annotation: Any, key: str | int, chosen: str | None = None) -> Any:
 
 
 def words(annotation: Any) -> list[str]:
-    """Returns the words that may stand here: the values of a literal, and the names of a choice."""
+    """Returns the allowed words: the values of a literal, and the names of kinds."""
     found = [
         str(word) for member in alternatives(annotation) if get_origin(member) is Literal for word in get_args(member)
     ]
@@ -109,3 +99,39 @@ def words(annotation: Any) -> list[str]:
         else:
             found += [name for name, here in sections(member).items() if kind(here)]
     return found + (["null"] if found and NoneType in alternatives(annotation) else [])
+
+
+def every_section(settings: type[Settings]) -> Iterator[type[Settings]]:
+    """Yields settings and all that can stand below them, each once, with the kinds of installed packages."""
+    seen: dict[type[Settings], None] = {}
+    left = [settings]
+    while left:
+        if (here := left.pop()) in seen:
+            continue
+        seen[here] = None
+        yield here
+        left += [below for field in here.model_fields.values() for below in sections_in(field.annotation)][::-1]
+
+
+def every_choice(settings: type[Settings]) -> list[Any]:
+    """Returns the base classes of all kinds that can stand in settings."""
+    annotations = [field.annotation for here in every_section(settings) for field in here.model_fields.values()]
+    return list(dict.fromkeys(member for one in annotations for member in _parts(one) if table.is_choice(member)))
+
+
+def sections_in(annotation: Any) -> Iterator[type[Settings]]:
+    """Yields the settings in an annotation, also within lists and mappings, with the kinds of installed packages."""
+    for member in _parts(annotation):
+        if table.is_choice(member):
+            yield from (table.find(member, name) for name in table.names(member))
+        elif isinstance(member, type) and issubclass(member, Settings):
+            yield member
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yields the types in an annotation, those of the values of lists, tuples and mappings included."""
+    for member in alternatives(annotation):
+        arguments = () if get_origin(member) is Literal else get_args(member)
+        yield from (part for argument in arguments for part in _parts(argument))
+        if not arguments:
+            yield member

@@ -1,7 +1,7 @@
-"""What a person names to be read or written: a path of this machine, or a URI. Here alone the two are told apart.
+"""Locations: local paths and URIs. This module alone decides which of the two a text is.
 
-A URI that nothing can open must never be taken for a path: `gs://bucket/data` would be a folder `gs:` of this machine,
-and in a container the data would end with it.
+A URI that cannot be opened must not pass for a path: `gs://bucket/data` would become a local folder `gs:`, and in a
+container the data would be lost with it.
 """
 
 import os
@@ -27,7 +27,7 @@ def normalised(location: str, *schemes: str) -> str:
     """Returns a location as the program uses it: a path, or a URI of one of the allowed schemes.
 
     Args:
-        location: What a person wrote. `file:///PATH` is the path.
+        location: The path or URI as written. `file:///PATH` is the path.
         schemes: The schemes that can be opened here, besides `file`.
 
     Raises:

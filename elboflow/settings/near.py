@@ -1,7 +1,7 @@
-"""The word that a person most likely meant: a slip of the keyboard is undone, another word is never suggested.
+"""The nearest allowed word to a misspelt one, for `did you mean …?`.
 
-`v5` is near to v5e and to v5p, `h100` looks like a100, and `cuda` like cpu: there, all that is allowed says more than a
-wrong suggestion.
+Only typing errors are corrected. `v5` is near both v5e and v5p, `h100` resembles a100, and `cuda` cpu: a wrong
+suggestion would be worse than the list of allowed words.
 """
 
 import re
@@ -18,7 +18,7 @@ _SYNONYMS = {
     "tf": "tensorflow",
     "pytorch": "torch",
 }
-"""What other programs call the same thing."""
+"""Names of other programs for the same thing."""
 
 
 def near(word: str, allowed: Iterable[str]) -> str | None:

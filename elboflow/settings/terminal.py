@@ -1,8 +1,7 @@
-"""Text from outside (names, keys, messages, a server's answers) as a terminal may show it: nothing in it is obeyed.
+"""Escapes text from outside (names, keys, messages, answers of servers) before a terminal shows it.
 
-A terminal takes an escape sequence for a command, a carriage return for leave to overwrite the line, and an override
-of direction for leave to show a name backwards. All of them are shown as Python writes them: `\\x1b`,
-`\\r`, `\\u202e`.
+Escape sequences are commands to a terminal, a carriage return overwrites the line, and a direction override shows a
+name backwards. They are printed as Python's escapes: `\\x1b`, `\\r`, `\\u202e`.
 """
 
 import unicodedata

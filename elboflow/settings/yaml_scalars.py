@@ -1,6 +1,6 @@
-"""What a word of YAML means: null, true, false, a number or text, as YAML 1.2 says.
+"""The value of a YAML scalar: null, true, false, a number or text, as in YAML 1.2.
 
-A word that YAML 1.1 and YAML 1.2 read differently is refused, because its writer may have meant either: `no` is false
+A scalar that YAML 1.1 and YAML 1.2 read differently is an error, because either may be meant: `no` is false
 or text, `010` is 8 or 10, `1:30` is 90 or text, `2026-02-30` is a date (that does not exist) or text.
 """
 
@@ -92,7 +92,7 @@ def tagged(tag: str, text: str) -> Any:
 
 
 def written_tag(tag: str) -> str:
-    """Returns a tag as a person writes it: `!!int`."""
+    """Returns the short form of a tag: `!!int`."""
     return f"!!{tag.removeprefix(TAGS)}" if tag.startswith(TAGS) else tag
 
 

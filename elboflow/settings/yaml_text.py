@@ -1,8 +1,8 @@
-"""YAML that a person wrote: plain values, and the line of each. Time and memory are bounded for any text.
+"""Reads YAML as plain values with their line numbers, in bounded time and memory.
 
-Read are sections, lists, text, numbers, true, false and null, with anchors and merge keys (`<<`). Refused, with the
-line, are other types and tags, a key that is given twice, and text beyond the limits below. An alias counts for as many
-values as it stands for, so that a small text cannot grow into a large value.
+Sections, lists, text, numbers, true, false, null, anchors and merge keys (`<<`) are allowed. Other types and tags,
+duplicate keys, and text beyond the limits below are errors with the line. An alias counts as all values that it stands
+for, so that a small text cannot become a large value.
 """
 
 import re

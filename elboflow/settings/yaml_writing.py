@@ -1,6 +1,8 @@
 """Plain data as YAML that `elboflow.settings.yaml_text` reads as the same data."""
 
+import math
 import re
+from functools import partial
 from typing import Any
 
 import yaml
@@ -10,7 +12,13 @@ from elboflow.settings.yaml_scalars import TAGS, ScalarError, plain
 
 def write(value: Any) -> str:
     """Returns plain data as YAML that `yaml_text.read` reads as the same data, as do readers of YAML 1.1."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return str(_dumped(value))
+
+
+def flow(value: Any) -> str:
+    """Returns plain data as YAML on one line: `{kind: mlp, hidden: [256, 256]}`."""
+    text = str(_dumped(value, default_flow_style=True, width=math.inf))
+    return text.removesuffix("\n...\n").strip()  # the mark after a scalar that ends a document
 
 
 class _Dumper(yaml.SafeDumper):
@@ -35,3 +43,4 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
+_dumped = partial(yaml.dump, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""Timezones of the tz database, and what to write instead of a name that it does not have.
+"""Timezones of the tz database, and suggestions for names that it does not have.
 
 A near name may mean another time: EST is seven hours from CEST. What is suggested for an abbreviation or an offset
 therefore shows the same time; only names of places are compared by their letters.
@@ -27,10 +27,10 @@ _KNOWN = (
     *("Asia/Jerusalem", "Asia/Singapore", "Asia/Manila", "Asia/Karachi", "Australia/Sydney", "Australia/Perth"),
     *("Pacific/Auckland", "Africa/Johannesburg", "Africa/Lagos", "Africa/Nairobi"),
 )
-"""Places that many people know: they come first where several have the same time."""
+"""Well-known places, suggested first among places with the same time."""
 
 _NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
-"""What lies among the zones on many a machine, but means another time on the next, or none."""
+"""Files among the zones whose time depends on the machine, or that have none."""
 
 _NO_AREAS = ("posix/", "right/")
 """Copies of all zones: the second counts leap seconds, and is half a minute off."""
@@ -54,7 +54,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _is_listed(name: str) -> bool:
-    """Returns whether a name is that of a zone, and not only of a file beside them, such as the machine's own time."""
+    """Whether a name is a zone, and not another file of the database's folder, such as the machine's local time."""
     if name == "UTC" or name in _names():
         return True
     if name in _NO_ZONES or name.startswith(_NO_AREAS):
@@ -82,7 +82,7 @@ _EXPECTED = "expected UTC, or the name of a place, such as Europe/Berlin"
 
 @cache
 def _instead(name: str) -> str:
-    """Returns what helps a person who gave a name that is none. Kept: a scheduler asks again at every pass."""
+    """Returns a suggestion for an unknown name. Cached, because a scheduler asks at every pass."""
     names = {known.lower(): known for known in sorted(_names())}
     plain = name.lower().removeprefix("posix/").removeprefix("right/")
     if plain in names:

@@ -1,12 +1,15 @@
 """`elboflow experiments`, `init`, `config` and `compile`: about experiments, without running any."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, SetOption, local, named
+from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, PlatformOption, SetOption, local, named
+from pipelines.commands.options import experiments as complete_experiments
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 
@@ -25,7 +28,14 @@ def experiments() -> None:
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new experiment's name.")],
     template: Annotated[
-        str, typer.Option("--from", metavar="EXPERIMENT", help="What to start from.", callback=named)
+        str,
+        typer.Option(
+            "--from",
+            metavar="EXPERIMENT",
+            help="What to start from.",
+            callback=named,
+            autocompletion=complete_experiments,
+        ),
     ] = "digits",
     output: Annotated[
         Path | None,
@@ -62,20 +72,39 @@ def init(
 
 
 def config(
-    experiment: ExperimentArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="A YAML file, or the name of a ready-made experiment; with --describe, a key or nothing.",
+            callback=named,
+            autocompletion=complete_experiments,
+        ),
+    ] = None,
     assignments: SetOption = None,
     env: EnvOption = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print what the settings mean: all, or those of a KEY.")
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of experiments.")] = False,
 ) -> None:
-    """Print the full, resolved experiment: every key with its value."""
-    from elboflow.settings import yaml_writing
+    """Print the full, resolved experiment: every key with its value. Or what the keys mean."""
+    from elboflow.settings import RequestError, yaml_writing
+
+    if describe or schema:
+        if (describe and schema) or (schema and experiment) or assignments or env or diff:
+            raise RequestError("--describe stands alone or with a KEY, and --schema alone")
+        print(_described(experiment) if describe else _schema())
+        return
+    if experiment is None:
+        raise RequestError("EXPERIMENT is missing: a YAML file, or the name of a ready-made experiment")
     from pipelines.experiment import load
 
     changed = load(experiment, assignments or (), env)
     if not diff:
         print(yaml_writing.write(changed.model_dump(mode="json")), end="")
         return
-    from elboflow.settings import RequestError
     from pipelines.differences import differences, show
 
     if env is None and not assignments:
@@ -83,9 +112,22 @@ def config(
     show(differences(experiment, changed))
 
 
+def _described(key: str | None) -> str:
+    from elboflow.settings.describe import describe
+    from pipelines.experiment import schema
+
+    return describe(schema(), key, shutil.get_terminal_size().columns)
+
+
+def _schema() -> str:
+    from pipelines.experiment import schema
+
+    return json.dumps(schema(), indent=2, ensure_ascii=False)
+
+
 def compile(
     experiment: ExperimentArgument,
-    target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
+    target: PlatformOption,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="The YAML file to write.", parser=str, callback=local)
     ] = Path("pipeline.yaml"),

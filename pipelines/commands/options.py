@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from elboflow.settings.variables import WORKSPACE
+
 
 def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
     """The callback of an argument or option that is a path of this machine; its parser is `str`.
@@ -73,12 +75,34 @@ def _name(parameter: typer.CallbackParam) -> str:
     return f"{name} (or ${parameter.envvar})" if parameter.envvar else str(name)
 
 
+def experiments(incomplete: str) -> list[tuple[str, str]]:
+    """Completes an experiment: the ready-made ones, and YAML files and folders of this machine."""
+    from pipelines import source
+
+    names = [(name, " ".join(source.parse(name, text).introduction[:1])) for name, text in source.ready_made().items()]
+    folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    files = sorted(path for path in folder.glob("[!.]*") if path.suffix in (".yaml", ".yml") or path.is_dir())
+    found = [*names, *((f"{path}{'/' if path.is_dir() else ''}", "") for path in files)]
+    return [(name, meaning) for name, meaning in found if name.startswith(incomplete.removeprefix("./"))]
+
+
+def targets(incomplete: str) -> list[str]:
+    """Completes the name of a target."""
+    return [name for name in ("local", *PLATFORMS) if name.startswith(incomplete)]
+
+
+def platforms(incomplete: str) -> list[str]:
+    """Completes the name of a target that takes a compiled pipeline."""
+    return [name for name in targets(incomplete) if name in PLATFORMS]
+
+
 ExperimentArgument = Annotated[
     str,
     typer.Argument(
         metavar="EXPERIMENT",
         help="A YAML file, or the name of a ready-made experiment.",
         callback=named,
+        autocompletion=experiments,
     ),
 ]
 ModelArgument = Annotated[
@@ -101,7 +125,7 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option(
         metavar="DIR",
-        envvar="ELBOFLOW_WORKSPACE",
+        envvar=WORKSPACE,
         help="The folder that holds everything local runs make.",
         parser=str,
         callback=folder,
@@ -110,7 +134,13 @@ WorkspaceOption = Annotated[
 DatasetOption = Annotated[
     str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
-TargetOption = Annotated[str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.")]
+TargetOption = Annotated[
+    str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.", autocompletion=targets)
+]
+PlatformOption = Annotated[
+    str,
+    typer.Option("--target", metavar="TARGET", help="The platform: kubeflow or vertex.", autocompletion=platforms),
+]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `elboflow runs` lists it.")]
 OfExperimentOption = Annotated[
     str | None,
@@ -119,6 +149,7 @@ OfExperimentOption = Annotated[
         metavar="EXPERIMENT",
         help="Whose `targets` says how to reach it; by default as the workspace was last used with it.",
         callback=named,
+        autocompletion=experiments,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")]

@@ -16,10 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from elboflow.settings import variables
 from pipelines.process_start import check_names
-
-WORKSPACE = "ELBOFLOW_WORKSPACE"
-"""The environment variable that says where the workspace is."""
 
 
 class Commands(TyperGroup):
@@ -40,6 +38,8 @@ class Commands(TyperGroup):
         try:
             _refuse_empty(ctx.obj)
             check_names()
+            for sentence in variables.unknown():
+                tell(f"warning: {sentence}")
             with _interrupted_by(signal.SIGTERM, signal.SIGHUP), servers.hurried_by_interrupts():
                 return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -64,8 +64,8 @@ def _in_words(error: typer.BadParameter) -> str:
     """Returns what is wrong with the value of an option, where typer repeats what its validator says."""
     from pydantic import ValidationError
 
+    from elboflow.settings.expectations import expected
     from elboflow.settings.text import shown
-    from elboflow.settings.wishes import expected
 
     if not isinstance(error.__cause__, ValidationError):
         return error.message
@@ -88,8 +88,8 @@ def _refuse_empty(words: Sequence[str]) -> None:
             raise RequestError(f"{name} is empty")
         if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
             raise RequestError(f"{word.removesuffix('=')} is empty")
-    if not os.environ.get(WORKSPACE, "set").strip():  # click would take it for unset
-        raise RequestError(f"{WORKSPACE} is empty; give the folder of the workspace, or unset it")
+    if not os.environ.get(variables.WORKSPACE, "set").strip():  # click would take it for unset
+        raise RequestError(f"{variables.WORKSPACE} is empty; give the folder of the workspace, or unset it")
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, JsonOption, SetOption
+from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, JsonOption, PlatformOption, SetOption
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 
 def publish(
     experiment: ExperimentArgument,
-    target: Annotated[str, typer.Option(help="The platform: kubeflow or vertex.")],
+    target: PlatformOption,
     version: Annotated[
         str | None, typer.Option(help="The version's name; by default of the project's version and the content.")
     ] = None,

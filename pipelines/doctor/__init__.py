@@ -16,9 +16,9 @@ from typing import Literal
 from components.surroundings import servers
 from components.tracking import databases
 from elboflow.settings import RequestError
+from elboflow.settings.variables import TRACKING_URI
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
-from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
 
 PATIENCE = 4.0

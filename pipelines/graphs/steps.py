@@ -50,7 +50,8 @@ def train(
     The run's name is no input, with which no run would find the cached result of another; where the target can say it,
     it is in the environment.
     """
-    from pipelines.process import RUN, step
+    from elboflow.settings.variables import RUN
+    from pipelines.process import step
 
     with step(model.path):
         import os

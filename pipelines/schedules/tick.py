@@ -16,12 +16,13 @@ from types import FrameType
 from elboflow.artifacts import write_atomically
 from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
+from elboflow.settings.variables import NEW_RUN
 from pipelines.schedules.folders import absent
 from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder
 from pipelines.schedules.states import Key, Schedule
 from pipelines.schedules.store import Store
 from pipelines.schedules.tick_outcome import tick_outcome
-from pipelines.targets.local.client import NAME, new_name
+from pipelines.targets.local.client import new_name
 
 SOURCE = "experiment.yaml"
 """The experiment as it ran. It is JSON, which is YAML."""
@@ -68,7 +69,7 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int)
         process = subprocess.Popen(
             command,
             cwd=schedule.folder,
-            env={**os.environ, NAME: run},
+            env={**os.environ, NEW_RUN: run},
             stdin=subprocess.DEVNULL,
             stdout=result,
             stderr=log,

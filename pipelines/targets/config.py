@@ -4,7 +4,7 @@ It holds no secrets, only the names of environment variables, Kubernetes secrets
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -82,21 +82,22 @@ def _is_step(name: str) -> str:
     return name
 
 
-StepName = Annotated[str, AfterValidator(_is_step)]
+StepName = Annotated[str, AfterValidator(_is_step), Field(json_schema_extra={"enum": list(STEPS)})]
 
 
 class KubernetesSecret(Settings):
     """A key of a Kubernetes secret."""
 
-    name: str
-    key: str
+    name: str = Field(description="the name of the secret")
+    key: str = Field(description="the key in the secret")
 
 
 class Volume(Settings):
     """A persistent volume claim that steps mount."""
 
-    claim: str
-    mount: Annotated[str, written(r"/\S*", "be an absolute path")]
+    main: ClassVar = "claim"
+    claim: str = Field(description="the name of the claim")
+    mount: Annotated[str, written(r"/\S*", "be an absolute path")] = Field(description="the path at which steps see it")
     steps: tuple[StepName, ...] | None = Field(None, description="the steps that mount it; null: all but `finish`")
 
     def is_for(self, step: str) -> bool:
@@ -105,7 +106,7 @@ class Volume(Settings):
 
 
 class NoCredentials(Settings):
-    """Of an API behind a port-forward."""
+    """No credentials, as for an API behind a port-forward."""
 
     kind: Literal["none"] = "none"
 
@@ -127,8 +128,9 @@ class Cookie(Settings):
 class IdentityAwareProxy(Settings):
     """Google's proxy in front of the API, asked with Application Default Credentials."""
 
+    main: ClassVar = "client_id"
     kind: Literal["iap"] = "iap"
-    client_id: str
+    client_id: str = Field(description="the OAuth client ID of the proxy")
 
 
 class InCluster(Settings):
@@ -138,43 +140,39 @@ class InCluster(Settings):
 
 
 class KubeflowTarget(Settings):
-    """Kubeflow Pipelines on a cluster.
+    """Kubeflow Pipelines on a cluster."""
 
-    Attributes:
-        image: One image for all steps, or one for each kind of machine.
-        tracking_uri: The MLflow that steps register with.
-        host: The address of the Kubeflow Pipelines API; by default the cluster's own, from inside it or by kubeconfig.
-        namespace: The namespace of the runs.
-        timezone: Of all schedules: what CRON_SCHEDULE_TIMEZONE of Kubeflow's schedule controller says.
-        credentials: How the API is told who asks.
-        service_account: The Kubernetes service account of the steps.
-        pull_secrets: Image-pull secrets.
-        secrets: Environment variables of the steps, each from a Kubernetes secret.
-        volumes: Claims that steps mount.
-        platform: Whose labels nodes have: `gke`, or `generic` for EKS, AKS or a machine room.
-        labels: Labels of all pods.
-        annotations: Annotations of all pods.
-        runner: The Beam runner of the preprocessing.
-    """
-
-    image: Image | Images
+    image: Image | Images = Field(description="one image for all steps, or one for each kind of machine")
     tracking_uri: TrackingURI
-    host: HTTPAddress | None = None
-    namespace: str = "kubeflow"
-    timezone: Timezone = "UTC"
+    host: HTTPAddress | None = Field(
+        None,
+        description="the address of the Kubeflow Pipelines API; null: the cluster's own, from inside it or by "
+        "kubeconfig",
+    )
+    namespace: str = Field("kubeflow", description="the namespace of the runs")
+    timezone: Timezone = Field(
+        "UTC",
+        description="the timezone of all schedules, as CRON_SCHEDULE_TIMEZONE of Kubeflow's schedule controller says",
+    )
     credentials: Annotated[
         NoCredentials | Token | Cookie | IdentityAwareProxy | InCluster,
         Field(discriminator="kind"),
         BeforeValidator(by_name),
-    ] = NoCredentials()
-    service_account: str | None = None
-    pull_secrets: tuple[str, ...] = ()
-    secrets: dict[Variable, KubernetesSecret] = Field(default_factory=dict)
-    volumes: tuple[Volume, ...] = ()
-    platform: Literal["gke", "generic"] = "gke"
-    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict)
-    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict)
-    runner: Engine = Direct()
+    ] = Field(NoCredentials(), description="how requests to the API are authenticated")
+    service_account: str | None = Field(
+        None, description="the Kubernetes service account of the steps; null: Kubeflow's default"
+    )
+    pull_secrets: tuple[str, ...] = Field((), description="the names of image-pull secrets")
+    secrets: dict[Variable, KubernetesSecret] = Field(
+        default_factory=dict, description="environment variables of the steps, each from a Kubernetes secret"
+    )
+    volumes: tuple[Volume, ...] = Field((), description="persistent volume claims that steps mount")
+    platform: Literal["gke", "generic"] = Field(
+        "gke", description="whose labels nodes have: gke; generic: EKS, AKS or a machine room"
+    )
+    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="labels of all pods")
+    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="annotations of all pods")
+    runner: Engine = Field(Direct(), description="where the Beam graph of the preprocessing runs")
     steps: dict[StepName, KubernetesStep] = Field(default_factory=dict, description="the pod of each step, by its name")
 
     def step(self, name: str) -> KubernetesStep:
@@ -203,46 +201,41 @@ class DefaultCredentials(Settings):
 class Impersonation(Settings):
     """Application Default Credentials, acting as a service account."""
 
+    main: ClassVar = "service_account"
     kind: Literal["impersonation"] = "impersonation"
-    service_account: str
+    service_account: str = Field(description="the e-mail address of the service account")
 
 
 class VertexTarget(Settings):
-    """Vertex AI Pipelines.
+    """Vertex AI Pipelines."""
 
-    Attributes:
-        project: The project's id.
-        location: The region.
-        root: Where artifacts go.
-        image: One image for all steps, or one for each kind of machine.
-        tracking_uri: The MLflow that steps register with.
-        credentials: Who asks.
-        service_account: Who the steps are.
-        network: The VPC network that steps are peered with.
-        encryption_key: The customer-managed key of everything that a run leaves.
-        labels: Labels of runs and jobs.
-        secrets: Environment variables of the steps, each from a version of a secret in Secret Manager.
-        repository: The Artifact Registry repository of compiled pipelines, for `elboflow publish`.
-        endpoint: Another address of the API, such as that of a private endpoint.
-        runner: The Beam runner of the preprocessing.
-    """
-
-    project: Project
-    location: str
+    project: Project = Field(description="the id of the Google Cloud project")
+    location: str = Field(description="the region, such as europe-west4")
     root: Root
-    image: Image | Images
+    image: Image | Images = Field(description="one image for all steps, or one for each kind of machine")
     tracking_uri: TrackingURI
     credentials: Annotated[
         DefaultCredentials | Impersonation, Field(discriminator="kind"), BeforeValidator(by_name)
-    ] = DefaultCredentials()
-    service_account: str | None = None
-    network: Network | None = None
-    encryption_key: EncryptionKey | None = None
-    labels: dict[LabelKey, Label] = Field(default_factory=dict)
-    secrets: dict[Variable, SecretVersion] = Field(default_factory=dict)
-    repository: HTTPAddress | None = None
-    endpoint: str | None = None
-    runner: Engine = Direct()
+    ] = Field(DefaultCredentials(), description="how requests to the API are authenticated")
+    service_account: str | None = Field(
+        None, description="the e-mail address of the steps' service account; null: Compute Engine's default"
+    )
+    network: Network | None = Field(None, description="the VPC network that steps are peered with; null: none")
+    encryption_key: EncryptionKey | None = Field(
+        None, description="the customer-managed key (Cloud KMS) of everything that a run leaves; null: Google's own"
+    )
+    labels: dict[LabelKey, Label] = Field(default_factory=dict, description="labels of runs and jobs")
+    secrets: dict[Variable, SecretVersion] = Field(
+        default_factory=dict,
+        description="environment variables of the steps, each from a version of a secret in Secret Manager",
+    )
+    repository: HTTPAddress | None = Field(
+        None, description="the Artifact Registry repository of compiled pipelines, for `elboflow publish`"
+    )
+    endpoint: str | None = Field(
+        None, description="another address of the API, such as a private endpoint; null: the public one"
+    )
+    runner: Engine = Field(Direct(), description="where the Beam graph of the preprocessing runs")
     steps: dict[StepName, VertexStep] = Field(
         default_factory=dict, description="the machines of each step, by its name"
     )
@@ -267,21 +260,20 @@ class VertexTarget(Settings):
 
 
 class LocalTarget(Settings):
-    """This machine.
+    """This machine."""
 
-    Attributes:
-        threads: Threads of each step; by default as many as there are cores.
-        memory: What a run needs, such as 4Gi; it says so when there is less.
-        tracking_uri: The MLflow that runs register with; by default the workspace's own.
-        image: What the containers of `run --docker` are made of.
-        steps: What each step gets, by its name.
-    """
-
-    threads: Annotated[int, Field(ge=1)] | None = None
-    memory: Amount | None = None
-    tracking_uri: TrackingURI | None = None
-    image: Image | None = None
-    steps: dict[StepName, LocalStep] = Field(default_factory=dict)
+    main: ClassVar = "threads"
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="threads of each step; null: as many as there are cores"
+    )
+    memory: Amount | None = Field(None, description="the memory of a run, such as 4Gi; with less, the run warns")
+    tracking_uri: TrackingURI | None = Field(
+        None, description="the address of the MLflow server; null: that of the workspace"
+    )
+    image: Image | None = Field(None, description="the image of the containers of `run --docker`")
+    steps: dict[StepName, LocalStep] = Field(
+        default_factory=dict, description="the process of each step, by the step's name"
+    )
 
     def step(self, name: str) -> LocalStep:
         """Returns what a step gets."""
@@ -291,9 +283,9 @@ class LocalTarget(Settings):
 class Targets(Settings):
     """Where the experiment may run, and on what."""
 
-    local: LocalTarget = LocalTarget()
-    kubeflow: KubeflowTarget | None = None
-    vertex: VertexTarget | None = None
+    local: LocalTarget = Field(LocalTarget(), description="runs on this machine")
+    kubeflow: KubeflowTarget | None = Field(None, description="runs on Kubeflow Pipelines; null: not configured")
+    vertex: VertexTarget | None = Field(None, description="runs on Vertex AI Pipelines; null: not configured")
 
     def unfit_for(self, backend: str) -> list[Problem]:
         """Returns the accelerators on which a model of that backend cannot be evaluated: TPUs know JAX only."""

@@ -20,9 +20,9 @@ Image = Annotated[
 class Images(Settings):
     """One image for each kind of machine; those of `infra/images/`."""
 
-    cpu: Image
-    cuda: Image | None = None
-    tpu: Image | None = None
+    cpu: Image = Field(description="the image of steps without an accelerator")
+    cuda: Image | None = Field(None, description="the image of steps on GPUs; null: there is none")
+    tpu: Image | None = Field(None, description="the image of steps on TPUs; null: there is none")
 
 
 def image_for(image: str | Images, accelerator: Accelerator | None) -> str:

@@ -1,7 +1,7 @@
 """What a step of an experiment asks of a target: chips, machines, retries, time. What does not exist is refused."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,10 +18,14 @@ MachineType = Annotated[
 ]
 
 
+def _list_kinds(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(accelerators.kinds())
+
+
 class Accelerator(Settings):
     """Chips to compute on, as `pipelines/targets/accelerators.yaml` lists them."""
 
-    kind: str
+    kind: str = Field(description="the kind of GPU or TPU", json_schema_extra=_list_kinds)
     count: Annotated[int, Field(ge=1)] | None = Field(
         None, description="GPUs or TPU chips, over all machines; by default the fewest that exist"
     )
@@ -67,34 +71,36 @@ class Retry(Settings):
 
     short_form: ClassVar = "attempts"
     attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="tries after the first")
-    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    wait_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(30, description="seconds before the second try")
     factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
 
 
 class LocalStep(Settings):
     """A process of this machine."""
 
-    retry: Retry = Retry(attempts=0)
-    timeout_minutes: Minutes | None = Field(None, description="after which a try of the step is ended, and has failed")
+    retry: Retry = Field(Retry(attempts=0), description="tries after a failure that may pass")
+    timeout_minutes: Minutes | None = Field(None, description="minutes after which a try of the step fails; null: none")
 
 
 class Step(Settings):
     """What a step gets on every platform."""
 
-    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores")
-    memory: Amount | None = None
-    retry: Retry = Retry()
-    timeout_minutes: Minutes | None = None
-    accelerator: AcceleratorChoice | None = None
+    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores; null: the platform's default")
+    memory: Amount | None = Field(None, description="memory, such as 16Gi; null: the platform's default")
+    retry: Retry = Field(Retry(), description="tries after a failure that may pass")
+    timeout_minutes: Minutes | None = Field(None, description="minutes after which a try of the step fails; null: none")
+    accelerator: AcceleratorChoice | None = Field(None, description="the chips to compute on; null: a CPU")
 
 
 class Toleration(Settings):
     """A taint of nodes that a step may run on nevertheless."""
 
     short_form: ClassVar = "key"
-    key: str
-    value: PossiblyEmpty | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    key: str = Field(description="the key of the taint")
+    value: PossiblyEmpty | None = Field(None, description="the value of the taint; null: any")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="the effect of the taint; null: any"
+    )
 
 
 class KubernetesStep(Step):
@@ -103,8 +109,10 @@ class KubernetesStep(Step):
     cpu: Annotated[float, Field(gt=0)] | None = Field(
         None, description="cores, requested and the limit; null: a request without a limit"
     )
-    memory: Amount | None = Field(None, description="requested and the limit; null: a request without a limit")
-    accelerator: Annotated[KubernetesAccelerator, BeforeValidator(by_name)] | None = None
+    memory: Amount | None = Field(None, description="memory, requested and the limit; null: a request without a limit")
+    accelerator: Annotated[KubernetesAccelerator, BeforeValidator(by_name)] | None = Field(
+        None, description="the chips to compute on; null: a CPU"
+    )
     shared_memory: Amount | None = Field(
         None, description="the most that /dev/shm holds; null: 1Gi with an accelerator, else the 64 MiB of containers"
     )
@@ -114,7 +122,7 @@ class KubernetesStep(Step):
         default_factory=dict,
         description="labels of the node, besides GKE's of the accelerator; null takes one of those away",
     )
-    tolerations: tuple[Toleration, ...] = ()
+    tolerations: tuple[Toleration, ...] = Field((), description="taints of nodes that the pod may run on")
 
     @property
     def offer(self) -> Offer | None:
@@ -142,21 +150,32 @@ class ReductionServer(Settings):
     """Machines that add up the gradients of GPU workers."""
 
     short_form: ClassVar = "replicas"
-    replicas: Annotated[int, Field(ge=1)] = 1
-    machine: MachineType = "n1-highcpu-16"
+    replicas: Annotated[int, Field(ge=1)] = Field(1, description="the number of these machines")
+    machine: MachineType = Field("n1-highcpu-16", description="their machine type")
 
 
 class VertexStep(Step):
     """The machines of a step on Vertex AI: one that fits `cpu` and `memory`, or a custom job on named ones."""
 
-    machine: MachineType | None = Field(None, description="with an accelerator, by default the usual one for it")
-    disk_gigabytes: Annotated[int, Field(ge=100)] | None = None
-    provisioning: Provisioning = "standard"
-    max_wait_minutes: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="for machines, with flex_start; by default a day; 0 is for as long as it takes"
+    machine: MachineType | None = Field(
+        None, description="the machine type; null: the usual one for the accelerator, or one that fits cpu and memory"
     )
-    workers: Annotated[int, Field(ge=1)] = Field(1, description="machines of GPUs; a TPU slice says itself how many")
-    reduction_server: ReductionServer | None = None
+    disk_gigabytes: Annotated[int, Field(ge=100)] | None = Field(
+        None, description="the boot disk, in 10^9 bytes; null: Vertex AI's default"
+    )
+    provisioning: Provisioning = Field(
+        "standard",
+        description="how the machine is had: standard; spot: cheaper, can be taken away; flex_start: waits for GPUs",
+    )
+    max_wait_minutes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="minutes to wait for machines with flex_start; null: a day; 0: without an end"
+    )
+    workers: Annotated[int, Field(ge=1)] = Field(
+        1, description="machines with GPUs; the hosts of a TPU slice follow from its chips"
+    )
+    reduction_server: ReductionServer | None = Field(
+        None, description="machines that add up the gradients of GPU workers; null: the workers do"
+    )
 
     @model_validator(mode="after")
     def _exists(self) -> "VertexStep":

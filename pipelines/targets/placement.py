@@ -4,9 +4,9 @@ import logging
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from components.surroundings.cluster import MACHINES
 from elboflow.settings import RequestError
 from elboflow.settings.text import counted
+from elboflow.settings.variables import MACHINES
 from elboflow.vae.compute import parallelism
 from elboflow.vae.config import DataParallel, ModelParallel, TrainingConfig
 from pipelines.experiment import Experiment

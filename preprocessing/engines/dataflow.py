@@ -18,35 +18,37 @@ Project = Annotated[str, written(r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]", "be a projec
 
 
 class Dataflow(Engine):
-    """Dataflow.
-
-    Attributes:
-        project: The Google Cloud project. `project`, `region`, `temporary` and `image` default to the settings of the
-            Vertex target.
-        region: The region.
-        temporary: The folder for Dataflow's staging and temporary files: gs://BUCKET/FOLDER.
-        image: The container image of the workers, in which this project is installed.
-        workers: The maximum number of workers.
-        machine: The machine type of the workers.
-        service_account: The e-mail address of the workers' service account.
-        subnetwork: The subnetwork of the workers: regions/REGION/subnetworks/NAME, or its full URL.
-        public_addresses: Whether the workers have public IP addresses.
-        encryption_key: The customer-managed encryption key (Cloud KMS) for Dataflow's data.
-        endpoint: Another URL of the Dataflow API, such as a private endpoint.
-    """
+    """Dataflow, Google Cloud's engine."""
 
     kind: Literal["dataflow"] = "dataflow"
-    project: Project | None = None
-    region: str | None = None
-    temporary: BucketFolder | None = None
-    image: str | None = None
-    workers: Annotated[int, Field(ge=1)] = 10
-    machine: str | None = None
-    service_account: str | None = None
-    subnetwork: str | None = None
-    public_addresses: bool = True
-    encryption_key: str | None = None
-    endpoint: str | None = None
+    project: Project | None = Field(None, description="the Google Cloud project; null: that of the Vertex target")
+    region: str | None = Field(None, description="the region; null: the location of the Vertex target")
+    temporary: BucketFolder | None = Field(
+        None,
+        description="the folder for Dataflow's staging and temporary files, gs://BUCKET/FOLDER; null: within `root` of "
+        "the Vertex target",
+    )
+    image: str | None = Field(
+        None,
+        description="the container image of the workers, in which this project is installed; null: that of the target",
+    )
+    workers: Annotated[int, Field(ge=1)] = Field(10, description="the most workers at a time")
+    machine: str | None = Field(None, description="the machine type of the workers; null: Dataflow chooses")
+    service_account: str | None = Field(
+        None, description="the e-mail address of the workers' service account; null: Dataflow's default"
+    )
+    subnetwork: str | None = Field(
+        None,
+        description="the subnetwork of the workers, regions/REGION/subnetworks/NAME or its full URL; null: the "
+        "project's default network",
+    )
+    public_addresses: bool = Field(True, description="whether the workers have public IP addresses")
+    encryption_key: str | None = Field(
+        None, description="the customer-managed key (Cloud KMS) for Dataflow's data; null: Google's own"
+    )
+    endpoint: str | None = Field(
+        None, description="another URL of the Dataflow API, such as a private endpoint; null: the public one"
+    )
 
     def output_of(self, output: str) -> str:
         return f"gs://{output.removeprefix(VERTEX_MOUNT)}" if output.startswith(VERTEX_MOUNT) else output

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,25 +23,27 @@ PATIENCE = 10  # timeout of the connection to the job server, seconds
 
 
 class Flink(Engine):
-    """A Flink cluster, through its Beam job server.
+    """A Flink cluster, through its Beam job server."""
 
-    Attributes:
-        job_server: HOST:PORT of the job server.
-        image: The image of the Beam workers, which task managers start as containers. Without an image, task managers
-            use the worker pool.
-        pool: HOST:PORT of the worker pool beside each task manager, started in the image of the steps with
-            `python -m apache_beam.runners.worker.worker_pool_main`.
-        parallelism: The number of concurrent workers; by default the setting of the cluster.
-        temporary: The folder for the workers' files until the commit: a URI, or a folder on a volume that the workers
-            share with the step; by default the dataset folder.
-    """
-
+    main: ClassVar = "job_server"
     kind: Literal["flink"] = "flink"
-    job_server: Address
-    image: str | None = None
-    pool: Address = "localhost:50000"
-    parallelism: Annotated[int, Field(ge=1)] | None = None
-    temporary: Annotated[str, allowing(*SCHEMES)] | None = None
+    job_server: Address = Field(description="HOST:PORT of the job server")
+    image: str | None = Field(
+        None, description="the image of the Beam workers, which task managers start as containers; null: use `pool`"
+    )
+    pool: Address = Field(
+        "localhost:50000",
+        description="HOST:PORT of the worker pool beside each task manager, started in the image of the steps with "
+        "`python -m apache_beam.runners.worker.worker_pool_main`",
+    )
+    parallelism: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="concurrent workers; null: as the cluster is set"
+    )
+    temporary: Annotated[str, allowing(*SCHEMES)] | None = Field(
+        None,
+        description="the folder for the workers' files until the commit: a URI, or a folder on a volume that the "
+        "workers share with the step; null: the dataset folder",
+    )
 
     def check(self, paths: list[str], output: str) -> str:
         for path in paths:

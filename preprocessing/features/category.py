@@ -79,18 +79,23 @@ class ByClass(Summary):
 
 
 class CategoryFeature(Feature):
-    """A class: an integer, or the name of the class as text. A name is stored as its index among the sorted names.
+    """A class: an integer, or the name of the class as text. A name is stored as its index among the sorted names."""
 
-    If `classes` is given, numbers must lie in 0 … classes - 1, and there can be at most `classes` names. `unknown` is
-    the policy for classes that do not occur in the train split. `keep`: classes of all splits are stored. `other`: such
-    values are stored as one additional class, the last one. `reject`: such examples are rejected.
-    """
-
+    main: ClassVar = "classes"
     Look: ClassVar = Occurring
 
     kind: Literal["category"] = "category"
-    classes: Annotated[int, Field(ge=1)] | None = None
-    unknown: Literal["keep", "other", "reject"] = Field(default="keep", exclude_if=lambda value: value == "keep")
+    classes: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="the number of classes: integers lie in 0 … classes - 1, or there are at most so many names; null: "
+        "as the data have",
+    )
+    unknown: Literal["keep", "other", "reject"] = Field(
+        default="keep",
+        exclude_if=lambda value: value == "keep",
+        description="a class that does not occur in the train split: keep: is stored as any other; other: is stored as "
+        "one additional class, the last one; reject: its examples are rejected",
+    )
 
     @property
     def planned(self) -> FeatureSpec:

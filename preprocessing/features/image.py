@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from elboflow.artifacts.spec import FeatureSpec
 from preprocessing.extent import Extent, number
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Size = Annotated[int, Field(ge=1)]
+
+
+def _with_channels(shape: Any) -> Any:
+    return [*shape, 1] if isinstance(shape, list | tuple) and len(shape) == 2 else shape
+
+
+Shape = tuple[Size, Size, Size]
+WrittenShape = Annotated[Shape, BeforeValidator(_with_channels, json_schema_input_type=Shape | tuple[Size, Size])]
 
 LEAST_USE = 0.1
 """The smallest fraction of `range` that a split should use. With less, its images have almost one colour."""
@@ -66,23 +74,30 @@ class ImageFeature(Feature):
     """An image (or any array [height, width, channels]), stored as one uint8 code per value.
 
     A raw value x in `range` = [low, high] becomes the code round((x - low) / (high - low) · (levels - 1)).
-
-    The default of `levels` is high - low + 1 for whole-numbered ranges of at most 256 values, so that the conversion is
-    exact. It is 256 for all other ranges, for [0, 1] and [-1, 1], whose values are usually fractions, and for any range
-    with `quantise`.
-
-    If each whole number has its own level, values between two whole numbers are rejected. With `quantise` they are
-    rounded to the nearest level.
     """
 
+    main: ClassVar = "shape"
     identifies: ClassVar = True
     accepts: ClassVar = "arrays"
 
     kind: Literal["image"] = "image"
-    shape: tuple[Size, Size, Size]
-    range: tuple[int | float, int | float]
-    quantise: bool = Field(default=False, exclude_if=lambda value: not value)  # keeps older addresses valid
-    levels: int = Field(default_factory=_levels, ge=2, le=256)
+    shape: WrittenShape = Field(description="height, width and channels; [32, 32] is [32, 32, 1]")
+    range: tuple[int | float, int | float] = Field(
+        description="[low, high], the raw values of the lowest and of the highest level; what lies outside is rejected"
+    )
+    quantise: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,  # keeps older addresses valid
+        description="where each whole number has a level of its own, round values between two of them to the nearest; "
+        "by default they are rejected",
+    )
+    levels: int = Field(
+        default_factory=_levels,
+        ge=2,
+        le=256,
+        description="codes of a value; by default high - low + 1 for a range between whole numbers that has at most "
+        "256 of them, and 256 for any other one, for [0, 1], for [-1, 1] and with `quantise`",
+    )
 
     @field_validator("range")
     @classmethod

@@ -40,24 +40,31 @@ class Texts(Values):
 class TokensFeature(Feature):
     """A text as a sequence of symbols: its characters (Unicode code points), or its bytes in UTF-8.
 
-    A symbol is stored as its index in the vocabulary: the symbols of the train split, sorted by code point. If
-    `vocabulary_size` is given, only the most frequent symbols are in the vocabulary. All other symbols are stored as
-    the last id, `unknown`. Bytes are stored as they are, 0 to 255, and no byte is unknown.
+    A symbol is stored as its index in the vocabulary: the symbols of the train split, sorted by code point. All other
+    symbols are stored as the last id, `unknown`. Bytes are stored as they are, 0 to 255, and no byte is unknown.
 
     Ids represent symbols only. The end of a text follows from its length, and a model that needs ids for the begin, the
-    end or padding adds them above the vocabulary. Texts longer than `length` symbols are cut, or rejected with
-    `too_long: reject`. Empty texts are rejected.
+    end or padding adds them above the vocabulary. Empty texts are rejected.
     """
 
+    main: ClassVar = "length"
     identifies: ClassVar[bool] = True
     accepts: ClassVar[Literal["text"]] = "text"
     Look: ClassVar[type[Summary]] = Symbols
 
     kind: Literal["tokens"] = "tokens"
-    unit: Literal["characters", "bytes"] = "characters"
-    length: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    too_long: Literal["cut", "reject"] = "cut"
-    vocabulary_size: Annotated[int, Field(ge=1, le=MOST_SYMBOLS)] | None = None
+    unit: Literal["characters", "bytes"] = Field(
+        "characters", description="what a symbol is: a Unicode code point, or a byte of the text in UTF-8"
+    )
+    length: Annotated[int, Field(ge=1, le=1 << 20)] | None = Field(
+        None, description="the most symbols of a text; null: as many as the longest text has"
+    )
+    too_long: Literal["cut", "reject"] = Field(
+        "cut", description="a text of more than `length` symbols: is cut there, or its example is rejected"
+    )
+    vocabulary_size: Annotated[int, Field(ge=1, le=MOST_SYMBOLS)] | None = Field(
+        None, description="how many of the most frequent characters are in the vocabulary; null: all"
+    )
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> "TokensFeature":

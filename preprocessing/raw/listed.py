@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Annotated, BinaryIO, Self
+from typing import Annotated, BinaryIO, ClassVar, Self
 
 from pydantic import Field
 
@@ -27,16 +27,16 @@ _MOST_COLUMNS = 50  # in an error
 
 
 class ListedSource(Source):
-    """The settings of a source of files.
+    """The settings of a source of files."""
 
-    Attributes:
-        path: A local path or a URI of a bucket, with the wildcards `*`, `?` and `[…]` for several files; or
-            package://DISTRIBUTION/PATH for files of an installed distribution.
-        held_out: The files of the held-out part, in the same form.
-    """
-
-    path: FilesLocation
-    held_out: FilesLocation | None = None
+    main: ClassVar = "path"
+    path: FilesLocation = Field(
+        description="a path of this machine or a URI of a bucket, with the wildcards *, ? and […] for several files; "
+        "or package://DISTRIBUTION/PATH for files of an installed distribution"
+    )
+    held_out: FilesLocation | None = Field(
+        None, description="the files of the held-out part, written like `path`; null: the source has none"
+    )
 
     @property
     def locations(self) -> dict[str, str]:
@@ -48,13 +48,11 @@ class ListedSource(Source):
 
 
 class TableSource(ListedSource):
-    """The settings of a source of files with named columns.
+    """The settings of a source of files with named columns."""
 
-    Attributes:
-        columns: The column of each feature whose name differs from its column.
-    """
-
-    columns: dict[Name, str] = Field(default={})
+    columns: dict[Name, str] = Field(
+        default={}, description="the column of a feature, by the feature's name; by default the one of the same name"
+    )
 
     def require(self, features: Mapping[str, Feature]) -> None:
         require_known("columns", self.columns, features)

@@ -28,7 +28,9 @@ class CsvSource(TableSource):
     """
 
     kind: Literal["csv"] = "csv"
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        ",", description="the character between two cells"
+    )
 
     def require(self, features: Mapping[str, Feature]) -> None:
         super().require(features)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files
@@ -39,12 +39,15 @@ class IdxSource(Source):
     t10k-labels-… are the held-out part. Names with a dot, such as train-images.idx3-ubyte, are found, too.
     """
 
+    main: ClassVar = "path"
     kind: Literal["idx"] = "idx"
-    path: Location | None = None
-    images: Location | None = None
-    labels: Location | None = None
-    test_images: Location | None = None
-    test_labels: Location | None = None
+    path: Location | None = Field(None, description="a folder in MNIST's layout")
+    images: Location | None = Field(None, description="the file of the images; instead of `path`")
+    labels: Location | None = Field(None, description="the file of the labels of `images`; null: there are none")
+    test_images: Location | None = Field(
+        None, description="the file of the held-out images; null: there is no held-out part"
+    )
+    test_labels: Location | None = Field(None, description="the file of the labels of `test_images`")
 
     @model_validator(mode="after")
     def _folder_or_files(self) -> "IdxSource":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, ClassVar, Literal
 
 from numpy.lib import format as npy
 from pydantic import Field
@@ -49,16 +49,19 @@ _MOST_NAMES = 20  # in an error
 
 
 class NpzSource(Source):
-    """Arrays of a NumPy .npz file: one array per feature, with the examples along the first axis.
+    """Arrays of a NumPy .npz file: one array per feature, with the examples along the first axis."""
 
-    `arrays` maps features to array names. A feature without an entry is the array of its own name. `held_out` maps
-    features to the arrays of the held-out part, such as {image: x_test, label: y_test}.
-    """
-
+    main: ClassVar = "path"
     kind: Literal["npz"] = "npz"
-    path: Location
-    arrays: dict[Name, str] = Field(default={})
-    held_out: dict[Name, str] = Field(default={})
+    path: Location = Field(description="the file")
+    arrays: dict[Name, str] = Field(
+        default={}, description="the array of a feature, by the feature's name; by default the one of the same name"
+    )
+    held_out: dict[Name, str] = Field(
+        default={},
+        description="the array of each feature in the held-out part, such as {image: x_test, label: y_test}; empty: "
+        "there is no held-out part",
+    )
 
     @property
     def locations(self) -> dict[str, str]:

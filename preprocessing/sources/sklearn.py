@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from elboflow.settings import RequestError
 from preprocessing.features import Feature
@@ -18,13 +19,14 @@ from preprocessing.sources import Source, require_offered
 class SklearnSource(Source):
     """A data set inside the scikit-learn package, without a download.
 
-    `digits` has images with labels. The other data sets are tables, in which a feature is a column. In feature names
-    `_` replaces other characters of a column name: `alcalinity_of_ash`, `sepal_length_cm`. The feature `label` is the
-    class; `diabetes` has the number `target` instead.
+    In feature names of a table `_` replaces other characters of a column name: `alcalinity_of_ash`, `sepal_length_cm`.
+    The feature `label` is the class; `diabetes` has the number `target` instead.
     """
 
     kind: Literal["sklearn"] = "sklearn"
-    dataset: Literal["digits", "wine", "breast_cancer", "iris", "diabetes"] = "digits"
+    dataset: Literal["digits", "wine", "breast_cancer", "iris", "diabetes"] = Field(
+        "digits", description="digits are images with labels; the others are tables, in which a feature is a column"
+    )
 
     @property
     def default_features(self) -> dict[str, Feature]:

@@ -24,13 +24,16 @@ _COLUMNS = ("text", "file")
 class TextSource(ListedSource):
     """Text files in UTF-8, plain or gzipped.
 
-    An example is a nonblank line, or with `unit: window` the next `window` characters of a file; the last window of a
-    file may be shorter. The features are `text`, and `file`, the name of the file.
+    The features are `text`, and `file`, the name of the file.
     """
 
     kind: Literal["text"] = "text"
-    unit: Literal["line", "window"] = "line"
-    window: Annotated[int, Field(ge=1, le=1 << 20)] = _WINDOW
+    unit: Literal["line", "window"] = Field(
+        "line", description="an example: line: a nonblank line; window: the next `window` characters of a file"
+    )
+    window: Annotated[int, Field(ge=1, le=1 << 20)] = Field(
+        _WINDOW, description="characters of an example with `unit: window`; the last one of a file may be shorter"
+    )
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> "TextSource":

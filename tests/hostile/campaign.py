@@ -36,7 +36,7 @@ class Command:
     def __init__(self, folder: Path, *words: str | Path) -> None:
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
-        self._mark = f"ELBOFLOW_TEST_CAMPAIGN={folder}"
+        self._mark = f"TEST_CAMPAIGN={folder}"
         name, _, value = self._mark.partition("=")
         settings = [word for setting in SMALL for word in ("--set", setting)]
         self.process = subprocess.Popen(

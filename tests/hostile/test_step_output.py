@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elboflow.settings.variables import MESSAGE_SECRET
 from pipelines import messages
-from pipelines.messages import KEY, MARK, Message, Told, new_key, signed
+from pipelines.messages import MARK, Message, Told, new_key, signed
 from pipelines.targets.local.screen import Log, Screen
 
 RUN_KEY = new_key()
@@ -84,12 +85,12 @@ with step():
     print("[elboflow] error: in its output")
     subprocess.run([sys.executable, "-c", "import os; print('inherited', os.environ.get('{KEY}'))"], check=True)
     raise RuntimeError("\\n[elboflow] error: x") if len(sys.argv) > 1 else ValueError
-""".replace("{KEY}", KEY)
+""".replace("{KEY}", MESSAGE_SECRET)
 
 
 @pytest.mark.parametrize("key", [None, RUN_KEY], ids=["pod", "run"])
 def test_a_step_signs_what_it_tells_and_keeps_the_key_from_all_that_it_starts(key: str | None):
-    environment = {**os.environ, **({} if key is None else {KEY: key})}
+    environment = {**os.environ, **({} if key is None else {MESSAGE_SECRET: key})}
     done = subprocess.run(
         [sys.executable, "-c", STEP], stdout=subprocess.PIPE, encoding="utf-8", env=environment, timeout=60
     )
@@ -105,7 +106,7 @@ def test_a_step_signs_what_it_tells_and_keeps_the_key_from_all_that_it_starts(ke
 
 def test_what_a_step_tells_holds_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cr3t-word")
-    monkeypatch.setenv(KEY, RUN_KEY)
+    monkeypatch.setenv(MESSAGE_SECRET, RUN_KEY)
     Told(sys.stdout).error("http://user:s3cr3t-word@host says s3cr3t-word")
     assert "s3cr3t-word" not in capsys.readouterr().out
-    assert KEY not in os.environ
+    assert MESSAGE_SECRET not in os.environ

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from elboflow import __version__
 from pipelines.cli import app
 
 
@@ -35,6 +36,36 @@ def test_help_answers_at_once_and_imports_nothing_heavy():
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in imported
     assert not imported & {"kfp", "tensorflow", "keras", "mlflow", "apache_beam", "numpy", "pydantic", "jax", "torch"}
+
+
+def test_the_version_is_printed():
+    assert elboflow("--version").stdout == f"elboflow {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run di", ["digits"]),
+        ("config m", ["mine.yaml", "mnist"]),
+        ("run runs/", ["runs/other.yaml"]),
+        ("runs --target ", ["kubeflow", "local", "vertex"]),
+        ("compile digits --target v", ["vertex"]),
+    ],
+)
+def test_a_shell_completes_experiments_and_targets(
+    words: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "other.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    asked = {
+        "_ELBOFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"elboflow {words}",
+        "COMP_CWORD": str(len(f"elboflow {words}".split(" ")) - 1),
+    }
+    done = CliRunner(env=asked).invoke(app, [], prog_name="elboflow")
+    assert sorted(done.stdout.split()) == expected
 
 
 def test_experiments_are_listed_with_what_they_are():

@@ -17,7 +17,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 
 from components.config import Command
 from components.tracking import store
-from pipelines.final_status import ENDPOINT
+from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.final_status import ending as ended
 from pipelines.graphs import guard
 from pipelines.graphs.steps import IMAGE
@@ -171,7 +171,7 @@ TASKS = [
 def test_vertex_is_asked_which_step_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     answers = {f"/v1/{JOB}": (200, {"name": JOB, "jobDetail": {"taskDetails": TASKS}})}
     with serving(tmp_path, monkeypatch, answers) as server:
-        monkeypatch.setenv(ENDPOINT, server.endpoint)
+        monkeypatch.setenv(VERTEX_ENDPOINT, server.endpoint)
         found = ended(status("FAILED", LISTED.format("condition-1")), "digits", "n-1", None, f"sqlite:///{tmp_path}/m")
     assert (found.status, found.step, found.reason) == ("failed", "train", "exited with 1")
     console = "https://console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs"
@@ -193,7 +193,7 @@ def test_where_vertex_cannot_be_asked_the_message_has_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, step: str | None
 ):
     with serving(tmp_path, monkeypatch, {}) as server:  # knows no job
-        monkeypatch.setenv(ENDPOINT, server.endpoint)
+        monkeypatch.setenv(VERTEX_ENDPOINT, server.endpoint)
         found = ended(status("FAILED", message), "digits", "n-1", None, "unused")
     assert (found.status, found.step, found.reason) == ("failed", step, message or None)
 

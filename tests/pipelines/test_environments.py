@@ -105,6 +105,17 @@ def test_null_takes_nothing_out_of_a_mapping_that_the_experiment_does_not_write(
     assert (prod.targets.vertex.labels, prod.targets.vertex.secrets) == ({"c": "z"}, {})
 
 
+@pytest.mark.parametrize("vertex", ["", "targets: {vertex: null}\n"])
+def test_null_takes_nothing_out_of_a_section_that_is_not_there(overlaid, vertex: str):
+    base = BASE[: BASE.index("targets:")] + vertex
+    overlay = "training: {epochs: 200}\ntargets: {vertex: {labels: {team: null}}}\n"
+    prod = load(overlaid(overlay, base), env="prod")
+    assert (prod.training.epochs, prod.targets.vertex) == (200, None)
+    assert "faces.prod.yaml:1: targets.vertex.project: missing" in refusal(
+        overlaid("targets: {vertex: {labels: {team: null, a: x}}}\n", base)
+    )
+
+
 @pytest.mark.parametrize(
     ("written", "overlay", "expected"),
     [

@@ -355,6 +355,8 @@ def test_timezones_that_exist_are_taken():
         ("training.early_stopping=7", "training.early_stopping={patience: 7}"),
         ("training.ema=0.99", "training.ema={decay: 0.99}"),
         ("training.learning_rate=0.01", "training.learning_rate={kind: constant, initial: 0.01}"),
+        ("training.parallel=4", "training.parallel={kind: data, devices: 4}"),
+        ("data.features.image.shape=[8, 8]", "data.features.image.shape=[8, 8, 1]"),
         ("data.shards=8", "data.shards={megabytes: 8}"),
         ("registry=mine", "registry={model: mine}"),
         ("schedule=0 2 * * *", "schedule={cron: 0 2 * * *}"),
@@ -381,6 +383,31 @@ def test_a_section_that_is_mostly_about_one_key_may_be_written_as_its_value(shor
     ],
 )  # fmt: skip
 def test_a_wrong_short_form_is_told_by_its_key_and_how_it_is_written_in_full(assignment: str, told: str):
+    (line,) = refusal("digits", assignment).splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("model.objective=4", "or a section with that `kind`, such as {kind: beta, beta: 4}"),
+        ("model.encoder=[64, 64]", "{kind: convolutional, channels: [64, 64]} or {kind: mlp, hidden: [64, 64]}"),
+        ("model.encoder=64", "{kind: mlp, hidden: [64]} or {kind: recurrent, units: 64}"),
+        ("model.encoder.hidden=64", "model.encoder.hidden: 64 is not allowed; must be a list: [64]"),
+        ("data.features.image=[8, 8, 1]", "such as {kind: image, shape: [8, 8, 1], range: …}"),
+        ("data.features.image.range=16", "16 is not allowed; must be a list of 2 values"),
+        ("data.source=faces.npz", "unknown kind 'faces.npz'; allowed: csv, idx, jsonl, npz, parquet, sklearn, text; or "
+         "write {kind: npz, path: faces.npz}"),
+        ("data.source=a/b", "or write {kind: KIND, path: a/b}"),
+        ("data.identity=label", "must be a list: [label]"),
+        ("evaluation.evaluators=curves", "must be a list: [curves]"),
+        ("evaluation=200", "such as {bound_samples: 200}"),
+        ("training.checkpoints=5", "such as {every_minutes: 5}"),
+        ("training.non_finite=20", "such as {kind: skip, limit: 20}"),
+        ("training.optimizer=0.01", "must be one of adam, adamw, sgd, rmsprop, lion, muon, or a section with that"),
+    ],
+)  # fmt: skip
+def test_a_value_whose_key_is_not_obvious_is_refused_with_how_it_is_written(assignment: str, told: str):
     (line,) = refusal("digits", assignment).splitlines()
     assert told in line
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kfp import dsl
 
+from elboflow.settings.variables import MESSAGE_SECRET
 from pipelines import messages
 from pipelines.experiment import load
 from pipelines.graphs import Take, Values
@@ -85,7 +86,7 @@ def moves() -> list[list[StepState]]:
 @pytest.fixture
 def runner(tmp_path: Path, moves: list[list[StepState]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     key = messages.new_key()
-    monkeypatch.setenv(messages.KEY, key)
+    monkeypatch.setenv(MESSAGE_SECRET, key)
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     settings = {"train": LocalStep(retry=Retry(attempts=2, wait_seconds=0))}
 
@@ -180,7 +181,7 @@ def test_an_unexpected_error_shows_the_end_of_its_traceback_and_where_the_rest_i
 
 
 def test_the_key_of_the_messages_reaches_no_process_that_a_step_starts(runner: Runner, tmp_path: Path):
-    assert messages.KEY in os.environ
+    assert MESSAGE_SECRET in os.environ
     runner.settings = lambda _: LocalStep()
-    body = f"import os; raise WorkError(str('{messages.KEY}' in os.environ))"
+    body = f"import os; raise WorkError(str('{MESSAGE_SECRET}' in os.environ))"
     assert tried(runner, body, tmp_path)[0] == "False"

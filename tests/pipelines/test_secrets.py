@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from components.surroundings.masking import masked
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError, variables
 from pipelines import secrets
 from pipelines.secrets import reveal
 from tests.pipelines.google_api import Server, serving
@@ -75,7 +75,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """A Secret Manager that holds one secret, and a step that names it."""
     answers: dict[str, tuple[int, Any]] = {}
     with serving(tmp_path, monkeypatch, answers) as server:
-        monkeypatch.setenv(secrets.ENDPOINT, server.endpoint)
+        monkeypatch.setenv(variables.SECRET_MANAGER_ENDPOINT, server.endpoint)
         monkeypatch.setenv("DATABASE", f"{secrets.PREFIX}{VERSION}")
 
         def hold(answer: tuple[int, Any]) -> Server:

@@ -1,10 +1,10 @@
 """The devices and the precision of a training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from elboflow.settings import Settings, by_name
+from elboflow.settings import Settings, by_name_or
 
 Device = Literal["auto", "cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -13,6 +13,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class GPU(Settings):
     """The GPUs that a process uses, and their memory."""
 
+    main: ClassVar = "memory_limit_megabytes"
     memory_growth: bool = Field(True, description="take memory as it is needed, not all of it at the start")
     memory_limit_megabytes: PositiveInt | None = Field(
         None, description="the most that is taken of each GPU, in units of 2^20 bytes, as nvidia-smi counts"
@@ -25,9 +26,10 @@ class GPU(Settings):
 class DataParallel(Settings):
     """Data parallelism: each device has the whole model, and computes a part of every batch."""
 
+    short_form: ClassVar = "devices"
     kind: Literal["data"] = "data"
     devices: PositiveInt | None = Field(
-        None, description="of each machine; null: all. On processors, as many virtual devices are made"
+        None, description="devices of each machine; null: all; on processors, as many virtual devices are made"
     )
 
 
@@ -42,4 +44,6 @@ class ModelParallel(Settings):
     )
 
 
-Parallel = Annotated[DataParallel | ModelParallel, Field(discriminator="kind"), BeforeValidator(by_name)]
+Parallel = Annotated[
+    DataParallel | ModelParallel, Field(discriminator="kind"), BeforeValidator(by_name_or(DataParallel))
+]

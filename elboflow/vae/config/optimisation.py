@@ -7,6 +7,12 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 from elboflow.settings import Settings, by_name, by_name_or
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+FirstMoment = Annotated[Fraction, Field(description="decay rate per step of the average of the gradient")]
+SecondMoment = Annotated[Fraction, Field(description="decay rate per step of the average of the squared gradient")]
+Epsilon = Annotated[
+    PositiveFloat, Field(description="added to the root of the averaged squared gradient, which divides the step")
+]
+Momentum = Annotated[Fraction, Field(description="the part of the last step that is added to the next one")]
 WeightDecay = Annotated[float, Field(ge=0, description="decoupled weight decay, of kernels and not of biases")]
 
 
@@ -14,9 +20,9 @@ class Adam(Settings):
     """Adam (Kingma and Ba, 2015)."""
 
     kind: Literal["adam"] = "adam"
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: PositiveFloat = 1e-7
+    beta_1: FirstMoment = 0.9
+    beta_2: SecondMoment = 0.999
+    epsilon: Epsilon = 1e-7
     weight_decay: WeightDecay = 0.0
 
 
@@ -24,9 +30,9 @@ class AdamW(Settings):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
     kind: Literal["adamw"] = "adamw"
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: PositiveFloat = 1e-7
+    beta_1: FirstMoment = 0.9
+    beta_2: SecondMoment = 0.999
+    epsilon: Epsilon = 1e-7
     weight_decay: WeightDecay = 0.004
 
 
@@ -34,7 +40,7 @@ class SGD(Settings):
     """Stochastic gradient descent, with momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    momentum: Fraction = 0.0
+    momentum: Momentum = 0.0
     nesterov: bool = Field(False, description="look ahead by the momentum (Sutskever et al., 2013)")
     weight_decay: WeightDecay = 0.0
 
@@ -49,9 +55,9 @@ class RMSprop(Settings):
     """RMSprop (Tieleman and Hinton, 2012)."""
 
     kind: Literal["rmsprop"] = "rmsprop"
-    rho: Fraction = 0.9
-    momentum: Fraction = 0.0
-    epsilon: PositiveFloat = 1e-7
+    rho: SecondMoment = 0.9
+    momentum: Momentum = 0.0
+    epsilon: Epsilon = 1e-7
     weight_decay: WeightDecay = 0.0
 
 
@@ -59,8 +65,10 @@ class Lion(Settings):
     """Lion (Chen et al., 2023). It needs a learning rate three to ten times lower than Adam's."""
 
     kind: Literal["lion"] = "lion"
-    beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    beta_2: Fraction = 0.99
+    beta_1: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.9, description="weight of the momentum, against the gradient, in the direction of a step"
+    )
+    beta_2: FirstMoment = 0.99
     weight_decay: WeightDecay = 0.0
 
 
@@ -72,11 +80,16 @@ class Muon(Settings):
     """
 
     kind: Literal["muon"] = "muon"
-    momentum: Fraction = 0.95
+    momentum: Momentum = 0.95
     weight_decay: WeightDecay = 0.004
 
 
 Optimizer = Annotated[Adam | AdamW | SGD | RMSprop | Lion | Muon, Field(discriminator="kind"), BeforeValidator(by_name)]
+
+
+InitialRate = Annotated[PositiveFloat, Field(description="the learning rate after the warm-up")]
+FinalRate = Annotated[float, Field(ge=0, description="the lowest learning rate")]
+Warmup = Annotated[NonNegativeInt, Field(description="steps over which the rate grows linearly from 0 to `initial`")]
 
 
 class Constant(Settings):
@@ -84,27 +97,29 @@ class Constant(Settings):
 
     short_form: ClassVar = "initial"
     kind: Literal["constant"] = "constant"
-    initial: PositiveFloat = 1e-3
-    warmup_steps: NonNegativeInt = 0
+    initial: InitialRate = 1e-3
+    warmup_steps: Warmup = 0
 
 
 class Cosine(Settings):
     """Half a cosine from `initial` to `final` at the last step (Loshchilov and Hutter, 2017)."""
 
     kind: Literal["cosine"] = "cosine"
-    initial: PositiveFloat = 1e-3
-    final: Annotated[float, Field(ge=0)] = 0.0
-    warmup_steps: NonNegativeInt = 0
+    initial: InitialRate = 1e-3
+    final: FinalRate = 0.0
+    warmup_steps: Warmup = 0
 
 
 class Exponential(Settings):
     """Exponential decay: continuous, by `factor` in every `every_steps` steps."""
 
     kind: Literal["exponential"] = "exponential"
-    initial: PositiveFloat = 1e-3
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-    every_steps: PositiveInt = 1000
-    warmup_steps: NonNegativeInt = 0
+    initial: InitialRate = 1e-3
+    factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="by which the rate is multiplied in every `every_steps` steps"
+    )
+    every_steps: PositiveInt = Field(1000, description="steps in which the rate falls by `factor`")
+    warmup_steps: Warmup = 0
 
 
 class Stages(Settings):
@@ -114,23 +129,27 @@ class Stages(Settings):
     """
 
     kind: Literal["stages"] = "stages"
-    initial: PositiveFloat = 1e-3
-    factor: Annotated[float, Field(gt=0, le=1)] = 10 ** (-1 / 7)
-    growth: PositiveInt = 3
-    stages: PositiveInt = Field(8, description="the last one lasts as long as the training does")
-    warmup_steps: NonNegativeInt = 0
+    initial: InitialRate = 1e-3
+    factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        10 ** (-1 / 7), description="by which the rate is multiplied from a stage to the next"
+    )
+    growth: PositiveInt = Field(3, description="how many times as many epochs a stage has as the one before")
+    stages: PositiveInt = Field(8, description="the number of stages; the last one lasts as long as the training does")
+    warmup_steps: Warmup = 0
 
 
 class Plateau(Settings):
     """Multiplies the rate by `factor` when the validation ELBO has not risen for `patience` epochs, down to `final`."""
 
     kind: Literal["plateau"] = "plateau"
-    initial: PositiveFloat = 1e-3
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    patience: PositiveInt = 5
-    minimum_change: Annotated[float, Field(ge=0)] = 0.0
-    final: Annotated[float, Field(ge=0)] = 0.0
-    warmup_steps: NonNegativeInt = 0
+    initial: InitialRate = 1e-3
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="by which the rate is multiplied")
+    patience: PositiveInt = Field(5, description="epochs without a rise of the validation ELBO before the rate falls")
+    minimum_change: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="nats by which the validation ELBO must be higher than its best value to count as risen"
+    )
+    final: FinalRate = 0.0
+    warmup_steps: Warmup = 0
 
 
 LearningRate = Annotated[

@@ -19,15 +19,17 @@ class EMA(Settings):
     """
 
     short_form: ClassVar = "decay"
-    decay: Fraction = 0.999
+    decay: Fraction = Field(0.999, description="of the average, per step: near 1, it reaches further back")
 
 
 class EarlyStopping(Settings):
     """Stops when the validation ELBO has not risen by `minimum_change` nats for `patience` epochs."""
 
     short_form: ClassVar = "patience"
-    patience: PositiveInt = 10
-    minimum_change: Annotated[float, Field(ge=0)] = 0.0
+    patience: PositiveInt = Field(10, description="epochs without a rise of the validation ELBO before the end")
+    minimum_change: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="nats by which the validation ELBO must be higher than its best value to count as risen"
+    )
 
 
 class Stop(Settings):
@@ -39,6 +41,7 @@ class Stop(Settings):
 class Skip(Settings):
     """A step with a non-finite loss or gradient changes no variable, and is counted."""
 
+    main: ClassVar = "limit"
     kind: Literal["skip"] = "skip"
     limit: NonNegativeInt = Field(100, description="steps that may be skipped in all; one more ends the training")
 
@@ -61,9 +64,14 @@ class Balance(Settings):
 class Checkpoints(Settings):
     """The interval, the number and the folder of checkpoints."""
 
-    every_minutes: PositiveFloat | None = Field(1.0, description="null: only every `every_steps`")
-    every_steps: PositiveInt | None = None
-    keep: PositiveInt = Field(2, description="the last good checkpoints that stay")
+    main: ClassVar = "every_minutes"
+    every_minutes: PositiveFloat | None = Field(
+        1.0, description="minutes of training between two checkpoints; null: only every `every_steps`"
+    )
+    every_steps: PositiveInt | None = Field(
+        None, description="steps between two checkpoints; null: only every `every_minutes`"
+    )
+    keep: PositiveInt = Field(2, description="how many of the latest checkpoints stay")
     folder: Annotated[str, allowing("gs")] | None = Field(
         None, description="a folder that outlives the machine, for all trainings; null: beside the model"
     )
@@ -72,16 +80,24 @@ class Checkpoints(Settings):
 class TrainingConfig(Settings):
     """The settings of a training: optimisation, backend and devices."""
 
-    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
-    device: Device = Field("auto", description="auto: a TPU if there is one, else GPUs, else the processors")
-    gpu: GPU = GPU()
-    precision: Precision = Field(
-        "float32", description="of the networks; densities, KL, weights and the optimizer's state are float32 always"
+    backend: Literal["tensorflow", "jax", "torch"] = Field("tensorflow", description="the framework under Keras")
+    device: Device = Field(
+        "auto", description="what computes; auto: a TPU if there is one, else GPUs, else the processors"
     )
-    parallel: Parallel | None = Field(None, description="null: one device; data, or model, over several")
-    epochs: PositiveInt = 50
+    gpu: GPU = Field(GPU(), description="which GPUs are used, and how much of their memory")
+    precision: Precision = Field(
+        "float32",
+        description="the type in which networks compute; densities, KL, weights and the optimizer's state are float32 "
+        "always",
+    )
+    parallel: Parallel | None = Field(
+        None, description="how several devices share the training; null: one device is used"
+    )
+    epochs: PositiveInt = Field(50, description="the most passes over the train split")
     max_steps: PositiveInt | None = Field(None, description="ends the training, and its schedule, at this step")
-    max_minutes: PositiveFloat | None = Field(None, description="ends it after this time, resumptions included")
+    max_minutes: PositiveFloat | None = Field(
+        None, description="ends the training after this time, resumptions included"
+    )
     batch_size: PositiveInt = Field(128, description="examples of one step, over all devices and machines")
     micro_batches: PositiveInt = Field(
         1, description="parts in which a batch is computed, their gradients summed: less memory, the same result"
@@ -89,16 +105,24 @@ class TrainingConfig(Settings):
     memory_megabytes: PositiveInt = Field(
         1024, description="10^6 bytes of examples that a device holds at a time; a larger split is streamed in chunks"
     )
-    optimizer: Optimizer = Adam()
-    learning_rate: LearningRate = Cosine(initial=1e-3, warmup_steps=200)
+    optimizer: Optimizer = Field(Adam(), description="how a gradient changes the weights")
+    learning_rate: LearningRate = Field(
+        Cosine(initial=1e-3, warmup_steps=200), description="the size of a step, as a function of the step's number"
+    )
     gradient_clip: PositiveFloat | None = Field(100.0, description="largest global norm of the gradient; null: none")
     gradient_clip_value: PositiveFloat | None = Field(None, description="largest absolute element of the gradient")
-    ema: EMA | None = None
+    ema: EMA | None = Field(
+        None, description="the average of the weights, which then is the model; null: the weights themselves are"
+    )
     weights: str | None = Field(None, description="the number feature that weighs the loss of each example, relatively")
-    balance: Balance | None = None
-    non_finite: NonFinite = Stop()
-    early_stopping: EarlyStopping | None = EarlyStopping()
-    checkpoints: Checkpoints = Checkpoints()
+    balance: Balance | None = Field(
+        None, description="weights of examples by the rarity of their class; null: all weigh the same"
+    )
+    non_finite: NonFinite = Field(Stop(), description="what a loss or gradient that is NaN or infinite does")
+    early_stopping: EarlyStopping | None = Field(
+        EarlyStopping(), description="when the training ends before its last epoch; null: it does not"
+    )
+    checkpoints: Checkpoints = Field(Checkpoints(), description="how often the training is saved, and where")
     tensorboard: bool = Field(False, description="write TensorBoard's event files beside the model, too")
 
     @model_validator(mode="after")

@@ -40,12 +40,12 @@ class Flat(ModelConfig):
     input: Input = "image"
     condition: str | None = Field(None, description="a feature that is given, not modelled; null: none")
     latent: Width = Field(16, description="dimensions of the latent variable")
-    encoder: Network = MLP()
-    decoder: Network = MLP()
-    prior: Prior = StandardNormal()
-    posterior: Posterior = DiagonalGaussian()
-    likelihood: Likelihood = Bernoulli()
-    objective: Objective = ELBO()
+    encoder: Network = Field(MLP(), description="the network from x to the parameters of q(z|x)")
+    decoder: Network = Field(MLP(), description="the network from z to the parameters of p(x|z)")
+    prior: Prior = Field(StandardNormal(), description="p(z), the distribution of the latent variable")
+    posterior: Posterior = Field(DiagonalGaussian(), description="the family of q(z|x), the approximate posterior")
+    likelihood: Likelihood = Field(Bernoulli(), description="the family of p(x|z), the distribution of the data")
+    objective: Objective = Field(ELBO(), description="what the training minimises")
     output_bias: Literal["zeros", "mean"] = Field(
         "zeros",
         description="initial bias of the decoder's outputs; mean: such that it starts at the mean of (up to 10,000) "

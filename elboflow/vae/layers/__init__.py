@@ -10,9 +10,15 @@ LAYOUT = "channels_last"
 OUTPUT = "output"
 """The name of a network's output layer. It computes in float32, and Muon excludes it."""
 
-Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "softplus"]
-Initializer = Literal[
-    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
+Activation = Annotated[
+    Literal["relu", "gelu", "silu", "elu", "leaky_relu", "tanh", "softplus"],
+    Field(description="the nonlinearity of hidden layers"),
+]
+Initializer = Annotated[
+    Literal[
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
+    ],
+    Field(description="the distribution of initial weights"),
 ]
 Width = Annotated[int, Field(gt=0, le=2**20)]
 Rate = Annotated[

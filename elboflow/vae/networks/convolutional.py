@@ -19,11 +19,12 @@ class Convolutional(Network):
     # Within a loop, XLA does not use its fast kernels for convolutions on CPUs: a gradient takes 13 times as long.
     loops_are_slow: ClassVar[bool] = True
 
+    main: ClassVar = "channels"
     kind: Literal["convolutional"] = "convolutional"
     channels: list[Width] = Field(
         [32, 64], min_length=1, description="filters of each stage, each half the size of the last"
     )
-    kernel: Annotated[int, Field(gt=0, le=1000)] = 3
+    kernel: Annotated[int, Field(gt=0, le=1000)] = Field(3, description="height and width of a filter, in pixels")
     dense: Width = Field(256, description="units between the grid and the latent")
     activation: Activation = "relu"
     initializer: Initializer = "glorot_uniform"

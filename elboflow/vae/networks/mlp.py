@@ -1,7 +1,7 @@
 """Multilayer perceptrons."""
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class MLP(Network):
     """Fully connected layers, for small images and for features that are no images."""
 
+    main: ClassVar = "hidden"
     kind: Literal["mlp"] = "mlp"
     hidden: list[Width] = Field([256, 256], description="units of each hidden layer, from the input to the output")
     activation: Activation = "relu"

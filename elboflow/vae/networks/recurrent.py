@@ -18,6 +18,7 @@ class Recurrent(Network):
 
     is_autoregressive: ClassVar[bool] = True
 
+    main: ClassVar = "units"
     kind: Literal["recurrent"] = "recurrent"
     units: Width = Field(128, description="units of the recurrent state")
     initializer: Initializer = "glorot_uniform"

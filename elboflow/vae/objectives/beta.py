@@ -1,6 +1,6 @@
 """The ELBO with a weighted KL term."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
@@ -12,8 +12,9 @@ from elboflow.vae.terms import Loss, Tensor, Terms
 class Beta(Objective):
     """The negative ELBO with its KL term weighted by beta; the weight grows linearly over `warmup_steps`."""
 
+    main: ClassVar = "beta"
     kind: Literal["beta"] = "beta"
-    beta: PositiveFloat = 4.0
+    beta: PositiveFloat = Field(4.0, description="weight of the KL term; 1 is the ELBO")
     warmup_steps: NonNegativeInt = Field(0, description="steps over which the weight grows from 0 to beta")
 
     def __call__(self, terms: Terms, step: Tensor) -> Loss:

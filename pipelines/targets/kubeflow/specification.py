@@ -7,8 +7,8 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
-from components.surroundings.masking import SECRETS
 from elboflow.settings import RequestError
+from elboflow.settings.variables import SECRETS
 from pipelines.experiment import Experiment
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.variables import NEW_RUN
 from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.local.record import Record, read, state
 from pipelines.targets.local.screen import LOG
 from pipelines.workspace import Workspace
-
-NAME = "ELBOFLOW_RUN"
-"""The environment variable by which a detached run is told its name."""
 
 OUTPUT = "output.log"
 """What a detached run prints, in its folder."""
@@ -72,7 +70,7 @@ class LocalClient:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, NAME: run},
+                env={**os.environ, NEW_RUN: run},
             )
         return self._begun(process, folder, job.name)
 

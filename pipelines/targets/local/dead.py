@@ -12,11 +12,11 @@ from typing import Any
 from components.surroundings.masking import without_userinfo
 from components.tracking import liveness
 from elboflow.artifacts import DamagedError, lock
+from elboflow.settings.variables import TRACKING_URI
 from pipelines.experiment import NOT_RECORDED
 from pipelines.targets import ENDED
 from pipelines.targets.local import artifacts, killed
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
-from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.run")

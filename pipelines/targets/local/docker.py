@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.surroundings import servers
-from components.surroundings.checkpoints import CHECKPOINTS
-from components.tracking import liveness
 from elboflow.settings import RequestError, WorkError
-from pipelines import messages
+from elboflow.settings.variables import AT_WORK, CHECKPOINTS, MESSAGE_SECRET, RUN
 from pipelines.experiment import Experiment
-from pipelines.process import RUN
 from pipelines.targets.data import require_mounted
 from pipelines.targets.local.runner import PATIENCE, arguments
 from pipelines.targets.local.surroundings import threads
@@ -68,8 +65,8 @@ class Containers:
             "environment": {
                 "HOME": "/tmp",
                 RUN: run,
-                messages.KEY: os.environ[messages.KEY],
-                **{name: os.environ[name] for name in (liveness.VARIABLE, CHECKPOINTS) if name in os.environ},
+                MESSAGE_SECRET: os.environ[MESSAGE_SECRET],
+                **{name: os.environ[name] for name in (AT_WORK, CHECKPOINTS) if name in os.environ},
                 **threads(experiment),
             },
             "init": True,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from elboflow.artifacts import read_json
+from elboflow.settings.variables import NEW_RUN
 from pipelines.experiment import Experiment
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.training import TRAINING
 from pipelines.targets.local.artifacts import Artifact
-from pipelines.targets.local.client import NAME, new_name
+from pipelines.targets.local.client import new_name
 from pipelines.targets.local.recording import recorded
 from pipelines.targets.local.resumption import WHOLE, Part
 from pipelines.targets.local.runner import DoneError, Process, Runner, Start
@@ -73,7 +74,7 @@ def run(
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    name = name or os.environ.pop(NAME, None) or new_name(experiment.name)
+    name = name or os.environ.pop(NEW_RUN, None) or new_name(experiment.name)
     planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
     with (
         recorded(name, experiment, workspace, planned) as moved,

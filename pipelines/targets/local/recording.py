@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from components.surroundings.masking import masked, without_userinfo
-from components.tracking import liveness
 from elboflow.artifacts import lock, write_atomically
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError, WorkError, variables
 from pipelines.experiment import Experiment
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts, begun, killed
@@ -88,7 +87,7 @@ def recorded(
         for step in planned:
             artifacts.remove(workspace.runs / name / step)
         record.write(workspace.runs)
-        os.environ.pop(liveness.VARIABLE, None)
+        os.environ.pop(variables.AT_WORK, None)
         if at_work is not None:
             os.close(at_work)
 
@@ -101,7 +100,7 @@ def _lock(record: Record, experiment: Experiment, workspace: Workspace) -> int |
         write_atomically(folder / EXPERIMENT, masked(text))
     held = lock.hold(folder / LOCK)
     if held is not None:
-        os.environ[liveness.VARIABLE] = str(folder / LOCK)
+        os.environ[variables.AT_WORK] = str(folder / LOCK)
     record.write(workspace.runs)
     return held
 

@@ -7,19 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.surroundings.checkpoints import CHECKPOINTS
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from elboflow.settings.locations import of_mlflow
+from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, RUN_PROCESS, TRACKING_URI
 from pipelines import messages
 from pipelines.experiment import Experiment
-from pipelines.process import RUN, RUN_PROCESS, quieten
+from pipelines.process import quieten
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.targets")
 
-TRACKING_URI = "ELBOFLOW_TRACKING_URI"
-"""The environment variable that names the MLflow of all local runs on a machine."""
 
 # Each is read by what it stands for: numpy's BLAS, PyTorch and oneDNN; TensorFlow; XLA's CPU client, for JAX.
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
@@ -98,7 +96,7 @@ def surroundings(experiment: Experiment, run: str | None = None, checkpoints: Pa
     before = dict(os.environ)
     quieten()
     limit_threads(experiment)
-    os.environ[messages.KEY] = key = messages.new_key()
+    os.environ[MESSAGE_SECRET] = key = messages.new_key()
     os.environ[RUN_PROCESS] = str(os.getpid())
     if run is not None:
         os.environ[RUN] = run

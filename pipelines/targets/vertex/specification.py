@@ -6,8 +6,8 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
 from elboflow.settings import RequestError
+from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.experiment import Experiment
-from pipelines.final_status import ENDPOINT
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.secrets import PREFIX
@@ -98,5 +98,5 @@ class Machines:
     def environment(self, step: str) -> dict[str, str]:
         """Returns the environment variables of a step; those of secrets hold references."""
         secrets = {name: f"{PREFIX}{version}" for name, version in self.target.secrets.items()}
-        asked = {ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
+        asked = {VERTEX_ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
         return {**environment(step, self.target.step(step)), **secrets, **asked}

@@ -1,7 +1,6 @@
 """Whatever is wrong in whichever section, a person is told so in the words of the experiment."""
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -11,9 +10,9 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import PydanticKnownError
 from pydantic_core._pydantic_core import list_all_errors
 
-from elboflow.settings import Settings
+from elboflow.settings import Settings, layout
 from elboflow.settings.explain import explain
-from elboflow.settings.layout import alternatives, sections
+from elboflow.settings.layout import every_section, sections_in
 from pipelines.experiment import Experiment
 
 OF_THE_PROGRAM = re.compile(
@@ -22,23 +21,7 @@ OF_THE_PROGRAM = re.compile(
 )
 
 
-def every_section(settings: type[Settings], found: dict[type[Settings], None]) -> dict[type[Settings], None]:
-    if settings not in found:
-        found[settings] = None
-        for field in settings.model_fields.values():
-            for below in below_annotation(field.annotation):
-                every_section(below, found)
-    return found
-
-
-def below_annotation(annotation: Any) -> Iterator[type[Settings]]:
-    yield from sections(annotation).values()
-    for member in alternatives(annotation):
-        for argument in getattr(member, "__args__", ()):
-            yield from below_annotation(argument)
-
-
-SECTIONS = list(every_section(Experiment, {}))
+SECTIONS = list(every_section(Experiment))
 VALID = {
     "name": "mine",
     "data": {"source": "sklearn"},
@@ -93,7 +76,7 @@ def test_a_random_value_somewhere_in_an_experiment_is_told_by_the_key_that_was_w
     while True:
         key = data.draw(st.sampled_from(sorted(settings.model_fields)))
         path.append(key)
-        below = list(below_annotation(settings.model_fields[key].annotation))
+        below = list(sections_in(settings.model_fields[key].annotation))
         if len(below) != 1 or data.draw(st.booleans()):
             break
         (settings,) = below
@@ -138,7 +121,17 @@ def test_text_that_is_empty_or_blank_is_refused_unless_it_means_something(sectio
             continue
         for text in ("", "  "):
             for value in (text, [text], {"a": text}, {"A_B": text}):
-                if field.annotation == dict[str, str] or (key == "labels" and isinstance(value, dict)):
+                if field.annotation == dict[str, str] or (key in ("labels", "annotations") and isinstance(value, dict)):
                     continue
                 complaints = [sentence for sentence in told({key: value}, section) if sentence.startswith(key)]
                 assert complaints, (key, value)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_setting_says_what_it_means_and_every_section_what_it_is(section: type[Settings]):
+    chosen_by = layout.kind(section) and "kind"  # the docstring says what a kind is
+    silent = [key for key, field in section.model_fields.items() if key != chosen_by and not field.description]
+    assert silent == []
+    assert section.__doc__
+    repeated = [key for key in section.model_fields if re.search(rf"^\s+{key}: ", section.__doc__, re.MULTILINE)]
+    assert repeated == [], "the docstring describes settings that have a description"

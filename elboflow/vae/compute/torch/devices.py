@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from elboflow.settings import RequestError
+from elboflow.settings.variables import TORCH_LOCAL_RANK
 from elboflow.vae.compute import parallelism
 from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.config import GPU, DataParallel, TrainingConfig
-
-LOCAL_RANK = "ELBOFLOW_TORCH_LOCAL_RANK"
-"""The environment variable with the rank of a worker process on its machine."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
         reason := parallelism.indivisible(training, cluster.processes if cluster else 1, local_world_size)
     ):
         raise RequestError(reason)
-    local_rank = int(os.environ.get(LOCAL_RANK, "0"))
+    local_rank = int(os.environ.get(TORCH_LOCAL_RANK, "0"))
     device = torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
     os.environ["KERAS_TORCH_DEVICE"] = str(device)
     if kind == "cuda":

@@ -18,9 +18,10 @@ import torch
 import torch.distributed as distributed
 
 from elboflow.settings import WorkError
+from elboflow.settings.variables import TORCH_LOCAL_RANK
 from elboflow.vae.compute.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 from elboflow.vae.compute.contract import Job
-from elboflow.vae.compute.torch.devices import LOCAL_RANK, placement
+from elboflow.vae.compute.torch.devices import placement
 
 logger = logging.getLogger("elboflow.training")
 
@@ -185,7 +186,7 @@ def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole:
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
-            env={**os.environ, LOCAL_RANK: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, TORCH_LOCAL_RANK: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         try:
             assert process.stdin

@@ -1,10 +1,13 @@
-"""What a value must be instead, in words, for every kind of error that the validator knows."""
+"""The words that follow `must` in a message, for every type of error that pydantic knows."""
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from elboflow.settings.layout import has_kinds, section, sections, words
+from elboflow.settings.annotations import alternatives, takes
+from elboflow.settings.layout import has_kinds, inside, section, sections, words
+from elboflow.settings.spelling import in_full
+from elboflow.settings.yaml_writing import flow
 
-_WISHES = {
+_EXPECTED = {
     "int_": "be a whole number",
     "float_": "be a number",
     "finite_number": "be a finite number",
@@ -15,8 +18,6 @@ _WISHES = {
     "string_": "be text",
     "too_short": "have at least {min_length} {values}",
     "too_long": "have at most {max_length} {values}",
-    "list_": "be a list",
-    "tuple_": "be a list",
     "set_": "be a list",
     "frozen_set_": "be a list",
     "iter": "be a list",
@@ -25,31 +26,43 @@ _WISHES = {
     "invalid_key": "have text as its keys",
     "none_required": "be null",
 }
-"""By the beginning of the kind of error; the first that fits."""
+"""By the beginning of the type of error; the first match counts."""
 
 _IN_PLAIN_WORDS = ("greater_than", "less_than", "multiple_of", "literal_error", "enum")
-"""The kinds of error, by their beginning, that pydantic says in words for everybody; others name types of Python."""
+"""Types of errors, by their beginning, whose message by pydantic names no Python types."""
 
 
-def expected(error: str, message: str, context: dict[str, Any], annotation: Any) -> str:
-    """Returns what a value must do instead, as words that follow `must`.
+def expected(error: str, message: str, context: dict[str, Any], annotation: Any, value: Any = None) -> str:
+    """Returns what a value must be, as words that follow `must`.
 
     Args:
-        error: The kind of error, as pydantic_core calls it.
-        message: Pydantic's own message.
-        context: What pydantic knows besides, such as a bound.
-        annotation: The annotation of what stands at the place.
+        error: The type of the error in pydantic_core.
+        message: The message by pydantic.
+        context: The context by pydantic, such as a bound.
+        annotation: The annotation of the setting.
+        value: The refused value.
     """
     if error == "written":
         return str(context["rule"])
     if error.startswith("model_"):
-        return _section(annotation)
-    for beginning, wish in _WISHES.items():
+        example = in_full(annotation, value)
+        return _section(annotation) + (f", such as {example}" if example else "")
+    if error.startswith(("list_", "tuple_")):
+        return _list(annotation, value)
+    for beginning, wording in _EXPECTED.items():
         if error.startswith(beginning):
             length = context.get("min_length", context.get("max_length"))
             ending = "" if length == 1 else "s"
-            return wish.format(**context, values=f"value{ending}", characters=f"character{ending}")
+            return wording.format(**context, values=f"value{ending}", characters=f"character{ending}")
     return message.removeprefix("Input should ") if error.startswith(_IN_PLAIN_WORDS) else "be of another form"
+
+
+def _list(annotation: Any, value: Any) -> str:
+    tuples = [get_args(member) for member in alternatives(annotation) if get_origin(member) is tuple]
+    if tuples and ... not in tuples[0]:
+        return f"be a list of {len(tuples[0])} values"
+    could_be_in_it = takes(annotation, [value]) or (isinstance(value, str) and has_kinds(inside(annotation, 0)))
+    return f"be a list: {flow([value])}" if could_be_in_it else "be a list"
 
 
 def _section(annotation: Any) -> str:
