@@ -109,7 +109,13 @@ def guarded(name: str, platform: Platform, root: str | None, console: str) -> Gr
         ).set_caching_options(False)
         with dsl.ExitHandler(finished):
             decided = take(
-                ending.decide, data=data, experiment=experiment, if_changed=if_changed, tracking_uri=tracking_uri
+                ending.decide,
+                data=data,
+                experiment=experiment,
+                if_changed=if_changed,
+                run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                tracking_uri=tracking_uri,
             ).set_caching_options(False)
             with dsl.If(decided.outputs["Output"] == "run"):
                 _steps(

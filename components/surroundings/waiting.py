@@ -159,6 +159,13 @@ class Server:
         self._since = None
         raise NoAnswerError(masked(f"{self.name} {why}"))
 
+    def abandon(self) -> None:
+        """Ends all waits for this server, and fails all further requests until it is introduced again."""
+        self.seconds = 0.0
+        for exchange in _in_progress():
+            if exchange.server is self:
+                exchange.cut()
+
     def _watch(self, seconds: float) -> None:
         self._notice = threading.Timer(seconds, self._notify)
         self._notice.daemon = True

@@ -15,7 +15,9 @@ from pipelines.commands.options import (
     JsonOption,
     SetOption,
     TargetOption,
+    TrackingOption,
     WorkspaceOption,
+    recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
 
@@ -54,6 +56,7 @@ def sweep(
     target: TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
@@ -68,7 +71,8 @@ def sweep(
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    plan = _planned(load(experiment, assignments or (), env), over, search, trials, prune, parallel, target)
+    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    plan = _planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":
         _here(plan, workspace, as_json)

@@ -157,6 +157,7 @@ def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Comman
         "step": "train",
         "reason": "the loss is not a number",
         "link": LINK,
+        "seconds": {},
     }
 
 

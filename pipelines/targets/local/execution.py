@@ -20,7 +20,7 @@ from elboflow.artifacts import lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
 from pipelines.screen import Log, Screen
-from pipelines.targets import StepState
+from pipelines.targets import StepState, seconds
 from pipelines.targets.local import begun, killed
 from pipelines.targets.local.client import NAME, new_name
 from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once, remove_outputs
@@ -204,7 +204,8 @@ def _finish(
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
-            ending = Ending(record.run, experiment.name, status, step, record.reason, link)
+            took = seconds(record.steps)
+            ending = Ending(record.run, experiment.name, status, step, record.reason, link, took)
             finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)
