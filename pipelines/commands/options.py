@@ -1,6 +1,5 @@
 """The arguments and options that several commands share."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -139,7 +138,9 @@ PLATFORMS = ("kubeflow", "vertex")
 
 
 def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target: str) -> list[str]:
-    """Returns the assignments of a run, with the MLflow that --tracking-uri names.
+    """Has a run and its processes use the MLflow that --tracking-uri names; returns the run's assignments.
+
+    It is named in the environment: it may hold a password, which no experiment may hold.
 
     Raises:
         RequestError: The run is on a platform, whose steps reach another network.
@@ -152,7 +153,8 @@ def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target:
         raise RequestError(
             f"--tracking-uri: is of runs on this machine; that of {target} is targets.{target}.tracking_uri"
         )
-    return [*(assignments or ()), f"targets.local.tracking_uri={json.dumps(tracking_uri)}"]
+    os.environ["ELBOFLOW_TRACKING_URI"] = tracking_uri
+    return [*(assignments or ()), "targets.local.tracking_uri=null"]
 
 
 def must_be_folders(*folders: Path | str) -> None:

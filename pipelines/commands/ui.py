@@ -40,7 +40,7 @@ def ui(
         return
     file = databases.file_of(named or place.tracking_uri)
     if file is not None and not file.is_file():
-        raise RequestError(f"there is no MLflow at {file} yet; `elboflow run` makes one")
+        raise RequestError(f"{workspace if named is None else named} holds no MLflow yet; `elboflow run` makes one")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

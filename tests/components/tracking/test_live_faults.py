@@ -12,7 +12,7 @@ import pytest
 
 from components.tracking import live, store
 from components.tracking.live import Tracking
-from tests.servers.tracking_server import Proxy, serving
+from tests.servers.tracking_server import Proxy
 from tests.servers.wire import free_port, wait_for
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -21,15 +21,9 @@ IDENTITY = "of this training"
 LOG_BATCH, CREATE = r"/api/2.0/mlflow/runs/log-batch", r"/api/2.0/mlflow/runs/create"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("mlflow-server")) as address:
-        yield address
-
-
 @pytest.fixture
-def proxy(server: str) -> Iterator[Proxy]:
-    with Proxy(server) as between:
+def proxy(mlflow_server: str) -> Iterator[Proxy]:
+    with Proxy(mlflow_server) as between:
         yield between
 
 
@@ -73,7 +67,7 @@ class Training:
 
 @pytest.mark.slow
 def test_whatever_the_server_answers_training_goes_on_and_the_curves_go_on_once_it_is_back(
-    server: str, proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mlflow_server: str, proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     proxy.faults.reset("POST", CREATE)  # the run is made, and the answer is lost
     with (
@@ -82,7 +76,7 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_go_on_once_
     ):
         training = Training(tell)
         training.epochs(3)
-        wait_for(lambda: points(server, "faults") == training.expected, 180)
+        wait_for(lambda: points(mlflow_server, "faults") == training.expected, 180)
 
         broken = proxy.faults.refuse("POST", LOG_BATCH, 500, times=1)
         training.epochs(1)
@@ -90,12 +84,12 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_go_on_once_
         arrived = training.told - 1
         training.epochs(1500)  # more than one call's worth
         lacking = [(arrived + 1, -100 / (arrived + 1))]  # which the registration completes
-        wait_for(lambda: sorted(points(server, "faults") + lacking) == training.expected, 120)
-    assert sorted(points(server, "faults") + lacking) == training.expected
+        wait_for(lambda: sorted(points(mlflow_server, "faults") + lacking) == training.expected, 120)
+    assert sorted(points(mlflow_server, "faults") + lacking) == training.expected
     assert not training.is_held_up
     batches = [request.json()["metrics"] for request in proxy.asked("POST", LOG_BATCH) if b"metrics" in request.body]
     assert max(len(batch) for batch in batches) <= 1000
-    client = store.connect(server)
+    client = store.connect(mlflow_server)
     (run,) = client.search_runs([client.get_experiment_by_name("faults").experiment_id])
     assert run.info.status == "FINISHED"
     assert len([message for message in caplog.messages if "does not take the training's curves now" in message]) == 1
@@ -143,11 +137,13 @@ with live.curves(live.Tracking(uri, "hanging"), folder / "saved", folder, "of th
 """
 
 
-def test_a_process_ends_within_seconds_although_mlflow_has_stopped_answering(server: str, proxy: Proxy, tmp_path: Path):
+def test_a_process_ends_within_seconds_although_mlflow_has_stopped_answering(
+    mlflow_server: str, proxy: Proxy, tmp_path: Path
+):
     command = [sys.executable, "-c", HANGING, proxy.url, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as training:
         try:
-            wait_for(lambda: len(points(server, "hanging")) == 1, 120)
+            wait_for(lambda: len(points(mlflow_server, "hanging")) == 1, 120)
             proxy.faults.delay("POST", ".*", 3600, times=None)
             proxy.faults.delay("GET", ".*", 3600, times=None)
             started = time.monotonic()
