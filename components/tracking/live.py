@@ -40,7 +40,7 @@ LONGEST_PAUSE = 60.0
 """The longest pause between two attempts to reach an MLflow that is away when the training begins."""
 
 _MOST_WAITING = 100_000  # points that are kept while MLflow is away: the newest
-_SWITCH_SECONDS = 0.05
+_SWITCH_SECONDS, _YIELD_SECONDS = 0.05, 0.0005
 _QUEUE = "mlflow.utils.async_logging.async_logging_queue"
 
 _State = Literal["FINISHED", "FAILED", "KILLED"]
@@ -164,7 +164,7 @@ class _Curves:
         pause = 1.0
         while not self._is_pointless():
             try:
-                with _training_first():
+                with _TrainingFirst():
                     client = store.connect(self._tracking.uri)
                 if self._is_pointless():
                     return
@@ -253,19 +253,28 @@ class _Curves:
             logger.warning("%s; registering the model completes them", masked(message))
 
 
-@contextmanager
-def _training_first() -> Iterator[None]:
-    """Lets the import have the GIL while the training waits for compilers and devices.
+class _TrainingFirst:
+    """Lets the training's own Python come before the imports of this thread, for the duration.
 
-    An import gives the GIL up at every file that it reads. A thread that wants it otherwise takes it after the switch
-    interval, 5 ms: the training would wait for the import at every turn (+1.0 s in 1.2 s of Python; 0.1 s with 50 ms).
+    This thread gives the GIL up before each module (it is a finder that finds nothing), and others need not give theirs
+    up to it after the usual 5 ms. Measured on two cores with TensorFlow: the first step comes 0.5 s later than without
+    MLflow; 2.5 s with neither of the two, 1.7 s with the interval alone.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+
+    def __init__(self) -> None:
+        self._thread, self._before = threading.get_ident(), sys.getswitchinterval()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if threading.get_ident() == self._thread:
+            time.sleep(_YIELD_SECONDS)
+
+    def __enter__(self) -> None:
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+        sys.setswitchinterval(self._before)
 
 
 def _milliseconds() -> int:
