@@ -7,6 +7,7 @@ does not take is dropped, and the registration completes the curves from the mod
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ LONGEST_PAUSE = 60.0
 
 _MOST_WAITING = 100_000  # points that are kept while MLflow is away: the newest
 _SWITCH_SECONDS, _YIELD_SECONDS = 0.05, 0.0005
+_CAUSE = re.compile(r"""Caused by \w+\(["'](?:.*: )?(.+?)["']\)""")
 _QUEUE = "mlflow.utils.async_logging.async_logging_queue"
 
 _State = Literal["FINISHED", "FAILED", "KILLED"]
@@ -241,7 +243,9 @@ class _Curves:
 
     def _failed(self, record: logging.LogRecord) -> bool:
         """The filter of what MLflow logs of batches that it could not send: a single warning instead."""
-        self._warn_of_absence(record.getMessage().partition("Exception: ")[2].partition("\n")[0])
+        message = record.getMessage().partition("Exception: ")[2].partition("\n")[0]
+        cause = _CAUSE.search(message)  # there is no exception, of which `servers.reason` would tell it
+        self._warn_of_absence(cause[1] if cause else message)
         return False
 
     def _warn_of_absence(self, reason: str) -> None:

@@ -82,9 +82,11 @@ def find_or_begin(client: "MlflowClient", experiment_id: str, run: str, given: d
 
 
 def log_seconds(client: "MlflowClient", run: "Run", seconds: Mapping[str, float]) -> None:
-    """Writes how long the steps of a run took, as the metrics `seconds/STEP`."""
+    """Writes how long the steps of a run took, as the metrics `seconds/STEP`; one that has finished keeps its own."""
     from mlflow.entities import Metric
 
+    if run.info.status == "FINISHED":
+        return
     now = round(1000 * time.time())
     named = {f"seconds/{step}": round(value, 1) for step, value in seconds.items()}
     if metrics := [Metric(name, value, now, 0) for name, value in named.items() if run.data.metrics.get(name) != value]:
