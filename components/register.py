@@ -97,7 +97,7 @@ def register(
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
-                handover.taken_over(client, experiment_id, run, Path(model))
+                handover.take_over(client, experiment_id, run, finished.trained.weights)
             recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
         model_id = record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, given)

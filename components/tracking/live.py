@@ -11,11 +11,10 @@ import re
 import sys
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +24,7 @@ from components.tracking import curves as recorded_curves
 from components.tracking import handover, liveness, runs, store, tags, timeouts
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
+from elboflow.vae.folder import load
 from elboflow.vae.watch import Group, Observer
 
 if TYPE_CHECKING:
@@ -87,12 +87,9 @@ def curves(
     if tracking is None:
         yield ()
         return
-    note = None if anew else handover.note(saved)
-    if note is None or note.finished or note.identity != identity:
-        note = handover.Note(uuid.uuid4().hex, identity)
     store.set_up()
     with timeouts.asking_once(MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=str(SECONDS_BETWEEN_BATCHES)):
-        sent = _Curves(tracking, note, saved, output)
+        sent = _Curves(tracking, saved, output, handover.key(identity, saved), anew)
         try:
             yield (sent,)
         except Exception:
@@ -107,8 +104,9 @@ def curves(
 class _Curves:
     """An observer whose points go into MLflow's queue, or wait until there is one."""
 
-    def __init__(self, tracking: Tracking, note: handover.Note, saved: Path, output: Path) -> None:
-        self._tracking, self._note, self._saved, self._output = tracking, note, saved, output
+    def __init__(self, tracking: Tracking, saved: Path, output: Path, key: str, anew: bool) -> None:
+        self._tracking, self._output, self._key, self._anew = tracking, output, key, anew
+        self._lock_file = saved / "at-work.lock"
         self._began = _milliseconds()
         self._waiting: deque[_Point] = deque(maxlen=_MOST_WAITING)
         self._lock = threading.Lock()
@@ -130,7 +128,7 @@ class _Curves:
                 self._send(points)
 
     def end(self, state: _State) -> None:
-        """Waits until MLflow has all points, within limits, and leaves the note for the registration."""
+        """Waits until MLflow has all points, within limits."""
         self._over.set()
         if self._is_pointless():
             return
@@ -147,19 +145,10 @@ class _Curves:
                 )
         logging.getLogger(_QUEUE).removeFilter(self._failed)
         if self._held is not None:
+            self._lock_file.unlink(missing_ok=True)
             os.close(self._held)
-        if state == "FINISHED" and handover.note(self._saved) == self._note:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        try:
-            replace(self._note, finished=True).write(self._output)
-            for left in (handover.FILE, handover.LOCK):
-                (self._saved / left).unlink(missing_ok=True)
-            with suppress(OSError):  # what else is there is not ours
-                self._saved.rmdir()
-        except OSError as error:
-            logger.warning("the model's registration will not find its curves in MLflow: %s", error)
+            with suppress(OSError):  # where there are checkpoints
+                self._lock_file.parent.rmdir()
 
     def _open(self) -> None:
         """The thread: imports MLflow, finds or creates the run, and sends what has waited for it."""
@@ -203,9 +192,10 @@ class _Curves:
                 found = runs.at_work_on(client, experiment_id, self._output)
             if found is None and run is None:
                 self._is_own = True
-                self._note.write(self._saved)
-                self._held = lock.hold(self._saved / handover.LOCK)
-                found = handover.of_training(client, experiment_id, self._note.training)
+                with suppress(OSError):
+                    self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+                self._held = lock.hold(self._lock_file)
+                found = None if self._anew else handover.of_training(client, experiment_id, self._key)
             if found is None:
                 return self._created(client, experiment_id), {}
         if found.info.status == "FINISHED":
@@ -215,8 +205,8 @@ class _Curves:
 
     def _created(self, client: "MlflowClient", experiment_id: str) -> "Run":
         uri, name, run = self._tracking.uri, self._tracking.experiment, self._tracking.run
-        at_work = liveness.tag(uri, None if self._held is None else self._saved / handover.LOCK)
-        own = {handover.TRAINING: self._note.training} if run is None else {tags.RUN: run}
+        at_work = liveness.tag(uri, None if self._held is None else self._lock_file)
+        own = {handover.TRAINING: self._key} if run is None else {tags.RUN: run}
         given = {**tags.source(), tags.EXPERIMENT: name, **own, **at_work}
         return client.create_run(experiment_id, start_time=self._began, run_name=run or f"{name} training", tags=given)
 
@@ -240,6 +230,8 @@ class _Curves:
             mlflow.flush_async_logging()
             if self._is_own and client.get_run(run_id).info.status == "RUNNING":
                 client.set_terminated(run_id, state)
+            if self._is_own and state == "FINISHED":
+                client.set_tag(run_id, tags.WEIGHTS, load(self._output).weights)
 
     def _failed(self, record: logging.LogRecord) -> bool:
         """The filter of what MLflow logs of batches that it could not send: a single warning instead."""

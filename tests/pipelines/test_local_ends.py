@@ -83,6 +83,7 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
         path = str(tmp_path)
         metadata: ClassVar[dict[str, Any]] = {
             "version": "1", "model": "digits-vae", "promoted": True, "reason": "the first",
+            "tracking_uri": "https://mlflow.example", "run_id": "4711",
         }  # fmt: skip
 
     (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}', encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 
 from components.finish import begin, finish
 from components.surroundings.notify import Ending
-from components.tracking import handover, live, liveness, store
+from components.tracking import live, liveness, store
 from components.tracking.live import Tracking
 from tests.components.runs import EXPERIMENT, Run
 from tests.servers.wire import wait_for
@@ -130,7 +130,7 @@ def test_a_training_by_hand_that_was_killed_is_ended_by_the_next_command(trackin
     with live.curves(Tracking(tracking_uri, "other"), *place[1:]) as (tell,):
         tell("train", 1, 11, {"elbo": -40.0})
         wait_for(lambda: len(recorded(tracking_uri)) == 2, 60)
-        (tmp_path / "saved" / handover.LOCK).unlink()  # as where the machine has gone
+        (tmp_path / "saved/at-work.lock").unlink()  # as where the machine has gone
         assert liveness.end_dead(database, lambda _: False) == ("other training",)
 
 
@@ -145,7 +145,7 @@ def test_a_training_on_a_platform_continues_the_run_that_its_folder_belongs_to(
     assert len(recorded(tracking_uri)) == 2
     assert curves_of(run) == {"train/elbo": -40}
     assert run.info.status == "RUNNING"  # the platform may try the step again
-    assert not (tmp_path / "saved" / handover.FILE).exists()
+    assert not (tmp_path / "saved").exists()
     took = {"preprocess": 2.0, "train": 3.5}
     finish(Ending("night-1", "digits", "failed", "train", "broken", seconds=took), EXPERIMENT, None, tracking_uri)
     failed = store.connect(tracking_uri).get_run(run.info.run_id)
@@ -178,7 +178,6 @@ def test_another_training_in_the_same_folder_is_another_run(
     with live.curves(*place, identity, anew=anew) as (tell,):
         tell("train", 1, 11, {"elbo": -50.0})
     assert sorted(run.data.metrics["train/elbo"] for run in recorded(tracking_uri)) == [-50, -40]
-    assert handover.note(tmp_path / "model") is not None
 
 
 def test_a_run_that_somebody_deletes_meanwhile_is_given_up_with_one_warning(
@@ -211,4 +210,4 @@ def test_a_training_that_is_refused_at_once_leaves_no_run(
     with suppress(ValueError), live.curves(Tracking(tracking_uri, "digits"), tmp_path / "saved", tmp_path, IDENTITY):
         raise ValueError("of other settings")
     assert recorded(tracking_uri) == []
-    assert list(tmp_path.glob("**/mlflow.json")) == []
+    assert not (tmp_path / "saved").exists()
