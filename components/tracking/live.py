@@ -8,7 +8,6 @@ does not take is dropped, and the registration completes the curves from the mod
 import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from components.surroundings import servers
 from components.surroundings.masking import masked
 from components.tracking import curves as recorded_curves
 from components.tracking import handover, liveness, runs, store, tags, timeouts
+from components.tracking.giving_way import GivingWay
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae.folder import load
@@ -41,7 +41,6 @@ LONGEST_PAUSE = 60.0
 """The longest pause between two attempts to reach an MLflow that is away when the training begins."""
 
 _MOST_WAITING = 100_000  # points that are kept while MLflow is away: the newest
-_SWITCH_SECONDS, _YIELD_SECONDS = 0.05, 0.0005
 _CAUSE = re.compile(r"""Caused by \w+\(["'](?:.*: )?(.+?)["']\)""")
 _QUEUE = "mlflow.utils.async_logging.async_logging_queue"
 
@@ -155,7 +154,7 @@ class _Curves:
         pause = 1.0
         while not self._is_pointless():
             try:
-                with _TrainingFirst():
+                with GivingWay():
                     client = store.connect(self._tracking.uri)
                 if self._is_pointless():
                     return
@@ -217,7 +216,10 @@ class _Curves:
         assert self._run is not None
         client, run_id = self._run
         lacking = [Metric(*point) for point in points if point[3] not in self._known.get(point[0], ())]
-        client.log_batch(run_id, metrics=lacking, synchronous=False)
+        try:
+            client.log_batch(run_id, metrics=lacking, synchronous=False)
+        except Exception as error:  # of any kind: the training goes on
+            self._warn_of_absence(servers.reason(error))
 
     def _close(self, state: _State) -> None:
         self._opening.join()
@@ -247,30 +249,6 @@ class _Curves:
         if not self._warned:
             self._warned = True
             logger.warning("%s; registering the model completes them", masked(message))
-
-
-class _TrainingFirst:
-    """Lets the training's own Python come before the imports of this thread, for the duration.
-
-    This thread gives the GIL up before each module (it is a finder that finds nothing), and others need not give theirs
-    up to it after the usual 5 ms. Measured on two cores with TensorFlow: the first step comes 0.5 s later than without
-    MLflow; 2.5 s with neither of the two, 1.7 s with the interval alone.
-    """
-
-    def __init__(self) -> None:
-        self._thread, self._before = threading.get_ident(), sys.getswitchinterval()
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if threading.get_ident() == self._thread:
-            time.sleep(_YIELD_SECONDS)
-
-    def __enter__(self) -> None:
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        sys.meta_path.insert(0, self)
-
-    def __exit__(self, *_: object) -> None:
-        sys.meta_path.remove(self)
-        sys.setswitchinterval(self._before)
 
 
 def _milliseconds() -> int:
