@@ -161,7 +161,9 @@ class Server:
 
     def abandon(self) -> None:
         """Ends all waits for this server, and fails all further requests until it is introduced again."""
-        self.seconds = 0.0
+        self.seconds, self._since = 0.0, None
+        if self._notice is not None:
+            self._notice.cancel()
         for exchange in _in_progress():
             if exchange.server is self:
                 exchange.cut()

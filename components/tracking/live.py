@@ -134,14 +134,14 @@ class _Curves:
         closing = threading.Thread(target=self._close, args=(state,), name="ends the MLflow run", daemon=True)
         closing.start()
         closing.join(FLUSH_SECONDS)
-        if closing.is_alive():
+        if closing.is_alive() or self._run is None:
             servers.abandon(self._tracking.uri)  # the interpreter would wait at its end for MLflow's threads
-            if self._run is not None or self._warned:
-                logger.warning(
-                    "MLflow did not take all curves within %.0f s of the training's end; registering the model "
-                    "completes them",
-                    FLUSH_SECONDS,
-                )
+        if closing.is_alive() and (self._run is not None or self._warned):
+            logger.warning(
+                "MLflow did not take all curves within %.0f s of the training's end; registering the model completes "
+                "them",
+                FLUSH_SECONDS,
+            )
         logging.getLogger(_QUEUE).removeFilter(self._failed)
         if self._held is not None:
             self._lock_file.unlink(missing_ok=True)
