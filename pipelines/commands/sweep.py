@@ -20,6 +20,7 @@ from pipelines.commands.options import (
     recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
@@ -170,4 +171,5 @@ def _summarise(done: "Swept", workspace: Path) -> None:
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"comparison: {done.comparison}\nreport: {done.report}")
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
+    for line in pages(done.mlflow, workspace):
+        console.print(line, soft_wrap=True)
