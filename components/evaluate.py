@@ -45,6 +45,8 @@ def evaluate(
     compute.use(trained.provenance.training.backend)
     from elboflow.vae.evaluation import evaluate as evaluating
 
+    count = counted(manifest.counts["test"], "example")
+    logger.info("evaluating on %s with %s each", count, counted(evaluation.bound_samples, "sample"))
     test = data.described([*remarks(manifest), *_too_few(manifest)])
     evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output))
 

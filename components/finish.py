@@ -8,7 +8,7 @@ from components.config import Notification
 from components.surroundings.code_version import code_version
 from components.surroundings.masking import masked
 from components.surroundings.notify import Ending, Outcome, notify
-from components.tracking import live_run, liveness, runs, store, tags
+from components.tracking import liveness, runs, store, tags
 from components.tracking.limits import LONGEST_TAG, shortened
 from components.tracking.parameters import config_digest, log_params
 
@@ -26,20 +26,17 @@ def finish(
     experiment: dict[str, Any],
     notification: Notification | None,
     tracking_uri: str,
-    job: str | None = None,
 ) -> None:
     """Writes how a run ended into MLflow, and sends a notification where one is asked for.
 
-    A run that failed before it registered is the MLflow run of its training, or else is made, with its parameters. One
-    that registered stays FINISHED, also if a later step failed. A run that was skipped leaves nothing. A second call
-    changes nothing, but notifies again.
+    A run that failed before it was in MLflow is made, with its parameters. One that registered stays FINISHED, also if
+    a later step failed. A run that was skipped leaves nothing. A second call changes nothing, but notifies again.
 
     Args:
         ending: How it ended; secrets in it are hidden here.
         experiment: What `Experiment.recorded()` returns.
         notification: Where to send it; None: nowhere. A notification that cannot be sent is logged, and never raised.
         tracking_uri: The MLflow that holds the runs.
-        job: The platform's id of the run, if it is another than its name.
 
     Raises:
         RequestError: The experiment was deleted in MLflow. The notification is sent before.
@@ -49,20 +46,23 @@ def finish(
     ending = replace(ending, step=step, reason=reason, link=link)
     try:
         if ending.status in _STATES:
-            _record(ending, experiment, tracking_uri, job or ending.run)
+            _record(ending, experiment, tracking_uri)
     finally:
         if notification is not None:
             notify(ending, notification)
 
 
-def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -> None:
+def begin(
+    experiment: dict[str, Any], run: str, tracking_uri: str, began: int | None = None, job: str | None = None
+) -> None:
     """Makes the MLflow run of a pipeline run at its start, with its parameters; without effect where there is one.
 
     Args:
         experiment: What `Experiment.recorded()` returns.
         run: Name of the pipeline run.
-        began: When it began, in milliseconds since 1970.
         tracking_uri: The MLflow that holds the runs.
+        began: When it began, in milliseconds since 1970; None for now.
+        job: The platform's id of the run, on a platform.
 
     Raises:
         RequestError: The experiment was deleted in MLflow.
@@ -73,7 +73,7 @@ def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
-                given = {**_tags(experiment), **liveness.tag(tracking_uri)}
+                given = {**_tags(experiment), **liveness.tag(tracking_uri), **({tags.JOB: job} if job else {})}
                 made = runs.begin(client, experiment_id, run, given, began)
                 log_params(client, made.info.run_id, experiment)
 
@@ -87,7 +87,7 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
-def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: str) -> None:
+def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> None:
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, ending.experiment)
@@ -96,30 +96,19 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: 
             if run is None and ending.status == "succeeded":
                 return  # its steps registered nothing; that is theirs to do
             if run is None:
-                run = _begin(client, experiment_id, ending, experiment, job)
+                run = runs.begin(client, experiment_id, ending.run, _tags(experiment))
+                log_params(client, run.info.run_id, experiment)
         if ending.status != "succeeded" and run.info.status == "FINISHED":
             logger.warning(
                 "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
             )
             ending = replace(ending, step=None, reason=None)
         _tag(client, run, ending)
+        runs.log_seconds(client, run, ending.seconds)
         if ending.status == "succeeded":
             runs.end(client, run)
         elif run.info.status != "FINISHED":
             client.set_terminated(run.info.run_id, _STATES[ending.status])
-
-
-def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str) -> "Run":
-    from mlflow.entities import RunTag
-
-    given = _tags(experiment)
-    run = live_run.adopted_of_job(client, experiment_id, ending.run, job)
-    if run is None:
-        run = runs.begin(client, experiment_id, ending.run, given)
-    else:
-        client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in given.items()])
-    log_params(client, run.info.run_id, experiment)
-    return run
 
 
 def _tags(experiment: dict[str, Any]) -> dict[str, str]:

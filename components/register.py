@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from components.registry import promotion
 from components.registry.finished import open_finished
 from components.registry.record import record
 from components.surroundings.masking import without_userinfo
-from components.tracking import live_run, liveness, runs, store, tags
+from components.tracking import handover, liveness, runs, store, tags
 from components.tracking.parameters import config_digest
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def register(
     experiment: dict[str, Any],
     run: str,
     tracking_uri: str,
+    seconds: Mapping[str, float] | None = None,
 ) -> Registration:
     """Records a finished run in MLflow, registers its model, and promotes it if it is better than the champion.
 
@@ -66,12 +69,14 @@ def register(
         experiment: The resolved experiment as JSON values; `name` names the MLflow experiment.
         run: Name of the pipeline run; names the MLflow run.
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
+        seconds: How long the steps before took, where that is known.
 
     Raises:
         RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
             with another model; or `registry.decides_by` names no metric that can decide.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
+    began = time.monotonic()
     finished = open_finished(dataset, Path(model), Path(evaluation))
     agreement.check_run(experiment, finished.data.manifest, finished.trained, finished.evaluated)
     promotion.check_decides(registry.decides_by, finished.evaluated)
@@ -92,11 +97,12 @@ def register(
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
-                live_run.adopted(client, experiment_id, run, Path(model))
+                handover.take_over(client, experiment_id, run, finished.trained.weights)
             recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
         model_id = record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, given)
         decision = promotion.promote(client, version, finished, registry)
+        runs.log_seconds(client, recorded, {**(seconds or {}), "register": time.monotonic() - began})
         runs.end(client, recorded)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(

@@ -7,7 +7,9 @@ which the job itself can be asked. Kubeflow Pipelines gives a state, in old vers
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from kfp.dsl import PipelineTaskFinalStatus
 
@@ -30,15 +32,16 @@ _STATES: dict[str, Outcome] = {
     "CANCELED": "cancelled",
 }
 _VERTEX_JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
-_SECONDS = 30
+_TIMEOUT = 30
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The step that failed, where it is known, and why."""
+    """The step that failed, where it is known, and why; and how long the steps took."""
 
     step: str | None
     reason: str | None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> Ending:
@@ -58,7 +61,7 @@ def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str
     outcome = _STATES.get(status.state)
     if outcome in ("failed", "cancelled"):
         failure = (_asked(vertex) if vertex is not None and outcome == "failed" else None) or _told(status)
-        return Ending(run, experiment, outcome, failure.step, failure.reason, link)
+        return Ending(run, experiment, outcome, failure.step, failure.reason, link, failure.seconds)
     has_registered = _registered(experiment, run, tracking_uri)
     if has_registered or (has_registered is None and outcome == "succeeded"):
         return Ending(run, experiment, "succeeded", link=link)
@@ -95,7 +98,7 @@ def _asked(vertex: re.Match[str]) -> Failure | None:
     endpoint = os.environ.get(VERTEX_ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_SECONDS)
+        response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_TIMEOUT)
         response.raise_for_status()
         tasks = response.json().get("jobDetail", {}).get("taskDetails", [])
     except (GoogleAuthError, OSError, ValueError, servers.NoAnswerError) as error:
@@ -105,4 +108,16 @@ def _asked(vertex: re.Match[str]) -> Failure | None:
     if not failed:
         return None
     first = min(failed, key=lambda task: task.get("endTime", ""))
-    return Failure(first["taskName"], first.get("error", {}).get("message"))
+    return Failure(first["taskName"], first.get("error", {}).get("message"), _seconds(tasks))
+
+
+def _seconds(tasks: list[dict[str, Any]]) -> dict[str, float]:
+    times = {
+        task["taskName"]: (task["startTime"], task["endTime"])
+        for task in tasks
+        if task.get("taskName") in STEPS and "startTime" in task and "endTime" in task
+    }
+    return {
+        step: (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+        for step, (started, ended) in times.items()
+    }

@@ -4,6 +4,7 @@ Every write can be done twice with the effect of once, so that a registration th
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ from components.tracking.dataset_inputs import dataset_inputs
 from components.tracking.parameters import log_params
 from elboflow import artifacts
 from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings.text import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run
+
+logger = logging.getLogger("elboflow.registry")
 
 
 def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
@@ -37,10 +41,13 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     with temporary_folder() as temporary:
         artifacts.copy(finished.evaluated.path, "evaluation", temporary)
         client.log_artifacts(run_id, str(temporary), EVALUATION)
+    logger.info("recorded the evaluation in MLflow: %s", counted(len(finished.evaluated.metrics), "metric"))
     client.log_text(run_id, json.dumps(masked_values(experiment), indent=2) + "\n", "experiment.json")
     client.log_text(run_id, masked(finished.data.manifest.to_json()), "dataset.json")
     model_id = log_model(client, run, finished)
     curves.complete(client, run, finished.trained.curves)
+    epochs = counted(len(finished.trained.curves["train"]["epoch"]), "epoch")
+    logger.info("recorded the model, %s, and the curves of %s", model_id, epochs)
     client.log_batch(run_id, metrics=list(_test_metrics(run, finished, model_id, inputs[-1])))
     return model_id
 

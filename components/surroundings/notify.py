@@ -9,7 +9,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from components.config import Command, Notification, Webhook
@@ -39,6 +40,7 @@ class Ending:
         step: The step that failed, where it is known.
         reason: Why it failed or was skipped.
         link: Where a person can look.
+        seconds: How long the steps took that have ended, by name, as far as that is known.
     """
 
     run: str
@@ -47,6 +49,7 @@ class Ending:
     step: str | None = None
     reason: str | None = None
     link: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class UndeliveredError(Exception):
@@ -71,7 +74,7 @@ def notify(ending: Ending, notification: Notification) -> None:
 
 
 def _message(ending: Ending) -> bytes:
-    told = {name: masked(value) if value else value for name, value in asdict(ending).items()}
+    told = {name: masked(value) if isinstance(value, str) else value for name, value in asdict(ending).items()}
     return json.dumps(told, ensure_ascii=False).encode()
 
 

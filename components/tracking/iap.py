@@ -29,7 +29,7 @@ class Identity:
         """Returns whether the MLflow of this process stands behind IAP, as far as its address tells."""
         if os.environ.get("MLFLOW_TRACKING_TOKEN") or os.environ.get("MLFLOW_TRACKING_USERNAME"):
             return False
-        return _behind_iap(_tracking_uri())
+        return is_behind(_tracking_uri())
 
     def request_headers(self) -> dict[str, str]:
         """Returns the header with the token, which is renewed before it ends."""
@@ -90,6 +90,7 @@ def _tracking_uri() -> str:
     return str(mlflow.get_tracking_uri())
 
 
-def _behind_iap(tracking_uri: str) -> bool:
+def is_behind(tracking_uri: str) -> bool:
+    """Returns whether an MLflow stands behind IAP, as far as its address tells."""
     address = urlsplit(tracking_uri)
     return address.scheme == "https" and (address.hostname or "").endswith(".run.app")

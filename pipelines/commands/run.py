@@ -17,9 +17,12 @@ from pipelines.commands.options import (
     JsonOption,
     SetOption,
     TargetOption,
+    TrackingOption,
     WorkspaceOption,
+    recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
@@ -49,6 +52,7 @@ def run(
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
@@ -63,7 +67,7 @@ def run(
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, assignments or (), env)
+    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
@@ -228,4 +232,5 @@ def _summarise(done: "Run", workspace: Path) -> None:
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}")
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
+    for line in pages(done.mlflow, workspace):
+        console.print(line, soft_wrap=True)

@@ -3,7 +3,6 @@
 A new check is a function that returns a `Finding`, or several, in the file of its group, and a line in `checks`.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +15,10 @@ from typing import Literal
 from components.surroundings import servers
 from components.tracking import databases
 from elboflow.settings import RequestError
-from elboflow.settings.variables import TRACKING_URI
+from elboflow.settings.variables import TRACKING_URI as TRACKING_URI
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
+from pipelines.targets.local.surroundings import tracking_uri
 from pipelines.workspace import Workspace
 
 PATIENCE = 4.0
@@ -99,8 +99,7 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
         if experiment:
             raw = experiment.data
             here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
-        uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
-        here.append(_mlflow(uri, Workspace(workspace.resolve()), experiment))
+        here.append(_mlflow(Workspace(workspace.resolve()), experiment))
         here.append(Check("records", lambda: state.state(workspace.resolve())))
         return [*here, Check("schedules", lambda: schedules.schedules(workspace.resolve()))]
     if experiment is None:
@@ -114,10 +113,10 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     return here + vertex.checks(experiment)
 
 
-def _mlflow(uri: str | None, workspace: Workspace, experiment: Experiment | None) -> Check:
+def _mlflow(workspace: Workspace, experiment: Experiment | None) -> Check:
     from pipelines.doctor import tracking
 
-    named = uri or workspace.tracking_uri
+    named = tracking_uri(experiment, workspace)
     database = databases.file_of(named)
     if database is None:
         return Check("MLflow", lambda: tracking.server(named))

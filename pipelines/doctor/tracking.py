@@ -1,6 +1,5 @@
 """MLflow: whether it answers, in a version that the installed client speaks."""
 
-import os
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -78,9 +77,8 @@ def server(uri: str) -> Finding:
     import requests
 
     what, ours = f"MLflow {masked(uri)}", version("mlflow")
-    servers.introduce(uri, f"the MLflow at {masked(uri)}")
     try:
-        answer = requests.get(f"{uri.rstrip('/')}/version", headers=_token(), auth=_password(), timeout=PATIENCE)
+        answer = preflight.version_of(uri, PATIENCE)
     except (requests.RequestException, servers.NoAnswerError) as error:
         mend = "look at the address, and at the network between; the steps must reach it, too"
         return Finding(what, "ill", f"cannot be reached from here: {servers.short(error)}", mend)
@@ -94,13 +92,3 @@ def server(uri: str) -> Finding:
         mend = f"serve MLflow {ours.split('.')[0]}, or install `mlflow=={theirs}` here and in the images"
         return Finding(what, "ill", f"is {theirs}; the client here is {ours}", mend)
     return Finding(what, "well", f"answers; {theirs}, the client here {ours}")
-
-
-def _token() -> dict[str, str]:
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _password() -> tuple[str, str] | None:
-    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    return (name, password) if name and password else None

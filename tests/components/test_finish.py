@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.config import Command
+from components.config import Command, RegistryConfig
 from components.decide import changed
-from components.finish import finish, registered
+from components.finish import begin, finish, registered
+from components.register import register
 from components.surroundings.notify import Ending
 from components.tracking import store
 from components.tracking.parameters import config_digest
@@ -63,6 +65,25 @@ def test_it_can_be_done_twice(tracking_uri: str):
     failed(tracking_uri)
     failed(tracking_uri)
     assert [run.info.status for run in recorded(tracking_uri)] == ["FAILED"]
+
+
+def test_a_run_is_in_mlflow_from_its_start_to_its_end_with_the_seconds_of_its_steps(
+    written: Written, values: np.ndarray, tracking_uri: str
+):
+    began = round(1000 * time.time()) - 60_000
+    begin(EXPERIMENT, "night-1", tracking_uri, began)
+    begin(EXPERIMENT, "night-1", tracking_uri, began + 1)  # as where the step is tried again
+    (running,) = recorded(tracking_uri)
+    assert (running.info.status, running.info.start_time) == ("RUNNING", began)
+    assert running.data.params["model.latent"] == "4"
+    finished = written("night-1", values)
+    folders = finished.dataset, finished.model, finished.evaluation
+    register(*folders, RegistryConfig(), finished.experiment, "night-1", tracking_uri, {"train": 41.25})
+    (run,) = recorded(tracking_uri)
+    assert (run.info.run_id, run.info.status, run.info.start_time) == (running.info.run_id, "FINISHED", began)
+    assert run.info.end_time - began >= 60_000
+    assert run.data.metrics["seconds/train"] == 41.2
+    assert run.data.metrics["seconds/register"] > 0
 
 
 def test_a_run_that_registered_stays_finished_and_gets_its_link(
@@ -157,6 +178,7 @@ def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Comman
         "step": "train",
         "reason": "the loss is not a number",
         "link": LINK,
+        "seconds": {},
     }
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.pipelines.remote import Platform
-from tests.servers.tracking_server import serving
 
 if TYPE_CHECKING:
     from tests.servers.google_identity import GoogleIdentity
@@ -16,19 +15,6 @@ if TYPE_CHECKING:
     from tests.servers.vertex import VertexServer
 
 IMAGE = "registry.example/python-elboflow:1"
-
-
-@pytest.fixture(scope="session")
-def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the MLflow server's database and files."""
-    return tmp_path_factory.mktemp("mlflow")
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
-    """The address of a real MLflow on SQLite."""
-    with serving(mlflow_folder) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ def test_a_webhook_is_given_one_object(monkeypatch: pytest.MonkeyPatch, caplog: 
         "step": "train",
         "reason": "the loss is not a number",
         "link": "https://console.example/runs/1",
+        "seconds": {},
     }
     assert running.posted == [(PATH, "application/json", told)]
     assert caplog.messages == []
