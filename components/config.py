@@ -33,7 +33,7 @@ class RegistryConfig(Settings):
 
 
 class Webhook(Settings):
-    """A POST of one JSON object: run, experiment, status, step, reason, link."""
+    """A POST of one JSON object, with the fields of `components.surroundings.notify.RunEnd`."""
 
     kind: Literal["webhook"] = "webhook"
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(

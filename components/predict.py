@@ -43,7 +43,7 @@ def generate(
     output = _checked_output(output, count)
     predictor = Predictor.open(model)
     _check_writable(output, predictor.trained)
-    made = predictor.generate(count, seed, given)
+    made = predictor.generate(count, seed, {name: [value] for name, value in (given or {}).items()})
     _write(output, predictor.trained, {"": made})
     return made
 

@@ -101,6 +101,7 @@ def register(
     with step(registration.path):
         import json
         from dataclasses import asdict
+        from pathlib import Path
 
         from components.config import RegistryConfig
         from components.register import register
@@ -113,5 +114,6 @@ def register(
             json.loads(experiment),
             run,
             tracking_uri,
+            Path(registration.path) / "report.html",
         )
         registration.metadata.update(asdict(registered))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run
 
+TEST = "test/"
+"""The prefix of the metrics of the test split."""
+
 
 def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
     """Writes everything about a finished run into its MLflow run.
@@ -51,7 +54,7 @@ def _test_metrics(run: "Run", finished: Finished, model_id: str, test: "DatasetI
     for name, metric in finished.evaluated.metrics.items():
         for suffix, value in {"": metric.value, "_low": metric.low, "_high": metric.high}.items():
             yield Metric(
-                f"test/{name}{suffix}",
+                f"{TEST}{name}{suffix}",
                 value,
                 run.info.start_time,
                 finished.trained.best_epoch,

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from components.binding.datasets import check_fits, open_for
-from components.registry.predictor import Predictor
 from elboflow.artifacts.arrays import array_names, read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import compute
+from elboflow.vae import compute, folder
 from elboflow.vae.evaluation.config import EvaluationConfig
 
 _KEY = "key"
@@ -106,12 +105,14 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
 
 def main(dataset: str, model: str, output: str, evaluation: str, seed: str, metric: str) -> None:
     """The child process: computes the metric of each example and writes it."""
-    predictor = Predictor.open(model)
-    data = open_for(predictor.trained.config, dataset)
-    check_fits(predictor.trained.specs, model, data)
-    compute.use(predictor.trained.provenance.training.backend)
+    trained = folder.load(Path(model))
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
+    compute.use(trained.provenance.training.backend)
     config = EvaluationConfig.model_validate_json(evaluation)
-    keys, values = predictor.judge(metric, data.source("test"), data.described(), config, int(seed))
+    from elboflow.vae.evaluation.evaluate import of_example
+
+    keys, values = of_example(metric, trained, data.source("test"), data.described(), config, int(seed))
     arrays: dict[str, Any] = {_KEY: keys, metric: values}
     np.savez(output, **arrays)
 

@@ -167,25 +167,19 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
 def _summarise(done: "Run", workspace: Path) -> None:
     from rich.table import Table
 
+    from elboflow.vae.evaluation import folder as evaluations
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
     table = Table(
         "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
     )
-    for name, metric in _metrics(done).items():
-        low, high = metric.get("low"), metric.get("high")
-        table.add_row(name, f"{metric['value']:.4g}", "" if low is None else f"{low:.4g} … {high:.4g}")
+    for name, metric in evaluations.load(Path(done.evaluation)).metrics.items():
+        value, low, high = metric.shown
+        table.add_row(name, value, f"{low} … {high}")
     console.print()
     console.print(table)
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}")
     console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
-
-
-def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    from elboflow.artifacts import read_json
-
-    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
-    return metrics

@@ -108,7 +108,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         dataset=outputs["dataset"].path,
         model=outputs["model"].path,
         evaluation=str(evaluation),
-        report=str(evaluation / "report.html"),
+        report=str(Path(outputs["registration"].path) / "report.html"),
         mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
         metrics=read_json(evaluation / "metrics.json", values_of),
         seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,27 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     assert json.loads(load_text(f"{artifact_uri}/dataset.json"))["digest"] == digest
 
 
+def test_the_report_in_mlflow_says_experiment_run_date_version_and_verdict(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    from mlflow.artifacts import load_text
+
+    reports = []
+    for name, change in (("night & day", 0), ("second", -1)):
+        page = tmp_path / "registration" / f"{name}.html"
+        registered = written(name, values + change).register(tracking_uri, report=page)
+        recorded = store.connect(tracking_uri).get_run(registered.run_id)
+        report = load_text(f"{recorded.info.artifact_uri}/report.html")
+        assert page.read_text(encoding="utf-8") == report
+        began = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
+        assert f"of the experiment digits, begun {began:%Y-%m-%d %H:%M} UTC" in report
+        reports.append(report)
+    first, second = reports
+    assert "<title>digits-vae version 1 (promoted to champion), night &amp; day</title>" in first
+    assert "<h1>digits-vae version 2: not promoted</h1>" in second
+    assert "Worse than version 1, the champion: -1.000 nats" in second
+
+
 def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np.ndarray, tracking_uri: str) -> None:
     run = written("night-1", values)
     registered = run.register(tracking_uri)
@@ -112,6 +134,7 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
         "task": "reconstruct",
         "samples": 100,
         "seed": 0,
+        "count": 1,
     }
     example = mlflow.models.Model.load("models:/digits-vae@champion").load_input_example()
     np.testing.assert_array_equal(example, examples(run.dataset, "test").features["image"][:2])
@@ -175,23 +198,24 @@ def test_registering_a_run_again_changes_nothing(written: Written, values: np.nd
     assert everything(tracking_uri) == before
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "log_batch",
-        "log_inputs",
-        "log_artifacts",
-        "create_logged_model",
-        "log_model_artifacts",
-        "finalize_logged_model",
-        "log_outputs",
-        "set_terminated",
-        "set_model_version_tag",
-        "set_registered_model_alias",
-    ],
+MOMENTS = (
+    "log_batch",
+    "log_inputs",
+    "log_artifacts",
+    "log_text",
+    "create_logged_model",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "log_outputs",
+    "set_model_version_tag",
+    "set_registered_model_alias",
+    "set_terminated",
 )
-def test_a_registration_that_broke_off_goes_on_without_duplicates(
-    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, moment: str
+"""The client's methods that write, by their first call of a registration."""
+
+
+def test_a_registration_that_breaks_off_at_every_write_goes_on_without_duplicates(
+    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
@@ -199,10 +223,11 @@ def test_a_registration_that_broke_off_goes_on_without_duplicates(
         raise KeyboardInterrupt
 
     run = written("night-1", values)
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, moment, stop)
-        with pytest.raises(KeyboardInterrupt):
-            run.register(tracking_uri)
+    for moment in MOMENTS:
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, moment, stop)
+            with pytest.raises(KeyboardInterrupt):
+                run.register(tracking_uri)
     registered = run.register(tracking_uri)
     assert (registered.version, registered.promoted) == (1, True)
     assert registered.reason == "no version of digits-vae was the champion when it came"

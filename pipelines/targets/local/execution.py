@@ -102,7 +102,7 @@ def run(experiment: Experiment, workspace: Workspace, image: str | None = None) 
         dataset=outputs["dataset"].path,
         model=outputs["model"].path,
         evaluation=str(evaluation),
-        report=str(evaluation / "report.html"),
+        report=str(Path(outputs["registration"].path) / "report.html"),
         mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
         metrics=metrics,
         seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},
@@ -199,12 +199,12 @@ def _finish(
 ) -> None:
     from components.finish import finish
     from components.surroundings import servers
-    from components.surroundings.notify import Ending
+    from components.surroundings.notify import RunEnd
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
-            ending = Ending(record.run, experiment.name, status, step, record.reason, link)
+            ending = RunEnd(record.run, experiment.name, status, step, record.reason, link)
             finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from components.finish import finish
-from components.surroundings.notify import Ending
+from components.surroundings.notify import RunEnd
 from components.tracking import live, live_run, store
 from components.tracking.live import Tracking
 from tests.components.runs import EXPERIMENT, Run
@@ -133,7 +133,7 @@ def test_a_training_that_fails_on_a_platform_is_the_run_that_failed(tracking_uri
     wait_for(lambda: bool(recorded(tracking_uri)) and the_one(tracking_uri).info.status == "FAILED", 300)
     failed = the_one(tracking_uri)
     name = "digits-20261121-abc"
-    finish(Ending(name, "digits", "failed", "train", "broken"), EXPERIMENT, None, tracking_uri, job="12345")
+    finish(RunEnd(name, "digits", "failed", "train", "broken"), EXPERIMENT, None, tracking_uri, job="12345")
     finished = the_one(tracking_uri)
     assert (finished.info.run_id, finished.info.run_name) == (failed.info.run_id, name)
     assert finished.info.status == "FAILED"
