@@ -78,7 +78,7 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
     Args:
         dataset: The dataset folder.
         model: The model folder.
-        evaluation: How examples are judged.
+        evaluation: The settings of the evaluation.
         seed: Fixes bits and samples.
         metric: Its name.
 

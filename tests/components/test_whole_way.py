@@ -122,7 +122,7 @@ def test_a_damaged_model_is_named(trained: Run, tmp_path: Path) -> None:
         generate(damaged, tmp_path / "x.npz")
 
 
-def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_examples(
+def test_a_champion_of_other_conditions_is_rescored_on_the_newcomers_examples(
     trained: Run, tracking_uri: str, tmp_path: Path
 ) -> None:
     longer = Run("longer", trained.dataset, tmp_path / "model", tmp_path / "evaluation")
@@ -132,9 +132,9 @@ def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_example
     trained.register(tracking_uri)  # evaluated with seed 0
     registered = longer.register(tracking_uri, {**EXPERIMENT, "seed": other_bits})
 
-    rejudged = tmp_path / "rejudged"
-    evaluate(trained.dataset, trained.model, rejudged, QUICK_EVALUATION, seed=other_bits)
-    with np.load(longer.evaluation / "examples.npz") as ours, np.load(rejudged / "examples.npz") as theirs:
+    rescored = tmp_path / "rescored"
+    evaluate(trained.dataset, trained.model, rescored, QUICK_EVALUATION, seed=other_bits)
+    with np.load(longer.evaluation / "examples.npz") as ours, np.load(rescored / "examples.npz") as theirs:
         difference = np.mean(ours["log_likelihood"] - theirs["log_likelihood"])
     assert registered.promoted
     assert f"better than version 1, the champion: {difference:+.3f} nats" in registered.reason

@@ -65,12 +65,12 @@ class Picture:
     text: str = ""
 
 
-def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> str:
+def report(found: Result, distinct: int, seen: Seen, config: EvaluationConfig) -> str:
     """Returns the report as HTML.
 
     Args:
         found: The merged results of the evaluators.
-        judged: The number of distinct examples.
+        distinct: The number of distinct examples.
         seen: The input of the evaluators, with the model, its settings and provenance, and the data.
         config: The settings of the evaluation.
     """
@@ -84,7 +84,7 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
     environment.filters["thousands"] = "{:,}".format
     environment.filters["counted"] = counted
     return environment.get_template("report.html").render(
-        judged=judged,
+        distinct=distinct,
         metrics=found.metrics,
         pictures=[_picture(figure) for figure in found.figures],
         tables=found.tables,

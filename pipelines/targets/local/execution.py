@@ -204,7 +204,7 @@ def _finish(
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
-            ending = RunEnd(record.run, experiment.name, status, step, record.reason, link)
+            ending = RunEnd(record.run, experiment.name, status, step, record.reason, link, "local")
             finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)

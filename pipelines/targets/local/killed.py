@@ -45,7 +45,7 @@ def main() -> None:
     from components.surroundings.notify import RunEnd
 
     told = json.load(sys.stdin)
-    ending = RunEnd(**told["ending"], experiment=told["experiment"]["name"], status="cancelled")
+    ending = RunEnd(**told["ending"], experiment=told["experiment"]["name"], status="cancelled", target="local")
     finish(ending, told["experiment"], None, told["tracking_uri"])
 
 
