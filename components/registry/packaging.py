@@ -2,7 +2,7 @@
 
 import shutil
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,5 +147,7 @@ def _requirements(trained: ModelFolder) -> list[str]:
 
 def _distribution(backend: str) -> str:
     """Returns what was installed to import a framework: TensorFlow has other names for CPUs and for some machines."""
-    found = [name.replace("_", "-") for name in packages_distributions().get(backend, [backend])]
-    return backend if backend in found else min(found)
+    # `packages_distributions` takes a second, because it lists the files of all that is installed.
+    has = [found.name for found in distributions() if backend in (found.read_text("top_level.txt") or "").split()]
+    names = [name.replace("_", "-") for name in has or [backend]]
+    return backend if backend in names else min(names)

@@ -2,9 +2,11 @@
 
 import csv
 import html
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,8 @@ def test_a_registered_model_is_asked_about_raw_values(
 ) -> None:
     import mlflow
     import pandas as pd
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
 
     found: Made = request.getfixturevalue(name)
     assert found.register(tracking_uri).promoted
@@ -148,6 +152,16 @@ def test_a_registered_model_is_asked_about_raw_values(
     made = model.predict(raw)
     assert len(made if name == "text" else made["proline"]) == len(raw)
 
+    client = TestClient(scoring_server.init(model))
+    headers = {"Content-Type": "application/json"}
+    asked = {"inputs": [], "params": {"task": "generate", "count": 3}}
+    answer = client.post("/invocations", content=json.dumps(asked), headers=headers).json()["predictions"]
+    assert len(answer if name == "text" else answer["proline"]) == 3
+    nothing = {"dataframe_split": {"columns": list(raw.columns), "data": []}}
+    refused = client.post("/invocations", content=json.dumps(nothing), headers=headers)
+    assert refused.status_code == 400
+    assert "the model takes at least 1" in refused.json()["message"]
+
 
 def test_evaluations_of_texts_and_tables_name_their_metrics(text: Made, table: Made) -> None:
     for found in (text, table):
@@ -165,6 +179,39 @@ def test_a_conditional_model_makes_examples_of_the_class_that_is_given(condition
             generate(conditional.model, tmp_path / "made.npz", given=given)
     with pytest.raises(RequestError, match="label"):
         generate(conditional.model, tmp_path / "made.npz", given={"label": 10})
+
+
+def test_a_conditional_model_is_served_with_a_condition_for_each_row(conditional: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    from components.registry.serving import ServedVAE
+
+    served = ServedVAE()
+    served.load_context(SimpleNamespace(artifacts={"model": conditional.model}))
+
+    def ask(inputs: Any, **params: Any) -> np.ndarray:
+        answer: np.ndarray = served.predict(None, inputs, params)
+        return answer
+
+    both = ask({"label": [7, 1]}, task="generate", count=4)
+    assert both.shape == (8, 8, 8, 1)
+    np.testing.assert_allclose(
+        both[:4], generate(conditional.model, tmp_path / "7.npz", 4, given={"label": 7})["image"]
+    )
+    examples = {"image": both, "label": [7] * 4 + [1] * 4}
+    z = ask(examples, task="encode")
+    np.testing.assert_allclose(ask({"z": z, "label": examples["label"]}, task="decode"), ask(examples), atol=1e-4)
+    for inputs, task, told in (
+        ([], "generate", "the model is conditioned on label; given: nothing"),
+        (z, "decode", "the model is conditioned on label; given: nothing"),
+        ({"z": z, "label": [7]}, "decode", "there are 8 rows of latents, and 1 of label"),
+        ({"label": [10]}, "generate", "label"),
+        ({"label": []}, "generate", "the model takes at least 1"),
+        (both, "score", "the model takes columns by name: image, label"),
+        ({"image": both}, "score", "there is no 'label'"),
+    ):
+        with pytest.raises(mlflow.MlflowException, match=told):
+            ask(inputs, task=task)
 
 
 def test_a_conditional_model_is_no_rival_of_an_unconditional_one(

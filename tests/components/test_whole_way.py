@@ -54,12 +54,14 @@ def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
 ) -> None:
     monkeypatch.setattr("components.train.code_version", lambda: "a clean commit")
     with caplog.at_level(logging.INFO):
-        train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
+        first = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
         assert "kept the model" not in caplog.text
-        train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
+        again = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
         assert "kept the model" in caplog.text
-    train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
-    assert folder.load(tmp_path).provenance.seed == 1
+    assert first == again == folder.load(tmp_path)
+    other = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
+    assert other is not None
+    assert other.provenance.seed == folder.load(tmp_path).provenance.seed == 1
 
 
 def test_the_same_training_again_gives_the_same_bytes_and_is_recognised(
@@ -108,8 +110,10 @@ def test_a_model_of_other_data_is_evaluated_with_a_warning(
 ) -> None:
     other = tmp_path / "dataset"
     splits = {"train": 0.5, "validation": 0.2, "test": 0.3}
-    preprocess(DataConfig.model_validate({"source": "sklearn", "splits": splits}), other)
-    evaluate(other, trained.model, tmp_path / "evaluation", QUICK_EVALUATION, seed=0)
+    made = preprocess(DataConfig.model_validate({"source": "sklearn", "splits": splits}), other)
+    evaluated = evaluate(made.folder, trained.model, tmp_path / "evaluation", QUICK_EVALUATION, seed=0)
+    assert evaluated.facts.data.dataset == made.manifest.digest
+    assert evaluated.metrics["elbo"].value == evaluated.facts.metrics["elbo"]
     assert "may hold examples that the model was trained on" in caplog.text
 
 
