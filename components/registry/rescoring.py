@@ -1,4 +1,4 @@
-"""What a model's test examples are worth by a metric, read from an evaluation or computed in a child process.
+"""A metric of a model's test examples, read from an evaluation or computed in a child process.
 
 A champion that was evaluated on another dataset, seed or with other settings is rescored under the newcomer's. It may
 need another framework than this process has imported: hence a child process, for one model.

@@ -1,6 +1,7 @@
 """The whole evaluation: a trained model's folder and test examples in, an evaluation folder out."""
 
 import json
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Literal
@@ -179,6 +180,14 @@ def test_the_report_fetches_nothing_and_runs_nothing(evaluation):
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert not {"script", "link", "iframe", "object"} & page.tags
     assert not any(word in text for word in ("http:", "https:", "@import", "url("))
+
+
+def test_dark_pages_invert_charts_and_show_images_as_they_are(evaluation):
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    papers = dict(re.findall(r'alt="([^"]+)" class="(\w+)"', text))
+    images = dict.fromkeys(("Samples", "Reconstructions", "Latent traversal"), "transparent")
+    assert papers == images | dict.fromkeys(("Latent map", "KL by latent unit", "Training curves"), "inverted")
+    assert re.search(r"prefers-color-scheme: dark\) { figure img\.inverted { filter: invert", text)
 
 
 def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation):
