@@ -339,6 +339,16 @@ def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_
     assert figures == [["traversal"], []]
 
 
+def test_the_units_of_each_layer_of_latents_are_those_that_encoding_returns():
+    from elboflow.vae.evaluation import samples
+    from tests.stranger.wind_models import TwoLayers
+
+    parts = {"likelihood": "bernoulli", "prior": "standard_normal", "objective": "elbo"}
+    config = TwoLayers.model_validate({"input": "image", "top": 2, "bottom": 5, **parts})
+    model = config.build(image((8, 8, 1), 17))
+    assert samples.units(model, {}) == [z.shape[1] for z in samples.encode(model, held_out(), 0)] == [2, 5]
+
+
 def test_a_traversal_moves_one_unit_at_a_time(monkeypatch):
     from elboflow.vae.evaluation import samples
 
