@@ -8,7 +8,7 @@ import numpy as np
 
 from components.binding import raw_values
 from components.binding.raw_values import Columns
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
 from elboflow.vae.data import Examples, InMemory
 from elboflow.vae.folder import ModelFolder
@@ -18,6 +18,8 @@ _BATCH = 100
 
 class Predictor:
     """A trained model that takes and returns raw values. The first call loads the network.
+
+    Its answers are finite, or a WorkError.
 
     Args:
         trained: The model folder.
@@ -129,4 +131,10 @@ class Predictor:
         return found, max(rows.values(), default=0)
 
     def _raw(self, decoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: raw_values.raw(name, self.trained.specs[name], decoded) for name in self.trained.config.features}
+        specs = self.trained.specs
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = {name: raw_values.raw(name, specs[name], decoded) for name in self.trained.config.features}
+        for name, values in made.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise WorkError(f"the model {self.trained.path} makes values of {name!r} that are not finite")
+        return made

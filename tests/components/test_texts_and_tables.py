@@ -16,9 +16,10 @@ from components.evaluate import evaluate
 from components.predict import generate, reconstruct
 from components.preprocess import preprocess
 from components.register import register
+from components.registry.predictor import Predictor
 from components.registry.resolve import resolve
 from components.train import train
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
 from elboflow.vae.evaluation import folder as evaluations
 from pipelines.experiment import Experiment, load
@@ -123,6 +124,8 @@ def test_a_table_is_made_up_row_by_row_in_the_data_s_own_units(table: Made, tmp_
     with (tmp_path / "pairs.csv").open(encoding="utf-8") as file:
         header = next(csv.reader(file))
     assert {"original_proline", "proline", "original_label", "label"} <= set(header)
+    with pytest.raises(WorkError, match="makes values of 'proline' that are not finite"):
+        Predictor.open(table.model).decode(np.full((1, table.experiment.model.latent), 1e38))
 
 
 @pytest.mark.parametrize("name", ["text", "table"])
