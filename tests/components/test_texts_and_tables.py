@@ -3,6 +3,8 @@
 import csv
 import html
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from preprocessing.reader import open_dataset
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
+ROOT = Path(__file__).parents[2]
 QUICK = ("training.epochs=2", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
 
 
@@ -215,6 +218,32 @@ def test_a_conditional_model_is_served_with_a_condition_for_each_row(conditional
     ):
         with pytest.raises(mlflow.MlflowException, match=told):
             ask(inputs, task=task)
+
+
+WITHOUT_PREPROCESSING = """
+import sys
+sys.modules |= dict.fromkeys(["pyarrow", "google_crc32c", "apache_beam", "yaml", "PIL", "sklearn"])
+import numpy as np
+from components.registry.predictor import Predictor
+for folder in sys.argv[1:]:
+    predictor = Predictor.open(folder)
+    config, specs = predictor.trained.config, predictor.trained.specs
+    raw = {"tokens": ["abc", "hello"], "category": [1, 2], "number": [0.5, 2.0], "image": np.zeros((2, 8, 8, 1))}
+    columns = {name: raw[specs[name].kind] for name in config.reads}
+    given = {name: column for name, column in columns.items() if name not in config.features}
+    examples = predictor.examples(columns)
+    predictor.score(examples, 3)
+    predictor.decode(predictor.encode(examples), given)
+    predictor.generate(1, given=given)
+"""
+
+
+@pytest.mark.slow
+def test_models_of_every_kind_answer_without_what_only_preprocessing_imports(
+    text: Made, table: Made, conditional: Made
+) -> None:
+    folders = [str(found.model) for found in (text, table, conditional)]
+    subprocess.run([sys.executable, "-c", WITHOUT_PREPROCESSING, *folders], check=True, cwd=ROOT)
 
 
 def test_a_conditional_model_is_no_rival_of_an_unconditional_one(
