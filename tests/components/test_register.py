@@ -143,7 +143,7 @@ def test_the_version_is_linked_to_run_data_and_code(registered: Registered) -> N
 def test_the_model_says_what_it_takes(registered: Registered) -> None:
     import mlflow
 
-    mlflow.set_tracking_uri(registered.tracking_uri)
+    store.use(registered.tracking_uri)
     model = mlflow.models.get_model_info("models:/digits-vae@champion")
     assert model.metadata["features"]["image"]["shape"] == [8, 8, 1]
     assert model.metadata["features"]["image"]["facts"] == {"range": [0, 16]}

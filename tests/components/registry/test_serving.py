@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from components.registry.predictor import Predictor
+from components.tracking import store
 from tests.components.runs import Champion, Run
 from tests.opened import opened
 
@@ -20,7 +21,7 @@ def served(champion: Champion) -> Any:
     """The champion as MLflow loads it."""
     import mlflow
 
-    mlflow.set_tracking_uri(champion.tracking_uri)
+    store.use(champion.tracking_uri)
     return mlflow.pyfunc.load_model("models:/digits-vae@champion")
 
 
