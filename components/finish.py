@@ -1,15 +1,19 @@
 """The end of a run: its final state in MLflow, also of a run that failed before it registered; and a notification."""
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from components.config import Notification
+from components.registry.promotion import PROMOTED, REASON
+from components.registry.record import TEST
 from components.surroundings.code_version import code_version
 from components.surroundings.masking import masked
-from components.surroundings.notify import Ending, Outcome, notify
+from components.surroundings.notify import Outcome, RunEnd, notify
 from components.tracking import liveness, runs, store, tags
 from components.tracking.limits import LONGEST_TAG, shortened
+from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest, log_params
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ _STATES: dict[Outcome, str] = {"succeeded": "FINISHED", "failed": "FAILED", "can
 
 
 def finish(
-    ending: Ending,
+    ending: RunEnd,
     experiment: dict[str, Any],
     notification: Notification | None,
     tracking_uri: str,
@@ -46,7 +50,7 @@ def finish(
     ending = replace(ending, step=step, reason=reason, link=link)
     try:
         if ending.status in _STATES:
-            _record(ending, experiment, tracking_uri)
+            ending = _record(ending, experiment, tracking_uri)
     finally:
         if notification is not None:
             notify(ending, notification)
@@ -87,14 +91,15 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
-def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> None:
+def _record(ending: RunEnd, experiment: dict[str, Any], tracking_uri: str) -> RunEnd:
+    """Writes how a run ended into its MLflow run, and returns it with what MLflow knows."""
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, ending.experiment)
         with store.creating_runs(tracking_uri):
             run = runs.find(client, experiment_id, ending.run)
             if run is None and ending.status == "succeeded":
-                return  # its steps registered nothing; that is theirs to do
+                return ending  # its steps registered nothing; that is theirs to do
             if run is None:
                 run = runs.begin(client, experiment_id, ending.run, _tags(experiment))
                 log_params(client, run.info.run_id, experiment)
@@ -102,13 +107,34 @@ def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str) -> No
             logger.warning(
                 "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
             )
-            ending = replace(ending, step=None, reason=None)
-        _tag(client, run, ending)
+            _tag(client, run, replace(ending, step=None, reason=None))
+        else:
+            _tag(client, run, ending)
         runs.log_seconds(client, run, ending.seconds)
         if ending.status == "succeeded":
             runs.end(client, run)
         elif run.info.status != "FINISHED":
             client.set_terminated(run.info.run_id, _STATES[ending.status])
+        return _completed(client, run, ending, tracking_uri)
+
+
+def _completed(client: "MlflowClient", run: "Run", ended: RunEnd, tracking_uri: str) -> RunEnd:
+    versions = client.search_model_versions(f"run_id = {store.quoted(run.info.run_id)}", max_results=1)
+    version = versions[0] if versions else None
+    verdict = version.tags if version else {}
+    measured = run.data.metrics
+    tests = {name: value for name, value in measured.items() if f"{name}_low" in measured}
+    on_a_page = (ended.link or "").startswith(("http://", "https://"))
+    return replace(
+        ended,
+        reason=ended.reason or verdict.get(REASON),
+        link=ended.link if on_a_page else run_page(tracking_uri, run) or ended.link,
+        seconds={**ended.seconds, "total": round(time.time() - run.info.start_time / 1000, 1)},
+        model=version.name if version else None,
+        version=int(version.version) if version else None,
+        promoted=verdict[PROMOTED] == "true" if PROMOTED in verdict else None,
+        metrics={name.removeprefix(TEST): value for name, value in tests.items()} or None,
+    )
 
 
 def _tags(experiment: dict[str, Any]) -> dict[str, str]:
@@ -119,7 +145,7 @@ def _tags(experiment: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _tag(client: "MlflowClient", run: "Run", ending: Ending) -> None:
+def _tag(client: "MlflowClient", run: "Run", ending: RunEnd) -> None:
     from mlflow.entities import RunTag
 
     values = {tags.STEP: ending.step, tags.FAILURE: ending.reason, tags.LINK: ending.link}

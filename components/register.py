@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from components.registry.record import record
 from components.surroundings.masking import without_userinfo
 from components.tracking import handover, liveness, runs, store, tags
 from components.tracking.parameters import config_digest
+from elboflow import artifacts
+from elboflow.vae.evaluation.folder import REPORT
+from elboflow.vae.evaluation.report import Version, of_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +60,7 @@ def register(
     run: str,
     tracking_uri: str,
     seconds: Mapping[str, float] | None = None,
+    report: Path | None = None,
 ) -> Registration:
     """Records a finished run in MLflow, registers its model, and promotes it if it is better than the champion.
 
@@ -70,6 +75,8 @@ def register(
         run: Name of the pipeline run; names the MLflow run.
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
         seconds: How long the steps before took, where that is known.
+        report: Where to write the evaluation's report with experiment, run, version and verdict in its head, besides
+            `report.html` in the artifacts of the MLflow run.
 
     Raises:
         RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
@@ -103,7 +110,14 @@ def register(
         version = _version(client, name, recorded, model_id, given)
         decision = promotion.promote(client, version, finished, registry)
         runs.log_seconds(client, recorded, {**(seconds or {}), "register": time.monotonic() - began})
+        date = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
+        head = Version(experiment["name"], run, date, name, int(version.version), decision.promoted, decision.reason)
+        page = of_version((Path(evaluation) / REPORT).read_text(encoding="utf-8"), head)
+        client.log_text(recorded.info.run_id, page, REPORT)
         runs.end(client, recorded)
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_atomically(report, page)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(
         without_userinfo(tracking_uri),

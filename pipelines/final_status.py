@@ -15,7 +15,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 
 from components.finish import registered
 from components.surroundings import servers
-from components.surroundings.notify import Ending, Outcome
+from components.surroundings.notify import Outcome, RunEnd
 from elboflow.settings import WorkError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 
@@ -44,7 +44,7 @@ class Failure:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> Ending:
+def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> RunEnd:
     """Returns how a run ended.
 
     Args:
@@ -61,14 +61,14 @@ def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str
     outcome = _STATES.get(status.state)
     if outcome in ("failed", "cancelled"):
         failure = (_asked(vertex) if vertex is not None and outcome == "failed" else None) or _told(status)
-        return Ending(run, experiment, outcome, failure.step, failure.reason, link, failure.seconds)
+        return RunEnd(run, experiment, outcome, failure.step, failure.reason, link, failure.seconds)
     has_registered = _registered(experiment, run, tracking_uri)
     if has_registered or (has_registered is None and outcome == "succeeded"):
-        return Ending(run, experiment, "succeeded", link=link)
+        return RunEnd(run, experiment, "succeeded", link=link)
     if outcome == "succeeded":
-        return Ending(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
+        return RunEnd(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
     reason = f"no model was registered, and the platform says no more than the state {status.state}"
-    return Ending(run, experiment, "failed", reason=reason, link=link)
+    return RunEnd(run, experiment, "failed", reason=reason, link=link)
 
 
 def _registered(experiment: str, run: str, tracking_uri: str) -> bool | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Run
 
 logger = logging.getLogger("elboflow.registry")
+TEST = "test/"
+"""The prefix of the metrics of the test split."""
 
 
 def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
@@ -58,7 +60,7 @@ def _test_metrics(run: "Run", finished: Finished, model_id: str, test: "DatasetI
     for name, metric in finished.evaluated.metrics.items():
         for suffix, value in {"": metric.value, "_low": metric.low, "_high": metric.high}.items():
             yield Metric(
-                f"test/{name}{suffix}",
+                f"{TEST}{name}{suffix}",
                 value,
                 run.info.start_time,
                 finished.trained.best_epoch,

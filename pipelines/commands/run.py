@@ -210,7 +210,7 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
 def _summarise(done: "Run", workspace: Path) -> None:
     from rich.table import Table
 
-    from elboflow.artifacts import read_json
+    from elboflow.vae.evaluation import folder as evaluations
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
@@ -224,10 +224,9 @@ def _summarise(done: "Run", workspace: Path) -> None:
     table = Table(
         "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
     )
-    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
-    for name, metric in metrics.items():
-        low, high = metric.get("low"), metric.get("high")
-        table.add_row(name, f"{metric['value']:.4g}", "" if low is None else f"{low:.4g} … {high:.4g}")
+    for name, metric in evaluations.load(Path(done.evaluation)).metrics.items():
+        value, low, high = metric.shown
+        table.add_row(name, value, f"{low} … {high}")
     console.print(table)
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")

@@ -102,6 +102,7 @@ def register(
     with step(registration.path):
         import json
         from dataclasses import asdict
+        from pathlib import Path
 
         from components.config import RegistryConfig
         from components.register import register
@@ -117,5 +118,6 @@ def register(
                 run,
                 tracking_uri,
                 seconds_so_far(),
+                Path(registration.path) / "report.html",
             )
         registration.metadata.update(asdict(registered))

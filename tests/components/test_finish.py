@@ -14,8 +14,9 @@ from components.config import Command, RegistryConfig
 from components.decide import changed
 from components.finish import begin, finish, registered
 from components.register import register
-from components.surroundings.notify import Ending
+from components.surroundings.notify import RunEnd
 from components.tracking import store
+from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
@@ -30,7 +31,7 @@ LINK = "https://console.example/runs/night-1"
 def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **changes: Any) -> None:
     told = {"step": "train", "reason": "the loss is not a number", "link": LINK, "notification": None, **changes}
     notification = told.pop("notification")
-    finish(Ending(run, "digits", status, **told), EXPERIMENT, notification, tracking_uri)
+    finish(RunEnd(run, "digits", status, **told), EXPERIMENT, notification, tracking_uri)
 
 
 def recorded(tracking_uri: str) -> list[Any]:
@@ -91,7 +92,7 @@ def test_a_run_that_registered_stays_finished_and_gets_its_link(
 ):
     written("night-1", values).register(tracking_uri)
     ended = recorded(tracking_uri)[0].info.end_time
-    finish(Ending("night-1", "digits", "succeeded", link=LINK), EXPERIMENT, None, tracking_uri)
+    finish(RunEnd("night-1", "digits", "succeeded", link=LINK), EXPERIMENT, None, tracking_uri)
     (run,) = recorded(tracking_uri)
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)
     assert tags(run)["elboflow.link"] == LINK
@@ -168,10 +169,35 @@ def told(tmp_path: Path) -> tuple[Command, Path]:
     return Command(command=(sys.executable, "-c", program)), file
 
 
+def test_the_notification_of_a_success_has_version_verdict_metrics_and_time(
+    written: Written, values: np.ndarray, tracking_uri: str, told: tuple[Command, Path]
+):
+    notification, file = told
+    result = written("night-1", values).register(tracking_uri)
+    ended = RunEnd("night-1", "digits", "succeeded", link="/runs/night-1", target="local", seconds=41.5)
+    finish(ended, EXPERIMENT, notification.model_copy(update={"when": "end"}), tracking_uri)
+    sent = json.loads(file.read_text(encoding="utf-8"))
+    assert (sent["model"], sent["version"], sent["promoted"]) == ("digits-vae", 1, True)
+    assert (sent["target"], sent["seconds"], sent["link"]) == ("local", 41.5, "/runs/night-1")
+    assert sent["reason"] == result.reason
+    assert sent["metrics"]["elbo"] == -30
+    assert not [name for name in sent["metrics"] if name.startswith(("test/", "validation/")) or name.endswith("_low")]
+
+
+def test_the_page_of_a_run_is_the_servers_without_a_password(tracking_uri: str):
+    failed(tracking_uri)
+    (run,) = recorded(tracking_uri)
+    page = f"https://mlflow.example/app/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert run_page("https://ann:secret@mlflow.example/app/", run) == page
+    assert run_page(tracking_uri, run) is None
+
+
 def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Command, Path]):
     notification, file = told
     failed(tracking_uri, notification=notification)
-    assert json.loads(file.read_text(encoding="utf-8")) == {
+    sent = json.loads(file.read_text(encoding="utf-8"))
+    assert 0 < sent.pop("seconds") < 60
+    assert {name: value for name, value in sent.items() if value is not None} == {
         "run": "night-1",
         "experiment": "digits",
         "status": "failed",

@@ -20,7 +20,7 @@ from urllib3.exceptions import ProtocolError
 
 from components.config import Webhook
 from components.surroundings import exchange, servers, waiting
-from components.surroundings.notify import Ending, notify
+from components.surroundings.notify import RunEnd, notify
 from components.tracking import store
 from elboflow.settings import WorkError
 from pipelines import doctor
@@ -211,7 +211,7 @@ def test_a_webhook_that_does_not_answer_costs_seconds_and_one_line(
     monkeypatch.setattr(logging.getLogger("elboflow"), "propagate", True)
     break_off(server, how)
     started = time.monotonic()
-    notify(Ending("digits-1", "digits", "failed", "train", "why"), Webhook())
+    notify(RunEnd("digits-1", "digits", "failed", "train", "why"), Webhook())
     assert time.monotonic() - started < 3 * SECONDS
     assert "S3CR3T" not in caplog.text
     if how in ("an empty reply", "dribbles its headers", "never ends its headers"):  # else there is an answer

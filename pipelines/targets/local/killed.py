@@ -48,10 +48,10 @@ def main() -> None:
     """Writes the end that standard input tells of."""
     signal.alarm(apart.LONGEST)
     from components.finish import finish
-    from components.surroundings.notify import Ending
+    from components.surroundings.notify import RunEnd
 
     told = json.load(sys.stdin)
-    ending = Ending(**told["ending"], experiment=told["experiment"]["name"], status="cancelled")
+    ending = RunEnd(**told["ending"], experiment=told["experiment"]["name"], status="cancelled", target="local")
     finish(ending, told["experiment"], None, told["tracking_uri"])
 
 

@@ -114,13 +114,13 @@ def _finish(
 ) -> None:
     from components.finish import finish
     from components.surroundings import servers
-    from components.surroundings.notify import Ending
+    from components.surroundings.notify import RunEnd
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
             took = seconds(record.steps)
-            ending = Ending(record.run, experiment.name, status, step, record.reason, link, took)
+            ending = RunEnd(record.run, experiment.name, status, step, record.reason, link, took, "local")
             finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.finish import begin, finish
-from components.surroundings.notify import Ending
+from components.surroundings.notify import RunEnd
 from components.tracking import live, liveness, store
 from components.tracking.live import Tracking
 from tests.components.runs import EXPERIMENT, Run
@@ -147,7 +147,7 @@ def test_a_training_on_a_platform_continues_the_run_that_its_folder_belongs_to(
     assert run.info.status == "RUNNING"  # the platform may try the step again
     assert not (tmp_path / "saved").exists()
     took = {"preprocess": 2.0, "train": 3.5}
-    finish(Ending("night-1", "digits", "failed", "train", "broken", seconds=took), EXPERIMENT, None, tracking_uri)
+    finish(RunEnd("night-1", "digits", "failed", "train", "broken", seconds=took), EXPERIMENT, None, tracking_uri)
     failed = store.connect(tracking_uri).get_run(run.info.run_id)
     assert failed.info.status == "FAILED"
     assert failed.data.tags["elboflow.failure"] == "broken"
