@@ -69,12 +69,13 @@ def create(
     from pipelines.commands.timetable import at, values
     from pipelines.experiment import load
     from pipelines.prerequisites import check_here
+    from pipelines.releases import reference
     from pipelines.schedules.calendar import check, made_up_for, moment
     from pipelines.schedules.cron import portable
     from pipelines.schedules.local import twin
     from pipelines.targets import Timing
     from pipelines.targets.connect import connect
-    from pipelines.targets.jobs import job
+    from pipelines.targets.submission import job
     from pipelines.workspace import Workspace, open_to_write
 
     check_settings(assignments or (), release)
@@ -101,7 +102,7 @@ def create(
         check_here(wanted, workspace)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
-    wanted_job = job(wanted, target, if_changed, release)
+    wanted_job = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local" and (same := twin(place, wanted_job, timing, if_changed)) is not None:
         tell(
             f"{same} does the same; to have only one: {pasteable('schedule', 'delete', same, '--workspace', workspace)}"

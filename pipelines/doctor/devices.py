@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.doctor import PATIENCE, Finding
+from pipelines.targets.checks import SECONDS, Finding
 
 # A framework takes seconds to import, so it is asked only where there is something to see, and in its own process.
 _SEEN = {
@@ -44,7 +44,7 @@ def devices(backend: str, root: Path = Path("/dev")) -> Finding:
 def _gpus(root: Path) -> list[str]:
     try:
         command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE)
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS)
         if listed.returncode == 0:
             return [line.strip().replace(",", "") for line in listed.stdout.splitlines() if line.strip()]
     except (OSError, subprocess.TimeoutExpired):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from pipelines.doctor import Finding
+from pipelines.targets.checks import Finding
 
 OLDEST = (3, 11)
 INSTALL = "pip install -c constraints.txt"

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.explain import explain
 from elboflow.settings.text import counted
-from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
 from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.database import FILE, blank
@@ -19,6 +18,7 @@ from pipelines.schedules.line import in_line
 from pipelines.schedules.settle import GRACE
 from pipelines.schedules.states import Schedule
 from pipelines.schedules.store import Store
+from pipelines.targets.checks import Finding
 from preprocessing.files import is_uri
 
 LONG = timedelta(hours=12)

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipelines.doctor import Finding
+from pipelines.targets.checks import Finding
 
 ROOM = 2e9  # bytes: a few runs of a small experiment, with their datasets, checkpoints and models
 

@@ -16,7 +16,6 @@ from elboflow.settings import WorkError
 from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
-from pipelines.doctor.state import state
 from pipelines.experiment import load
 from pipelines.schedules import local as schedules
 from pipelines.sweeps import axes
@@ -24,6 +23,7 @@ from pipelines.sweeps.execution import STATE, _begun
 from pipelines.sweeps.plan import Plan, Search
 from pipelines.sweeps.study import Settings, _study
 from pipelines.targets.connect import MEMORY, _memory
+from pipelines.targets.local.checks import records
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -151,13 +151,13 @@ def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):
 
 
 def test_doctor_names_what_is_damaged(workspace: Path):
-    (found,) = state(workspace)
+    (found,) = records(workspace)
     assert found.found == "2 runs here, none damaged"
     (workspace / "sweeps" / "digits-1").mkdir(parents=True)
     damaged = [workspace / "runs/digits-2/run.json", workspace / "sweeps/digits-1/sweep.json", workspace / MEMORY]
     for path in damaged:
         path.write_bytes(DAMAGED["half"])
-    (found,) = state(workspace)
+    (found,) = records(workspace)
     assert found.state == "ill"
     assert all(str(path) in found.found for path in damaged)
     done = elboflow(workspace, "doctor")

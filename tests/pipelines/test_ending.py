@@ -19,7 +19,7 @@ from components.config import Command
 from components.tracking import store
 from pipelines import ending
 from pipelines.final_status import ENDPOINT
-from pipelines.final_status import ending as ended
+from pipelines.final_status import run_outcome as ended
 from pipelines.steps import IMAGE
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines import doctor
 from pipelines.cli import app
-from pipelines.doctor import Check, Finding
+from pipelines.targets.checks import Check, Finding
 from tests.preprocessing.dataflow_server import service_account
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.doctor import Finding, devices, installed, tracking, workspaces
+from pipelines.doctor import devices, installed, workspaces
+from pipelines.targets.checks import Finding, mlflow
+from pipelines.targets.local.checks import local_mlflow
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -21,12 +23,12 @@ from tests.pipelines.doctor.cloud import Cloud
 
 def test_mlflow_behind_a_password_is_asked_with_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
     cloud.mlflow = "guarded"
-    found = tracking.server(f"{cloud.url}/mlflow")
+    found = mlflow.server(f"{cloud.url}/mlflow")
     assert (found.state, found.found) == ("ill", "refuses the credentials (401)")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    assert tracking.server(f"{cloud.url}/mlflow/").state == "well"
-    assert tracking.server(cloud.url).found == "is no MLflow: it answers 404"
+    assert mlflow.server(f"{cloud.url}/mlflow/").state == "well"
+    assert mlflow.server(cloud.url).found == "is no MLflow: it answers 404"
 
 
 def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -64,7 +66,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
 
 
 def looked(place: Workspace) -> list[Finding]:
-    return list(tracking.local(place.database, place, "digits"))
+    return list(local_mlflow(place.database, place, "digits"))
 
 
 def test_a_workspace_without_an_mlflow_is_well(tmp_path: Path):
@@ -122,14 +124,14 @@ def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_wel
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO model_versions VALUES ('digits-vae', 7, 'models:/m-1', ?)", (files.as_uri(),))
         database.execute("INSERT INTO registered_model_aliases VALUES ('champion', 7, 'digits-vae')")
-    assert [finding.state for finding in tracking.local(place.database, place, None)] == ["well"]
+    assert [finding.state for finding in local_mlflow(place.database, place, None)] == ["well"]
     facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
     (model / "model.json").write_text(json.dumps({**facts, "format": 99}), encoding="utf-8")
-    (newer,) = tracking.local(place.database, place, None)
+    (newer,) = local_mlflow(place.database, place, None)
     assert (newer.what, newer.state) == ("champion models:/digits-vae/7", "ill")
     assert "written by a newer ELBOflow" in newer.found
     shutil.rmtree(files)
-    (absent,) = tracking.local(place.database, place, None)
+    (absent,) = local_mlflow(place.database, place, None)
     assert "MLflow does not have the files of models:/digits-vae/7" in absent.found
 
 

@@ -1,15 +1,15 @@
-"""Vertex AI: who asks, which APIs are enabled, the bucket, the images, the quota of the accelerators, MLflow."""
+"""The checks of runs on Vertex AI: credentials, enabled APIs, the bucket, images, the quota of accelerators, MLflow."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from components.surroundings import google, servers
 from elboflow.settings import RequestError
-from pipelines.doctor import Check, Finding, data, images, tracking
-from pipelines.doctor.google import Cloud, RefusedError
 from pipelines.experiment import Experiment
 from pipelines.targets.accelerators import Offer
+from pipelines.targets.checks import SECONDS, Check, Finding, data, mlflow, registries
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.machines import Accelerator, VertexComputing
 from pipelines.targets.vertex.connection import Connection
@@ -24,26 +24,87 @@ def checks(experiment: Experiment) -> list[Check]:
     target = experiment.targets.vertex
     if target is None:
         raise RequestError(f"targets.vertex: missing; {experiment.name} does not say how to reach Vertex AI")
-    cloud = Cloud(Connection.of(target))
-    registry = images.Registry(lambda: _token(cloud))
-    named = images.of(target.image)
+    project = Project(Connection.of(target))
+    images = registries.named(target.image)
     if isinstance(target.runner, Dataflow) and target.runner.image:
-        named = list(dict.fromkeys([*named, target.runner.image]))
+        images = list(dict.fromkeys([*images, target.runner.image]))
     return [
-        Check("data", lambda: data.on_platform(experiment, "vertex"), seconds=data.seconds(experiment.data)),
-        Check("credentials", cloud.who),
-        Check("APIs", lambda: apis(cloud, target)),
-        Check("bucket", lambda: bucket(cloud, target)),
-        *(Check(f"image {image}", partial(registry.image, image)) for image in named),
-        Check("quota", lambda: quotas(cloud, target)),
-        Check(f"MLflow {target.tracking_uri}", lambda: tracking.server(target.tracking_uri)),
+        data.check(experiment, "vertex"),
+        Check("credentials", project.credentials),
+        Check("APIs", lambda: apis(project, target)),
+        Check("bucket", lambda: bucket(project, target)),
+        *registries.checks(images, project.token),
+        Check("quota", lambda: quotas(project, target)),
+        mlflow.check(target.tracking_uri),
     ]
 
 
-def apis(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
+class RefusedError(Exception):
+    """A request had no useful answer; the text says why.
+
+    Attributes:
+        status: The HTTP status; None where there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Project:
+    """A project of Google Cloud, asked without retries: a check has a few seconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @cached_property
+    def _session(self) -> google.Session:
+        return self._connection.session(SECONDS)
+
+    def credentials(self) -> Finding:
+        """Checks that there are credentials, and that Google takes them."""
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            self._session.token()
+        except RequestError as error:
+            return Finding("credentials", "ill", str(error).partition(";")[0], google.LOGIN)
+        except (GoogleAuthError, servers.NoAnswerError) as error:
+            found = f"Google does not take them: {servers.short(error)}"
+            return Finding("credentials", "ill", found, f"renew them: {google.LOGIN}")
+        account = (self._session.member() or ":a person's, or nobody's").partition(":")[2]
+        return Finding("credentials", "well", f"Application Default Credentials: {account}")
+
+    def member(self) -> str:
+        """Returns the caller as IAM policies name it, or an expression of the shell that does."""
+        return self._session.member() or '"user:$(gcloud config get account)"'
+
+    def token(self) -> str | None:
+        """Returns the caller's token; None where the check of the credentials says what is wrong with them."""
+        try:
+            return self._session.token()
+        except Exception:
+            return None
+
+    def ask(self, api: str, path: str, query: list[tuple[str, str]] | None = None) -> Any:
+        """Returns the JSON that an API answers a GET request with."""
+        import requests
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            return self._session.request("GET", f"{google.address(api)}{path}", params=query).json()
+        except (RequestError, GoogleAuthError):
+            raise RefusedError("there are no credentials to ask with") from None
+        except google.GoogleError as error:
+            raise RefusedError(f"{api} answers {error.status}: {error}", error.status) from None
+        except (requests.RequestException, servers.NoAnswerError) as error:
+            raise RefusedError(f"{google.address(api)} cannot be reached from here: {servers.short(error)}") from None
+
+
+def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
     """Looks whether the APIs that runs of a target use are enabled in its project."""
     wanted = {"aiplatform", "logging", "storage"}
-    if target.repository or any(".pkg.dev/" in image for image in images.of(target.image)):
+    if target.repository or any(".pkg.dev/" in image for image in registries.named(target.image)):
         wanted.add("artifactregistry")
     if target.runner.kind == "dataflow":
         wanted |= {"compute", "dataflow"}
@@ -54,7 +115,7 @@ def apis(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
     parent = f"projects/{target.project}"
     names = [("names", f"{parent}/services/{api}.googleapis.com") for api in sorted(wanted)]
     try:
-        answer = cloud.ask("serviceusage", f"/v1/{parent}/services:batchGet", names)
+        answer = project.ask("serviceusage", f"/v1/{parent}/services:batchGet", names)
     except RefusedError as refused:
         mend = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
         yield Finding("APIs", "unknown", str(refused), mend)
@@ -68,44 +129,44 @@ def apis(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
         yield Finding("APIs", "well", f"enabled: {', '.join(sorted(wanted))}")
 
 
-def bucket(cloud: Cloud, target: VertexTarget) -> Finding:
+def bucket(project: Project, target: VertexTarget) -> Finding:
     """Looks whether the caller may do with the bucket what a pipeline does."""
     name = target.root.removeprefix("gs://").partition("/")[0]
     what = f"bucket gs://{name}"
     try:
         query = [("permissions", permission) for permission in NEEDED]
-        answer = cloud.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", query)
+        answer = project.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", query)
     except RefusedError as refused:
-        if " answers 404" in str(refused):
+        if refused.status == 404:
             mend = f"gcloud storage buckets create gs://{name} --location {target.location} --project {target.project}"
             return Finding(what, "ill", "is not there", mend)
         mend = f"ask for roles/storage.objectUser on gs://{name}, for yourself and for the steps"
-        return Finding(what, "ill" if " answers 403" in str(refused) else "unknown", str(refused), mend)
+        return Finding(what, "ill" if refused.status == 403 else "unknown", str(refused), mend)
     absent = [permission for permission in NEEDED if permission not in answer.get("permissions", [])]
     if absent:
         mend = (
             f"gcloud storage buckets add-iam-policy-binding gs://{name} --role roles/storage.objectUser "
-            f"--member {cloud.member()}"
+            f"--member {project.member()}"
         )
         return Finding(what, "ill", f"you lack {', '.join(absent)}", mend)
     return Finding(what, "well", "can be read and written by you; the steps' own account cannot be tried from here")
 
 
-def quotas(cloud: Cloud, target: VertexTarget) -> Iterator[Finding]:
+def quotas(project: Project, target: VertexTarget) -> Iterator[Finding]:
     """Looks whether the quota of the region covers the accelerators of each step. What is in use is not looked at."""
     accelerated = [(name, step) for name in ("train", "evaluate") if (step := getattr(target, name)).accelerator]
     if not accelerated:
         yield Finding("quota", "well", "no step asks for an accelerator")
     for name, step in accelerated:
-        yield _quota(cloud, target, name, step, step.accelerator, step.offer)
+        yield _quota(project, target, name, step, step.accelerator, step.offer)
 
 
 def _quota(
-    cloud: Cloud, target: VertexTarget, name: str, step: VertexComputing, accelerator: Accelerator, offer: Offer
+    project: Project, target: VertexTarget, name: str, step: VertexComputing, accelerator: Accelerator, offer: Offer
 ) -> Finding:
     needed, kind = offer.chips * step.machines, accelerator.of_kind
     what = f"quota for {name}: {needed} {accelerator.kind} in {target.location}"
-    page = f"https://console.cloud.google.com/iam-admin/quotas?project={target.project}"
+    page = f"https://console.project.google.com/iam-admin/quotas?project={target.project}"
     if kind.quota is None:
         return Finding(what, "unknown", "the name of its metric is not known here", f"look at {page}")
     # Spot machines, and those that start flexibly, count against the quota of pre-emptible ones.
@@ -113,7 +174,7 @@ def _quota(
     service = "aiplatform.googleapis.com"
     path = f"/v1beta1/projects/{target.project}/services/{service}/consumerQuotaMetrics/"
     try:
-        answer = cloud.ask("serviceusage", path + quote(f"{service}/{metric}", safe=""))
+        answer = project.ask("serviceusage", path + quote(f"{service}/{metric}", safe=""))
     except RefusedError as refused:
         return Finding(what, "unknown", str(refused), f"look for {metric} at {page}")
     limit = _limit(answer, target.location)
@@ -131,10 +192,3 @@ def _limit(metric: dict[str, Any], location: str) -> int | None:
         for bucket in each.get("quotaBuckets", []):
             limits[bucket.get("dimensions", {}).get("region")] = int(bucket.get("effectiveLimit", 0))
     return limits.get(location, limits.get(None))
-
-
-def _token(cloud: Cloud) -> str | None:
-    try:
-        return cloud.token()
-    except Exception:  # the check of the credentials says what is wrong with them
-        return None

@@ -1,0 +1,152 @@
+"""The checks of local runs: the data, the workspace's MLflow with its champions, and the records of runs."""
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from components.registry import versions
+from components.registry.promotion import CHAMPION
+from components.tracking import databases, preflight, relocation, store
+from elboflow.artifacts import read_json
+from elboflow.settings import RequestError, WorkError
+from elboflow.settings.text import counted
+from elboflow.vae import folder, keras_file
+from pipelines.experiment import Experiment
+from pipelines.targets.checks import SECONDS, Check, Finding, data, mlflow
+from pipelines.targets.connect import MEMORY
+from pipelines.targets.local import dead, record
+from pipelines.targets.local.surroundings import TRACKING_URI
+from pipelines.workspace import Workspace
+
+MOST = 3
+"""Damaged files that are named."""
+
+
+_QUERY = """
+SELECT aliases.name, aliases.version, versions.storage_location FROM registered_model_aliases AS aliases
+JOIN model_versions AS versions ON versions.name = aliases.name AND versions.version = aliases.version
+WHERE aliases.alias = ? ORDER BY aliases.name
+"""
+
+
+def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
+    """Returns the checks for local runs, of an experiment if one is given."""
+    named = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
+    database = databases.file_of(named or workspace.tracking_uri)
+    name = experiment.name if experiment else None
+    return [
+        *([data.check(experiment, "local")] if experiment else []),
+        Check("MLflow", lambda: local_mlflow(database, workspace, name), 20) if database else mlflow.check(str(named)),
+        Check("records", lambda: records(workspace.folder)),
+    ]
+
+
+def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> Iterator[Finding]:
+    """Looks at an MLflow that is a SQLite file, and mends what any command would mend: a workspace that was moved, and
+    runs that were killed. A champion that cannot be used is said.
+
+    Args:
+        database: The file.
+        workspace: The workspace, whose own it usually is.
+        experiment: The name of the experiment that is to run, if it is known.
+    """
+    what = "MLflow"
+    if not database.is_file():
+        yield Finding(what, "well", f"{version('mlflow')}; the first run makes {database}")
+        return
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=SECONDS)) as connection:
+            (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        gone = preflight.deleted(database, experiment) if experiment else None
+        before = relocation.moved_from(database)
+    except sqlite3.Error as error:
+        damage = str(error)
+    if damage != "ok":
+        mend = (
+            "put it away, and its backup in its place if there is one: without it, the next run makes a new one; or, "
+            f"after an upgrade, run: mlflow db upgrade {shlex.quote(databases.uri_of(database))}"
+        )
+        yield Finding(what, "ill", f"{database} cannot be read: {damage}", mend)
+        return
+    ill = False
+    if gone is not None:
+        ill, mend = True, f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
+        yield Finding(what, "ill", f"the experiment {experiment!r} was deleted there", mend)
+    if before:
+        ill = True
+        yield _moved(database, before)
+    if dead_runs := dead.end(workspace):
+        ill, mend = True, "they are recorded as ended now, in MLflow as KILLED; run them again"
+        yield Finding("runs", "ill", f"killed, with their machine or container: {', '.join(dead_runs)}", mend)
+    for finding in unusable_champions(database):
+        ill = True
+        yield finding
+    if not ill:
+        yield Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")
+
+
+def _moved(database: Path, before: tuple[str, ...]) -> Finding:
+    found = f"the workspace was moved or copied: {database.name} says that its files are in {' and '.join(before)}"
+    try:
+        mended = store.mended(databases.uri_of(database))
+    except (RequestError, WorkError) as error:
+        return Finding("MLflow", "ill", found, f"give yourself the right to write there, and look again: {error}")
+    count = 0 if mended is None else mended.locations
+    return Finding("MLflow", "ill", found, f"{counted(count, 'location')} of files point here now; look again")
+
+
+def unusable_champions(database: Path) -> Iterator[Finding]:
+    """Yields what is wrong with champions: files that are absent or damaged, or of a format of another version.
+
+    Args:
+        database: MLflow's SQLite file.
+    """
+    for name, number, location in _champions(database):
+        uri = f"models:/{name}/{number}"
+        try:
+            champion = folder.load(versions.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
+            keras_file.check(champion.path / folder.MODEL, champion.config, champion.specs, champion.parameters)
+        except (RequestError, WorkError) as error:
+            mend = (
+                f"restore its files, use the version of ELBOflow that wrote it, or set the alias {CHAMPION!r} to "
+                "another version in the MLflow UI: no newcomer can be compared with it"
+            )
+            yield Finding(f"champion {uri}", "ill", f"cannot be used: {error}", mend)
+
+
+def _champions(database: Path) -> list[tuple[str, int, str]]:
+    """Returns the name, the version and the place of the files of each champion whose files are here."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=SECONDS)) as connection:
+        found = connection.execute(_QUERY, (CHAMPION,)).fetchall()
+    return [each for each in found if str(each[2]).startswith("file:///")]
+
+
+def records(workspace: Path) -> Iterator[Finding]:
+    """Looks at the records of runs and sweeps, and at what is remembered of platforms; says nothing where none are."""
+    runs = list(workspace.glob(f"runs/*/{record.FILE}"))
+    ill = []
+    for path in runs:
+        try:
+            record.read(path.parent)
+        except WorkError as error:
+            ill.append(str(error))
+    for path in [*workspace.glob("sweeps/*/sweep.json"), workspace / MEMORY]:
+        try:
+            read_json(path, dict)
+        except FileNotFoundError:
+            continue
+        except WorkError as error:
+            ill.append(str(error))
+    if not ill:
+        if runs:
+            yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
+        return
+    more = f"; {len(ill) - MOST:,} more" if len(ill) > MOST else ""
+    mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
+    yield Finding("records", "ill", "; ".join(ill[:MOST]) + more, mend)
