@@ -19,6 +19,7 @@ from pipelines.targets.machines import (
     VertexStep,
     VertexTraining,
 )
+from pipelines.targets.regions import Region
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Project
 from preprocessing.engines.direct import Direct
@@ -195,7 +196,7 @@ class VertexTarget(Settings):
     """
 
     project: Project
-    location: str
+    location: Region
     root: Root
     image: Image | Images
     tracking_uri: TrackingURI

@@ -9,7 +9,6 @@ from pipelines.targets.data import require_readable
 from preprocessing.buckets import PATIENCE
 from preprocessing.config import DataConfig
 from preprocessing.files import is_uri
-from preprocessing.first_look import first_look
 
 
 def check(experiment: Experiment, target: Literal["local", "kubeflow", "vertex"]) -> Check:
@@ -23,6 +22,8 @@ def check(experiment: Experiment, target: Literal["local", "kubeflow", "vertex"]
 
 def data(config: DataConfig) -> Finding:
     """Reads the headers of the source, and its first examples."""
+    from preprocessing.first_look import first_look  # it imports Beam
+
     try:
         seen = first_look(config)
     except (RequestError, WorkError) as error:
