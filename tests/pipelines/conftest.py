@@ -1,11 +1,17 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from components.surroundings import retries
+from pipelines import follow, releases
+from pipelines.experiment import Experiment
+from pipelines.targets import submission
+from pipelines.targets.specification import specification
 from tests.pipelines.remote import Platform
 from tests.servers.tracking_server import serving
 
@@ -86,9 +92,24 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
     return kubeflow_servers
 
 
+@cache
+def compiled(experiment: str, target: str) -> str:
+    return specification(Experiment.model_validate_json(experiment), target)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this process compile each experiment once, and wait little before they ask a platform again."""
+    for module in (submission, releases):
+        monkeypatch.setattr(module, "specification", lambda wanted, target: compiled(wanted.model_dump_json(), target))
+    monkeypatch.setattr(retries, "WAITS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(follow, "FIRST", 0.1)
+    monkeypatch.setattr(follow, "GROWTH", 1.0)
+
+
 @pytest.fixture
 def vertex(
-    vertex_server: "VertexServer", google_identity: "GoogleIdentity", mlflow_address: str, tmp_path: Path
+    vertex_server: "VertexServer", google_identity: "GoogleIdentity", mlflow_address: str, tmp_path: Path, quick: None
 ) -> Platform:
     """The command line on Vertex AI."""
     target = (
@@ -105,7 +126,7 @@ def vertex(
 
 
 @pytest.fixture
-def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: Path) -> Platform:
+def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: Path, quick: None) -> Platform:
     """The command line on Kubeflow."""
     target = f"{{image: {IMAGE}, tracking_uri: '{mlflow_address}', host: '{kubeflow_server.url}'}}"
     return Platform("kubeflow", kubeflow_server, target, {}, tmp_path / "workspace")

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from components.surroundings import retries
 from elboflow.settings import RequestError, WorkError
 from pipelines import releases
 from pipelines.experiment import Experiment, load
@@ -185,8 +184,7 @@ def test_a_version_that_somebody_else_publishes_meanwhile_is_not_moved(vertex_he
         (500, "failed at the version refused of digits .500.", WorkError),
     ],
 )
-def test_a_registry_that_refuses_is_told_with_what_to_do(vertex_here, status, told, kind, monkeypatch):
-    monkeypatch.setattr(retries, "WAITS", (0.01, 0.02))
+def test_a_registry_that_refuses_is_told_with_what_to_do(vertex_here, status, told, kind):
     vertex_here.server.faults.refuse("GET", "/kfp/.*", status, times=None)
     with pytest.raises(kind, match=told):
         publish(vertex_here, "refused")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from components.surroundings import retries
 from pipelines import follow
 from tests.pipelines.remote import Done, Platform, running
 from tests.servers.wire import wait_for
@@ -22,13 +21,10 @@ RUNS = {"vertex": r"/v1/.*/pipelineJobs", "kubeflow": "/apis/v2beta1/runs"}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RUNS])
-def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A platform that rehearses, asked again without much waiting."""
-    monkeypatch.setattr(retries, "WAITS", (0.01, 0.02, 0.05, 0.1))
-    monkeypatch.setattr(follow, "FIRST", 0.2)
+def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """A platform that rehearses."""
     platform: Platform = request.getfixturevalue(request.param)
     platform.server.faults.rehearsed = True
-    platform.server.faults.step_seconds = 0.02
     platform.server.faults.answers["decide"] = "run"
     before = set(platform.server.runs)
     yield platform

@@ -15,7 +15,6 @@ def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
     """A platform that rehearses, with a version `first`; the experiment is asked for as it comes."""
     platform: Platform = request.getfixturevalue(request.param)
     platform.server.faults.rehearsed = True
-    platform.server.faults.step_seconds = 0.02
     platform.server.faults.answers["decide"] = "run"
     platform.server.schedules.clear()
     forget(platform)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from components.surroundings import retries, waiting
+from components.surroundings import waiting
 from tests.pipelines.remote import Platform
 from tests.servers.faults import WIRE
 
@@ -15,7 +15,6 @@ COMMANDS = [("runs", "list"), ("status", "some-run"), ("schedule", "list")]
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("kubeflow", "vertex")])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setattr(retries, "WAITS", (0.01, 0.02, 0.05, 0.1))
     monkeypatch.setattr(waiting, "_servers", {})  # which were given up in the test before
     monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
