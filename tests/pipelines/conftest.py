@@ -1,7 +1,6 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,16 +91,25 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
     return kubeflow_servers
 
 
-@cache
-def compiled(experiment: str, target: str) -> str:
-    return specification(Experiment.model_validate_json(experiment), target)
+@pytest.fixture(scope="session")
+def compiled() -> Callable[[Experiment, str], str]:
+    """Compiles each experiment once."""
+    texts: dict[tuple[str, str], str] = {}
+
+    def compiled(experiment: Experiment, target: str) -> str:
+        key = experiment.model_dump_json(), target
+        if key not in texts:
+            texts[key] = specification(experiment, target)
+        return texts[key]
+
+    return compiled
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(compiled: Callable[[Experiment, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of this process compile each experiment once, and wait little before they ask a platform again."""
     for module in (submission, releases):
-        monkeypatch.setattr(module, "specification", lambda wanted, target: compiled(wanted.model_dump_json(), target))
+        monkeypatch.setattr(module, "specification", compiled)
     monkeypatch.setattr(retries, "WAITS", (0.01, 0.02, 0.05, 0.1))
     monkeypatch.setattr(follow, "FIRST", 0.1)
     monkeypatch.setattr(follow, "GROWTH", 1.0)
