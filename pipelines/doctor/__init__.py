@@ -11,7 +11,7 @@ from components.surroundings import servers
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
-from pipelines.targets.checks import SECONDS, Check, Finding
+from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError
 from pipelines.workspace import Workspace
 
 
@@ -85,6 +85,8 @@ def _started(check: Check) -> "Future[list[Finding]]":
         except servers.NoAnswerError as error:
             mend = "look at its address, at the server there and its log, and at the network between"
             answer.set_result([Finding(check.what, "ill", str(error), mend)])
+        except UnknownError as error:
+            answer.set_result([Finding(check.what, "unknown", str(error), error.mend)])
         except Exception as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             answer.set_result([Finding(check.what, "unknown", f"could not be looked at: {said}", "see the message")])

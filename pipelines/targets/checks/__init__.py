@@ -27,13 +27,25 @@ class Finding:
     mend: str = ""
 
 
+class UnknownError(Exception):
+    """A check cannot find out what it should; the text says why.
+
+    Attributes:
+        mend: How a person can find it out.
+    """
+
+    def __init__(self, found: str, mend: str) -> None:
+        super().__init__(found)
+        self.mend = mend
+
+
 @dataclass(frozen=True)
 class Check:
     """A check.
 
     Attributes:
         what: What it checks.
-        look: Returns the findings.
+        look: Returns the findings, or raises `UnknownError`.
         seconds: After these it is reported as unknown.
     """
 

@@ -1,20 +1,20 @@
 """The checks of runs on Vertex AI: credentials, enabled APIs, the bucket, images, the quota of accelerators, MLflow."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote
 
 from components.surroundings import google, servers
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
-from pipelines.targets.accelerators import Offer
-from pipelines.targets.checks import SECONDS, Check, Finding, data, mlflow, registries
+from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError, data, mlflow, registries
 from pipelines.targets.config import VertexTarget
-from pipelines.targets.machines import Accelerator, VertexComputing
+from pipelines.targets.machines import VertexComputing
 from pipelines.targets.vertex.connection import Connection
 from preprocessing.engines.dataflow import Dataflow
 
+SERVICE = "aiplatform.googleapis.com"
 NEEDED = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 """What a pipeline does with the objects of its bucket."""
 
@@ -34,21 +34,9 @@ def checks(experiment: Experiment) -> list[Check]:
         Check("APIs", lambda: apis(project, target)),
         Check("bucket", lambda: bucket(project, target)),
         *registries.checks(images, project.token),
-        Check("quota", lambda: quotas(project, target)),
+        *quotas(project, target),
         mlflow.check(target.tracking_uri),
     ]
-
-
-class RefusedError(Exception):
-    """A request had no useful answer; the text says why.
-
-    Attributes:
-        status: The HTTP status; None where there was no answer.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Project:
@@ -86,19 +74,24 @@ class Project:
         except Exception:
             return None
 
-    def ask(self, api: str, path: str, query: list[tuple[str, str]] | None = None) -> Any:
-        """Returns the JSON that an API answers a GET request with."""
+    def ask(self, api: str, path: str, mend: str, query: list[tuple[str, str]] | None = None) -> Any:
+        """Returns the JSON that an API answers a GET request with.
+
+        Raises:
+            UnknownError: It did not answer, or with an error, which is the cause then.
+        """
         import requests
         from google.auth.exceptions import GoogleAuthError
 
         try:
             return self._session.request("GET", f"{google.address(api)}{path}", params=query).json()
         except (RequestError, GoogleAuthError):
-            raise RefusedError("there are no credentials to ask with") from None
+            raise UnknownError("there are no credentials to ask with", mend) from None
         except google.GoogleError as error:
-            raise RefusedError(f"{api} answers {error.status}: {error}", error.status) from None
+            raise UnknownError(f"{api} answers {error.status}: {error}", mend) from error
         except (requests.RequestException, servers.NoAnswerError) as error:
-            raise RefusedError(f"{google.address(api)} cannot be reached from here: {servers.short(error)}") from None
+            found = f"{google.address(api)} cannot be reached from here: {servers.short(error)}"
+            raise UnknownError(found, mend) from None
 
 
 def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
@@ -114,17 +107,13 @@ def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
         wanted.add("cloudkms")
     parent = f"projects/{target.project}"
     names = [("names", f"{parent}/services/{api}.googleapis.com") for api in sorted(wanted)]
-    try:
-        answer = project.ask("serviceusage", f"/v1/{parent}/services:batchGet", names)
-    except RefusedError as refused:
-        mend = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
-        yield Finding("APIs", "unknown", str(refused), mend)
-        return
+    mend = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
+    answer = project.ask("serviceusage", f"/v1/{parent}/services:batchGet", mend, names)
     enabled = {each["config"]["name"] for each in answer.get("services", []) if each.get("state") == "ENABLED"}
     absent = [name for api in sorted(wanted) if (name := f"{api}.googleapis.com") not in enabled]
     for name in absent:
-        mend = f"gcloud services enable {name} --project {target.project}"
-        yield Finding(f"API {name}", "ill", "is not enabled", mend)
+        enable = f"gcloud services enable {name} --project {target.project}"
+        yield Finding(f"API {name}", "ill", "is not enabled", enable)
     if not absent:
         yield Finding("APIs", "well", f"enabled: {', '.join(sorted(wanted))}")
 
@@ -133,15 +122,16 @@ def bucket(project: Project, target: VertexTarget) -> Finding:
     """Looks whether the caller may do with the bucket what a pipeline does."""
     name = target.root.removeprefix("gs://").partition("/")[0]
     what = f"bucket gs://{name}"
+    mend = f"ask for roles/storage.objectUser on gs://{name}, for yourself and for the steps"
     try:
         query = [("permissions", permission) for permission in NEEDED]
-        answer = project.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", query)
-    except RefusedError as refused:
-        if refused.status == 404:
+        answer = project.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", mend, query)
+    except UnknownError as error:
+        status = getattr(error.__cause__, "status", None)
+        if status == 404:
             mend = f"gcloud storage buckets create gs://{name} --location {target.location} --project {target.project}"
             return Finding(what, "ill", "is not there", mend)
-        mend = f"ask for roles/storage.objectUser on gs://{name}, for yourself and for the steps"
-        return Finding(what, "ill" if refused.status == 403 else "unknown", str(refused), mend)
+        return Finding(what, "ill" if status == 403 else "unknown", str(error), mend)
     absent = [permission for permission in NEEDED if permission not in answer.get("permissions", [])]
     if absent:
         mend = (
@@ -152,31 +142,29 @@ def bucket(project: Project, target: VertexTarget) -> Finding:
     return Finding(what, "well", "can be read and written by you; the steps' own account cannot be tried from here")
 
 
-def quotas(project: Project, target: VertexTarget) -> Iterator[Finding]:
-    """Looks whether the quota of the region covers the accelerators of each step. What is in use is not looked at."""
+def quotas(project: Project, target: VertexTarget) -> list[Check]:
+    """Returns a check of each step with accelerators: whether the region's quota covers them, used or not."""
     accelerated = [(name, step) for name in ("train", "evaluate") if (step := getattr(target, name)).accelerator]
     if not accelerated:
-        yield Finding("quota", "well", "no step asks for an accelerator")
+        return [Check("quota", lambda: Finding("quota", "well", "no step asks for an accelerator"))]
+    found = []
     for name, step in accelerated:
-        yield _quota(project, target, name, step, step.accelerator, step.offer)
+        needed = step.offer.chips * step.machines
+        what = f"quota for {name}: {needed} {step.accelerator.kind} in {target.location}"
+        found.append(Check(what, partial(_quota, what, needed, project, target, step)))
+    return found
 
 
-def _quota(
-    project: Project, target: VertexTarget, name: str, step: VertexComputing, accelerator: Accelerator, offer: Offer
-) -> Finding:
-    needed, kind = offer.chips * step.machines, accelerator.of_kind
-    what = f"quota for {name}: {needed} {accelerator.kind} in {target.location}"
-    page = f"https://console.project.google.com/iam-admin/quotas?project={target.project}"
-    if kind.quota is None:
+def _quota(what: str, needed: int, project: Project, target: VertexTarget, step: VertexComputing) -> Finding:
+    assert step.accelerator is not None
+    page = f"https://console.cloud.google.com/iam-admin/quotas?project={target.project}"
+    metric = step.accelerator.of_kind.quota
+    if metric is None:
         return Finding(what, "unknown", "the name of its metric is not known here", f"look at {page}")
-    # Spot machines, and those that start flexibly, count against the quota of pre-emptible ones.
-    metric = kind.quota if step.provisioning == "standard" else kind.quota.replace("training_", "training_preemptible_")
-    service = "aiplatform.googleapis.com"
-    path = f"/v1beta1/projects/{target.project}/services/{service}/consumerQuotaMetrics/"
-    try:
-        answer = project.ask("serviceusage", path + quote(f"{service}/{metric}", safe=""))
-    except RefusedError as refused:
-        return Finding(what, "unknown", str(refused), f"look for {metric} at {page}")
+    if step.provisioning != "standard":  # spot machines, and those that start flexibly
+        metric = metric.replace("training_", "training_preemptible_")
+    path = f"/v1beta1/projects/{target.project}/services/{SERVICE}/consumerQuotaMetrics/"
+    answer = project.ask("serviceusage", path + quote(f"{SERVICE}/{metric}", safe=""), f"look for {metric} at {page}")
     limit = _limit(answer, target.location)
     if limit is None:
         return Finding(what, "unknown", f"{metric} has no limit for {target.location}", f"look at {page}")
