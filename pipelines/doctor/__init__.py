@@ -44,14 +44,14 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if experiment is None and target != "local":
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
-    from pipelines.doctor import devices, installed, workspaces
+    from pipelines.doctor import machine
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
-        Check("Python", installed.python),
-        Check("packages", lambda: installed.packages(backend)),
-        Check("devices", lambda: devices.devices(backend), seconds=90),  # of which a framework's import is most
-        Check("workspace", lambda: workspaces.workspace(workspace)),
+        Check("Python", machine.python),
+        Check("packages", lambda: machine.packages(backend)),
+        Check("devices", lambda: machine.devices(backend), seconds=90),  # of which a framework's import is most
+        Check("workspace", lambda: machine.workspace(workspace)),
     ]
     return here + _of_target(target, experiment, Workspace(workspace.resolve()))
 

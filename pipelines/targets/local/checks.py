@@ -3,7 +3,7 @@
 import os
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +27,10 @@ MOST = 3
 """Damaged files that are named."""
 
 
-_QUERY = """
+_CHAMPIONS = """
 SELECT aliases.name, aliases.version, versions.storage_location FROM registered_model_aliases AS aliases
 JOIN model_versions AS versions ON versions.name = aliases.name AND versions.version = aliases.version
-WHERE aliases.alias = ? ORDER BY aliases.name
+WHERE aliases.alias = ? AND versions.storage_location LIKE 'file:///%' ORDER BY aliases.name
 """
 
 
@@ -46,21 +46,19 @@ def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     ]
 
 
-def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> Iterator[Finding]:
-    """Looks at an MLflow that is a SQLite file, and mends what any command would mend: a workspace that was moved, and
-    runs that were killed. A champion that cannot be used is said.
+def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> list[Finding]:
+    """Checks an MLflow that is a SQLite file, and its champions; mends what any command would mend: a workspace that
+    was moved, and runs that were killed.
 
     Args:
         database: The file.
         workspace: The workspace, whose own it usually is.
         experiment: The name of the experiment that is to run, if it is known.
     """
-    what = "MLflow"
     if not database.is_file():
-        yield Finding(what, "well", f"{version('mlflow')}; the first run makes {database}")
-        return
+        return [Finding("MLflow", "well", f"{version('mlflow')}; the first run makes {database}")]
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=SECONDS)) as connection:
+        with _reading(database) as connection:
             (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
         gone = preflight.deleted(database, experiment) if experiment else None
@@ -72,23 +70,22 @@ def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -
             "put it away, and its backup in its place if there is one: without it, the next run makes a new one; or, "
             f"after an upgrade, run: mlflow db upgrade {shlex.quote(databases.uri_of(database))}"
         )
-        yield Finding(what, "ill", f"{database} cannot be read: {damage}", mend)
-        return
-    ill = False
+        return [Finding("MLflow", "ill", f"{database} cannot be read: {damage}", mend)]
+    ill = []
     if gone is not None:
-        ill, mend = True, f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
-        yield Finding(what, "ill", f"the experiment {experiment!r} was deleted there", mend)
+        mend = f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
+        ill.append(Finding("MLflow", "ill", f"the experiment {experiment!r} was deleted there", mend))
     if before:
-        ill = True
-        yield _moved(database, before)
-    if dead_runs := dead.end(workspace):
-        ill, mend = True, "they are recorded as ended now, in MLflow as KILLED; run them again"
-        yield Finding("runs", "ill", f"killed, with their machine or container: {', '.join(dead_runs)}", mend)
-    for finding in unusable_champions(database):
-        ill = True
-        yield finding
-    if not ill:
-        yield Finding(what, "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")
+        ill.append(_moved(database, before))
+    if killed := dead.end(workspace):
+        mend = "they are recorded as ended now, in MLflow as KILLED; run them again"
+        ill.append(Finding("runs", "ill", f"killed, with their machine or container: {', '.join(killed)}", mend))
+    ill += unusable_champions(database)
+    return ill or [Finding("MLflow", "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")]
+
+
+def _reading(database: Path) -> "closing[sqlite3.Connection]":
+    return closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=SECONDS))
 
 
 def _moved(database: Path, before: tuple[str, ...]) -> Finding:
@@ -102,12 +99,10 @@ def _moved(database: Path, before: tuple[str, ...]) -> Finding:
 
 
 def unusable_champions(database: Path) -> Iterator[Finding]:
-    """Yields what is wrong with champions: files that are absent or damaged, or of a format of another version.
-
-    Args:
-        database: MLflow's SQLite file.
-    """
-    for name, number, location in _champions(database):
+    """Yields the champions whose files are absent or damaged, or of a format that this version does not read."""
+    with _reading(database) as connection:
+        champions = connection.execute(_CHAMPIONS, (CHAMPION,)).fetchall()
+    for name, number, location in champions:
         uri = f"models:/{name}/{number}"
         try:
             champion = folder.load(versions.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
@@ -120,33 +115,25 @@ def unusable_champions(database: Path) -> Iterator[Finding]:
             yield Finding(f"champion {uri}", "ill", f"cannot be used: {error}", mend)
 
 
-def _champions(database: Path) -> list[tuple[str, int, str]]:
-    """Returns the name, the version and the place of the files of each champion whose files are here."""
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=SECONDS)) as connection:
-        found = connection.execute(_QUERY, (CHAMPION,)).fetchall()
-    return [each for each in found if str(each[2]).startswith("file:///")]
-
-
 def records(workspace: Path) -> Iterator[Finding]:
-    """Looks at the records of runs and sweeps, and at what is remembered of platforms; says nothing where none are."""
-    runs = list(workspace.glob(f"runs/*/{record.FILE}"))
-    ill = []
-    for path in runs:
+    """Reads the records of runs and sweeps, and what is remembered of platforms; says nothing where there are none."""
+    runs, damaged = list(workspace.glob(f"runs/*/{record.FILE}")), []
+    readers: list[tuple[Callable[[Path], object], Path]] = [(record.read, path.parent) for path in runs]
+    readers += [(_json, path) for path in (*workspace.glob("sweeps/*/sweep.json"), workspace / MEMORY)]
+    for read, path in readers:
         try:
-            record.read(path.parent)
-        except WorkError as error:
-            ill.append(str(error))
-    for path in [*workspace.glob("sweeps/*/sweep.json"), workspace / MEMORY]:
-        try:
-            read_json(path, dict)
+            read(path)
         except FileNotFoundError:
             continue
         except WorkError as error:
-            ill.append(str(error))
-    if not ill:
-        if runs:
-            yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
-        return
-    more = f"; {len(ill) - MOST:,} more" if len(ill) > MOST else ""
-    mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
-    yield Finding("records", "ill", "; ".join(ill[:MOST]) + more, mend)
+            damaged.append(str(error))
+    if damaged:
+        more = f"; {len(damaged) - MOST:,} more" if len(damaged) > MOST else ""
+        mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
+        yield Finding("records", "ill", "; ".join(damaged[:MOST]) + more, mend)
+    elif runs:
+        yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
+
+
+def _json(path: Path) -> object:
+    return read_json(path, dict)
