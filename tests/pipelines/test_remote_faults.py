@@ -6,7 +6,6 @@ The platforms take what is submitted and go through its steps without executing 
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,38 +117,41 @@ def test_a_failure_in_the_third_step_ends_the_command_with_the_step_and_exit_cod
     assert "broken by the test" in logs.out
 
 
-def test_ctrl_c_leaves_the_run_going_and_says_how_to_attach_again(platform: Platform, before: set[str]):
-    platform.server.faults.break_step(2, "hangs")
-    process = platform.start(platform.run_words())
-    wait_for(lambda: bool(set(platform.server.runs) - before))
-    (id,) = set(platform.server.runs) - before
-    wait_for(lambda: "preprocess" in [step.name for step in platform.server.runs[id].execution.steps.values()])
+@pytest.mark.xdist_group("vertex")
+def test_ctrl_c_leaves_the_run_going_and_says_how_to_attach_again(vertex: Platform):
+    vertex.server.faults.rehearsed = True
+    vertex.server.faults.answers["decide"] = "run"
+    vertex.server.faults.break_step(2, "hangs")
+    before = set(vertex.server.runs)
+    process = vertex.start(vertex.run_words())
     assert process.stderr is not None
     seen = ""
     while "preprocess" not in seen:
         line = process.stderr.readline()
         assert line, seen
         seen += line
+    (id,) = set(vertex.server.runs) - before
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted")
     assert "Traceback" not in err
     (again,) = re.findall(r"to follow it again: (.*)", err)
-    assert again.endswith(f"runs attach {id} --target {platform.name} --workspace {platform.workspace}")
-    assert id in running(platform.server)
+    assert again.endswith(f"runs attach {id} --target vertex --workspace {vertex.workspace}")
+    assert id in running(vertex.server)
+    vertex.server.runs[id].execution.close()
 
+
+def test_a_run_is_seen_at_work_and_cancelled(platform: Platform):
+    platform.server.faults.break_step(2, "hangs")
+    id = platform.run("--no-wait").result["run"]
+    wait_for(lambda: "preprocess" in [step.name for step in platform.server.runs[id].execution.steps.values()])
     status = platform.ask("status", id, "--json").result
     assert status["status"] == "running"
     assert {step["name"]: step["status"] for step in status["steps"]}["preprocess"] == "running"
-
-    attached = subprocess.Popen(
-        again, shell=True, env={**os.environ, **platform.environment}, stderr=subprocess.PIPE, encoding="utf-8"
-    )
-    cancelled = platform.ask("cancel", id)
-    assert cancelled.code == 0
-    _, err = attached.communicate(timeout=60)
-    assert attached.returncode == 1
-    assert "cancelled" in err.splitlines()[-1]
+    assert platform.ask("cancel", id).code == 0
+    attached = platform.ask("runs", "attach", id)
+    assert attached.code == 1
+    assert "cancelled" in attached.said
     wait_for(lambda: id not in running(platform.server))
     assert platform.ask("cancel", id).code == 0  # without effect on one that has ended
 
@@ -169,7 +171,6 @@ def test_runs_are_listed_and_a_run_that_is_not_there_is_a_wrong_request(platform
 
 
 def test_a_follower_outlasts_a_platform_that_is_out_of_reach_for_a_while(platform: Platform):
-    platform.server.faults.step_seconds = 0.5
     fault = platform.server.faults.refuse("GET", f"{RUNS[platform.name]}/.*", 503, times=7)
     done = platform.run()
     assert done.code == 0, done.err
