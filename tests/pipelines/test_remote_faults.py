@@ -68,6 +68,13 @@ def test_a_refused_submission_is_a_wrong_request_and_leaves_no_run(
     assert set(platform.server.runs) == before
 
 
+@pytest.mark.xdist_group("kubeflow")
+def test_a_kubeflow_that_is_too_old_for_the_exit_task_is_told_the_version_it_needs(kubeflow: Platform):
+    refusal = "Internal error: failed to add implicit deps: task final status not supported yet"
+    kubeflow.server.faults.refuse("POST", RUNS["kubeflow"], 400, refusal, times=None)
+    told(kubeflow.run(), 2, refusal, "(Kubeflow Pipelines must be 2.14.0 or newer)")
+
+
 def test_a_platform_that_asks_to_wait_is_asked_again_when_it_said(platform: Platform, before: set[str]):
     platform.server.faults.refuse("POST", RUNS[platform.name], 429, Retry_After="1")
     started = time.monotonic()

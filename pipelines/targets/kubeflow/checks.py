@@ -9,11 +9,8 @@ from pipelines.experiment import Experiment
 from pipelines.targets.checks import Check, Finding, data, mlflow, registries
 from pipelines.targets.config import KubeflowTarget
 from pipelines.targets.kubeflow.api import API
-from pipelines.targets.kubeflow.connection import Connection
+from pipelines.targets.kubeflow.connection import OLDEST, Connection
 from pipelines.targets.kubeflow.credentials import credentials
-
-OLDEST = Version("2.14.0")
-"""The first that gives an exit task the final status of its run; an older one refuses the pipeline."""
 
 
 def checks(experiment: Experiment) -> list[Check]:
@@ -52,7 +49,7 @@ def api(target: KubeflowTarget) -> Iterator[Finding]:
         mend = f"make sure that it is {OLDEST} or newer: an older one refuses the pipeline"
         yield Finding(what, "unknown", f"answers, and does not say its version; {listed}", mend)
         return
-    if known < OLDEST:
+    if known < Version(OLDEST):
         mend = f"upgrade Kubeflow Pipelines to {OLDEST} or newer: it knows no final status for exit tasks"
         yield Finding(what, "ill", f"is version {known}", mend)
     else:

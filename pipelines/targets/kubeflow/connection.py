@@ -18,6 +18,9 @@ from pipelines.targets.config import (
 )
 from pipelines.targets.errors import Remedies
 
+OLDEST = "2.14.0"
+"""The first Kubeflow Pipelines that gives an exit task the final status of a run; older ones refuse the pipeline."""
+
 
 class Connection(Settings):
     """The part of `targets.kubeflow` that requests need; a workspace remembers it. It has no secrets."""
@@ -105,7 +108,10 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
     try:
         yield
     except ApiException as error:
-        raise remedies.error(error.status, said(error.body, error.reason or error.body or ""), what) from error
+        sentence = said(error.body, error.reason or error.body or "")
+        if "task final status not supported" in sentence:
+            sentence += f" (Kubeflow Pipelines must be {OLDEST} or newer)"
+        raise remedies.error(error.status, sentence, what) from error
     except HTTPError as error:
         raise remedies.unreachable(first_line(error)) from error
     except GoogleAuthError as error:
