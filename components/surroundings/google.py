@@ -9,6 +9,7 @@ An API is at its public address, or where gcloud's own variable says: CLOUDSDK_A
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from components.surroundings import retries, servers
@@ -112,16 +113,13 @@ class Session:
         """Returns an access token of the caller, which is refreshed by one thread for all."""
         from google.auth.transport.requests import Request
 
-        request = Request()
         before = self._failure
         with self._refreshing:
-            if self._failure is not before and self._failure is not None:
+            if self._failure is not None and self._failure is not before:
                 raise self._failure  # of another thread, while this one waited
             try:
                 if not self.credentials.valid:
-                    self.credentials.refresh(
-                        lambda *words, **rest: request(*words, **{**rest, "timeout": self._seconds})
-                    )
+                    self.credentials.refresh(partial(Request(), timeout=self._seconds))
             except Exception as error:
                 self._failure = error
                 raise
