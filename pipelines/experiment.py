@@ -15,6 +15,7 @@ from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
 from pipelines import environments, source
+from pipelines.older_spellings import respelled_values
 from pipelines.overrides import option, override
 from pipelines.schedules import cron
 from pipelines.targets.config import Targets
@@ -27,6 +28,8 @@ Name = Annotated[
         "be lower-case letters, digits and hyphens, at most 50, a letter first and no hyphen last",
     ),
 ]
+NOT_RECORDED = ("targets", "schedule", "notify")
+"""The sections that say where and when a pipeline runs, and that results do not depend on."""
 SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluation"}
 
 
@@ -73,7 +76,7 @@ class Experiment(Settings):
 
     def recorded(self) -> dict[str, Any]:
         """Returns what the results depend on, as JSON values: all but where and when the pipeline runs."""
-        return self.model_dump(mode="json", exclude={"targets", "schedule", "notify"})
+        return self.model_dump(mode="json", exclude=set(NOT_RECORDED))
 
     @property
     def outcome_space(self) -> str:
@@ -157,7 +160,7 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
         values, path = override(values, assignment, Experiment)
         given[path] = assignment
     try:
-        return Experiment.model_validate(values)
+        return Experiment.model_validate(respelled_values(values))
     except ValidationError as error:
         problems = explain(error, Experiment)
     lines = [f"{_place(problem.path, written, given)}: {problem}" for problem in problems]

@@ -1,4 +1,4 @@
-"""What a step tells its run: that it has begun, a line for a person, why it failed.
+"""What a step tells its run: a line for a person, or why it failed.
 
 A message stands in the step's output, among all that libraries print there: one line of JSON under a signature
 (HMAC-SHA256). The run makes the key and gives it to the processes of its steps alone, which take it out of their
@@ -35,13 +35,11 @@ class Message:
 
     Attributes:
         kind: What it tells.
-        text: The line, or lines; of a beginning, the path of an output in the step's folder, where it has any.
-        process: The id of the process that tells it, as that process knows it.
+        text: The line, or lines.
     """
 
-    kind: Literal["begin", "line", "error"]
+    kind: Literal["line", "error"]
     text: str
-    process: int
 
 
 def new_key() -> str:
@@ -60,10 +58,6 @@ class Told:
         self._stream = stream
         self._key = os.environ.pop(KEY, None)
 
-    def begin(self, output: str) -> None:
-        """Tells that the step has begun, and the path of an output in its folder."""
-        self._tell("begin", output, f"{MARK}begin {os.getpid()} {output}")
-
     def line(self, text: str) -> None:
         """Tells what a person may want to read, in a line or a few."""
         self._tell("line", text, MARK + text.replace("\n", f"\n{MARK}"))
@@ -72,11 +66,11 @@ class Told:
         """Tells why the step failed."""
         self._tell("error", text, f"{MARK}error: " + text.replace("\n", f"\n{MARK}"))
 
-    def _tell(self, kind: Literal["begin", "line", "error"], text: str, readable: str) -> None:
+    def _tell(self, kind: Literal["line", "error"], text: str, readable: str) -> None:
         if self._key is None:
             line = printable(masked(readable))
         else:
-            line = signed(Message(kind, masked(text)[:_MOST], os.getpid()), self._key)
+            line = signed(Message(kind, masked(text)[:_MOST]), self._key)
         with suppress(OSError):  # a log that cannot be written is no reason to stop the work
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -10,6 +10,7 @@ from elboflow.settings.explain import Path, dotted, shown
 from elboflow.settings.layout import inside, long_form, section
 from elboflow.settings.yaml_text import MOST_LEVELS, YAMLTextError
 from pipelines import source
+from pipelines.older_spellings import respelled
 
 ABSENT: Any = object()
 """Stands for what is not written, for a default that does not exist, and for the value of a key that there is not."""
@@ -42,7 +43,7 @@ def override(values: dict[str, Any], assignment: str, settings: type[Settings]) 
         value = source.value(text)
     except YAMLTextError as error:
         raise RequestError(f"{option(assignment)}: {error}") from None
-    path = tuple(int(part) if _INDEX.fullmatch(part) else part for part in parts)
+    path = respelled(tuple(int(part) if _INDEX.fullmatch(part) else part for part in parts))
     try:
         return _set(values, settings, ABSENT, path, value), path
     except _DeadEndError as end:

@@ -73,7 +73,7 @@ def step(output_file: str = "") -> Iterator[None]:
     once, with the same words, wherever `pipelines.refusal` has a place that outlives a try.
 
     Args:
-        output_file: A path in the folder of the step, from which the caller learns where that is.
+        output_file: A path in the folder of the step, beside which a refusal is left.
     """
     prepare()
     told = Told(sys.stdout)
@@ -90,7 +90,6 @@ def step(output_file: str = "") -> Iterator[None]:
         logger.propagate = False
         if RUN_PROCESS in os.environ:
             threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
-        told.begin(output_file)
         refusal = beside(output_file) if output_file else None
         try:
             with _terminable():

@@ -10,6 +10,7 @@ from typing import Any
 from elboflow.settings import RequestError, yaml_text
 from elboflow.settings.explain import Path as Keys
 from elboflow.settings.near import near
+from pipelines.older_spellings import respelled, respelled_values
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def parse(name: str, text: str) -> Source:
     values = {} if document.value is None else document.value
     if not isinstance(values, dict):
         raise RequestError(f"{name}: an experiment is a section of keys and values, such as `name: digits`")
-    return Source(name, text, values, {path: f"{name}:{line}" for path, line in document.lines.items()})
+    places = {respelled(path): f"{name}:{line}" for path, line in document.lines.items()}
+    return Source(name, text, respelled_values(values), places)
 
 
 def value(text: str) -> Any:

@@ -25,6 +25,11 @@ class Workspace:
         return self.folder / "datasets"
 
     @property
+    def checkpoints(self) -> Path:
+        """One folder per training that has not ended, named by what it is a function of."""
+        return self.folder / "checkpoints"
+
+    @property
     def database(self) -> Path:
         """MLflow's SQLite file."""
         return self.folder / "mlflow.db"

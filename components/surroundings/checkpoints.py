@@ -1,11 +1,15 @@
 """The folder of a training's checkpoints."""
 
+import os
 from pathlib import Path
 
+from elboflow.artifacts import lock
 from elboflow.settings import RequestError
 from elboflow.settings.locations import scheme
 from elboflow.vae.config import Checkpoints
 
+CHECKPOINTS = "ELBOFLOW_CHECKPOINTS"
+"""The environment variable with the folder of all trainings of a workspace, unless the experiment names one."""
 FOLDER = "checkpoints"
 _BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
 
@@ -22,6 +26,12 @@ def place(output: Path, fingerprint: str, settings: Checkpoints) -> Path:
         RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
     """
     shared = folder(settings)
+    if shared is None and (of_workspace := os.environ.get(CHECKPOINTS)):
+        from elboflow.vae.training.lock import LOCK  # imports a framework
+
+        # The same training twice at once: the second saves beside its model.
+        named = Path(of_workspace) / fingerprint[:32]
+        return output / FOLDER if lock.is_held(named / LOCK) else named
     return output / FOLDER if shared is None else shared / fingerprint[:32]
 
 

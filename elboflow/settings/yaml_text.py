@@ -213,6 +213,8 @@ def _invalid(error: yaml.MarkedYAMLError, text: str) -> YAMLTextError:
     mark, context = error.problem_mark, error.context_mark
     if mark is None:
         return YAMLTextError(f"not valid YAML: {error.problem}")
+    if "nesting depth" in str(error.problem):  # of the parser, which reads ahead of what is counted here
+        return YAMLTextError(f"nested more deeply than {MOST_LEVELS} levels", mark.line + 1)
     is_tab = text[mark.index : mark.index + 1] == "\t"
     problem = "a tab where only spaces may stand" if is_tab else error.problem
     line = min(mark.line + 1, max(1, len(text.splitlines())))  # where the end is missing, the mark is below the text

@@ -1,6 +1,7 @@
 """`elboflow run`."""
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.experiment import Experiment
     from pipelines.targets import RunState
     from pipelines.targets.local.execution import Run
+    from pipelines.targets.local.resumption import Part
     from pipelines.workspace import Workspace
 
 
@@ -39,6 +41,10 @@ def run(
     release: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
     ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="Begin with this step, after what an earlier run made.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="STEP", help="End after this step.")] = None,
     docker: Annotated[
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
@@ -55,12 +61,14 @@ def run(
     check_settings(assignments or (), release)
     if docker and (target != "local" or no_wait):
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
+    if (first or until) and (target != "local" or no_wait):
+        raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
     wanted = load(experiment, assignments or (), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
     else:
-        _here(wanted, if_changed, docker, workspace, as_json)
+        _here(wanted, if_changed, docker, (first, until), workspace, as_json)
 
 
 def check_settings(assignments: Sequence[str], release: str | None) -> None:
@@ -112,11 +120,19 @@ def _submit(
         accompany(platform, started, workspace, as_json)
 
 
-def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path, as_json: bool) -> None:
+def _here(
+    wanted: "Experiment",
+    if_changed: bool,
+    docker: bool,
+    steps: tuple[str | None, str | None],
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    from pipelines.graphs.training import TRAINING
     from pipelines.prerequisites import check_here
     from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
-    from pipelines.targets.local import execution as local
+    from pipelines.targets.local import resumption
 
     check_here(wanted, workspace)
     image = containers.image(wanted, workspace) if docker else None
@@ -124,13 +140,35 @@ def _here(wanted: "Experiment", if_changed: bool, docker: bool, workspace: Path,
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
         _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return
+    part = resumption.part(TRAINING, wanted, place, *steps)
+    waited_for(wanted, place, part, workspace, as_json, image=image)
+
+
+def waited_for(
+    wanted: "Experiment",
+    place: "Workspace",
+    part: "Part",
+    workspace: Path,
+    as_json: bool,
+    name: str | None = None,
+    image: str | None = None,
+) -> None:
+    """Runs an experiment, or a part of it, and shows what came out."""
+    from pipelines.targets.local import execution as local
+    from pipelines.targets.local.runner import StepError
+
+    again = pasteable("runs", "retry", "RUN", "--workspace", workspace)
     try:
-        done = local.run(wanted, place, image)
-    except local.StepError as error:
+        done = local.run(wanted, place, name=name, image=image, part=part)
+    except StepError as error:
         if as_json:
             failed = _recorded(place, error.run, wanted)
             print(json.dumps({**failed, "status": "failed", "step": error.step, "reason": error.reason}))
+        tell(f"to repeat it from {error.step} on: {again.replace('RUN', error.run)}")
         raise
+    except KeyboardInterrupt as interrupt:
+        advice = "the same command again goes on from the last checkpoint of the training"
+        raise KeyboardInterrupt(interrupt.args[0] if interrupt.args else signal.SIGINT, advice) from None
     _summarise(done, workspace)
     if as_json:
         print(json.dumps({**_recorded(place, done.run, wanted), **asdict(done)}))
@@ -168,25 +206,26 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
 def _summarise(done: "Run", workspace: Path) -> None:
     from rich.table import Table
 
+    from elboflow.artifacts import read_json
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
+    console.print()
+    if done.evaluation is None or done.mlflow is None:
+        made = {"dataset": done.dataset, "model": done.model, "evaluation": done.evaluation, "report": done.report}
+        for name, path in made.items():
+            if path is not None:
+                console.print(f"{name}: {path}")
+        return
     table = Table(
         "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
     )
-    for name, metric in _metrics(done).items():
+    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
+    for name, metric in metrics.items():
         low, high = metric.get("low"), metric.get("high")
         table.add_row(name, f"{metric['value']:.4g}", "" if low is None else f"{low:.4g} … {high:.4g}")
-    console.print()
     console.print(table)
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}")
     console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
-
-
-def _metrics(done: "Run") -> dict[str, dict[str, float]]:
-    from elboflow.artifacts import read_json
-
-    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
-    return metrics

@@ -158,6 +158,21 @@ def attach(
     accompany(place, place.run(run), workspace, as_json)
 
 
+@app.command()
+def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+    """Repeat a run of this machine from the step that failed."""
+    from pipelines.commands.outcome import show_log
+    from pipelines.commands.run import waited_for
+    from pipelines.graphs.training import TRAINING
+    from pipelines.prerequisites import check_here
+    from pipelines.targets.local import resumption
+
+    show_log()
+    experiment, part = resumption.failed_part(TRAINING, run, workspaces.found(workspace))
+    check_here(experiment, workspace)
+    waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=run)
+
+
 def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
     """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
     from pipelines.targets.connect import connect

@@ -99,20 +99,20 @@ def _planned(
                 )
         grid = axes.grid(varied)
         candidates.check(wanted.recorded(), grid)
-        return Plan(wanted, varied, parallel, grid)
+        return Plan(wanted, varied, parallel, Search("grid", len(grid), prune=False))
     if search not in SAMPLERS:
         raise RequestError(f"--search {search}: unknown; allowed: {', '.join(SAMPLERS)}")
     if target == "vertex" and prune:
         raise RequestError("--prune: Vertex AI's tuning component knows no early stopping; searches that prune: local")
     candidates.check(wanted.recorded(), axes.corners(varied), same_twice=True)
     settings = Search(search, trials or TRIALS, prune if prune is not None else target == "local")
-    return Plan(wanted, varied, parallel, search=settings)
+    return Plan(wanted, varied, parallel, settings)
 
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.prerequisites import check_here
     from pipelines.sweeps import execution
-    from pipelines.targets.local.execution import StepError
+    from pipelines.targets.local.runner import StepError
 
     check_here(plan.experiment, workspace, plan.backends)
     place = workspaces.made(workspace, plan.experiment)
@@ -161,6 +161,8 @@ def _summarise(done: "Swept", workspace: Path) -> None:
         table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
     console.print()
     console.print(table)
+    assert done.evaluation is not None
+    assert done.mlflow is not None  # a sweep runs to its end
     found = summary(folder.load(Path(done.evaluation)).metrics)
     console.print(f"\nthe best on the test split: {found}")
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"

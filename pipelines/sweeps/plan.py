@@ -1,8 +1,7 @@
 """What a sweep is to try, on any target."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from components.binding.recorded import experiment_digest
 from elboflow.settings.digest import digest
@@ -10,14 +9,16 @@ from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis
 
 SAMPLERS = ("tpe", "random")
+"""What a search may be told to use, besides the `grid` of all combinations."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to search.
+    """How values are chosen.
 
     Attributes:
-        sampler: tpe (Bergstra et al., 2011) or random; on Vertex AI, tpe stands for its own Bayesian optimisation.
+        sampler: grid (all combinations), tpe (Bergstra et al., 2011) or random; on Vertex AI, tpe stands for its own
+            Bayesian optimisation.
         trials: Trials in all, pruned ones and failures included.
         prune: Whether a trial is given up whose bound is below the median of the others' at the same epoch.
     """
@@ -35,15 +36,18 @@ class Plan:
         experiment: The experiment that varies.
         axes: What varies.
         parallel: Trials at work at once.
-        trials: The combinations of a grid; empty for a search.
-        search: How to search; None for a grid.
+        search: How values are chosen.
     """
 
     experiment: Experiment
     axes: Sequence[Axis]
     parallel: int
-    trials: Sequence[Mapping[str, Any]] = field(default=())
-    search: Search | None = None
+    search: Search
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether all combinations are tried."""
+        return self.search.sampler == "grid"
 
     @property
     def over(self) -> dict[str, str]:
@@ -53,7 +57,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
-        how = None if self.search is None else [self.search.sampler, self.search.prune]
+        how = None if self.is_grid else [self.search.sampler, self.search.prune]
         decides = [experiment_digest(self.experiment.recorded()), self.over, how]
         return f"{self.experiment.name}-{digest(decides)[:10]}"
 

@@ -1,4 +1,4 @@
-"""A search: which values to try next, and which trials to give up, is Optuna's to say. The study is kept on disk.
+"""Trials on this machine: Optuna says which values to try next, and which trials to give up. The study is kept on disk.
 
 Optuna's SQLite storage holds JSON, and no pickles.
 """
@@ -19,7 +19,7 @@ from components.sweep.trial import Candidate, Outcome
 from components.tracking import databases
 from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
-from pipelines.sweeps.axes import Axis, Range, parse
+from pipelines.sweeps.axes import Axis, Range, grid, parse
 from pipelines.sweeps.candidates import candidate
 from pipelines.sweeps.plan import Search
 from preprocessing.reader import open_dataset
@@ -72,8 +72,10 @@ def search(
     axes = parse([f"{key}={text}" for key, text in over.items()], wanted)
     data = open_dataset(dataset).manifest.digest
     study = _study(settings, f"{data} {_code(tracked.run)}", wanted)
-    _take_up(study)
+    killed = _end_running(study)
     _take_over(study, experiment, axes, output, tracked)
+    for values in _missing(study, axes) if settings.search.sampler == "grid" else killed:
+        study.enqueue_trial(values)
     work = _Search(study, axes, experiment, settings, dataset, output, tracked)
     with ThreadPoolExecutor(settings.parallel) as threads:
         for worker in [threads.submit(work.run) for _ in range(settings.parallel)]:
@@ -167,11 +169,10 @@ def _study(settings: Settings, name: str, experiment: Experiment) -> "optuna.Stu
         ) from None
     # A study that goes on draws other numbers than those that it began with.
     seed = experiment.seed + len(study.trials)
-    study.sampler = (
-        optuna.samplers.TPESampler(seed=seed)
-        if settings.search.sampler == "tpe"
-        else optuna.samplers.RandomSampler(seed=seed)
-    )
+    # A grid is a queue of trials, in which nothing is left to sample. Optuna's GridSampler cannot be asked outside of
+    # `optimize`, and loses its place where a trial is tried again.
+    tpe = settings.search.sampler == "tpe"
+    study.sampler = (optuna.samplers.TPESampler if tpe else optuna.samplers.RandomSampler)(seed=seed)
     # The first tenth of a training says little, least of all while the learning rate warms up.
     first = experiment.training.epochs // 10 + 1
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=first)
@@ -208,14 +209,31 @@ def _forget(study: "optuna.Study", found: "FrozenTrial") -> None:
     study.set_user_attr(_FORGOTTEN, [*study.user_attrs.get(_FORGOTTEN, []), found.number])
 
 
-def _take_up(study: "optuna.Study") -> None:
-    """Puts what a killed search was trying first in line: its trainings go on from their checkpoints."""
+def _end_running(study: "optuna.Study") -> list[dict[str, Any]]:
+    """Ends the trials that a killed search was at work on, and returns their values.
+
+    Tried again, their trainings go on from their checkpoints.
+    """
     from optuna.trial import TrialState
 
-    for found in study.get_trials(states=[TrialState.RUNNING]):
+    killed = study.get_trials(states=[TrialState.RUNNING])
+    for found in killed:
         _forget(study, found)
-        study.enqueue_trial(found.params)
         study.tell(found.number, state=TrialState.FAIL)
+    return [found.params for found in killed]
+
+
+def _missing(study: "optuna.Study", axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Returns the combinations of a grid that are to be tried: those that failed are tried again."""
+    from optuna.trial import TrialState
+
+    for found in _done(study):
+        if found.state == TrialState.FAIL:
+            _forget(study, found)
+    known = [found.params for found in _done(study)]
+    known += [found.system_attrs["fixed_params"] for found in study.get_trials(states=[TrialState.WAITING])]
+    combinations = [{key: json.dumps(value) for key, value in values.items()} for values in grid(axes)]
+    return [values for values in combinations if values not in known]
 
 
 def _take_over(

@@ -39,14 +39,14 @@ class Offer(Settings):
         chips: Chips over all hosts.
         hosts: Machines that they are in, each of which runs one process.
         topology: The shape of a TPU slice.
-        machines: Machine types, the usual one first.
+        machines: Google's machine types, the usual one first; none where a cluster's own nodes have it.
         provisioning: The ways in which Vertex AI has them.
     """
 
     chips: Annotated[int, Field(ge=1)]
     hosts: Annotated[int, Field(ge=1)] = 1
     topology: str | None = None
-    machines: Annotated[tuple[str, ...], Field(min_length=1)]
+    machines: tuple[str, ...]
     provisioning: tuple[Provisioning, ...] = ("standard", "spot", "flex_start")
 
     @property
@@ -68,7 +68,7 @@ class Kind(Settings):
     Attributes:
         chip: gpu or tpu.
         accelerator_type: Vertex AI's name; None where the machine type says it.
-        gke: The value of the node label that names it.
+        gke: The value of GKE's node label that names it; None for a kind that a node selector has to choose.
         disk: The only type of boot disk that its machines take.
         quota: The metric of Vertex AI's quota for training on it.
         attached: Whether its machines exist without it, too.
@@ -78,7 +78,7 @@ class Kind(Settings):
 
     chip: Literal["gpu", "tpu"]
     accelerator_type: str | None = None
-    gke: str
+    gke: str | None = None
     disk: str = "pd-ssd"
     quota: str | None = None
     attached: bool = False

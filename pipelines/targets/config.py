@@ -3,21 +3,21 @@
 It holds no secrets, only the names of environment variables, Kubernetes secrets and Secret Manager versions.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
-from elboflow.settings.explain import ConflictsError, Problem, written
+from elboflow.settings.explain import ConflictsError, Problem, nearest, written
 from elboflow.settings.zones import Timezone
 from pipelines.targets.images import Image, Images, absent_images
 from pipelines.targets.machines import (
     Amount,
-    KubernetesComputing,
     KubernetesStep,
-    VertexComputing,
+    LocalStep,
+    Step,
     VertexStep,
-    VertexTraining,
 )
 from pipelines.targets.regions import Region
 from preprocessing.engines import Engine
@@ -67,6 +67,25 @@ LabelKey = Annotated[
 ]
 
 
+STEPS = (
+    *("preprocess", "train", "evaluate", "register"),
+    *("begin", "search", "worker-pools", "choose", "choose-found"),  # of sweeps
+    *("decide", "finish"),  # around the others, on platforms
+)
+"""The steps of all pipelines (`pipelines/graphs/`)."""
+ACCELERATED = ("train", "evaluate")
+"""The steps that can use an accelerator."""
+
+
+def _is_step(name: str) -> str:
+    if name not in STEPS:
+        raise ValueError(f"there is no such step; {nearest(name, STEPS)}")
+    return name
+
+
+StepName = Annotated[str, AfterValidator(_is_step)]
+
+
 class KubernetesSecret(Settings):
     """A key of a Kubernetes secret."""
 
@@ -75,10 +94,15 @@ class KubernetesSecret(Settings):
 
 
 class Volume(Settings):
-    """A persistent volume claim that every step mounts."""
+    """A persistent volume claim that steps mount."""
 
     claim: str
     mount: Annotated[str, written(r"/\S*", "be an absolute path")]
+    steps: tuple[StepName, ...] | None = Field(None, description="the steps that mount it; null: all but `finish`")
+
+    def is_for(self, step: str) -> bool:
+        """Returns whether a step mounts it."""
+        return step != "finish" if self.steps is None else step in self.steps
 
 
 class NoCredentials(Settings):
@@ -127,7 +151,10 @@ class KubeflowTarget(Settings):
         service_account: The Kubernetes service account of the steps.
         pull_secrets: Image-pull secrets.
         secrets: Environment variables of the steps, each from a Kubernetes secret.
-        volumes: Claims that every step mounts.
+        volumes: Claims that steps mount.
+        platform: Whose labels nodes have: `gke`, or `generic` for EKS, AKS or a machine room.
+        labels: Labels of all pods.
+        annotations: Annotations of all pods.
         runner: The Beam runner of the preprocessing.
     """
 
@@ -145,15 +172,21 @@ class KubeflowTarget(Settings):
     pull_secrets: tuple[str, ...] = ()
     secrets: dict[Variable, KubernetesSecret] = Field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
+    platform: Literal["gke", "generic"] = "gke"
+    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict)
+    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict)
     runner: Engine = Direct()
-    preprocess: KubernetesStep = KubernetesStep()
-    train: KubernetesComputing = KubernetesComputing()
-    evaluate: KubernetesComputing = KubernetesComputing()
-    registration: KubernetesStep = KubernetesStep()
+    steps: dict[StepName, KubernetesStep] = Field(default_factory=dict, description="the pod of each step, by its name")
+
+    def step(self, name: str) -> KubernetesStep:
+        """Returns the pod of a step."""
+        return self.steps.get(name, KubernetesStep())
 
     @model_validator(mode="after")
     def _exists(self) -> "KubeflowTarget":
-        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
+        problems = _misplaced(self.steps) or absent_images(self.image, self.steps)
+        if self.platform == "generic":
+            problems += _unlabelled(self.steps)
         for key in {"dataflow": ("project", "region", "temporary"), "flink": ("temporary",)}.get(self.runner.kind, ()):
             if getattr(self.runner, key) is None:
                 problems.append(Problem(("runner", key), "missing; nothing else of a cluster says it"))
@@ -211,18 +244,24 @@ class VertexTarget(Settings):
     repository: HTTPAddress | None = None
     endpoint: str | None = None
     runner: Engine = Direct()
-    preprocess: VertexStep = VertexStep()
-    train: VertexTraining = VertexTraining()
-    evaluate: VertexComputing = VertexComputing()
-    registration: VertexStep = VertexStep()
+    steps: dict[StepName, VertexStep] = Field(
+        default_factory=dict, description="the machines of each step, by its name"
+    )
+
+    def step(self, name: str) -> VertexStep:
+        """Returns the machines of a step."""
+        return self.steps.get(name, VertexStep())
 
     @model_validator(mode="after")
     def _exists(self) -> "VertexTarget":
-        problems = absent_images(self.image, {"train": self.train.accelerator, "evaluate": self.evaluate.accelerator})
-        offer = self.evaluate.offer
-        if offer is not None and offer.hosts > 1:
-            sentence = f"{offer.chips} is not allowed: they are in {offer.hosts} machines, and evaluation runs on one"
-            problems.append(Problem(("evaluate", "accelerator", "count"), sentence))
+        problems = _misplaced(self.steps) or absent_images(self.image, self.steps)
+        for name, step in self.steps.items():
+            if name == "train" or problems or step.machines == 1:
+                continue
+            key = "workers" if step.workers > 1 else "accelerator.count"
+            given = step.workers if step.workers > 1 or step.offer is None else step.offer.chips
+            sentence = f"{given} is not allowed: they are in {step.machines} machines, and {name} runs on one"
+            problems.append(Problem(("steps", name, *key.split(".")), sentence))
         if problems:
             raise ConflictsError(problems)
         return self
@@ -236,12 +275,18 @@ class LocalTarget(Settings):
         memory: What a run needs, such as 4Gi; it says so when there is less.
         tracking_uri: The MLflow that runs register with; by default the workspace's own.
         image: What the containers of `run --docker` are made of.
+        steps: What each step gets, by its name.
     """
 
     threads: Annotated[int, Field(ge=1)] | None = None
     memory: Amount | None = None
     tracking_uri: TrackingURI | None = None
     image: Image | None = None
+    steps: dict[StepName, LocalStep] = Field(default_factory=dict)
+
+    def step(self, name: str) -> LocalStep:
+        """Returns what a step gets."""
+        return self.steps.get(name, LocalStep())
 
 
 class Targets(Settings):
@@ -255,13 +300,38 @@ class Targets(Settings):
         """Returns the accelerators on which a model of that backend cannot be evaluated: TPUs know JAX only."""
         problems = []
         for name, target in (("kubeflow", self.kubeflow), ("vertex", self.vertex)):
-            if target is None or target.evaluate.accelerator is None or backend == "jax":
+            if target is None or backend == "jax":
                 continue
-            train, evaluate = target.train.accelerator, target.evaluate.accelerator
+            train, evaluate = target.step("train").accelerator, target.step("evaluate").accelerator
+            if evaluate is None:
+                continue
             if evaluate.of_kind.chip == "tpu" and (train is None or train.of_kind.chip != "tpu"):
                 sentence = (
                     f"on {evaluate.kind}, a TPU, only JAX runs, and the model is trained with {backend}; train it on a "
                     "TPU too, or with `training.backend: jax`"
                 )
-                problems.append(Problem((name, "evaluate", "accelerator"), sentence))
+                problems.append(Problem((name, "steps", "evaluate", "accelerator"), sentence))
         return problems
+
+
+def _unlabelled(steps: Mapping[str, KubernetesStep]) -> list[Problem]:
+    """Returns the accelerators of kinds that only GKE's nodes are labelled with."""
+    sentence = (
+        "only nodes of GKE are labelled with this kind, and targets.kubeflow.platform is generic; write {kind: nvidia, "
+        "count: 1, node_selector: {LABEL: VALUE}}, with a label that your nodes have (kubectl get nodes --show-labels)"
+    )
+    return [
+        Problem(("steps", name, "accelerator", "kind"), sentence)
+        for name, step in steps.items()
+        if step.accelerator is not None and step.accelerator.of_kind.gke is not None
+    ]
+
+
+def _misplaced(steps: Mapping[str, Step]) -> list[Problem]:
+    """Returns the accelerators of steps that compute on processors."""
+    sentence = f"this step computes on processors; steps that can use one: {', '.join(ACCELERATED)}"
+    return [
+        Problem(("steps", name, "accelerator"), sentence)
+        for name, step in steps.items()
+        if step.accelerator is not None and name not in ACCELERATED
+    ]

@@ -55,7 +55,8 @@ def _unreadable_on_vertex(path: PurePosixPath, settings: VertexTarget | None) ->
 
 
 def _unreadable_on_kubeflow(path: PurePosixPath, settings: KubeflowTarget | None) -> str | None:
-    mounts = [volume.mount for volume in settings.volumes] if settings is not None else []
+    volumes = settings.volumes if settings is not None else ()
+    mounts = [volume.mount for volume in volumes if volume.is_for("preprocess")]
     if any(path.is_relative_to(mount) for mount in mounts) and ".." not in path.parts:
         return None
     there = f"these are mounted: {', '.join(mounts)}" if mounts else "none is mounted"

@@ -8,7 +8,7 @@ from pydantic import Field
 from elboflow.settings import Settings
 from elboflow.settings.explain import Problem, written
 from pipelines.targets import accelerators
-from pipelines.targets.machines import Accelerator
+from pipelines.targets.machines import Accelerator, Step
 
 Image = Annotated[
     str,
@@ -34,15 +34,15 @@ def image_for(image: str | Images, accelerator: Accelerator | None) -> str:
     return str(getattr(image, accelerators.catalogue().chips[accelerator.of_kind.chip].image))
 
 
-def absent_images(image: str | Images, accelerated: Mapping[str, Accelerator | None]) -> list[Problem]:
+def absent_images(image: str | Images, steps: Mapping[str, Step]) -> list[Problem]:
     """Returns the images that accelerated steps, by their names, have none of."""
     if isinstance(image, str):
         return []
     problems = []
-    for step, accelerator in accelerated.items():
-        if accelerator is not None:
-            needed = accelerators.catalogue().chips[accelerator.of_kind.chip].image
+    for name, step in steps.items():
+        if step.accelerator is not None:
+            needed = accelerators.catalogue().chips[step.accelerator.of_kind.chip].image
             if getattr(image, needed) is None:
-                sentence = f"missing; {step} on {accelerator.kind} needs an image with its drivers"
+                sentence = f"missing; {name} on {step.accelerator.kind} needs an image with its drivers"
                 problems.append(Problem(("image", needed), sentence))
     return problems

@@ -1,5 +1,6 @@
-"""What a step of an experiment asks of a platform: chips, machines, retries, time. What does not exist is refused."""
+"""What a step of an experiment asks of a target: chips, machines, retries, time. What does not exist is refused."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -10,6 +11,7 @@ from pipelines.targets import accelerators
 from pipelines.targets.accelerators import Kind, Offer, Provisioning
 
 Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
+Minutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
 MachineType = Annotated[
     str,
     written(r"[a-z]+\d+[a-z]*-[a-z]+(-\d+[a-z]*)?(-[a-z]+)?", "be a machine type such as n2-standard-8"),
@@ -47,6 +49,14 @@ class Accelerator(Settings):
         return self.of_kind.offer(self.count // workers, machine)
 
 
+class KubernetesAccelerator(Accelerator):
+    """Chips of the node of a pod."""
+
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="labels of the nodes that have it, where the kind does not say them"
+    )
+
+
 STARTS_FLEXIBLY = "'flex_start' is a way to wait for GPUs; allowed here: standard, spot"
 
 AcceleratorChoice = Annotated[Accelerator, BeforeValidator(by_name)]
@@ -61,13 +71,21 @@ class Retry(Settings):
     factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
 
 
+class LocalStep(Settings):
+    """A process of this machine."""
+
+    retry: Retry = Retry(attempts=0)
+    timeout_minutes: Minutes | None = Field(None, description="after which a try of the step is ended, and has failed")
+
+
 class Step(Settings):
     """What a step gets on every platform."""
 
     cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="cores")
     memory: Amount | None = None
     retry: Retry = Retry()
-    timeout_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] | None = None
+    timeout_minutes: Minutes | None = None
+    accelerator: AcceleratorChoice | None = None
 
 
 class Toleration(Settings):
@@ -82,25 +100,34 @@ class Toleration(Settings):
 class KubernetesStep(Step):
     """The pod of a step."""
 
+    cpu: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="cores, requested and the limit; null: a request without a limit"
+    )
+    memory: Amount | None = Field(None, description="requested and the limit; null: a request without a limit")
+    accelerator: Annotated[KubernetesAccelerator, BeforeValidator(by_name)] | None = None
+    shared_memory: Amount | None = Field(
+        None, description="the most that /dev/shm holds; null: 1Gi with an accelerator, else the 64 MiB of containers"
+    )
+    labels: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="labels of the pod")
+    annotations: dict[str, PossiblyEmpty] = Field(default_factory=dict, description="annotations of the pod")
     node_selector: dict[str, PossiblyEmpty | None] = Field(
         default_factory=dict,
         description="labels of the node, besides GKE's of the accelerator; null takes one of those away",
     )
     tolerations: tuple[Toleration, ...] = ()
 
-
-class KubernetesComputing(KubernetesStep):
-    """The pod of a step that computes on an accelerator, if it is given one."""
-
-    accelerator: AcceleratorChoice | None = None
-
     @property
     def offer(self) -> Offer | None:
         """What the pod has, besides its processors."""
         return None if self.accelerator is None else self.accelerator.offer()
 
+    @property
+    def machines(self) -> int:
+        """Pods of the step."""
+        return 1
+
     @model_validator(mode="after")
-    def _is_one_pod(self) -> "KubernetesComputing":
+    def _is_one_pod(self) -> "KubernetesStep":
         if self.accelerator is None or (offer := self.accelerator.offer()).hosts == 1:
             return self
         single = ", ".join(map(str, self.accelerator.of_kind.counts_in_one_machine))
@@ -111,8 +138,16 @@ class KubernetesComputing(KubernetesStep):
         raise ConflictsError([Problem(("accelerator", "count"), sentence)])
 
 
+class ReductionServer(Settings):
+    """Machines that add up the gradients of GPU workers."""
+
+    short_form: ClassVar = "replicas"
+    replicas: Annotated[int, Field(ge=1)] = 1
+    machine: MachineType = "n1-highcpu-16"
+
+
 class VertexStep(Step):
-    """The machine of a step on Vertex AI: one that fits `cpu` and `memory`, or a custom job on a named one."""
+    """The machines of a step on Vertex AI: one that fits `cpu` and `memory`, or a custom job on named ones."""
 
     machine: MachineType | None = Field(None, description="with an accelerator, by default the usual one for it")
     disk_gigabytes: Annotated[int, Field(ge=100)] | None = None
@@ -120,6 +155,8 @@ class VertexStep(Step):
     max_wait_minutes: Annotated[int, Field(ge=0)] | None = Field(
         None, description="for machines, with flex_start; by default a day; 0 is for as long as it takes"
     )
+    workers: Annotated[int, Field(ge=1)] = Field(1, description="machines of GPUs; a TPU slice says itself how many")
+    reduction_server: ReductionServer | None = None
 
     @model_validator(mode="after")
     def _exists(self) -> "VertexStep":
@@ -130,106 +167,72 @@ class VertexStep(Step):
 
     @property
     def is_custom_job(self) -> bool:
-        return self.machine is not None
-
-    def _problems(self) -> list[Problem]:
-        found = []
-        if self.machine is not None and (kind := accelerators.built_into(self.machine)):
-            found.append(Problem(("machine",), f"'{self.machine}' comes with {kind}, which this step is not given"))
-        elif self.is_custom_job and self.provisioning == "flex_start":
-            found.append(Problem(("provisioning",), STARTS_FLEXIBLY))
-        return [*found, *self._useless()]
-
-    def _useless(self) -> list[Problem]:
-        """Returns the settings that could have no effect on such a step."""
-        found = []
-        if self.max_wait_minutes is not None and self.provisioning != "flex_start":
-            found.append(Problem(("max_wait_minutes",), "is only waited with `provisioning: flex_start`"))
-        if self.is_custom_job:
-            for key in ("cpu", "memory"):
-                if getattr(self, key) is not None:
-                    found.append(Problem((key,), "is that of the machine type; leave out one of them"))
-            return found
-        for key, default in (("disk_gigabytes", None), ("provisioning", "standard"), ("timeout_minutes", None)):
-            if getattr(self, key) != default:
-                found.append(Problem((key,), "needs a `machine` (or an accelerator): such steps are custom jobs"))
-        return found
-
-
-class VertexComputing(VertexStep):
-    """The machine of a step that computes on an accelerator, if it is given one."""
-
-    accelerator: AcceleratorChoice | None = None
-
-    @property
-    def is_custom_job(self) -> bool:
         return self.machine is not None or self.accelerator is not None
 
     @property
     def machines(self) -> int:
-        """Machines of the same type. A TPU slice counts as one, however many hosts it has."""
-        return 1
+        """Machines that run a process of the step. A slice of TPUs may have several."""
+        return 1 if self.offer is None else self.workers * self.offer.hosts
 
     @property
     def offer(self) -> Offer | None:
-        """What each of the machines has, besides its processors."""
+        """What each of the workers has, besides its processors."""
         if self.accelerator is None:
             return None
-        return self.accelerator.offer(self.machine, self.machines, self.provisioning)
+        return self.accelerator.offer(self.machine, self.workers, self.provisioning)
 
-    def _problems(self) -> list[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         if self.accelerator is None:
-            return super()._problems()
-        try:
-            if not self.accelerator.of_kind.on_vertex:
+            yield from self._on_processors()
+            yield from self._useless()
+            return
+        if (kind := accelerators.kinds().get(self.accelerator.kind)) is not None:
+            if not kind.on_vertex:
                 existing = ", ".join(name for name, kind in accelerators.kinds().items() if kind.on_vertex)
                 sentence = f"'{self.accelerator.kind}' does not exist on Vertex AI; allowed: {existing}"
-                return [Problem(("accelerator", "kind"), sentence)]
-            offer = self.accelerator.offer(self.machine, self.machines, self.provisioning)
+                yield Problem(("accelerator", "kind"), sentence)
+                return
+            if self.workers > 1 and kind.chip == "tpu":
+                sentence = f"{self.workers} is not allowed; the number of TPU chips says how many machines there are"
+                yield Problem(("workers",), sentence)
+                return
+        try:
+            offer = self.accelerator.offer(self.machine, self.workers, self.provisioning)
         except ConflictsError as error:
-            return list(error.problems)
-        found = self._useless()
+            yield from error.problems
+            return
+        yield from self._useless()
         if self.provisioning == "flex_start" and self.accelerator.of_kind.chip != "gpu":
-            found.append(Problem(("provisioning",), STARTS_FLEXIBLY))
+            yield Problem(("provisioning",), STARTS_FLEXIBLY)
         elif self.provisioning not in offer.provisioning:
             what = f"{offer.chips} of {self.accelerator.kind}"
             sentence = f"'{self.provisioning}' does not exist for {what}; allowed: {', '.join(offer.provisioning)}"
-            found.append(Problem(("provisioning",), sentence))
-        return found
+            yield Problem(("provisioning",), sentence)
 
+    def _on_processors(self) -> Iterator[Problem]:
+        if self.machine is not None and (kind := accelerators.built_into(self.machine)):
+            yield Problem(("machine",), f"'{self.machine}' comes with {kind}, which this step is not given")
+        elif self.is_custom_job and self.provisioning == "flex_start":
+            yield Problem(("provisioning",), STARTS_FLEXIBLY)
+        if self.workers > 1:
+            yield Problem(("workers",), f"{self.workers} is not allowed without an accelerator: a GPU")
 
-class ReductionServer(Settings):
-    """Machines that add up the gradients of GPU workers."""
-
-    short_form: ClassVar = "replicas"
-    replicas: Annotated[int, Field(ge=1)] = 1
-    machine: MachineType = "n1-highcpu-16"
-
-
-class VertexTraining(VertexComputing):
-    """The machines that train."""
-
-    workers: Annotated[int, Field(ge=1)] = Field(1, description="machines of GPUs; a TPU slice says itself how many")
-    reduction_server: ReductionServer | None = None
-
-    @property
-    def machines(self) -> int:
-        return self.workers
-
-    def _problems(self) -> list[Problem]:
-        chip = None
-        if self.accelerator is not None and self.accelerator.kind in accelerators.kinds():
-            chip = self.accelerator.of_kind.chip
-        if self.workers > 1 and chip == "tpu":
-            sentence = f"{self.workers} is not allowed; the number of TPU chips says how many machines there are"
-            return [Problem(("workers",), sentence)]
-        found = super()._problems()
-        if self.workers > 1 and self.accelerator is None:
-            found.append(Problem(("workers",), f"{self.workers} is not allowed without an accelerator: a GPU"))
+    def _useless(self) -> Iterator[Problem]:
+        """Yields the settings that could have no effect on such a step."""
+        if self.max_wait_minutes is not None and self.provisioning != "flex_start":
+            yield Problem(("max_wait_minutes",), "is only waited with `provisioning: flex_start`")
+        if self.is_custom_job:
+            for key in ("cpu", "memory"):
+                if getattr(self, key) is not None:
+                    yield Problem((key,), "is that of the machine type; leave out one of them")
+        else:
+            for key, default in (("disk_gigabytes", None), ("provisioning", "standard"), ("timeout_minutes", None)):
+                if getattr(self, key) != default:
+                    yield Problem((key,), "needs a `machine` (or an accelerator): such steps are custom jobs")
+        chip = None if self.accelerator is None else self.accelerator.of_kind.chip
         if self.reduction_server is not None and not (self.workers > 1 and chip == "gpu"):
             sentence = "adds up the gradients of several machines with GPUs; it needs `workers: 2` or more, and a GPU"
-            found.append(Problem(("reduction_server",), sentence))
+            yield Problem(("reduction_server",), sentence)
         elif self.reduction_server is not None and self.provisioning == "flex_start":
             sentence = "is on machines of another type; with `provisioning: flex_start` all are of one"
-            found.append(Problem(("reduction_server",), sentence))
-        return found
+            yield Problem(("reduction_server",), sentence)

@@ -13,14 +13,14 @@ from pipelines.experiment import Experiment
 from pipelines.targets import accelerators
 from pipelines.targets.data import require_readable
 from pipelines.targets.disclosure import require_no_secret
-from pipelines.targets.machines import KubernetesComputing, Retry, Step, VertexComputing
+from pipelines.targets.machines import KubernetesStep, Retry, VertexStep
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
 logger = logging.getLogger("elboflow.targets")
 
-COMPUTING = ("train", "evaluate", "register")
+COMPUTING = ("train", "evaluate", "register", "search")
 """The steps that run a framework. Registration does so when it compares the new model with the champion."""
 
 
@@ -37,29 +37,22 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     """
     require_readable(experiment, target)
     require_no_secret(experiment)
-    step = f"targets.{target}.train"
-    train, training = getattr(experiment.targets, target).train, experiment.training
+    step = f"targets.{target}.steps.train"
+    train, training = getattr(experiment.targets, target).step("train"), experiment.training
     accelerator = train.accelerator
     if accelerator is not None and accelerator.of_kind.chip == "tpu" and training.backend not in parallelism.TPU:
         kind = accelerator.kind
         logger.info("training.backend is jax instead of %s: %s is on a TPU, %s", training.backend, step, kind)
         training = training.model_copy(update={"backend": "jax"})
     chips = 1 if train.offer is None else train.offer.chips_per_host
-    if training.parallel is None and chips * machines(train) > 1:
-        logger.info("training.parallel is data: %s has %s", step, _described(chips, machines(train)))
+    if training.parallel is None and chips * train.machines > 1:
+        logger.info("training.parallel is data: %s has %s", step, _described(chips, train.machines))
         training = training.model_copy(update={"parallel": DataParallel()})
-    _refuse_impossible(training, step, chips, machines(train))
+    _refuse_impossible(training, step, chips, train.machines)
     lost = checkpoints_lost(experiment) if target == "kubeflow" else None
     for sentence in [*_unused(experiment, target, training, chips), *([lost] if lost else [])]:
         logger.warning(sentence)
     return experiment.model_copy(update={"training": training})
-
-
-def machines(step: Step) -> int:
-    """Returns on how many machines a step is, each of which runs a process of it. A slice of TPUs may have several."""
-    if not isinstance(step, VertexComputing) or step.offer is None:
-        return 1
-    return step.machines * step.offer.hosts
 
 
 def _refuse_impossible(training: TrainingConfig, step: str, chips: int, of_machines: int) -> None:
@@ -96,13 +89,15 @@ def _unused(experiment: Experiment, target: str, training: TrainingConfig, chips
     found = []
     settings, parallel = getattr(experiment.targets, target), training.parallel
     if isinstance(parallel, DataParallel) and parallel.devices is not None and parallel.devices < chips:
-        found.append(f"targets.{target}.train.accelerator: training.parallel uses {parallel.devices} chips of {chips}")
+        found.append(
+            f"targets.{target}.steps.train.accelerator: training.parallel uses {parallel.devices} chips of {chips}"
+        )
     if isinstance(parallel, ModelParallel) and 1 < parallel.data * parallel.model < chips:
         asked = parallel.data * parallel.model
-        found.append(f"targets.{target}.train.accelerator: training.parallel uses {asked} chips of {chips}")
-    offer = settings.evaluate.offer
+        found.append(f"targets.{target}.steps.train.accelerator: training.parallel uses {asked} chips of {chips}")
+    offer = settings.step("evaluate").offer
     if offer is not None and offer.chips > 1:
-        found.append(f"targets.{target}.evaluate.accelerator: evaluation uses one chip of {offer.chips}")
+        found.append(f"targets.{target}.steps.evaluate.accelerator: evaluation uses one chip of {offer.chips}")
     return found
 
 
@@ -115,20 +110,22 @@ def checkpoints_lost(experiment: Experiment) -> str | None:
     target, folder = experiment.targets.kubeflow, experiment.training.checkpoints.folder
     if target is None:
         return None
-    mounts = [PurePosixPath(volume.mount) for volume in target.volumes]
+    mounts = [PurePosixPath(volume.mount) for volume in target.volumes if volume.is_for("train")]
     if folder is not None and any(PurePosixPath(folder).is_relative_to(mount) for mount in mounts):
         return None
     on = f"one of targets.kubeflow.volumes ({', '.join(map(str, mounts)) or 'there are none'})"
     if folder is not None:
         return f"training.checkpoints.folder: {folder} ends with its pod; what is to outlive it must be on {on}"
-    asked = "retry" in target.train.model_fields_set and target.train.retry.attempts > 0
-    labels = [*target.train.node_selector, *(toleration.key for toleration in target.train.tolerations)]
+    pod = target.step("train")
+    asked = "retry" in pod.model_fields_set and pod.retry.attempts > 0
+    labels = [*pod.node_selector, *(toleration.key for toleration in pod.tolerations)]
     if asked or any("spot" in label or "preemptible" in label for label in labels):
-        return f"targets.kubeflow.train: another try starts over: training.checkpoints.folder is not set, to be on {on}"
+        train = "targets.kubeflow.steps.train"
+        return f"{train}: another try starts over: training.checkpoints.folder is not set, to be on {on}"
     return None
 
 
-def environment(step: str, settings: Step) -> dict[str, str]:
+def environment(step: str, settings: KubernetesStep | VertexStep) -> dict[str, str]:
     """Returns the environment variables by which a step finds its devices, and no others.
 
     Where a training is on several machines it is told on how many, so that it does not train on each of them alone if
@@ -139,11 +136,10 @@ def environment(step: str, settings: Step) -> dict[str, str]:
     """
     if step not in COMPUTING:
         return {}
-    accelerator = settings.accelerator if isinstance(settings, KubernetesComputing | VertexComputing) else None
-    if accelerator is None:
+    if settings.accelerator is None:
         return {"JAX_PLATFORMS": "cpu"}
-    variables = {"JAX_PLATFORMS": accelerators.catalogue().chips[accelerator.of_kind.chip].jax_platforms}
-    return variables if machines(settings) == 1 else {**variables, MACHINES: str(machines(settings))}
+    variables = {"JAX_PLATFORMS": accelerators.catalogue().chips[settings.accelerator.of_kind.chip].jax_platforms}
+    return variables if settings.machines == 1 else {**variables, MACHINES: str(settings.machines)}
 
 
 def retried(task: "PipelineTask", retry: Retry) -> None:

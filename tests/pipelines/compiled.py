@@ -15,6 +15,7 @@ from kfp.local import graph_utils
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from pipelines.experiment import load
+from pipelines.targets.specification import specification
 
 TARGETS = {
     "kubeflow": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example'}",
@@ -29,11 +30,7 @@ WORK = ["preprocess", "train", "evaluate", "register"]
 
 def compiled(target: str, *assignments: str) -> "Compiled":
     """Returns the digits compiled for a target, with the given settings."""
-    if target == "kubeflow":
-        from pipelines.targets.kubeflow.specification import specification
-    else:
-        from pipelines.targets.vertex.specification import specification
-    return Compiled(specification(load("digits", [f"targets.{target}={TARGETS[target]}", *assignments])))
+    return Compiled(specification(load("digits", [f"targets.{target}={TARGETS[target]}", *assignments]), target))
 
 
 def images(target: str) -> str:
@@ -112,7 +109,12 @@ class Compiled:
     def pools(self, step: str) -> list[Any]:
         return list(self.custom_job(step).job_spec.worker_pool_specs)
 
-    def default(self, parameter: str) -> Any:
-        """Returns the default of a parameter of the pipeline, JSON decoded where it is JSON."""
-        value = json_format.MessageToDict(self.spec.root.input_definitions.parameters[parameter].default_value)
-        return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    def given(self, parameter: str) -> Any:
+        """Returns what the steps are given under a name, the same for all; JSON decoded where it is JSON."""
+        found = {
+            str(json_format.MessageToDict(task.inputs.parameters[parameter].runtime_value.constant))
+            for task in self.tasks.values()
+            if parameter in task.inputs.parameters
+        }
+        (value,) = found
+        return json.loads(value) if value.startswith("{") else value

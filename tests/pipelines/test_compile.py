@@ -49,7 +49,7 @@ def test_an_environment_s_file_is_merged_before_it_is_compiled(target: str, tmp_
     output = tmp_path / "pipeline.yaml"
     done = run("compile", str(tmp_path / "mine.yaml"), "--env", "prod", "--target", target, "--output", str(output))
     assert done.exit_code == 0, done.stderr
-    assert Compiled(output.read_text(encoding="utf-8")).default("training")["epochs"] == 321
+    assert Compiled(output.read_text(encoding="utf-8")).given("training")["epochs"] == 321
 
 
 def test_a_target_that_the_experiment_does_not_describe_is_refused(target: str, tmp_path: Path):
@@ -75,7 +75,8 @@ def test_the_work_waits_for_the_decision_to_run(pipeline: Compiled):
     condition = guarded["condition-2"]
     assert list(condition.dependent_tasks) == ["decide"]
     assert condition.trigger_policy.condition == ("inputs.parameter_values['pipelinechannel--decide-Output'] == 'run'")
-    assert pipeline.default("if_changed") is False
+    assert list(pipeline.spec.root.input_definitions.parameters) == ["if_changed"]
+    assert pipeline.spec.root.input_definitions.parameters["if_changed"].default_value.bool_value is False
 
 
 def test_whatever_happens_the_last_step_is_told_how_it_ended(pipeline: Compiled):
@@ -90,7 +91,7 @@ def test_whatever_happens_the_last_step_is_told_how_it_ended(pipeline: Compiled)
 def test_who_is_to_be_told_of_the_end_is_in_it_without_any_secret(target: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALARM", "https://chat.example/planted-secret")
     text = compiled(target, "notify={kind: webhook, variable: ALARM}")
-    assert text.default("notify") == {"kind": "webhook", "variable": "ALARM", "when": "failure"}
+    assert text.given("notify") == {"kind": "webhook", "variable": "ALARM", "when": "failure"}
     assert "planted-secret" not in text.text
 
 
@@ -124,17 +125,17 @@ def test_a_step_is_given_its_own_sections_and_no_other(pipeline: Compiled):
 
 def test_its_defaults_are_the_experiment(target: str):
     pipeline = compiled(target, "training.epochs=7")
-    assert pipeline.default("training")["epochs"] == 7
-    assert pipeline.default("experiment")["training"]["epochs"] == 7
-    assert pipeline.default("tracking_uri") == "https://mlflow.example"
-    assert pipeline.default("runner") == {"kind": "direct"}
+    assert pipeline.given("training")["epochs"] == 7
+    assert pipeline.given("experiment")["training"]["epochs"] == 7
+    assert pipeline.given("tracking_uri") == "https://mlflow.example"
+    assert pipeline.given("runner") == {"kind": "direct"}
 
 
 def test_retries_are_those_of_each_step(target: str):
     pipeline = compiled(
         target,
-        f"targets.{target}.train.retry={{attempts: 5, wait_seconds: 7, factor: 3}}",
-        f"targets.{target}.registration.retry.attempts=0",
+        f"targets.{target}.steps.train.retry={{attempts: 5, wait_seconds: 7, factor: 3}}",
+        f"targets.{target}.steps.register.retry.attempts=0",
     )
     policies = {name: task.retry_policy for name, task in pipeline.tasks.items()}
     assert policies["train"].max_retry_count == 5
@@ -161,9 +162,9 @@ def test_retries_are_those_of_each_step(target: str):
 def test_one_field_moves_the_training_between_processors_gpus_and_tpus(
     target: str, accelerator: str, image: str, backend: str, platforms: str
 ):
-    pipeline = compiled(target, images(target), f"targets.{target}.train.accelerator={accelerator}")
-    assert pipeline.default("training")["backend"] == backend
-    assert pipeline.default("experiment")["training"]["backend"] == backend
+    pipeline = compiled(target, images(target), f"targets.{target}.steps.train.accelerator={accelerator}")
+    assert pipeline.given("training")["backend"] == backend
+    assert pipeline.given("experiment")["training"]["backend"] == backend
     if pipeline.is_custom_job("train"):
         (pool,) = pipeline.pools("train")
         surroundings = {variable.name: variable.value for variable in pool.container_spec.env}
@@ -187,10 +188,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_change_of_the_backend_is_said(target: str, said: list[str]):
-    compiled(target, f"targets.{target}.train.accelerator=v5e", "training.backend=jax")
+    compiled(target, f"targets.{target}.steps.train.accelerator=v5e", "training.backend=jax")
     assert said == []
-    compiled(target, f"targets.{target}.train.accelerator=v5e")
-    assert said == [f"training.backend is jax instead of tensorflow: targets.{target}.train is on a TPU, v5e"]
+    compiled(target, f"targets.{target}.steps.train.accelerator=v5e")
+    assert said == [f"training.backend is jax instead of tensorflow: targets.{target}.steps.train is on a TPU, v5e"]
 
 
 @pytest.mark.parametrize(
@@ -204,23 +205,23 @@ def test_a_change_of_the_backend_is_said(target: str, said: list[str]):
     ],
 )
 def test_a_training_is_divided_among_all_that_it_is_given(target: str, train: str, has: str, said: list[str]):
-    pipeline = compiled(target, images(target), f"targets.{target}.train={train}")
-    assert said[-1] == f"training.parallel is data: targets.{target}.train has {has}"
-    assert pipeline.default("training")["parallel"] == {"kind": "data", "devices": None}
-    assert pipeline.default("experiment")["training"]["parallel"] == {"kind": "data", "devices": None}
+    pipeline = compiled(target, images(target), f"targets.{target}.steps.train={train}")
+    assert said[-1] == f"training.parallel is data: targets.{target}.steps.train has {has}"
+    assert pipeline.given("training")["parallel"] == {"kind": "data", "devices": None}
+    assert pipeline.given("experiment")["training"]["parallel"] == {"kind": "data", "devices": None}
 
 
 def test_a_training_on_one_chip_is_not_divided(target: str, said: list[str]):
-    assert compiled(target, f"targets.{target}.train.accelerator=l4").default("training")["parallel"] is None
+    assert compiled(target, f"targets.{target}.steps.train.accelerator=l4").given("training")["parallel"] is None
     assert said == []
 
 
 def test_how_it_is_divided_may_be_said(said: list[str]):
     settings = ("training.backend=jax", "training.parallel={kind: model, data: 4, model: 4}")
     pipeline = compiled(
-        "vertex", images("vertex"), "targets.vertex.train.accelerator={kind: v5e, count: 16}", *settings
+        "vertex", images("vertex"), "targets.vertex.steps.train.accelerator={kind: v5e, count: 16}", *settings
     )
-    assert pipeline.default("training")["parallel"]["kind"] == "model"
+    assert pipeline.given("training")["parallel"]["kind"] == "model"
     assert said == []
 
 
@@ -246,12 +247,12 @@ def test_how_it_is_divided_may_be_said(said: list[str]):
         (
             "{accelerator: {kind: l4, count: 2}}",
             ["training.parallel={kind: data, devices: 4}"],
-            "training.parallel.devices: 4; targets.vertex.train has 2 chips",
+            "training.parallel.devices: 4; targets.vertex.steps.train has 2 chips",
         ),
         (
             "{accelerator: {kind: l4, count: 2}}",
             ["training.backend=jax", "training.parallel={kind: model, data: 2, model: 2}"],
-            "training.parallel: data: 2 times model: 2 is 4; targets.vertex.train has 2 chips",
+            "training.parallel: data: 2 times model: 2 is 4; targets.vertex.steps.train has 2 chips",
         ),
         (
             "{accelerator: {kind: v5e, count: 16}}",
@@ -264,26 +265,26 @@ def test_how_it_is_divided_may_be_said(said: list[str]):
 def test_a_training_that_cannot_be_divided_is_refused_before_anything_is_submitted(
     train: str, settings: list[str], told: str
 ):
-    chosen = [f"targets.vertex={TARGETS['vertex']}", images("vertex"), f"targets.vertex.train={train}", *settings]
+    chosen = [f"targets.vertex={TARGETS['vertex']}", images("vertex"), f"targets.vertex.steps.train={train}", *settings]
     with pytest.raises(RequestError) as caught:
         job(load("digits", chosen), "vertex")
     assert str(caught.value) == told
 
 
 def test_chips_that_a_step_does_not_use_are_said(target: str, said: list[str]):
-    compiled(target, f"targets.{target}.evaluate.accelerator={{kind: l4, count: 4}}")
-    assert said == [f"targets.{target}.evaluate.accelerator: evaluation uses one chip of 4"]
+    compiled(target, f"targets.{target}.steps.evaluate.accelerator={{kind: l4, count: 4}}")
+    assert said == [f"targets.{target}.steps.evaluate.accelerator: evaluation uses one chip of 4"]
     said.clear()
     settings = (
         "training.parallel={kind: data, devices: 2}",
-        f"targets.{target}.train.accelerator={{kind: l4, count: 4}}",
+        f"targets.{target}.steps.train.accelerator={{kind: l4, count: 4}}",
     )
     compiled(target, *settings)
-    assert said == [f"targets.{target}.train.accelerator: training.parallel uses 2 chips of 4"]
+    assert said == [f"targets.{target}.steps.train.accelerator: training.parallel uses 2 chips of 4"]
 
 
 VOLUME = "targets.kubeflow.volumes=[{claim: work, mount: /volume}]"
-RETRIED = "targets.kubeflow.train.retry.attempts=3"
+RETRIED = "targets.kubeflow.steps.train.retry.attempts=3"
 
 
 @pytest.mark.parametrize(
@@ -291,11 +292,11 @@ RETRIED = "targets.kubeflow.train.retry.attempts=3"
     [
         ([], None),
         ([RETRIED, VOLUME, "training.checkpoints.folder=/volume/checkpoints"], None),
-        (["targets.kubeflow.train.retry.attempts=0"], None),
-        ([RETRIED], "targets.kubeflow.train: another try starts over: .*there are none"),
+        (["targets.kubeflow.steps.train.retry.attempts=0"], None),
+        ([RETRIED], "targets.kubeflow.steps.train: another try starts over: .*there are none"),
         (
-            [VOLUME, "targets.kubeflow.train.node_selector={cloud.google.com/gke-spot: 'true'}"],
-            "targets.kubeflow.train: another try starts over: .* is not set, .*(/volume)",
+            [VOLUME, "targets.kubeflow.steps.train.node_selector={cloud.google.com/gke-spot: 'true'}"],
+            "targets.kubeflow.steps.train: another try starts over: .* is not set, .*(/volume)",
         ),
         (
             [VOLUME, "training.checkpoints.folder=/volumeplace"],
@@ -310,7 +311,7 @@ def test_checkpoints_that_end_with_their_pod_are_said(settings: list[str], told:
 
 
 def test_the_command_says_so_on_standard_error(target: str, tmp_path: Path):
-    settings = [f"targets.{target}={TARGETS[target]}", f"targets.{target}.train.accelerator=v5e"]
+    settings = [f"targets.{target}={TARGETS[target]}", f"targets.{target}.steps.train.accelerator=v5e"]
     output = ["--output", str(tmp_path / "pipeline.yaml")]
     done = run("compile", "digits", "--target", target, *output, "--set", settings[0], "--set", settings[1])
     assert "training.backend is jax instead of tensorflow" in done.stderr

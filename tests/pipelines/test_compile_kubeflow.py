@@ -16,12 +16,11 @@ def refusal(*assignments: str) -> str:
 
 
 def test_a_pod_gets_as_much_as_it_asks_for_and_no_more():
-    pipeline = compiled("kubeflow", "targets.kubeflow.train={cpu: 3.5, memory: 16Gi, timeout_minutes: 90}")
+    pipeline = compiled("kubeflow", "targets.kubeflow.steps.train={cpu: 3.5, memory: 16Gi, timeout_minutes: 90}")
     resources = pipeline.container("train")["resources"]
     assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == "3.5"
     assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == "16Gi"
     assert pipeline.pod("train").active_deadline_seconds == 5400
-    assert "resources" not in pipeline.container("evaluate")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_a_pod_gets_as_much_as_it_asks_for_and_no_more():
 def test_an_accelerator_is_a_resource_a_node_and_a_toleration(
     accelerator: str, resource: str, count: str, labels: dict[str, str]
 ):
-    pipeline = compiled("kubeflow", f"targets.kubeflow.train.accelerator={accelerator}")
+    pipeline = compiled("kubeflow", f"targets.kubeflow.steps.train.accelerator={accelerator}")
     asked = pipeline.container("train")["resources"]["accelerator"]
     assert (asked["resourceType"], asked["resourceCount"]) == (resource, count)
     pod = pipeline.pod("train")
@@ -58,10 +57,39 @@ def test_an_accelerator_is_a_resource_a_node_and_a_toleration(
     assert not pipeline.pod("evaluate").tolerations
 
 
+@pytest.mark.parametrize(("step", "cpu", "memory"), [("train", "1", "2Gi"), ("preprocess", "0.5", "1Gi")])
+def test_a_pod_requests_something_and_has_no_limit_where_nothing_is_said(step: str, cpu: str, memory: str):
+    resources = compiled("kubeflow").container(step)["resources"]
+    assert (resources["resourceCpuRequest"], resources["resourceMemoryRequest"]) == (cpu, memory)
+    assert not [key for key in resources if key.endswith("Limit")]
+
+
+def test_a_pod_with_an_accelerator_shares_more_memory_than_containers_do_by_default():
+    pod = compiled("kubeflow", "targets.kubeflow.steps.train.accelerator={kind: l4, count: 4}").pod("train")
+    (mount,) = pod.empty_dir_mounts
+    assert (mount.mount_path, mount.medium, mount.size_limit) == ("/dev/shm", "Memory", "1Gi")
+    assert not compiled("kubeflow").pod("train").empty_dir_mounts
+    (asked,) = compiled("kubeflow", "targets.kubeflow.steps.train.shared_memory=8Gi").pod("train").empty_dir_mounts
+    assert asked.size_limit == "8Gi"
+
+
+def test_a_gpu_of_another_platform_is_chosen_by_the_labels_of_its_nodes(caplog: pytest.LogCaptureFixture):
+    generic = "targets.kubeflow.platform=generic"
+    wanted = "{kind: nvidia, count: 2, node_selector: {nvidia.com/gpu.product: NVIDIA-A10}}"
+    with caplog.at_level("INFO", "elboflow"):
+        pipeline = compiled("kubeflow", generic, f"targets.kubeflow.steps.train.accelerator={wanted}")
+    assert pipeline.container("train")["resources"]["accelerator"]["resourceCount"] == "2"
+    assert dict(pipeline.pod("train").node_selector.labels) == {"nvidia.com/gpu.product": "NVIDIA-A10"}
+    assert "the pods of train wait for a node with nvidia.com/gpu.product=NVIDIA-A10 (platform: generic)" in caplog.text
+    for kind in ("l4", "v5e"):
+        told = refusal(generic, f"targets.kubeflow.steps.train.accelerator={kind}")
+        assert "targets.kubeflow.steps.train.accelerator.kind: only nodes of GKE are labelled with this kind" in told
+
+
 def test_a_cluster_with_other_labels_takes_one_of_gke_s_away():
     pipeline = compiled(
         "kubeflow",
-        "targets.kubeflow.train={accelerator: l4, node_selector: {cloud.google.com/gke-accelerator: null, "
+        "targets.kubeflow.steps.train={accelerator: l4, node_selector: {cloud.google.com/gke-accelerator: null, "
         "nvidia.com/gpu.product: NVIDIA-L4}, tolerations: [{key: team, value: vae, effect: NoExecute}]}",
     )
     pod = pipeline.pod("train")
@@ -80,20 +108,25 @@ def furnished(monkeypatch: pytest.MonkeyPatch) -> Compiled:
         "targets.kubeflow.secrets={MLFLOW_TRACKING_PASSWORD: {name: mlflow, key: password}, "
         "ALARM: {name: chat, key: address}}",
         "targets.kubeflow.pull_secrets=[registry]",
-        "targets.kubeflow.volumes=[{claim: raw, mount: /raw}]",
+        "targets.kubeflow.volumes=[{claim: raw, mount: /raw}, {claim: saved, mount: /saved, steps: [train]}]",
+        "targets.kubeflow.labels={team: vae}",
+        "targets.kubeflow.steps.train.labels={size: l}",
+        "targets.kubeflow.annotations={sidecar.istio.io/inject: 'false'}",
         "targets.kubeflow.host=https://kubeflow.example",
     )
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_gets_secrets_by_name_volumes_and_the_right_to_pull(furnished: Compiled, step: str):
+def test_every_step_gets_secrets_by_name_its_volumes_labels_and_the_right_to_pull(furnished: Compiled, step: str):
     pod = furnished.pod(step)
     assert [(s.secret_name, s.key_to_env[0].secret_key, s.key_to_env[0].env_var) for s in pod.secret_as_env] == [
         ("mlflow", "password", "MLFLOW_TRACKING_PASSWORD"),
         ("chat", "address", "ALARM"),
     ]
-    (mount,) = pod.pvc_mount
-    assert (mount.pvc_name_parameter.runtime_value.constant.string_value, mount.mount_path) == ("raw", "/raw")
+    mounts = [(m.pvc_name_parameter.runtime_value.constant.string_value, m.mount_path) for m in pod.pvc_mount]
+    assert mounts == {"train": [("raw", "/raw"), ("saved", "/saved")], "finish": []}.get(step, [("raw", "/raw")])
+    assert dict(pod.pod_metadata.labels) == {"team": "vae", **({"size": "l"} if step == "train" else {})}
+    assert dict(pod.pod_metadata.annotations) == {"sidecar.istio.io/inject": "false"}
     assert [secret.secret_name for secret in pod.image_pull_secret] == ["registry"]
     assert furnished.environment(step)["ELBOFLOW_SECRETS"] == "ALARM,MLFLOW_TRACKING_PASSWORD"
 
@@ -108,18 +141,18 @@ def test_the_last_step_knows_where_the_run_s_page_is(furnished: Compiled):
 
 
 def test_each_run_has_a_dataset_of_its_own():
-    assert compiled("kubeflow").default("dataset_root") == ""
+    assert compiled("kubeflow").given("dataset_root") == ""
 
 
 def test_dataflow_runs_the_preprocessing_in_the_image_of_the_steps():
     runner = "{kind: dataflow, project: vae-project, region: europe-west4, temporary: gs://bucket/temporary}"
-    found = compiled("kubeflow", f"targets.kubeflow.runner={runner}").default("runner")
+    found = compiled("kubeflow", f"targets.kubeflow.runner={runner}").given("runner")
     assert (found["kind"], found["image"]) == ("dataflow", "registry.example/elboflow:1")
 
 
 def test_a_slice_of_several_machines_is_refused_with_those_of_one():
-    told = refusal("targets.kubeflow.train.accelerator={kind: v5e, count: 16}")
-    assert "targets.kubeflow.train.accelerator.count: 16 chips of v5e are in 4 machines" in told
+    told = refusal("targets.kubeflow.steps.train.accelerator={kind: v5e, count: 16}")
+    assert "targets.kubeflow.steps.train.accelerator.count: 16 chips of v5e are in 4 machines" in told
     assert told.endswith("allowed: 1, 4, 8")
 
 
@@ -128,8 +161,11 @@ def test_a_slice_of_several_machines_is_refused_with_those_of_one():
     [
         ("runner={kind: flink, job_server: 'flink:8099'}", "targets.kubeflow.runner.temporary: missing"),
         ("runner=dataflow", "targets.kubeflow.runner.project: missing"),
-        ("preprocess.accelerator=l4", "targets.kubeflow.preprocess.accelerator: unknown key"),
-        ("train.memory=lots", "must be an amount such as 16Gi"),
+        (
+            "steps.preprocess.accelerator=l4",
+            "targets.kubeflow.steps.preprocess.accelerator: this step computes on processors; steps that can use",
+        ),
+        ("steps.train.memory=lots", "must be an amount such as 16Gi"),
         ("tracking_uri=https://me:word@mlflow", "no name and no password"),
     ],
 )

@@ -13,12 +13,12 @@ pytestmark = pytest.mark.xdist_group("vertex")
 
 def test_artifacts_and_datasets_lie_under_the_root():
     pipeline = compiled("vertex")
-    assert pipeline.default("dataset_root") == "gs://bucket/vae/datasets"
+    assert pipeline.given("dataset_root") == "gs://bucket/vae/datasets"
     assert pipeline.spec.default_pipeline_root == "gs://bucket/vae"
 
 
 def test_a_step_without_a_machine_gets_one_that_fits():
-    pipeline = compiled("vertex", "targets.vertex.preprocess={cpu: 8, memory: 32G}")
+    pipeline = compiled("vertex", "targets.vertex.steps.preprocess={cpu: 8, memory: 32G}")
     assert not pipeline.is_custom_job("preprocess")
     resources = pipeline.container("preprocess")["resources"]
     assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == ("8", "32G")
@@ -28,7 +28,9 @@ def test_a_step_with_a_machine_is_a_custom_job_on_it():
     pipeline = compiled(
         "vertex",
         images("vertex"),
-        "targets.vertex.evaluate={machine: n2-highmem-8, disk_gigabytes: 300, timeout_minutes: 90, provisioning: spot}",
+        "targets.vertex.steps.evaluate={machine: n2-highmem-8, disk_gigabytes: 300}",
+        "targets.vertex.steps.evaluate.timeout_minutes=90",
+        "targets.vertex.steps.evaluate.provisioning=spot",
     )
     job = pipeline.custom_job("evaluate")
     (pool,) = job.job_spec.worker_pool_specs
@@ -42,7 +44,7 @@ def test_a_step_with_a_machine_is_a_custom_job_on_it():
 
 
 def test_a_custom_job_runs_the_step_s_own_code_with_the_pipeline_s_inputs():
-    pipeline = compiled("vertex", "targets.vertex.train.accelerator=l4")
+    pipeline = compiled("vertex", "targets.vertex.steps.train.accelerator=l4")
     (pool,) = pipeline.pools("train")
     plain = compiled("vertex").container("train")
     assert list(pool.container_spec.command) == plain["command"]
@@ -84,18 +86,18 @@ def machine(pipeline: Compiled, step: str = "train") -> tuple[str, str, int, str
     ],
 )
 def test_the_machine_follows_from_the_accelerator(train: str, expected: tuple[str, str, int, str, int]):
-    assert machine(compiled("vertex", f"targets.vertex.train={train}")) == expected
+    assert machine(compiled("vertex", f"targets.vertex.steps.train={train}")) == expected
 
 
 def test_a_disk_is_of_the_type_that_the_machine_takes():
-    pipeline = compiled("vertex", "targets.vertex.train={accelerator: h200-141gb, disk_gigabytes: 500}")
+    pipeline = compiled("vertex", "targets.vertex.steps.train={accelerator: h200-141gb, disk_gigabytes: 500}")
     (pool,) = pipeline.pools("train")
     assert (pool.disk_spec.boot_disk_type, pool.disk_spec.boot_disk_size_gb) == ("hyperdisk-balanced", 500)
 
 
 def test_gpus_may_be_waited_for():
     pipeline = compiled(
-        "vertex", "targets.vertex.train={accelerator: h100-80gb, provisioning: flex_start, max_wait_minutes: 30}"
+        "vertex", "targets.vertex.steps.train={accelerator: h100-80gb, provisioning: flex_start, max_wait_minutes: 30}"
     )
     scheduling = pipeline.custom_job("train").job_spec.scheduling
     assert scheduling.strategy == scheduling.FLEX_START
@@ -107,7 +109,7 @@ def test_several_machines_of_gpus_are_a_leader_others_and_adders_of_gradients():
     pipeline = compiled(
         "vertex",
         images("vertex"),
-        "targets.vertex.train={accelerator: {kind: a100-40gb, count: 32}, workers: 4, "
+        "targets.vertex.steps.train={accelerator: {kind: a100-40gb, count: 32}, workers: 4, "
         "reduction_server: {replicas: 3, machine: n1-highcpu-32}}",
     )
     leader, others, adders = pipeline.pools("train")
@@ -125,11 +127,11 @@ def test_a_training_on_several_machines_is_told_on_how_many():
         pools = compiled("vertex", images("vertex"), *settings).pools("train")
         return [{variable.name: variable.value for variable in pool.container_spec.env} for pool in pools]
 
-    several = told("targets.vertex.train={accelerator: {kind: l4, count: 4}, workers: 4}")
+    several = told("targets.vertex.steps.train={accelerator: {kind: l4, count: 4}, workers: 4}")
     assert [variables["ELBOFLOW_MACHINES"] for variables in several] == ["4", "4"]
-    (slice,) = told("targets.vertex.train={accelerator: {kind: v5e, count: 16}}")
+    (slice,) = told("targets.vertex.steps.train={accelerator: {kind: v5e, count: 16}}")
     assert slice["ELBOFLOW_MACHINES"] == "4"
-    (alone,) = told("targets.vertex.train={accelerator: {kind: l4, count: 4}}")
+    (alone,) = told("targets.vertex.steps.train={accelerator: {kind: l4, count: 4}}")
     assert "ELBOFLOW_MACHINES" not in alone
 
 
@@ -145,7 +147,7 @@ def furnished(monkeypatch: pytest.MonkeyPatch) -> Compiled:
         "targets.vertex.labels={team: vae}",
         "targets.vertex.endpoint=api.example:443",
         "targets.vertex.runner=dataflow",
-        "targets.vertex.train.accelerator=l4",
+        "targets.vertex.steps.train.accelerator=l4",
     )
 
 
@@ -173,7 +175,7 @@ def test_the_last_step_asks_the_same_address_of_the_api(furnished: Compiled):
 
 
 def test_dataflow_gets_what_the_target_says(furnished: Compiled):
-    runner = furnished.default("runner")
+    runner = furnished.given("runner")
     assert TypeAdapter(Engine).validate_python(runner).kind == "dataflow"  # the step reads it so
     assert {key: runner[key] for key in ("project", "region", "temporary", "image", "encryption_key")} == {
         "project": "vae-project",
@@ -186,5 +188,5 @@ def test_dataflow_gets_what_the_target_says(furnished: Compiled):
 
 def test_what_the_runner_says_itself_wins():
     runner = "{kind: dataflow, project: other-project, temporary: gs://elsewhere/temporary}"
-    found = compiled("vertex", f"targets.vertex.runner={runner}").default("runner")
+    found = compiled("vertex", f"targets.vertex.runner={runner}").given("runner")
     assert (found["project"], found["temporary"]) == ("other-project", "gs://elsewhere/temporary")

@@ -17,10 +17,10 @@ from kfp.dsl import PipelineTaskFinalStatus
 
 from components.config import Command
 from components.tracking import store
-from pipelines import ending
 from pipelines.final_status import ENDPOINT
 from pipelines.final_status import run_outcome as ended
-from pipelines.steps import IMAGE
+from pipelines.graphs import guard
+from pipelines.graphs.steps import IMAGE
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write
 from tests.pipelines.google_api import serving
@@ -44,7 +44,7 @@ def train(refuses: bool, folder: str) -> None:
 
 @dsl.pipeline(name="digits")
 def nightly(if_changed: bool, refuses: bool, folder: str, data: str, experiment: str, notify: str, tracking_uri: str):
-    finished = ending.finish(
+    finished = guard.finish(
         experiment=experiment,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
@@ -53,7 +53,7 @@ def nightly(if_changed: bool, refuses: bool, folder: str, data: str, experiment:
         tracking_uri=tracking_uri,
     )
     with dsl.ExitHandler(finished):
-        decided = ending.decide(data=data, experiment=experiment, if_changed=if_changed, tracking_uri=tracking_uri)
+        decided = guard.decide(data=data, experiment=experiment, if_changed=if_changed, tracking_uri=tracking_uri)
         with dsl.If(decided.outputs["Output"] == "run"):
             train(refuses=refuses, folder=folder)
 
@@ -134,7 +134,7 @@ def test_a_run_that_is_to_run_anyway_and_fails_is_in_mlflow_under_its_name(
 @pytest.mark.xdist_group("mlflow")
 def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
-    ending.finish.python_func(  # which the platform would call in a process of its own
+    guard.finish.python_func(  # which the platform would call in a process of its own
         status=status("FAILED", "Task train failed.", resource="digits-1"),
         experiment=json.dumps(EXPERIMENT),
         run="n-1",

@@ -120,10 +120,10 @@ def test_null_takes_nothing_out_of_a_mapping_that_the_experiment_does_not_write(
 def test_an_accelerator_is_merged_with_one_of_its_kind_and_replaced_by_one_of_another(
     overlaid, written: str, overlay: str, expected: tuple[str, int | None] | None
 ):
-    base = BASE.replace("labels: {a: x, b: y}", f"train: {{accelerator: {written}}}")
-    prod = load(overlaid(f"targets: {{vertex: {{train: {{accelerator: {overlay}}}}}}}\n", base), env="prod")
+    base = BASE.replace("labels: {a: x, b: y}", f"steps: {{train: {{accelerator: {written}}}}}")
+    prod = load(overlaid(f"targets: {{vertex: {{steps: {{train: {{accelerator: {overlay}}}}}}}}}\n", base), env="prod")
     assert prod.targets.vertex is not None
-    found = prod.targets.vertex.train.accelerator
+    found = prod.targets.vertex.steps["train"].accelerator
     assert (found and (found.kind, found.count)) == expected
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from elboflow.settings import RequestError
 from elboflow.vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
-from pipelines import source
+from pipelines import older_spellings, source
 from pipelines.experiment import Experiment, load
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
@@ -243,15 +243,15 @@ def test_a_value_set_below_a_default_keeps_the_rest_of_that_default(write):
 
 VERTEX = (
     "targets.vertex={project: vae-project, location: europe-west4, image: i, tracking_uri: 'https://m', "
-    "root: 'gs://bucket/vae', train: {accelerator: l4}}"
+    "root: 'gs://bucket/vae', steps: {train: {accelerator: l4}}}"
 )
-ACCELERATOR = "targets.vertex.train.accelerator"
+ACCELERATOR = "targets.vertex.steps.train.accelerator"
 
 
 def test_the_name_of_an_accelerator_opens_up_to_be_set_below():
     targets = load("digits", [VERTEX, f"{ACCELERATOR}.count=2"]).targets
     assert targets.vertex is not None
-    assert targets.vertex.train.accelerator.model_dump() == {"kind": "l4", "count": 2}
+    assert targets.vertex.steps["train"].accelerator.model_dump() == {"kind": "l4", "count": 2}
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_timezones_that_exist_are_taken():
         ("data.shards=8", "data.shards={megabytes: 8}"),
         ("registry=mine", "registry={model: mine}"),
         ("schedule=0 2 * * *", "schedule={cron: 0 2 * * *}"),
-        (f"{VERTEX}|targets.vertex.train.retry=5", f"{VERTEX}|targets.vertex.train.retry={{attempts: 5}}"),
+        (f"{VERTEX}|targets.vertex.steps.train.retry=5", f"{VERTEX}|targets.vertex.steps.train.retry={{attempts: 5}}"),
     ],
 )
 def test_a_section_that_is_mostly_about_one_key_may_be_written_as_its_value(short: str, full: str):
@@ -408,3 +408,30 @@ def test_a_short_form_opens_up_to_be_set_below_and_to_be_merged_into(write, tmp_
 def test_a_value_that_may_be_text_or_a_section_is_told_as_what_was_written(image: str, told: str):
     (line,) = refusal("digits", VERTEX, f"targets.vertex.image={image}").splitlines()
     assert told in line
+
+
+def test_the_older_spelling_of_a_step_s_settings_goes_on_being_read_and_the_new_one_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    older_spellings._notice.cache_clear()
+    path = tmp_path / "mine.yaml"
+    target = (
+        "{project: vae-project, location: europe-west4, image: i, tracking_uri: 'https://m', root: 'gs://bucket/v',"
+    )
+    written = f"targets:\n  vertex: {target}\n    registration: {{cpu: 2}}, train: {{accelerator: l4}}}}\n"
+    path.write_text(source.find("digits").text + written, encoding="utf-8")
+    with caplog.at_level("WARNING", "elboflow"):
+        found = load(str(path), ["targets.vertex.train.workers=2"]).targets.vertex
+    assert found is not None
+    assert (found.step("register").cpu, found.step("train").workers) == (2, 2)
+    assert found.step("train").accelerator is not None
+    notice = "targets.vertex.registration is called targets.vertex.steps.register now; the older spelling goes on being"
+    assert notice in caplog.text
+    line = len(source.find("digits").text.splitlines()) + 3
+    path.write_text(path.read_text(encoding="utf-8").replace("cpu: 2", "cpu: -2"), encoding="utf-8")
+    assert refusal(str(path)).startswith(f"{path}:{line}: targets.vertex.steps.register.cpu: -2")
+
+
+def test_a_key_in_both_spellings_is_refused():
+    both = "{train: {accelerator: l4}, steps: {train: {machine: n1-standard-8}}}"
+    assert "targets.vertex.train: unknown key" in refusal("digits", f"targets.vertex={both}")

@@ -3,14 +3,17 @@
 import json
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.experiment import load
-from pipelines.targets.local import execution, killed
+from pipelines.targets.local import execution, killed, recording
+from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.runner import Runner, StepError
+from pipelines.targets.local.screen import Screen
 from pipelines.workspace import Workspace, open_to_write
 from tests.servers.wire import wait_for
 
@@ -36,7 +39,7 @@ def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting
 
     workspace = open_to_write(tmp_path / "workspace")
     MlflowClient(workspace.tracking_uri).search_experiments()  # makes its file
-    monkeypatch.setattr(execution, "_execute", interrupted)
+    monkeypatch.setattr(execution, "executed", interrupted)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         execution.run(load("digits"), workspace)
@@ -48,7 +51,7 @@ def test_a_run_that_was_interrupted_before_there_is_an_mlflow_is_killed_in_the_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     workspace = open_to_write(tmp_path / "workspace")
-    monkeypatch.setattr(execution, "_execute", interrupted)
+    monkeypatch.setattr(execution, "executed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         execution.run(load("digits"), workspace)
     wait_for(lambda: workspace.database.exists() and ended(workspace) == ["KILLED"], 60)
@@ -63,10 +66,10 @@ def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def failed(name: str, *_: object) -> None:
-        raise execution.StepError(name, "train", "a NaN")
+        raise StepError(name, "train", "a NaN")
 
-    monkeypatch.setattr(execution, "_execute", failed)
-    monkeypatch.setattr(execution, "_finish", lambda *_: None)
+    monkeypatch.setattr(execution, "executed", failed)
+    monkeypatch.setattr(recording, "_finish", lambda *_: None)
     code, said = asked(tmp_path)
     assert (code, set(said)) == (1, REMOTE | {"step"})
     assert (said["experiment"], said["target"], said["status"], said["step"], said["reason"]) == (
@@ -79,16 +82,14 @@ def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
 
 
 def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    class Output:
-        path = str(tmp_path)
-        metadata: ClassVar[dict[str, Any]] = {
-            "version": "1", "model": "digits-vae", "promoted": True, "reason": "the first",
-        }  # fmt: skip
-
     (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}', encoding="utf-8")
-    kinds = ("dataset", "model", "evaluation", "registration")
-    monkeypatch.setattr(execution, "_execute", lambda *_: dict.fromkeys(kinds, Output))
+    made = {name: Artifact(name, "system.Artifact", str(tmp_path)) for name in ("dataset", "model", "evaluation")}
+    facts = {"version": 1, "model": "digits-vae", "promoted": True, "reason": "the first"}
+    made["registration"] = Artifact("registration", "system.Artifact", str(tmp_path), facts)
+    done = Runner("digits-1", tmp_path, Screen(""), None, None, None, artifacts=made)  # type: ignore[arg-type]  # nothing is run
+    monkeypatch.setattr(execution, "executed", lambda *_: done)
     code, said = asked(tmp_path / "workspace")
     assert (code, said["status"], said["target"]) == (0, "succeeded", "local")
     own = {"dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds"}
     assert set(said) == REMOTE | own
+    assert said["mlflow"]["version"] == 1

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipelines.targets.local import dead
-from pipelines.targets.local.kfp_changes import OUTPUT, remove_outputs
+from pipelines.targets.local.artifacts import OUTPUT
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -136,7 +136,7 @@ def test_a_sweep_that_fails_or_is_interrupted_leaves_no_secret(place: Place):
     assert place.holding() == []
     interrupted = place.start(place.command(*words, settings=("training.epochs=2",)))
     assert interrupted.stderr is not None
-    assert any("trials" in line for line in interrupted.stderr)
+    assert any("search" in line for line in interrupted.stderr)
     interrupted.send_signal(signal.SIGINT)
     interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130
@@ -157,21 +157,10 @@ def test_steps_by_hand_leave_no_secret(place: Place):
     assert place.holding() == []
 
 
-def test_what_a_step_returned_is_removed_with_the_end_of_its_run_and_nothing_else(tmp_path: Path):
-    step, loop = tmp_path / "choose", tmp_path / "for-loop-1" / "train"
-    for folder in (step, loop):
-        folder.mkdir(parents=True)
-        (folder / OUTPUT).write_text(SECRET, encoding="utf-8")
-    (step / "log.txt").touch()
-    remove_outputs(tmp_path)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["log.txt"]
-    remove_outputs(tmp_path / "absent")
-
-
 def test_what_a_step_of_a_killed_run_returned_is_removed_by_the_command_that_finds_it_dead(tmp_path: Path):
     gone = Process(os.getpid(), "long ago")
     Record("digits-1", "digits", gone, "running", datetime.now(UTC)).write(tmp_path / "runs")
-    left = tmp_path / "runs" / "digits-1" / "choose" / OUTPUT
+    left = tmp_path / "runs" / "digits-1" / "train" / OUTPUT
     left.parent.mkdir()
     left.write_text(SECRET, encoding="utf-8")
     assert dead.end(Workspace(tmp_path)) == ("digits-1",)
@@ -193,7 +182,7 @@ def test_a_schedule_of_an_experiment_that_holds_a_secret_is_refused_and_not_kept
         (
             "vertex",
             "{project: my-project, location: europe-west4, root: 'gs://bucket/runs', image: i, "
-            "tracking_uri: 'http://mlflow', train: {machine: n1-standard-8}}",
+            "tracking_uri: 'http://mlflow', steps: {train: {machine: n1-standard-8}}}",
         ),
     ],
 )

@@ -49,12 +49,13 @@ def create(platform: Platform, *arguments: str) -> Done:
 def test_a_published_version_is_run_and_scheduled_as_it_was_published(platform: Platform):
     done = platform.run("--release", "first")
     assert done.code == 0, done.err
-    released = platform.server.runs[done.result["run"]].execution.run.spec["root"]["inputDefinitions"]
-    assert re.search(rf'"epochs":\s*{SMALL["training.epochs"]}\b', released["parameters"]["training"]["defaultValue"])
+    released = platform.server.runs[done.result["run"]].execution.run.spec["components"]
+    train = released["comp-condition-2"]["dag"]["tasks"]["train"]["inputs"]["parameters"]["training"]
+    assert re.search(rf'"epochs":\s*{SMALL["training.epochs"]}\b', train["runtimeValue"]["constant"])
     made = create(platform, "--release", "first")
     assert made.code == 0, made.err
     (id,) = platform.server.schedules
-    assert platform.server.tick(id).execution.run.spec["root"]["inputDefinitions"] == released
+    assert platform.server.tick(id).execution.run.spec["components"] == released
     unknown = platform.run("--release", "second")
     assert (unknown.code, len(unknown.err.splitlines())) == (2, 1), unknown.err
     assert "second" in unknown.said

@@ -40,7 +40,7 @@ def test_as_often_as_the_experiment_says_and_no_more(platform: Platform):
     platform.server.faults.rehearsed = True
     platform.server.faults.answers["decide"] = "run"
     platform.server.faults.break_step(3, "fails")
-    platform.target = f"{platform.target[:-1]}, train: {{retry: {{attempts: 4, wait_seconds: 0}}}}}}"
+    platform.target = f"{platform.target[:-1]}, steps: {{train: {{retry: {{attempts: 4, wait_seconds: 0}}}}}}}}"
     done = platform.run()
     assert done.code == 1, done.err
     assert steps(platform, done.result["run"])["train"].attempts == 5

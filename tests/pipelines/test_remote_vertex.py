@@ -17,7 +17,7 @@ def ask(mlflow: str, path: str) -> Any:
 
 
 def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model(vertex: Platform, mlflow_server: str):
-    vertex.target = f"{vertex.target[:-1]}, train: {{machine: n1-standard-8, provisioning: spot}}}}"
+    vertex.target = f"{vertex.target[:-1]}, steps: {{train: {{machine: n1-standard-8, provisioning: spot}}}}}}"
     done = vertex.do_apart(vertex.run_words("--json"), 600)
     assert vertex.server.runs, done.err
     run = list(vertex.server.runs.values())[-1]
@@ -50,13 +50,13 @@ def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model
 
 @pytest.mark.slow
 def test_machines_that_train_together_on_vertex_make_one_model(vertex: Platform, mlflow_server: str):
-    vertex.target = f"{vertex.target[:-1]}, train: {{accelerator: {{kind: l4, count: 2}}, workers: 2}}}}"
+    vertex.target = f"{vertex.target[:-1]}, steps: {{train: {{accelerator: {{kind: l4, count: 2}}, workers: 2}}}}}}"
     done = vertex.do_apart(vertex.run_words("--json"), 900)
     assert done.code == 0, (
         done.err,
         [job.log.read_text(encoding="utf-8") for job in vertex.server.custom_jobs.values()],
     )
-    assert "training.parallel is data: targets.vertex.train has 2 machines with 1 chip each" in done.err
+    assert "training.parallel is data: targets.vertex.steps.train has 2 machines with 1 chip each" in done.err
     trained = list(vertex.server.custom_jobs.values())[-1]
     assert [pool.replica_count for pool in trained.message.job_spec.worker_pool_specs] == [1, 1]
     log = trained.log.read_text(encoding="utf-8")

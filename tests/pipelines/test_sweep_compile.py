@@ -16,20 +16,18 @@ from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
 
 OVER = ("model.latent=2,8", "seed=0,1")
 RANGES = ("model.latent=2..64", "training.learning_rate.initial=1e-4..1e-2:log", "model.objective=elbo,{kind: beta}")
-MACHINE = "targets.vertex.train.machine=n2-standard-8"
+MACHINE = "targets.vertex.steps.train.machine=n2-standard-8"
 
 
 def grid(target: str, *assignments: str, parallel: int = 3) -> Compiled:
     experiment = load("digits", [f"targets.{target}={TARGETS[target]}", *assignments])
     varied = axes.parse(OVER, experiment)
-    return compiled(Plan(experiment, varied, parallel, axes.grid(varied)), target)
+    return compiled(Plan(experiment, varied, parallel, Search("grid", len(axes.grid(varied)), prune=False)), target)
 
 
 def search(*assignments: str, sampler: str = "tpe") -> Compiled:
     experiment = load("digits", [f"targets.vertex={TARGETS['vertex']}", *assignments])
-    return compiled(
-        Plan(experiment, axes.parse(RANGES, experiment), 4, search=Search(sampler, 20, prune=False)), "vertex"
-    )
+    return compiled(Plan(experiment, axes.parse(RANGES, experiment), 4, Search(sampler, 20, prune=False)), "vertex")
 
 
 def compiled(plan: Plan, target: str) -> Compiled:
@@ -54,12 +52,17 @@ def tuned() -> Compiled:
     return search(MACHINE)
 
 
+def the_loop(pipeline: Compiled) -> tuple[str, Any]:
+    """Returns the loop of the trials: its name, and its task."""
+    ((name, loop),) = (task for task in pipeline.within("exit-handler-1").items() if task[0].startswith("for-loop"))
+    return name, loop
+
+
 def test_the_trials_are_a_loop_over_the_grid_so_many_at_once(pipeline: Compiled):
-    loop = pipeline.within("exit-handler-1")["for-loop-2"]
+    name, loop = the_loop(pipeline)
     assert loop.iterator_policy.parallelism_limit == 3
-    assert loop.parameter_iterator.items.input_parameter == "pipelinechannel--trials"
-    assert set(pipeline.within("for-loop-2")) == {"train"}
-    assert [json.loads(values) for values in pipeline.default("trials")] == [
+    assert set(pipeline.within(name)) == {"train"}
+    assert [json.loads(values) for values in json.loads(loop.parameter_iterator.items.raw)] == [
         {"model.latent": latent, "seed": seed} for latent in (2, 8) for seed in (0, 1)
     ]
 
@@ -67,7 +70,7 @@ def test_the_trials_are_a_loop_over_the_grid_so_many_at_once(pipeline: Compiled)
 def test_the_best_of_all_trials_is_evaluated_and_registered(pipeline: Compiled):
     tasks = pipeline.within("exit-handler-1")
     trials = tasks["choose"].inputs.artifacts["trials"].task_output_artifact
-    assert (trials.producer_task, trials.output_artifact_key) == ("for-loop-2", "pipelinechannel--train-trial")
+    assert (trials.producer_task, trials.output_artifact_key) == (the_loop(pipeline)[0], "pipelinechannel--train-trial")
     for step in ("evaluate", "register"):
         assert tasks[step].inputs.artifacts["model"].task_output_artifact.producer_task == "choose"
     assert tasks["register"].inputs.parameters["experiment"].task_output_parameter.producer_task == "choose"
@@ -77,18 +80,19 @@ def test_the_best_of_all_trials_is_evaluated_and_registered(pipeline: Compiled):
 def test_one_dataset_serves_all_trials_and_the_evaluation(pipeline: Compiled):
     producers = [task for task in pipeline.tasks if task.startswith("preprocess")]
     assert producers == ["preprocess"]
-    assert set(pipeline.within("for-loop-2")["train"].inputs.artifacts) == {"dataset"}
+    assert set(pipeline.within(the_loop(pipeline)[0])["train"].inputs.artifacts) == {"dataset"}
 
 
 def test_trials_stand_below_one_run_named_after_the_job_that_is_made_before_them(pipeline: Compiled):
     tasks = pipeline.within("exit-handler-1")
-    assert "begin" in tasks["for-loop-2"].dependent_tasks
-    for task in (tasks["begin"], tasks["register"], pipeline.within("for-loop-2")["train"]):
+    name, loop = the_loop(pipeline)
+    assert "begin" in loop.dependent_tasks
+    for task in (tasks["begin"], tasks["register"], pipeline.within(name)["train"]):
         assert task.inputs.parameters["run"].runtime_value.constant.string_value == "{{$.pipeline_job_name}}"
 
 
 def test_nothing_but_the_item_comes_into_the_loop_from_a_task_s_parameters(pipeline: Compiled):
-    loop = pipeline.within("exit-handler-1")["for-loop-2"]
+    _, loop = the_loop(pipeline)
     # KFP's local runner would put the loop's item in the place of each.
     assert not [name for name, given in loop.inputs.parameters.items() if given.HasField("task_output_parameter")]
 
@@ -111,32 +115,35 @@ def test_a_sweep_compiles_to_the_same_bytes_and_names_nothing_of_this_machine(ta
 
 
 def test_a_trial_has_the_machine_of_the_training():
-    on_cluster = grid("kubeflow", images("kubeflow"), "targets.kubeflow.train={accelerator: a100-40gb, memory: 16Gi}")
+    on_cluster = grid(
+        "kubeflow", images("kubeflow"), "targets.kubeflow.steps.train={accelerator: a100-40gb, memory: 16Gi}"
+    )
     assert on_cluster.container("train")["image"] == IMAGES["cuda"]
     assert on_cluster.container("begin")["image"] == IMAGES["cpu"]
-    on_vertex = grid("vertex", images("vertex"), "targets.vertex.train.accelerator=a100-40gb")
+    on_vertex = grid("vertex", images("vertex"), "targets.vertex.steps.train.accelerator=a100-40gb")
     assert on_vertex.is_custom_job("train")
     (pool,) = on_vertex.pools("train")
     assert pool.machine_spec.machine_type == "a2-highgpu-1g"
-    assert "trials" in json.dumps(on_vertex.default("trials_root"))
+    assert "trials" in json.dumps(on_vertex.given("trials_root"))
 
 
 def test_a_tpu_makes_all_trials_run_on_jax():
-    on_tpu = grid("vertex", images("vertex"), "targets.vertex.train.accelerator={kind: v5e, count: 4}")
-    assert on_tpu.default("experiment")["training"]["backend"] == "jax"
+    on_tpu = grid("vertex", images("vertex"), "targets.vertex.steps.train.accelerator={kind: v5e, count: 4}")
+    experiment = on_tpu.within(the_loop(on_tpu)[0])["train"].inputs.parameters["experiment"]
+    assert json.loads(experiment.runtime_value.constant.string_value)["training"]["backend"] == "jax"
 
 
 def test_trials_of_vertex_outlive_their_run_in_the_folder_of_the_sweep():
-    root = grid("vertex").default("trials_root")
+    root = grid("vertex").given("trials_root")
     assert root.startswith("gs://bucket/vae/sweeps/digits-")
-    assert root == grid("vertex", parallel=1).default("trials_root")
-    assert root != grid("vertex", "training.epochs=3").default("trials_root")
-    assert grid("kubeflow").default("trials_root") == ""
+    assert root == grid("vertex", parallel=1).given("trials_root")
+    assert root != grid("vertex", "training.epochs=3").given("trials_root")
+    assert grid("kubeflow").given("trials_root") == ""
 
 
 def test_trials_on_several_machines_each_are_refused():
     with pytest.raises(RequestError, match=r"targets\.vertex\.train: 2 machines; each trial of a sweep trains on one"):
-        grid("vertex", "targets.vertex.train={accelerator: {kind: a100-40gb, count: 2}, workers: 2}")
+        grid("vertex", "targets.vertex.steps.train={accelerator: {kind: a100-40gb, count: 2}, workers: 2}")
 
 
 def tuning_job(pipeline: Compiled) -> dict[str, Any]:
@@ -179,7 +186,7 @@ def test_on_vertex_a_search_is_a_tuning_job_of_the_values_asked_for(tuned: Compi
 def test_the_best_is_chosen_after_the_tuning_job_among_what_its_trials_left(tuned: Compiled):
     tasks = tuned.within("exit-handler-1")
     assert "hyperparameter-tuning-job" in tasks["choose-found"].dependent_tasks
-    assert "begin" in tasks["worker-pools"].dependent_tasks
+    assert "worker-pools" in tasks["hyperparameter-tuning-job"].dependent_tasks
     assert tasks["register"].inputs.parameters["experiment"].task_output_parameter.producer_task == "choose-found"
 
 
@@ -187,7 +194,7 @@ def test_the_trials_of_a_tuning_job_are_this_project_s_own_program(tuned: Compil
     from google.cloud.aiplatform_v1.types import WorkerPoolSpec
 
     trial = tuning.Trial("/gcs/d", {"name": "digits"}, {"model.latent": "2..64"}, "run", "gs://b/t", "https://m")
-    (pool,) = tuning.worker_pools(trial, tuned.default("pool"))
+    (pool,) = tuning.worker_pools(trial, tuned.given("pool"))
     parsed = json_format.ParseDict(pool, WorkerPoolSpec.pb(WorkerPoolSpec()))
     assert parsed.machine_spec.machine_type == "n2-standard-8"
     assert parsed.container_spec.image_uri == "registry.example/elboflow:1"
@@ -198,8 +205,8 @@ def test_the_trials_of_a_tuning_job_are_this_project_s_own_program(tuned: Compil
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        ((), "targets.vertex.train.machine: missing"),
-        ((MACHINE, "targets.vertex.train.provisioning=spot"), "standard machines only"),
+        ((), "targets.vertex.steps.train.machine: missing"),
+        ((MACHINE, "targets.vertex.steps.train.provisioning=spot"), "standard machines only"),
     ],
 )
 def test_what_a_tuning_job_cannot_do_is_refused(assignments: tuple[str, ...], said: str):

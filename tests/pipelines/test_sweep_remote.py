@@ -53,7 +53,7 @@ def check(platform: Platform, mlflow: str) -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("vertex")
 def test_on_vertex_each_trial_is_a_custom_job_and_the_best_is_registered(vertex: Platform, mlflow_server: str):
-    vertex.target = f"{vertex.target[:-1]}, train: {{machine: n1-standard-8}}}}"
+    vertex.target = f"{vertex.target[:-1]}, steps: {{train: {{machine: n1-standard-8}}}}}}"
     before = len(vertex.server.custom_jobs)
     check(vertex, mlflow_server)
     assert len(vertex.server.custom_jobs) - before == 2

@@ -83,7 +83,7 @@ def test_a_sweep_is_interrupted_and_killed_and_goes_on_to_the_best_of_what_did_n
 ):
     over = f"training.batch_size={TOO_LARGE},32"
     interrupted = start(over)
-    interrupted.until("trials")
+    interrupted.until("search")
     os.kill(interrupted.process.pid, signal.SIGINT)  # and not its group: what it started, it ends
     code, out, said = interrupted.end()
     assert (code, out) == (130, ""), said
@@ -137,7 +137,7 @@ def test_a_sweep_none_of_whose_trials_finished_fails_and_says_why(start: Callabl
     code, out, said = start(f"training.batch_size={TOO_LARGE},{TOO_LARGE + 1}").end()
     assert code == 1, said
     failed = json.loads(out)
-    assert (failed["status"], failed["step"]) == ("failed", "choose")
+    assert (failed["status"], failed["step"]) == ("failed", "search")
     assert [tried["status"] for tried in failed["trials"]] == ["failed", "failed"]
     assert "none of 2 trials finished" in said
     assert "a batch can be no larger" in failed["reason"]

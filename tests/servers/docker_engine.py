@@ -110,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._route("POST")
 
+    def do_DELETE(self) -> None:
+        self._route("DELETE")
+
     def _route(self, method: str) -> None:
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -148,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer({"StatusCode": container.process.wait()})
             case "POST", "stop":
                 container.stop()
+                self._answer(None, 204)
+            case "DELETE", _:
                 self._answer(None, 204)
 
     def _create(self, wanted: dict[str, Any]) -> None:

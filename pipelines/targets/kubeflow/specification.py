@@ -1,5 +1,6 @@
 """Kubeflow Pipelines: the experiment compiled into a pipeline that a cluster takes."""
 
+import logging
 from dataclasses import dataclass
 
 from kfp import kubernetes
@@ -9,36 +10,48 @@ from kfp.dsl.base_component import BaseComponent
 from components.surroundings.masking import SECRETS
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
+from pipelines.graphs import Graph, Values
+from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets import accelerators
 from pipelines.targets.config import KubeflowTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import Accelerator, KubernetesComputing, KubernetesStep
-from pipelines.targets.placement import environment, placed, retried
-from pipelines.training import compiled
+from pipelines.targets.machines import KubernetesAccelerator, KubernetesStep
+from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
 
+logger = logging.getLogger("elboflow.targets")
 
-def specification(experiment: Experiment) -> str:
-    """Returns the pipeline's IR YAML. Its defaults are the experiment, so that it can be run as it is.
+REQUESTS = {"computing": (1.0, "2Gi"), "other": (0.5, "1Gi")}
+"""Cores and memory that a pod requests by default: the digits' steps take 0.6 GB and a core, of which MLflow and the
+framework are the most."""
+SHARED_MEMORY = "1Gi"
+"""Of a pod with an accelerator: NCCL exchanges gradients between GPUs of a node through it."""
+
+
+def specification(experiment: Experiment, graph: Graph) -> str:
+    """Returns a pipeline's IR YAML.
 
     Each run has a dataset of its own, among its other artifacts: a cluster's artifact store need not be a folder.
 
     Raises:
-        RequestError: The experiment has no targets.kubeflow.
+        RequestError: The experiment has no targets.kubeflow, or asks for what is impossible there.
     """
     target = experiment.targets.kubeflow
     if target is None:
-        raise RequestError("targets.kubeflow: missing; compiling for kubeflow needs its `image` and `tracking_uri`")
-    return compiled(
+        raise RequestError("targets.kubeflow: missing; the pipeline needs its `image` and `tracking_uri`")
+    for name, step in target.steps.items():
+        if step.accelerator is not None and (labels := _labels(step)):
+            wanted = ", ".join(f"{label}={value}" for label, value in labels.items())
+            logger.info("the pods of %s wait for a node with %s (platform: %s)", name, wanted, target.platform)
+    values = Values.of(
         placed(experiment, "kubeflow"),
-        Pods(target),
+        run=RUN,
         dataset_root="",
         tracking_uri=target.tracking_uri,
         runner=runner(target),
-        root=None,
-        console=console(target),
     )
+    return compiled(graph, values, Pods(target), console=console(target))
 
 
 def runner(target: KubeflowTarget) -> Engine:
@@ -63,27 +76,25 @@ class Pods:
         return step
 
     def place(self, task: PipelineTask, step: str) -> None:
-        settings = self._settings(step)
-        accelerator = settings.accelerator if isinstance(settings, KubernetesComputing) else None
-        task.set_container_image(image_for(self.target.image, accelerator))
+        settings = self.target.step(step)
+        task.set_container_image(image_for(self.target.image, settings.accelerator))
         retried(task, settings.retry)
-        if settings.cpu is not None:
-            task.set_cpu_request(f"{settings.cpu:g}").set_cpu_limit(f"{settings.cpu:g}")
-        if settings.memory is not None:
-            task.set_memory_request(settings.memory).set_memory_limit(settings.memory)
+        _request(task, step, settings)
         if settings.timeout_minutes is not None:
             kubernetes.set_timeout(task, 60 * settings.timeout_minutes)
-        if accelerator is not None:
-            _give(task, accelerator)
-        _choose_node(task, settings, accelerator)
-        self._surround(task, environment(step, settings))
+        if settings.accelerator is not None:
+            _give(task, settings.accelerator)
+        _choose_node(task, settings)
+        self._describe(task, settings)
+        self._surround(task, step, environment(step, settings))
 
-    def _settings(self, step: str) -> KubernetesStep:
-        target = self.target
-        own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
-        return {**own, "register": target.registration}.get(step, KubernetesStep())
+    def _describe(self, task: PipelineTask, settings: KubernetesStep) -> None:
+        for key, value in {**self.target.labels, **settings.labels}.items():
+            kubernetes.add_pod_label(task, key, value)
+        for key, value in {**self.target.annotations, **settings.annotations}.items():
+            kubernetes.add_pod_annotation(task, key, value)
 
-    def _surround(self, task: PipelineTask, variables: dict[str, str]) -> None:
+    def _surround(self, task: PipelineTask, step: str, variables: dict[str, str]) -> None:
         secrets = self.target.secrets
         if secrets:
             variables = {**variables, SECRETS: ",".join(sorted(secrets))}
@@ -94,29 +105,48 @@ class Pods:
         if self.target.pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self.target.pull_secrets))
         for volume in self.target.volumes:
-            kubernetes.mount_pvc(task, volume.claim, volume.mount)
+            if volume.is_for(step):
+                kubernetes.mount_pvc(task, volume.claim, volume.mount)
 
 
-def _give(task: PipelineTask, accelerator: Accelerator) -> None:
+def _request(task: PipelineTask, step: str, settings: KubernetesStep) -> None:
+    """Requests processors and memory. Without settings there is no limit: what a step needs depends on its data."""
+    cpu, memory = REQUESTS["computing" if step in COMPUTING else "other"]
+    task.set_cpu_request(f"{settings.cpu or cpu:g}").set_memory_request(settings.memory or memory)
+    if settings.cpu is not None:
+        task.set_cpu_limit(f"{settings.cpu:g}")
+    if settings.memory is not None:
+        task.set_memory_limit(settings.memory)
+    shared = settings.shared_memory or (None if settings.accelerator is None else SHARED_MEMORY)
+    if shared is not None:
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=shared)
+
+
+def _give(task: PipelineTask, accelerator: KubernetesAccelerator) -> None:
     resource = accelerators.catalogue().chips[accelerator.of_kind.chip].resource
     task.set_accelerator_type(resource).set_accelerator_limit(accelerator.offer().chips)
     kubernetes.add_toleration(task, key=resource, operator="Exists", effect="NoSchedule")
 
 
-def _choose_node(task: PipelineTask, settings: KubernetesStep, accelerator: Accelerator | None) -> None:
-    labels: dict[str, str | None] = {}
-    if accelerator is not None:
-        kind, offer = accelerator.of_kind, accelerator.offer()
-        chip = accelerators.catalogue().chips[kind.chip]
-        labels[chip.label] = kind.gke
-        if chip.topology_label is not None:
-            labels[chip.topology_label] = offer.topology
-    labels |= settings.node_selector
-    for label, value in labels.items():
-        if value is not None:
-            kubernetes.add_node_selector(task, label, value)
+def _choose_node(task: PipelineTask, settings: KubernetesStep) -> None:
+    for label, value in _labels(settings).items():
+        kubernetes.add_node_selector(task, label, value)
     for toleration in settings.tolerations:
         operator = "Exists" if toleration.value is None else "Equal"
         kubernetes.add_toleration(
             task, key=toleration.key, operator=operator, value=toleration.value, effect=toleration.effect
         )
+
+
+def _labels(settings: KubernetesStep) -> dict[str, str]:
+    """Returns the labels of the node that a step needs."""
+    labels: dict[str, str | None] = {}
+    if settings.accelerator is not None:
+        kind, offer = settings.accelerator.of_kind, settings.accelerator.offer()
+        chip = accelerators.catalogue().chips[kind.chip]
+        labels[chip.label] = kind.gke
+        if chip.topology_label is not None:
+            labels[chip.topology_label] = offer.topology
+        labels |= settings.accelerator.node_selector
+    labels |= settings.node_selector
+    return {label: value for label, value in labels.items() if value is not None}

@@ -15,9 +15,9 @@ from typing import IO, Any
 from elboflow.settings import RequestError, WorkError
 from pipelines.messages import MARK
 from pipelines.schedules import local as schedules
-from pipelines.screen import LOG
 from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
 from pipelines.targets.local.record import Record, read, state
+from pipelines.targets.local.screen import LOG
 from pipelines.workspace import Workspace
 
 NAME = "ELBOFLOW_RUN"

@@ -12,9 +12,9 @@ from typing import Any
 from components.surroundings.masking import without_userinfo
 from components.tracking import liveness
 from elboflow.artifacts import DamagedError, lock
+from pipelines.experiment import NOT_RECORDED
 from pipelines.targets import ENDED
-from pipelines.targets.local import killed
-from pipelines.targets.local.kfp_changes import remove_outputs
+from pipelines.targets.local import artifacts, killed
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
@@ -66,7 +66,8 @@ def _end(record: Record, workspace: Workspace) -> bool:
         if record.status in ENDED:
             return False
         over = record.ended_with_its_process(folder)
-        remove_outputs(folder)
+        for step in record.planned:
+            artifacts.remove(folder / step)
         _tell_here(over, workspace)
         over.write(workspace.runs)
         return True
@@ -96,7 +97,9 @@ def _experiment(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return {key: value for key, value in found.items() if key not in NOT_RECORDED}
 
 
 def _is_over(folder: Path) -> bool:

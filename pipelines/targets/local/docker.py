@@ -1,21 +1,26 @@
-"""Steps in containers of this machine, through KFP's own DockerRunner."""
+"""Steps in containers of this machine: `run --docker`."""
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.surroundings import servers
+from components.surroundings.checkpoints import CHECKPOINTS
 from components.tracking import liveness
 from elboflow.settings import RequestError, WorkError
 from pipelines import messages
 from pipelines.experiment import Experiment
 from pipelines.process import RUN
 from pipelines.targets.data import require_mounted
+from pipelines.targets.local.runner import PATIENCE, arguments
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
 
 LABEL = "elboflow.run"
 
@@ -45,32 +50,75 @@ def image(experiment: Experiment, workspace: Path) -> str:
     return named
 
 
-def runner(experiment: Experiment, workspace: Workspace, run: str) -> Any:
-    """Returns KFP's runner. The workspace, and this folder, to read data by relative paths, are where they are here."""
-    from docker.types import Mount
-    from kfp import local
+class Containers:
+    """The containers of a run.
 
-    here, place = str(Path.cwd()), str(workspace.folder)
-    return local.DockerRunner(
-        mounts=[Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
-        working_dir=here,
-        user=f"{os.getuid()}:{os.getgid()}",
-        environment={
-            "HOME": "/tmp",
-            RUN: run,
-            messages.KEY: os.environ[messages.KEY],
-            "PYTHONIOENCODING": "ascii:backslashreplace",  # KFP decodes pieces of lines, which may end within a letter
-            **{name: os.environ[name] for name in (liveness.VARIABLE,) if name in os.environ},
-            **threads(experiment),
-        },
-        init=True,
-        labels={LABEL: run},
-    )
+    The workspace, and the current folder, to read data by relative paths, are where they are on this machine.
+    """
+
+    def __init__(self, image: str, experiment: Experiment, workspace: Workspace, run: str) -> None:
+        from docker.types import Mount
+
+        here, place = str(Path.cwd()), str(workspace.folder)
+        self._how = {
+            "image": image,
+            "mounts": [Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
+            "working_dir": here,
+            "user": f"{os.getuid()}:{os.getgid()}",
+            "environment": {
+                "HOME": "/tmp",
+                RUN: run,
+                messages.KEY: os.environ[messages.KEY],
+                **{name: os.environ[name] for name in (liveness.VARIABLE, CHECKPOINTS) if name in os.environ},
+                **threads(experiment),
+            },
+            "init": True,
+            "labels": {LABEL: run},
+        }
+
+    def start(self, step: "BaseComponent", given: Mapping[str, Any]) -> "_Container":
+        """Starts a step with an `ExecutorInput`, by the command that a pod would get.
+
+        Raises:
+            WorkError: The engine cannot run it.
+        """
+        import docker
+
+        command = [*step.component_spec.implementation.container.command, *arguments(step, given)]
+        with _explained():
+            return _Container(docker.from_env().containers.run(command=command, detach=True, **self._how))
+
+
+class _Container:
+    """A step in a container."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def lines(self) -> Iterator[str]:
+        rest = b""
+        with _explained():
+            for chunk in self._container.logs(stream=True, follow=True):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="backslashreplace") for line in lines)
+        if rest:
+            yield rest.decode(errors="backslashreplace")
+
+    def wait(self) -> int:
+        with _explained():
+            code = int(self._container.wait()["StatusCode"])
+            self._container.remove()
+        return code
+
+    def end(self) -> None:
+        with _explained():
+            self._container.stop(timeout=int(PATIENCE))
+            self._container.remove(force=True)
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turns the errors of the engine and of the way there, which KFP lets pass, into a WorkError."""
+def _explained() -> Iterator[None]:
+    """Turns errors of the engine, and of the connection to it, into a WorkError."""
     from docker.errors import DockerException
     from requests import RequestException
 
@@ -79,11 +127,3 @@ def explained() -> Iterator[None]:
     except (DockerException, RequestException) as error:
         said = getattr(error, "explanation", None) or str(error)
         raise WorkError(f"the Docker engine cannot run it: {str(said).partition(chr(10))[0]}") from error
-
-
-def stop(run: str) -> None:
-    """Ends the containers of a run."""
-    import docker
-
-    for container in docker.from_env().containers.list(filters={"label": f"{LABEL}={run}"}):
-        container.stop(timeout=5)

@@ -1,46 +1,30 @@
-"""This machine: the pipeline through KFP's own runners, each step a process of this Python or a container."""
+"""A run of a graph on this machine."""
 
-import json
-import logging
 import os
-import signal
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from components.surroundings.masking import masked, without_userinfo
-from components.tracking import liveness
-from elboflow.artifacts import lock, read_json, write_atomically
-from elboflow.settings import RequestError, WorkError
+from elboflow.artifacts import read_json
 from pipelines.experiment import Experiment
-from pipelines.screen import Log, Screen
-from pipelines.targets import StepState
-from pipelines.targets.local import begun, killed
+from pipelines.graphs import Graph, Values
+from pipelines.graphs.training import TRAINING
+from pipelines.targets.local.artifacts import Artifact
 from pipelines.targets.local.client import NAME, new_name
-from pipelines.targets.local.kfp_changes import any_bytes, named, outputs_read_once, remove_outputs
-from pipelines.targets.local.process import Process
-from pipelines.targets.local.record import EXPERIMENT, LOCK, STEPS, Record
+from pipelines.targets.local.recording import recorded
+from pipelines.targets.local.resumption import WHOLE, Part
+from pipelines.targets.local.runner import DoneError, Process, Runner, Start
+from pipelines.targets.local.screen import Screen
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
-
-logger = logging.getLogger("elboflow.run")
-
-SECONDS_TO_TELL = 10.0
-"""Seconds that MLflow has to take how a run ended: a step may have waited for it already."""
-
-LAST_WORDS = 15
-"""Lines of a step's log that are shown when it failed without an error of ours."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that succeeded.
+    """A run that succeeded. What its steps did not make is None.
 
     Attributes:
         run: Its name, which is its folder under the workspace's `runs/`.
@@ -56,208 +40,119 @@ class Run:
 
     run: str
     status: Literal["succeeded"]
-    dataset: str
-    model: str
-    evaluation: str
-    report: str
-    mlflow: dict[str, Any]
-    metrics: dict[str, float]
+    dataset: str | None
+    model: str | None
+    evaluation: str | None
+    report: str | None
+    mlflow: dict[str, Any] | None
+    metrics: dict[str, float] | None
     seconds: dict[str, float]
 
 
-class StepError(WorkError):
-    """A step of a run failed."""
-
-    def __init__(self, run: str, step: str, reason: str) -> None:
-        super().__init__(f"{step} failed: {reason}")
-        self.run, self.step, self.reason = run, step, reason
-
-
-def run(experiment: Experiment, workspace: Workspace, image: str | None = None) -> Run:
-    """Runs the pipeline and returns what it left behind.
+def run(
+    experiment: Experiment,
+    workspace: Workspace,
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    part: Part = WHOLE,
+    graph: Graph = TRAINING,
+) -> Run:
+    """Runs a pipeline and returns what it left behind.
 
     Args:
         experiment: The experiment.
         workspace: Where everything goes.
+        name: The run's name, if it has one already.
         image: The image of the containers that the steps run in; None for processes of this Python.
+        part: Which steps are run.
+        graph: The pipeline.
 
     Raises:
         StepError: A step failed.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     started = time.monotonic()
-    name = os.environ.pop(NAME, None) or new_name(experiment.name)
+    name = name or os.environ.pop(NAME, None) or new_name(experiment.name)
+    planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
     with (
-        recorded(name, experiment, workspace) as moved,
-        surroundings(experiment, name) as key,
-        Screen(moved, key, workspace.runs / name) as screen,
+        recorded(name, experiment, workspace, planned) as moved,
+        surroundings(experiment, name, workspace.checkpoints) as key,
     ):
-        outputs = _execute(name, experiment, workspace, screen, image)
-    evaluation = Path(outputs["evaluation"].path)
-    metrics = read_json(evaluation / "metrics.json", values_of)
-    registered = outputs["registration"].metadata
-    return Run(
-        run=name,
-        status="succeeded",
-        dataset=outputs["dataset"].path,
-        model=outputs["model"].path,
-        evaluation=str(evaluation),
-        report=str(evaluation / "report.html"),
-        mlflow={**registered, "version": int(registered["version"])},  # KFP's metadata know no whole numbers
-        metrics=metrics,
-        seconds={**screen.seconds, "total": round(time.monotonic() - started, 1)},
-    )
+        runner = executed(name, experiment, workspace, graph, moved, key, image, part)
+    return outcome(runner, started)
 
 
-def values_of(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Returns the values of an evaluation's `metrics.json` by name, without their intervals."""
-    return {name: metric["value"] for name, metric in metrics.items()}
-
-
-@contextmanager
-def recorded(
-    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...] = STEPS
-) -> Iterator[Callable[[Sequence[StepState]], None]]:
-    """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns.
+def executed(
+    name: str,
+    experiment: Experiment,
+    workspace: Workspace,
+    graph: Graph,
+    moved: Callable[..., None],
+    key: str,
+    image: str | None = None,
+    part: Part = WHOLE,
+) -> Runner:
+    """Runs the steps of a graph.
 
     Args:
         name: The run's name.
         experiment: The experiment.
-        workspace: Where the record goes.
-        planned: The names of the run's steps, in their order.
+        workspace: Where everything goes.
+        graph: The pipeline.
+        moved: Called with the states of the steps whenever one begins or ends.
+        key: The key of the steps' messages.
+        image: The image of the containers that the steps run in; None for processes of this Python.
+        part: Which steps are run.
 
-    Yields:
-        What is to be called whenever a step has begun or ended, with all that have begun.
+    Raises:
+        StepError: A step failed.
     """
-    place = tracking_uri(experiment, workspace)
-    record = Record(
+    values = Values.of(
+        experiment,
         run=name,
-        experiment=experiment.name,
-        process=Process.current(),
-        status="running",
-        created=datetime.now(UTC),
-        planned=planned,
-        tracking_uri=None if place == workspace.tracking_uri else without_userinfo(place),
+        dataset_root=str(workspace.datasets),
+        tracking_uri=tracking_uri(experiment, workspace),
     )
-    at_work = _lock(record, experiment, workspace)
-    if planned == STEPS:  # a sweep makes its own, below which its trials stand
-        begun.record(record, experiment, place)
-
-    def moved(steps: Sequence[StepState]) -> None:
-        nonlocal record
-        record = record.at(steps)
-        record.write(workspace.runs)
-
-    try:
-        yield moved
-    except KeyboardInterrupt as interrupt:
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        record = record.over("cancelled", f"ended by {signal.Signals(number).name}")
-        record.write(workspace.runs)
-        if experiment.notify is not None:
-            _finish(record, "cancelled", None, experiment, workspace)
-        else:  # a person who interrupts is not kept waiting for MLflow
-            killed.record(record, experiment.recorded(), workspace, place)
-        raise
-    except BaseException as error:
-        step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))
-        record = record.over("failed", reason)
-        record.write(workspace.runs)
-        _finish(record, "failed", step, experiment, workspace)
-        raise
-    else:
-        record = record.over("succeeded")
-        if experiment.notify is not None:
-            _finish(record, "succeeded", None, experiment, workspace)
-    finally:
-        remove_outputs(workspace.runs / name)
-        record.write(workspace.runs)
-        os.environ.pop(liveness.VARIABLE, None)
-        if at_work is not None:
-            os.close(at_work)
+    with Screen(key) as screen:
+        start = _start(experiment, workspace, name, image)
+        settings = experiment.targets.local.step
+        runner = Runner(name, workspace.runs / name, screen, settings, start, moved, part.kept, part.until)
+        with suppress(DoneError):
+            graph.build(runner.take, values)
+    return runner
 
 
-def _lock(record: Record, experiment: Experiment, workspace: Workspace) -> int | None:
-    """Locks a file for as long as this process is there, names it to the steps, and writes the first record."""
-    folder = workspace.runs / record.run
-    with suppress(OSError):  # that the disk is full is for a step to say
-        text = json.dumps(experiment.recorded(), indent=2) + "\n"
-        write_atomically(folder / EXPERIMENT, masked(text))
-    held = lock.hold(folder / LOCK)
-    if held is not None:
-        os.environ[liveness.VARIABLE] = str(folder / LOCK)
-    record.write(workspace.runs)
-    return held
+def _start(experiment: Experiment, workspace: Workspace, name: str, image: str | None) -> Start:
+    if image is None:
+        return lambda step, given: Process(step, given, Path(os.environ["TMPDIR"]))
+    from pipelines.targets.local.docker import Containers
+
+    return Containers(image, experiment, workspace, name).start
 
 
-def _finish(
-    record: Record,
-    status: Literal["succeeded", "failed", "cancelled"],
-    step: str | None,
-    experiment: Experiment,
-    workspace: Workspace,
-) -> None:
-    from components.finish import finish
-    from components.surroundings import servers
-    from components.surroundings.notify import Ending
-
-    link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
-    try:
-        with servers.within(SECONDS_TO_TELL):
-            ending = Ending(record.run, experiment.name, status, step, record.reason, link)
-            finish(ending, experiment.recorded(), experiment.notify, place)
-    except (RequestError, WorkError) as error:
-        logger.warning("how the run ended is not in MLflow: %s", error)
+def outcome(runner: Runner, started: float) -> Run:
+    """Returns what a run left behind that began at a moment of the monotonic clock."""
+    made = runner.artifacts
+    evaluation = path(made, "evaluation")
+    return Run(
+        run=runner.run,
+        status="succeeded",
+        dataset=path(made, "dataset"),
+        model=path(made, "model"),
+        evaluation=evaluation,
+        report=evaluation and str(Path(evaluation) / "report.html"),
+        mlflow=dict(made["registration"].metadata) if "registration" in made else None,
+        metrics=None if evaluation is None else read_json(Path(evaluation) / "metrics.json", _values),
+        seconds={**runner.seconds, "total": round(time.monotonic() - started, 1)},
+    )
 
 
-def _execute(
-    name: str, experiment: Experiment, workspace: Workspace, screen: Screen, image: str | None
-) -> dict[str, Any]:
-    from kfp import local
-
-    from pipelines.targets.local import docker
-    from pipelines.training import arguments, pipeline
-
-    warnings.filterwarnings("ignore", module="kfp")
-    scratch = tempfile.mkdtemp(dir=os.environ["TMPDIR"])  # KFP removes it at the end of the run
-    runner = local.SubprocessRunner(use_venv=False) if image is None else docker.runner(experiment, workspace, name)
-    local.init(runner, pipeline_root=str(workspace.runs), workspace_root=scratch)
-    graph = pipeline(experiment.name)
-    if image is not None:
-        for executor in graph.pipeline_spec.deployment_spec["executors"].values():
-            executor["container"]["image"] = image
-    given = arguments(experiment, str(workspace.datasets), tracking_uri(experiment, workspace))
-    try:
-        explained = nullcontext() if image is None else docker.explained()
-        with named(name), any_bytes(), outputs_read_once(), explained:
-            return graph(**given).outputs
-    except KeyboardInterrupt:
-        _stop(screen.process) if image is None else docker.stop(name)
-        raise
-    except RuntimeError as error:
-        if isinstance(error, WorkError) and screen.step is not None:
-            raise StepError(name, screen.step, str(error)) from error
-        if screen.step is None or screen.step in screen.seconds:
-            raise
-        raise StepError(name, screen.step, reason(screen.errors, screen.log)) from None
+def path(made: Mapping[str, Artifact], name: str) -> str | None:
+    """Returns the path of an artifact; None where there is none."""
+    return made[name].uri if name in made else None
 
 
-def reason(errors: list[str], log: Log) -> str:
-    """Returns why a step failed: what it said of it, or else what its log shows."""
-    if errors:
-        return "\n".join(errors)
-    lines = [line for line in log.last if line.strip()]
-    if log.path is None:
-        return "\n".join(["its process ended before it began", *lines[-LAST_WORDS:]])
-    if any(line.startswith("Traceback") for line in lines):
-        return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
-    return f"its process ended without a word, as when it is killed or memory runs out; its log is {log.path}"
-
-
-def _stop(process: Process | None, patience: float = 10.0) -> None:
-    """Ends the step at work and waits until it has gone: an interrupt may have reached this process alone.
-
-    The first request lets a training save its state; the second ends it at once.
-    """
-    if process is not None and not process.end(patience):
-        process.signal(signal.SIGKILL)
+def _values(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Returns the values of an evaluation's `metrics.json` by name, without their intervals."""
+    return {name: metric["value"] for name, metric in metrics.items()}

@@ -26,15 +26,6 @@ class Process:
         """Returns the process that asks."""
         return cls(os.getpid(), _started(os.getpid()) or "")
 
-    @classmethod
-    def beside(cls, id: int) -> "Process | None":
-        """Returns another process of the group of the one that asks, as what it starts is; None for any other id."""
-        started = _started(id) if id > 1 and id != os.getpid() else None
-        with suppress(ProcessLookupError, PermissionError):
-            if started is not None and os.getpgid(id) == os.getpgrp():
-                return cls(id, started)
-        return None
-
     def alive(self) -> bool:
         """Returns whether it is still at work."""
         return _started(self.id) == self.started

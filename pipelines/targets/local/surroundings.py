@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.surroundings.checkpoints import CHECKPOINTS
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from elboflow.settings.locations import of_mlflow
@@ -80,7 +81,7 @@ def _say_what_memory_is_short(experiment: Experiment) -> None:
 
 
 @contextmanager
-def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[str]:
+def surroundings(experiment: Experiment, run: str | None = None, checkpoints: Path | None = None) -> Iterator[str]:
     """Sets the environment that steps inherit, and says so where memory is short.
 
     KFP leaves temporary files behind: they get a folder that goes with the run.
@@ -88,6 +89,7 @@ def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[str
     Args:
         experiment: The experiment.
         run: The run's name, under which a training shows its curves in MLflow; None for trainings that show none.
+        checkpoints: Where trainings save, each in a folder named by its content; None for beside their models.
 
     Yields:
         The key with which the steps sign their messages to the run.
@@ -100,6 +102,8 @@ def surroundings(experiment: Experiment, run: str | None = None) -> Iterator[str
     os.environ[RUN_PROCESS] = str(os.getpid())
     if run is not None:
         os.environ[RUN] = run
+    if checkpoints is not None:
+        os.environ[CHECKPOINTS] = str(checkpoints)
     os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name
     with temporary_folder() as temporary:
         os.environ["TMPDIR"] = str(temporary)

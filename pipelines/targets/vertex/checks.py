@@ -10,7 +10,7 @@ from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError, data, mlflow, registries
 from pipelines.targets.config import VertexTarget
-from pipelines.targets.machines import VertexComputing
+from pipelines.targets.machines import VertexStep
 from pipelines.targets.vertex.connection import Connection
 from preprocessing.engines.dataflow import Dataflow
 
@@ -144,18 +144,17 @@ def bucket(project: Project, target: VertexTarget) -> Finding:
 
 def quotas(project: Project, target: VertexTarget) -> list[Check]:
     """Returns a check of each step with accelerators: whether the region's quota covers them, used or not."""
-    accelerated = [(name, step) for name in ("train", "evaluate") if (step := getattr(target, name)).accelerator]
-    if not accelerated:
-        return [Check("quota", lambda: Finding("quota", "well", "no step asks for an accelerator"))]
     found = []
-    for name, step in accelerated:
+    for name, step in target.steps.items():
+        if step.accelerator is None or step.offer is None:
+            continue
         needed = step.offer.chips * step.machines
         what = f"quota for {name}: {needed} {step.accelerator.kind} in {target.location}"
         found.append(Check(what, partial(_quota, what, needed, project, target, step)))
-    return found
+    return found or [Check("quota", lambda: Finding("quota", "well", "no step asks for an accelerator"))]
 
 
-def _quota(what: str, needed: int, project: Project, target: VertexTarget, step: VertexComputing) -> Finding:
+def _quota(what: str, needed: int, project: Project, target: VertexTarget, step: VertexStep) -> Finding:
     assert step.accelerator is not None
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={target.project}"
     metric = step.accelerator.of_kind.quota

@@ -11,7 +11,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import ReductionServer, VertexComputing, VertexStep, VertexTraining
+from pipelines.targets.machines import ReductionServer, VertexStep
 
 STRATEGIES = {"standard": "STANDARD", "spot": "SPOT", "flex_start": "FLEX_START"}
 LONGEST = 7 * 24 * 60
@@ -31,8 +31,7 @@ def custom_job(
         experiment: The experiment's name, for the job's.
         environment: Environment variables of the step.
     """
-    accelerator = settings.accelerator if isinstance(settings, VertexComputing) else None
-    disk = "pd-ssd" if accelerator is None else accelerator.of_kind.disk
+    disk = "pd-ssd" if settings.accelerator is None else settings.accelerator.of_kind.disk
     wait = 24 * 60 if settings.max_wait_minutes is None else settings.max_wait_minutes
     job = create_custom_training_job_from_component(
         step,
@@ -48,7 +47,7 @@ def custom_job(
         strategy=STRATEGIES[settings.provisioning],
         max_wait_duration=f"{60 * wait}s",
     )
-    return _with_pools(job, step, settings, image_for(target.image, accelerator))
+    return _with_pools(job, step, settings, image_for(target.image, settings.accelerator))
 
 
 def _with_pools(job: BaseComponent, step: BaseComponent, settings: VertexStep, image: str) -> BaseComponent:
@@ -72,7 +71,7 @@ def _with_pools(job: BaseComponent, step: BaseComponent, settings: VertexStep, i
 
 def machine(settings: VertexStep) -> dict[str, Any]:
     """Returns the machine of a step, as a worker pool names it."""
-    if not isinstance(settings, VertexComputing) or settings.accelerator is None or settings.offer is None:
+    if settings.accelerator is None or settings.offer is None:
         return {"machine_type": settings.machine}
     kind, offer = settings.accelerator.of_kind, settings.offer
     found: dict[str, Any] = {"machine_type": settings.machine or offer.machines[0]}
@@ -88,7 +87,7 @@ def _pools(pool: dict[str, Any], settings: VertexStep) -> list[dict[str, Any]]:
 
     A slice of TPUs is one replica, whose topology says how many hosts it has.
     """
-    if not isinstance(settings, VertexTraining) or settings.workers == 1:
+    if settings.workers == 1:
         return [pool]
     others = {**copy.deepcopy(pool), "replica_count": settings.workers - 1}
     adders = [_adders(settings.reduction_server)] if settings.reduction_server is not None else []

@@ -8,37 +8,46 @@ from kfp.dsl.base_component import BaseComponent
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.final_status import ENDPOINT
+from pipelines.graphs import Graph, Values
+from pipelines.graphs.compile import RUN, compiled
 from pipelines.secrets import PREFIX
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
-from pipelines.targets.machines import VertexStep
 from pipelines.targets.placement import environment, placed, retried
-from pipelines.training import compiled
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
 from preprocessing.engines.flink import Flink
 
 
-def specification(experiment: Experiment) -> str:
-    """Returns the pipeline's IR YAML. Its defaults are the experiment, so that it can be run as it is.
+def specification(experiment: Experiment, graph: Graph) -> str:
+    """Returns a pipeline's IR YAML.
 
     Datasets are kept by their digest under the root, where later runs find them.
 
     Raises:
-        RequestError: The experiment has no targets.vertex.
+        RequestError: The experiment has no targets.vertex, or asks for what is impossible there.
     """
-    target = experiment.targets.vertex
-    if target is None:
-        needed = "`project`, `location`, `root`, `image` and `tracking_uri`"
-        raise RequestError(f"targets.vertex: missing; compiling for vertex needs its {needed}")
-    return compiled(
+    target = given(experiment)
+    values = Values.of(
         placed(experiment, "vertex"),
-        Machines(target, experiment.name),
+        run=RUN,
         dataset_root=f"{target.root}/datasets",
         tracking_uri=target.tracking_uri,
         runner=runner(target),
-        root=target.root,
     )
+    return compiled(graph, values, Machines(target, experiment.name), root=target.root)
+
+
+def given(experiment: Experiment) -> VertexTarget:
+    """Returns what an experiment says of Vertex AI.
+
+    Raises:
+        RequestError: Nothing.
+    """
+    if experiment.targets.vertex is None:
+        needed = "`project`, `location`, `root`, `image` and `tracking_uri`"
+        raise RequestError(f"targets.vertex: missing; the pipeline needs its {needed}")
+    return experiment.targets.vertex
 
 
 def runner(target: VertexTarget) -> Engine:
@@ -66,7 +75,7 @@ class Machines:
     experiment: str
 
     def component(self, step: BaseComponent) -> BaseComponent:
-        settings = self._settings(step.name)
+        settings = self.target.step(step.name)
         if not settings.is_custom_job:
             return step
         from pipelines.targets.vertex.custom_job import custom_job
@@ -74,7 +83,7 @@ class Machines:
         return custom_job(step, settings, self.target, self.experiment, self.environment(step.name))
 
     def place(self, task: PipelineTask, step: str) -> None:
-        settings = self._settings(step)
+        settings = self.target.step(step)
         retried(task, settings.retry)
         if settings.is_custom_job:
             return  # the rest is in the custom job
@@ -86,13 +95,8 @@ class Machines:
         for name, value in self.environment(step).items():
             task.set_env_variable(name, value)
 
-    def _settings(self, step: str) -> VertexStep:
-        target = self.target
-        own = {"preprocess": target.preprocess, "train": target.train, "evaluate": target.evaluate}
-        return {**own, "register": target.registration}.get(step, VertexStep())
-
     def environment(self, step: str) -> dict[str, str]:
         """Returns the environment variables of a step; those of secrets hold references."""
         secrets = {name: f"{PREFIX}{version}" for name, version in self.target.secrets.items()}
         asked = {ENDPOINT: self.target.endpoint} if self.target.endpoint and step == "finish" else {}
-        return {**environment(step, self._settings(step)), **secrets, **asked}
+        return {**environment(step, self.target.step(step)), **secrets, **asked}

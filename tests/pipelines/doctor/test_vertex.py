@@ -11,7 +11,7 @@ from tests.pipelines.doctor.cloud import Cloud
 
 def test_a_project_that_is_well_is_well(cloud: Cloud):
     cloud.limits = {"custom_model_training_nvidia_t4_gpus": {"europe-west4": 1, None: 0}}
-    code, found = examined("vertex", *vertex(cloud, ", train: {accelerator: t4}"))
+    code, found = examined("vertex", *vertex(cloud, ", steps: {train: {accelerator: t4}}"))
     assert code == 0, found
     assert "robot@" in found["credentials"].found
     assert found["APIs"].found == "enabled: aiplatform, logging, storage"
@@ -26,7 +26,7 @@ def test_everything_that_is_ill_says_how_to_mend_it(cloud: Cloud):
     cloud.limits = {"custom_model_training_nvidia_t4_gpus": {None: 1}}
     cloud.mlflow = "1.30.0"
     more = (
-        ", train: {accelerator: {kind: t4, count: 2}}, service_account: steps@p, "
+        ", steps: {train: {accelerator: {kind: t4, count: 2}}}, service_account: steps@p, "
         "runner: dataflow, repository: 'https://europe-west4-kfp.pkg.dev/p/r', "
         "secrets: {A: projects/p/secrets/a/versions/1}"
     )
@@ -55,19 +55,19 @@ def test_spot_machines_need_the_quota_of_preemptible_ones(cloud: Cloud):
         "custom_model_training_nvidia_t4_gpus": {None: 8},
         "custom_model_training_preemptible_nvidia_t4_gpus": {"europe-west4": 0},
     }
-    code, found = examined("vertex", *vertex(cloud, ", train: {accelerator: t4, provisioning: spot}"))
+    code, found = examined("vertex", *vertex(cloud, ", steps: {train: {accelerator: t4, provisioning: spot}}"))
     assert code == 1
     assert (
         found["quota for train: 1 t4 in europe-west4"].found == "custom_model_training_preemptible_nvidia_t4_gpus is 0"
     )
     cloud.limits["custom_model_training_preemptible_nvidia_t4_gpus"] = {None: -1}
-    _, found = examined("vertex", *vertex(cloud, ", train: {accelerator: t4, provisioning: spot}"))
+    _, found = examined("vertex", *vertex(cloud, ", steps: {train: {accelerator: t4, provisioning: spot}}"))
     assert found["quota for train: 1 t4 in europe-west4"].found == "unlimited"
 
 
 def test_what_cannot_be_told_is_no_illness(cloud: Cloud):
     cloud.faults.refuse("GET", "/v1/projects/.*", 403, "Permission denied on serviceusage", times=None)
-    code, found = examined("vertex", *vertex(cloud, ", train: {accelerator: t4}"))
+    code, found = examined("vertex", *vertex(cloud, ", steps: {train: {accelerator: t4}}"))
     assert code == 0
     assert found["APIs"].state == "unknown"
     assert found["APIs"].found == "serviceusage answers 403: Permission denied on serviceusage"

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output
 
-from pipelines.steps import IMAGE
+from pipelines.graphs.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> None:
-    """Makes the sweep's run in MLflow, which the trials' runs will stand below."""
+    """Makes the sweep's run in MLflow, the parent of the trials' runs."""
     from pipelines.process import step
 
     with step():
@@ -76,27 +76,36 @@ def search(
     run: str,
     trials_root: str,
     tracking_uri: str,
-) -> None:
-    """The dataset → the trials of a study, one folder each under the root."""
-    from pathlib import Path
+    model: Output[Model],
+    comparison: Output[Artifact],
+) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
+    """The dataset → the trials of a study, one folder each under the root → as `choose`."""
+    from pipelines.process import step
 
-    from pipelines.process import REFUSAL, step
-
-    trials = Path(trials_root)
-    # The folder outlives the run: what an earlier one was refused for may have been mended.
-    (trials / REFUSAL).unlink(missing_ok=True)
-
-    with step(f"{trials}/study"):
+    with step(model.path):
         import json
+        from pathlib import Path
 
         from components.sweep.history import Sweep
+        from components.sweep.trial import of_run
+        from pipelines.sweeps.choice import choose
         from pipelines.sweeps.plan import Search
         from pipelines.sweeps.study import Settings, search
+        from preprocessing.reader import open_dataset
 
-        wanted = json.loads(experiment)
+        wanted, varied = json.loads(experiment), json.loads(over)
         tracked = Sweep(wanted, run, tracking_uri)
-        how = Settings(Search(**json.loads(settings)), parallel, study)
-        search(dataset.path, wanted, json.loads(over), how, trials, tracked)
+        tracked.open(varied, open_dataset(dataset.path).manifest.digest)
+        search(
+            dataset.path,
+            wanted,
+            varied,
+            Settings(Search(**json.loads(settings)), parallel, study),
+            Path(trials_root),
+            tracked,
+        )
+        folders = of_run(Path(trials_root), run)
+        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -109,14 +118,21 @@ def worker_pools(
     tracking_uri: str,
     pool: str,
 ) -> list:
-    """The dataset → the worker pools of a tuning job on Vertex AI, whose container is a trial."""
+    """The dataset → the worker pools of a tuning job on Vertex AI, whose container is a trial.
+
+    Makes the sweep's run in MLflow, too, the parent of the trials' runs.
+    """
     from pipelines.process import step
 
     with step():
         import json
 
+        from components.sweep.history import Sweep
         from pipelines.sweeps.tuning import Trial, worker_pools
+        from preprocessing.reader import open_dataset
 
+        digest = open_dataset(dataset.path).manifest.digest
+        Sweep(json.loads(experiment), run, tracking_uri).open(json.loads(over), digest)
         trial = Trial(dataset.path, json.loads(experiment), json.loads(over), run, trials_root, tracking_uri)
         return worker_pools(trial, json.loads(pool))
 

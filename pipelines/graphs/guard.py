@@ -1,12 +1,12 @@
 """The two components at the ends of a pipeline on a platform: is there anything to do, and how did it end?
 
-Like those of `pipelines/steps.py`, they only call the plain functions of the same names in `components/`.
+Like those of `pipelines/graphs/steps.py`, they only call the plain functions of the same names in `components/`.
 """
 
 from kfp import dsl
 from kfp.dsl import Artifact, Output, PipelineTaskFinalStatus
 
-from pipelines.steps import IMAGE
+from pipelines.graphs.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -1,0 +1,75 @@
+"""The pipeline that trains: preprocess → train → evaluate → register."""
+
+from dataclasses import dataclass
+
+from pipelines.graphs import Take, Values, steps
+
+
+@dataclass(frozen=True)
+class Training:
+    """The pipeline."""
+
+    name: str = ""
+    description: str = "Raw data in; a trained, evaluated and registered variational autoencoder out."
+    steps: tuple[str, ...] = ("preprocess", "train", "evaluate", "register")
+    skips: bool = True
+
+    def build(self, take: Take, values: Values) -> None:
+        """Makes the tasks."""
+        dataset = preprocessed(take, values)
+        model = take(
+            steps.train,
+            dataset=dataset,
+            architecture=values.model,
+            training=values.training,
+            seed=values.seed,
+            experiment_name=values.name,
+            tracking_uri=values.tracking_uri,
+        ).outputs["model"]
+        evaluated_and_registered(take, values, dataset, model, values.experiment, values.seed)
+
+
+def preprocessed(take: Take, values: Values) -> object:
+    """Makes the first task of a pipeline that trains, and returns the dataset.
+
+    It is never cached: whether the raw data have changed is for the step to find out, which reuses the dataset of the
+    same digest.
+    """
+    task = take(
+        steps.preprocess, cached=False, data=values.data, dataset_root=values.dataset_root, runner=values.runner
+    )
+    return task.outputs["dataset"]
+
+
+def evaluated_and_registered(
+    take: Take, values: Values, dataset: object, model: object, experiment: object, seed: object
+) -> None:
+    """Makes the last two tasks of a pipeline that trains.
+
+    Registration acts on MLflow, and is never cached.
+
+    Args:
+        take: Makes a task.
+        values: What the steps are given.
+        dataset: The dataset.
+        model: The model.
+        experiment: The experiment that the model is of, as JSON.
+        seed: The seed of the evaluation.
+    """
+    evaluation = take(steps.evaluate, dataset=dataset, model=model, settings=values.evaluation, seed=seed).outputs[
+        "evaluation"
+    ]
+    take(
+        steps.register,
+        cached=False,
+        dataset=dataset,
+        model=model,
+        evaluation=evaluation,
+        registry=values.registry,
+        experiment=experiment,
+        run=values.run,
+        tracking_uri=values.tracking_uri,
+    )
+
+
+TRAINING = Training()

@@ -1,0 +1,237 @@
+"""The steps of a graph on this machine: one after the other, each in a process or a container.
+
+A step's process runs what its pod would run: KFP's executor, on the source of the component.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from elboflow.settings import RequestError, WorkError
+from pipelines.graphs import Task
+from pipelines.targets import StepState
+from pipelines.targets.local import artifacts
+from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.screen import LOG, Log, Screen
+from pipelines.targets.machines import LocalStep
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+LAST_WORDS = 15
+"""Lines of a step's log that are shown where it failed without an error of ours."""
+PATIENCE = 10.0
+"""Seconds that a step has to end after a SIGTERM: a training saves its state."""
+
+
+class StepError(WorkError):
+    """A step of a run failed."""
+
+    def __init__(self, run: str, step: str, reason: str) -> None:
+        super().__init__(f"{step} failed: {reason}")
+        self.run, self.step, self.reason = run, step, reason
+
+
+class DoneError(Exception):
+    """The last step that was asked for has ended."""
+
+
+class Started(Protocol):
+    """A step at work."""
+
+    def lines(self) -> Iterator[str]:
+        """Yields what it prints, until it has ended."""
+
+    def wait(self) -> int:
+        """Returns its exit code."""
+
+    def end(self) -> None:
+        """Ends it, and all processes that it started."""
+
+
+Start = Callable[["BaseComponent", Mapping[str, Any]], Started]
+"""Starts a step with an `ExecutorInput`."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that has succeeded: a task of a graph."""
+
+    outputs: Mapping[str, Any]
+
+
+@dataclass
+class Runner:
+    """Runs steps as a graph takes them (`pipelines.graphs.Take`).
+
+    Attributes:
+        run: The run's name.
+        folder: The run's folder, below which each step has its own.
+        screen: Where the run shows itself.
+        settings: What each step gets.
+        start: Starts a step.
+        moved: Called with the states of the steps whenever one begins or ends.
+        kept: The artifacts of steps of an earlier run, which are not run again.
+        until: The last step to run; None for all.
+        artifacts: The artifacts of all steps that have succeeded, by name.
+        seconds: Wall time of each step that was run.
+    """
+
+    run: str
+    folder: Path
+    screen: Screen
+    settings: Callable[[str], LocalStep]
+    start: Start
+    moved: Callable[[Sequence[StepState]], None]
+    kept: Mapping[str, Mapping[str, Artifact]] = field(default_factory=dict)
+    until: str | None = None
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    _states: list[StepState] = field(default_factory=list)
+
+    def take(self, step: "BaseComponent", *, cached: bool = True, after: Sequence[Task] = (), **inputs: Any) -> Task:
+        """Runs a step to its end. What it depends on has ended before; nothing is cached but what was `kept`.
+
+        Raises:
+            StepError: It failed.
+            DoneError: It was the last step to run.
+        """
+        name, now = step.name, datetime.now(UTC)
+        if name in self.kept:
+            outputs: Mapping[str, Any] = self.kept[name]
+            self._states.append(StepState(name, "succeeded", started=now, ended=now, reason="of an earlier run"))
+        else:
+            self._states.append(StepState(name, "running", started=now))
+            self.moved(self._states)
+            started = time.monotonic()
+            self.screen.begin(name)
+            outputs = self._tried(step, inputs)
+            self.seconds[name] = round(time.monotonic() - started, 1)
+            self.screen.end()
+            self.screen.say(f"{self.seconds[name]} s")
+            self._states[-1] = replace(self._states[-1], status="succeeded", ended=datetime.now(UTC))
+        self.moved(self._states)
+        self.artifacts |= {key: value for key, value in outputs.items() if isinstance(value, Artifact)}
+        if name == self.until:
+            raise DoneError
+        return Ended(outputs)
+
+    def _tried(self, step: "BaseComponent", inputs: Mapping[str, Any]) -> dict[str, Any]:
+        settings, folder = self.settings(step.name), self.folder / step.name
+        given = artifacts.executor_input(step, inputs, folder)
+        retry = settings.retry
+        for attempt in range(retry.attempts + 1):
+            reason, code = self._run(step, given, folder, settings.timeout_minutes)
+            if code == 0:
+                return artifacts.read(step, folder)
+            if code == RequestError.exit_code:  # another try would end with the same words
+                break
+            if attempt < retry.attempts:
+                wait = retry.wait_seconds * retry.factor**attempt
+                self.screen.say(f"{reason}; tried again in {wait:g} s, {retry.attempts - attempt} more times at most")
+                time.sleep(wait)
+        raise StepError(self.run, step.name, reason)
+
+    def _run(
+        self, step: "BaseComponent", given: Mapping[str, Any], folder: Path, minutes: int | None
+    ) -> tuple[str, int]:
+        """Runs a step once, and returns why it failed, and its exit code."""
+        with Log(folder / LOG) as log:
+            try:
+                process = self.start(step, given)
+            except WorkError as error:
+                return str(error), error.exit_code
+            late = threading.Event()
+
+            def time_out() -> None:
+                late.set()
+                process.end()
+
+            timer = threading.Timer(60 * (minutes or 0), time_out)
+            timer.daemon = True
+            if minutes is not None:
+                timer.start()
+            try:
+                for line in process.lines():
+                    self.screen.take(line, log)
+                code = process.wait()
+            except BaseException:
+                process.end()
+                raise
+            finally:
+                timer.cancel()
+        if late.is_set():
+            return f"its {minutes} minutes are over (targets.local.steps.{step.name}.timeout_minutes)", code or 1
+        return _reason(log, code), code
+
+
+def _reason(log: Log, code: int) -> str:
+    """Returns why a step failed: what it said of it, or else what its log shows."""
+    if log.errors:
+        return "\n".join(log.errors)
+    lines = [line for line in log.last if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return f"its process was killed, as when memory runs out; its log is {log.path}"
+    return f"its process ended with exit code {code} and without a word; its log is {log.path}"
+
+
+class Process:
+    """A step as a process of this Python, and the leader of a group of processes."""
+
+    def __init__(self, step: "BaseComponent", given: Mapping[str, Any], scratch: Path) -> None:
+        *_, source = step.component_spec.implementation.container.command  # of a function, for KFP's executor
+        module = scratch / f"{step.name.replace('-', '_')}.py"
+        module.write_text(source, encoding="utf-8")
+        self._process = subprocess.Popen(
+            [sys.executable, *EXECUTOR, "--component_module_path", str(module), *arguments(step, given)],
+            env={**os.environ, "_KFP_RUNTIME": "true"},  # KFP then imports no more than its executor
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="backslashreplace",
+            process_group=0,
+        )
+
+    def lines(self) -> Iterator[str]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield line.rstrip("\n")
+
+    def wait(self) -> int:
+        return self._process.wait()
+
+    def end(self) -> None:
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+EXECUTOR = ("-m", "kfp.dsl.executor_main")
+
+
+def arguments(step: "BaseComponent", given: Mapping[str, Any]) -> list[str]:
+    """Returns the arguments of KFP's executor."""
+    filled = {"{{$}}": json.dumps(given)}
+    return [filled.get(argument, argument) for argument in step.component_spec.implementation.container.args]

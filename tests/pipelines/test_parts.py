@@ -1,0 +1,127 @@
+"""Parts of a pipeline on this machine: what an earlier run made is used again, where it is of the same settings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from elboflow.settings import RequestError
+from pipelines.cli import app
+from pipelines.experiment import Experiment, load
+from pipelines.graphs.training import TRAINING
+from pipelines.targets import Status, StepState
+from pipelines.targets.local.artifacts import KEPT, Artifact
+from pipelines.targets.local.process import Process
+from pipelines.targets.local.record import EXPERIMENT, Record
+from pipelines.targets.local.resumption import failed_part, part
+from pipelines.workspace import Workspace
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+MADE = {"preprocess": "dataset", "train": "model", "evaluate": "evaluation", "register": "registration"}
+
+
+def ran(
+    workspace: Workspace, run: str, experiment: Experiment, steps: Sequence[str], status: Status, hours: int = 0
+) -> Path:
+    """Leaves a run in which these steps have succeeded."""
+    folder = workspace.runs / run
+    for step in steps:
+        path = folder / step / MADE[step]
+        path.mkdir(parents=True)
+        artifact = Artifact(MADE[step], "system.Artifact", str(path), {"of": run})
+        (folder / step / KEPT).write_text(json.dumps({MADE[step]: asdict(artifact)}), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EXPERIMENT).write_text(experiment.model_dump_json(), encoding="utf-8")
+    states = tuple(StepState(step, "succeeded", NOON, NOON) for step in steps)
+    Record(run, experiment.name, Process(1, "long ago"), status, NOON + timedelta(hours=hours), NOON, states).write(
+        workspace.runs
+    )
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+DIGITS = load("digits")
+
+
+def test_the_newest_run_of_the_same_settings_gives_what_the_first_step_needs(workspace: Workspace):
+    for number, experiment in enumerate([DIGITS, DIGITS, load("digits", ["training.epochs=3"])]):
+        ran(workspace, f"digits-{number}", experiment, ["preprocess", "train"], "failed", number)
+    ran(workspace, "digits-9", DIGITS, ["preprocess"], "failed", 9)
+    kept = part(TRAINING, DIGITS, workspace, "evaluate", None).kept
+    assert {step: made[MADE[step]].metadata["of"] for step, made in kept.items()} == {
+        "preprocess": "digits-1", "train": "digits-1"
+    }  # fmt: skip
+    assert (
+        part(TRAINING, DIGITS, workspace, "train", "train").kept["preprocess"]["dataset"].metadata["of"] == "digits-9"
+    )
+
+
+def test_a_setting_of_a_later_step_does_not_count_and_one_of_an_earlier_step_is_named(workspace: Workspace):
+    ran(workspace, "digits-1", DIGITS, list(MADE), "succeeded")
+    other = load("digits", ["evaluation.bound_samples=7"])
+    assert list(part(TRAINING, other, workspace, "evaluate", None).kept) == ["preprocess", "train"]
+    with pytest.raises(RequestError, match="with these settings; digits-1 differs in evaluation"):
+        part(TRAINING, other, workspace, "register", None)
+
+
+def test_artifacts_that_are_gone_are_not_used(workspace: Workspace):
+    folder = ran(workspace, "digits-1", DIGITS, ["preprocess", "train"], "failed")
+    (folder / "train" / "model").rmdir()
+    with pytest.raises(RequestError, match="has finished train with these settings"):
+        part(TRAINING, DIGITS, workspace, "evaluate", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--from", "trian"], "--from trian: there is no such step; allowed: preprocess, train, evaluate, register"),
+        (["--until", "x"], "--until x: there is no such step"),
+        (["--from", "evaluate", "--until", "train"], "--until train: comes before --from evaluate"),
+        (["--from", "train"], "--from train: no run of digits in "),
+        (["--from", "train", "--target", "vertex"], "--from, --until: parts of a pipeline run on this machine"),
+        (["--until", "train", "--no-wait"], "--from, --until: parts of a pipeline run on this machine"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused_before_anything_runs(tmp_path: Path, words: list[str], told: str):
+    done = CliRunner().invoke(app, ["run", "digits", *words, "--workspace", str(tmp_path / "new")])
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {told}")
+
+
+def test_a_run_that_failed_is_repeated_with_the_experiment_that_it_had(workspace: Workspace):
+    had = load("digits", ["training.epochs=3", "targets.local.threads=1"])
+    ran(workspace, "digits-1", had, ["preprocess"], "failed")
+    experiment, left = failed_part(TRAINING, "digits-1", workspace)
+    assert (experiment, list(left.kept), left.until) == (had, ["preprocess"], None)
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("digits-2", "the run digits-2 succeeded; a new one: elboflow run digits"),
+        ("absent", "there is no run 'absent'"),
+        ("../digits-2", "there is no run"),
+        ("digits-3", "the experiment of the run digits-3 held a secret, which is not kept; run it again"),
+        ("digits-4", "the run digits-4 is of an older version, which kept no experiment; run it again"),
+        ("digits-5", "the run digits-5 is a sweep; the same command again goes on with it"),
+    ],
+)
+def test_a_run_that_cannot_be_repeated_says_why(workspace: Workspace, run: str, told: str):
+    ran(workspace, "digits-2", DIGITS, list(MADE), "succeeded")
+    secret = ran(workspace, "digits-3", DIGITS, [], "failed") / EXPERIMENT
+    secret.write_text(secret.read_text(encoding="utf-8").replace('"digits"', '"***"'), encoding="utf-8")
+    (ran(workspace, "digits-4", DIGITS, [], "failed") / EXPERIMENT).unlink()
+    Record("digits-5", "digits", Process(1, ""), "failed", NOON, NOON, planned=("preprocess", "search")).write(
+        workspace.runs
+    )
+    done = CliRunner().invoke(app, ["runs", "retry", run, "--workspace", str(workspace.folder)])
+    assert done.exit_code == 2
+    assert told in done.stderr
