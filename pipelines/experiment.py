@@ -17,8 +17,8 @@ from elboflow.vae.model import ModelConfig
 from pipelines import environments, source
 from pipelines.older_spellings import respelled_values
 from pipelines.overrides import option, override
-from pipelines.schedules import cron
 from pipelines.targets.config import Targets
+from pipelines.timing import cron
 from preprocessing.config import DataConfig
 
 Name = Annotated[
@@ -43,7 +43,7 @@ class Schedule(Settings):
     @field_validator("cron")
     @classmethod
     def _is_understood(cls, fields: str) -> str:
-        cron.parse(fields)
+        cron.check(fields)
         return fields
 
 

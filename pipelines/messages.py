@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
@@ -40,6 +41,30 @@ class Message:
 
     kind: Literal["line", "error"]
     text: str
+
+
+_EXECUTOR = "[KFP Executor "
+_INPUT = "]: Got executor_input:"
+
+
+def without_executor(lines: Iterable[str]) -> Iterator[str]:
+    """Yields the lines of a log but those of KFP's executor, such as the JSON that a step was started with."""
+    in_json = False
+    for line in lines:
+        if in_json:
+            in_json = line.rpartition(": ")[2] != "}"  # behind the name of the step, where all steps are shown
+        elif _EXECUTOR in line:
+            in_json = _INPUT in line
+        else:
+            yield line
+
+
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """Yields what a step told a person, of the lines of its log."""
+    for line in lines:
+        before, mark, text = line.partition(MARK)
+        if mark:
+            yield before + text
 
 
 def new_key() -> str:

@@ -16,7 +16,7 @@ RENAMED: Mapping[Path, Path] = {
     for target in ("kubeflow", "vertex")
     for step in ("preprocess", "train", "evaluate", "registration")
 }
-"""Of 0.2.0: steps stood beside the other settings of a target."""
+"""Of 0.1.0: steps stood beside the other settings of a target."""
 
 
 def respelled(path: Path) -> Path:

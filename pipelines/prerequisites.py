@@ -20,7 +20,7 @@ def check_here(experiment: Experiment, workspace: Path, backends: Collection[str
     """
     from components.surroundings import checkpoints
     from components.tracking import preflight
-    from elboflow.vae.compute import check
+    from elboflow.vae.compute import check, devices
     from pipelines.targets.local.surroundings import tracking_uri
     from pipelines.workspace import Workspace
     from preprocessing import sources
@@ -28,5 +28,6 @@ def check_here(experiment: Experiment, workspace: Path, backends: Collection[str
     preflight.check(tracking_uri(experiment, Workspace(workspace.resolve())), experiment.name)
     sources.check(experiment.data)
     checkpoints.folder(experiment.training.checkpoints)
+    devices.require(experiment.training.device)
     for backend in backends or [experiment.training.backend]:
         check(backend)

@@ -98,9 +98,9 @@ def _submit(
     as_json: bool,
 ) -> None:
     from pipelines.commands.runs import accompany, values
+    from pipelines.connect import connect
     from pipelines.prerequisites import check_here
     from pipelines.releases import reference
-    from pipelines.targets.connect import connect
     from pipelines.targets.submission import job
     from pipelines.workspace import Workspace
 

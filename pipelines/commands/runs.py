@@ -1,6 +1,7 @@
 """`elboflow status`, `logs`, `cancel` and `runs`: runs, wherever they are, in the same words."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +36,9 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
-    state = reach(target, experiment, env, workspace).run(run)
+    from pipelines.commands.found_run import found_run
+
+    state = found_run(reach(target, experiment, env, workspace), run)
     if as_json:
         print(json.dumps(values(state)))
         return
@@ -57,6 +60,7 @@ def status(
 def logs(
     run: RunArgument,
     step: Annotated[str | None, typer.Option(metavar="STEP", help="Only this step's.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="With the lines of KFP's executor.")] = False,
     target: TargetOption = "local",
     experiment: OfExperimentOption = None,
     env: EnvOption = None,
@@ -66,8 +70,14 @@ def logs(
     """Print what a run's steps have printed so far."""
     from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
+    from pipelines import messages
+    from pipelines.commands.found_run import found_run
 
-    lines = map(masked, reach(target, experiment, env, workspace).logs(run, step))
+    place = reach(target, experiment, env, workspace)
+    lines: Iterable[str] = place.logs(found_run(place, run).id, step)
+    if not verbose:
+        lines = (line.replace(messages.MARK, "", 1) for line in messages.without_executor(lines))
+    lines = map(masked, lines)
     if as_json:
         print(json.dumps({"run": run, "step": step, "lines": list(lines)}))
         return
@@ -84,9 +94,12 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """End a run; without effect on one that has ended."""
+    from pipelines.commands.found_run import found_run
+
     place = reach(target, experiment, env, workspace)
-    place.cancel(run)
-    state = place.run(run)
+    id = found_run(place, run).id
+    place.cancel(id)
+    state = place.run(id)
     tell(
         f"{state.id}: {_said(state)}" if _ended(state) else f"{state.id}: ends as soon as {target} has stopped its step"
     )
@@ -154,13 +167,17 @@ def attach(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
+    from pipelines.commands.found_run import found_run
+
     place = reach(target, experiment, env, workspace)
-    accompany(place, place.run(run), workspace, as_json)
+    state = found_run(place, run)
+    accompany(place, state, workspace, as_json, _missed(place, state))
 
 
 @app.command()
 def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
     """Repeat a run of this machine from the step that failed."""
+    from pipelines.commands.found_run import found_run
     from pipelines.commands.outcome import show_log
     from pipelines.commands.run import waited_for
     from pipelines.graphs.training import TRAINING
@@ -168,14 +185,16 @@ def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_j
     from pipelines.targets.local import resumption
 
     show_log()
-    experiment, part = resumption.failed_part(TRAINING, run, workspaces.found(workspace))
+    place = workspaces.found(workspace)
+    name = found_run(reach("local", None, None, workspace), run).id
+    experiment, part = resumption.failed_part(TRAINING, name, place)
     check_here(experiment, workspace)
-    waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=run)
+    waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=name)
 
 
 def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
     """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
-    from pipelines.targets.connect import connect
+    from pipelines.connect import connect
 
     wanted = None
     if experiment is not None:
@@ -185,8 +204,26 @@ def reach(target: str, experiment: str | None, env: str | None, workspace: Path)
     return connect(target, wanted, workspaces.found(workspace))
 
 
-def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool) -> None:
+def _missed(target: "Target", state: "RunState") -> Iterator[str]:
+    """Yields what the steps of a run have told so far."""
+    from elboflow.settings import RequestError, WorkError
+    from pipelines import messages
+
+    try:
+        yield from messages.told(target.logs(state.id))
+    except (RequestError, WorkError) as error:  # a run can be followed without its logs
+        tell(str(error))
+
+
+def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
     """Follows a run to its end, and ends the command as the run ended.
+
+    Args:
+        target: Where it runs.
+        state: The run as it was last seen.
+        workspace: The workspace of the command.
+        as_json: Whether to end with one JSON object on standard output.
+        missed: Lines to show first: what its steps have told so far.
 
     Raises:
         WorkError: The run failed or was cancelled, or could not be followed to its end.
@@ -196,6 +233,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
 
     if state.link:
         tell(state.link)
+    for line in missed:
+        tell(line)
     try:
         ended = follow(target, state)
     except BaseException as error:  # it is no error of the run
@@ -218,7 +257,7 @@ def values(state: "RunState") -> dict[str, Any]:
     shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
     for told in (shown, *shown["steps"]):
         told["reason"] = masked_values(told["reason"])
-    return {"run": shown.pop("id"), **shown}
+    return {"run": shown.pop("id") or None, **shown}
 
 
 def _tell_what_waits(workspace: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -21,6 +21,7 @@ from pipelines.commands.options import (
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.run import check_settings
 from pipelines.commands.runs import reach
+from pipelines.timing import CatchUp, Timing
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
 
@@ -45,7 +46,7 @@ def create(
         bool, typer.Option("--if-changed", help="Skip a run if neither data nor experiment changed since a success.")
     ] = False,
     max_active: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Runs of this schedule that may be at work at once.")
+        int, typer.Option(min=1, metavar="N", help="Runs of this schedule that may be active at once.")
     ] = 1,
     catch_up: Annotated[
         str | None,
@@ -64,18 +65,17 @@ def create(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a schedule of an experiment as it is now. Its id goes to standard output."""
+    """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
     from elboflow.settings import RequestError
-    from pipelines.commands.timetable import at, values
+    from pipelines.commands.timetable import values
+    from pipelines.connect import connect
     from pipelines.experiment import load
     from pipelines.prerequisites import check_here
     from pipelines.releases import reference
-    from pipelines.schedules.calendar import check, made_up_for, moment
-    from pipelines.schedules.cron import portable
     from pipelines.schedules.local import twin
-    from pipelines.targets import Timing
-    from pipelines.targets.connect import connect
     from pipelines.targets.submission import job
+    from pipelines.timing.calendar import check, moment, on_wall_clock, to_catch_up
+    from pipelines.timing.cron import portable
     from pipelines.workspace import Workspace, open_to_write
 
     check_settings(assignments or (), release)
@@ -102,17 +102,21 @@ def create(
         check_here(wanted, workspace)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
-    wanted_job = job(wanted, target, if_changed, reference(wanted, target, release))
+    published = reference(wanted, target, release)
+    wanted_job = replace(job(wanted, target, if_changed, published), files=(files := _files(experiment, env)))
     if target == "local" and (same := twin(place, wanted_job, timing, if_changed)) is not None:
         tell(
             f"{same} does the same; to have only one: {pasteable('schedule', 'delete', same, '--workspace', workspace)}"
         )
     made = there.create_schedule(wanted_job, timing, if_changed)
-    if target != "vertex" and (missed := made_up_for(timing, datetime.now(UTC))):
+    if release is None:
+        later = f": to take over a later change of {' or '.join(map(str, files))}, create it anew" if files else ""
+        tell(f"{made.id} holds a copy of the experiment as it is now{later}")
+    if target != "vertex" and (missed := to_catch_up(timing, datetime.now(UTC))):
         begin = "as soon as a scheduler is at work" if target == "local" else "at once"
         tell(f"ticks since --start that are made up for, beginning {begin}: {missed:,}")
     if made.next is not None:
-        tell(f"first run: {at(made.next, made.timing.timezone)}")
+        tell(f"first run: {on_wall_clock(made.next, made.timing.timezone)}")
     if target == "local":
         _tell_if_nobody_runs_it(workspace)
     print(json.dumps(values(made)) if as_json else made.id)
@@ -135,9 +139,9 @@ def listed(
     from pipelines.workspace import Workspace
 
     if all_targets:
-        from pipelines.schedules.everywhere import everywhere
+        from pipelines import all_targets as targets
 
-        schedules, unreachable = everywhere(Workspace(workspace.resolve()))
+        schedules, unreachable = targets.all_targets(Workspace(workspace.resolve()), targets.PATIENCE)
         print_table(schedules, unreachable, as_json)
     else:
         print_table(reach(target, experiment, env, workspace).schedules(), None, as_json)
@@ -238,21 +242,26 @@ def history(
 
     show_log()
     place = reach(target, experiment, env, workspace)
-    if target == "local" and (known := place.schedule(id)).status == "deleted":
-        tell(f"{id} was {known.reason}")
-    print_history(place.history(id, limit), as_json)
+    schedule = place.schedule(id)
+    if schedule.status == "deleted":
+        tell(f"{id} was {schedule.reason}")
+    print_history(place.history(id, limit), schedule.timing.timezone, as_json)
 
 
-def _catch_up(wanted: str) -> Literal["none", "last", "all"]:
+def _files(experiment: str, env: str | None) -> tuple[Path, ...]:
+    """Returns the files that an experiment is read from; a ready-made one has none."""
+    from pipelines import environments, source
+
+    written = [source.find(experiment), *([environments.find(experiment, env)] if env is not None else [])]
+    return tuple(file for each in written if (file := Path(each.name)).is_file())
+
+
+def _catch_up(wanted: str) -> CatchUp:
     from elboflow.settings import RequestError
 
-    for known in _CATCH_UP:
-        if wanted == known:
-            return known
-    raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(_CATCH_UP)}")
-
-
-_CATCH_UP: tuple[Literal["none", "last", "all"], ...] = ("none", "last", "all")
+    if wanted not in get_args(CatchUp):
+        raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(get_args(CatchUp))}")
+    return cast(CatchUp, wanted)
 
 
 def _tell_if_nobody_runs_it(workspace: Path) -> None:

@@ -19,7 +19,7 @@ def scheduler(
         typer.Option(
             min=1,
             metavar="N",
-            help="Runs of all schedules that may be at work at once; the others wait in line. By default one for every "
+            help="Runs of all schedules that may be active at once; the others wait in line. By default one for every "
             "2 cores and 4 GiB of memory that this machine, or its container, may use.",
         ),
     ] = None,
@@ -48,7 +48,7 @@ def scheduler(
 
     place = open_to_write(workspace)
     show_log()
-    with Daemon(place.folder, drain=drain, places=max_runs) as daemon:
+    with Daemon(place.folder, drain=drain, slots=max_runs) as daemon:
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda number, frame: daemon.stop())
         daemon.run()

@@ -130,8 +130,8 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
     from pipelines.commands.runs import accompany, values
+    from pipelines.connect import connect
     from pipelines.sweeps import platforms
-    from pipelines.targets.connect import connect
     from pipelines.workspace import Workspace
 
     job = platforms.job(plan, target)

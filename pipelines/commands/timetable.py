@@ -1,23 +1,29 @@
-"""How schedules are shown: one as lines, many as a table, and the history of one."""
+"""How schedules and their history are shown. All times are in the schedule's timezone."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from elboflow.settings import RequestError
 from elboflow.settings.terminal import one_line, printable
 from pipelines.commands.outcome import tell
 from pipelines.commands.runs import values as run_values
 from pipelines.schedules.states import TickState
+from pipelines.timing.calendar import on_wall_clock
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from pipelines.schedules.everywhere import Unreachable
+    from pipelines.all_targets import Unreachable
     from pipelines.targets import RunState, ScheduleState
+
+_WIDE = 1000
+"""Columns of a file or a pipe, in which nothing has to be cut off."""
+
+_ROOM = 24
+"""Columns that a long last column needs beside the others; with less, it goes below them."""
+
+_ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
 
 
 def print_table(
@@ -45,13 +51,14 @@ def print_table(
             schedule.timing.cron,
             schedule.timing.timezone,
             schedule.status,
-            at(schedule.next, schedule.timing.timezone),
+            _at(schedule.next, schedule.timing.timezone),
+            ", ".join(_changes(schedule)),
             schedule.reason or (_status(schedule.last) if schedule.last else ""),
         )
         for schedule in schedules
     ]
-    rows += [("", target.target, "", "", "", "unreachable", "", target.reason) for target in unreachable or ()]
-    _table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"), rows)
+    rows += [("", target.target, "", "", "", "unreachable", "", "", target.reason) for target in unreachable or ()]
+    _table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "files", "last"), rows)
 
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
@@ -62,20 +69,22 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
         print(json.dumps(values(schedule)))
         return
     timing, last = schedule.timing, schedule.last
+    files = " and ".join(file.path for file in schedule.files)
     lines = {
         "schedule": schedule.id,
         "target": schedule.target,
-        "experiment": schedule.experiment,
+        "experiment": f"{schedule.experiment} (a copy{f' of {files}' if files else ''})",
+        "since then": ", ".join(_changes(schedule)),
         "status": schedule.status,
         "why": schedule.reason or "",
         "cron": f"{timing.cron} ({timing.timezone})",
-        "start": at(timing.start, timing.timezone),
-        "end": at(timing.end, timing.timezone),
+        "start": _at(timing.start, timing.timezone),
+        "end": _at(timing.end, timing.timezone),
         "max active": str(timing.max_active),
         "catch up": timing.catch_up,
         "if changed": "yes" if schedule.if_changed else "no",
-        "next": at(schedule.next, timing.timezone),
-        "last": f"{last.id}: {_status(last)}{f', {last.reason}' if last.reason else ''}" if last else "",
+        "next": _at(schedule.next, timing.timezone),
+        "last": _last(last) if last else "",
         "link": schedule.link or "",
     }
     for name, value in lines.items():
@@ -83,15 +92,15 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
             print(f"{name:10}  {printable(masked(value))}")
 
 
-def print_history(runs: "Sequence[RunState]", as_json: bool) -> None:
-    """Prints what became of the ticks of a schedule."""
+def print_history(runs: "Sequence[RunState]", timezone: str, as_json: bool) -> None:
+    """Prints the ticks of a schedule, at the times of its timezone."""
     if as_json:
         print(json.dumps({"history": [run_values(run) for run in runs]}))
         return
     if not runs:
         tell("nothing was due yet")
         return
-    rows = [(at(_due(run), "UTC"), _outcome(run), _id(run), _seconds(run), _said(run)) for run in runs]
+    rows = [(_at(_due(run), timezone), _outcome(run), run.id, _seconds(run), _note(run, timezone)) for run in runs]
     _table(("tick", "what", "run", "seconds", ""), rows)
 
 
@@ -105,17 +114,13 @@ def values(schedule: "ScheduleState") -> dict[str, Any]:
     return {"schedule": shown.pop("id"), **shown.pop("timing"), **shown, "last": last}
 
 
-def at(moment: datetime | None, timezone: str) -> str:
-    """Returns a moment as the wall's clock of a timezone shows it, or of UTC where that is gone; nothing for none."""
-    from elboflow.settings.zones import zone
+def _at(moment: datetime | None, timezone: str) -> str:
+    return on_wall_clock(moment, timezone) if moment is not None else ""
 
-    if moment is None:
-        return ""
-    try:
-        here: tzinfo = zone(timezone)
-    except RequestError:
-        here = UTC
-    return f"{moment.astimezone(here):%Y-%m-%d %H:%M %Z}"
+
+def _changes(schedule: "ScheduleState") -> list[str]:
+    """Returns the files that are no longer what the schedule has a copy of."""
+    return [f"{file.path} {file.status}" for file in schedule.files if file.status != "unchanged"]
 
 
 def _due(run: "RunState") -> datetime | None:
@@ -123,7 +128,11 @@ def _due(run: "RunState") -> datetime | None:
 
 
 def _status(run: "RunState") -> str:
-    return _outcome(run) if _waits(run) else run.status
+    return _outcome(run) if isinstance(run, TickState) and run.record == "waiting" else run.status
+
+
+def _last(run: "RunState") -> str:
+    return f"{f'{run.id}: ' if run.id else ''}{_status(run)}{f', {run.reason}' if run.reason else ''}"
 
 
 def _outcome(run: "RunState") -> str:
@@ -132,43 +141,36 @@ def _outcome(run: "RunState") -> str:
     return f"{run.record} ({_ordinal(run.place)} of {run.line:,})" if run.place and run.line else run.record
 
 
-def _waits(run: "RunState") -> bool:
-    return isinstance(run, TickState) and run.record == "waiting"
-
-
 def _ordinal(number: int) -> str:
     ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number:,}{ending}"
 
 
-def _id(run: "RunState") -> str:
-    return "" if isinstance(run, TickState) and run.ticks > 1 else run.id
-
-
-def _said(run: "RunState") -> str:
-    """Returns what else is known of a run; of one on a platform, only its reason."""
+def _note(run: "RunState", timezone: str) -> str:
+    """Returns what the other columns do not say of a run; of one on a platform, its reason."""
     said = []
     if isinstance(run, TickState):
+        if run.ticks > 1:
+            return f"{run.ticks:,} ticks from {_at(run.first, timezone)} to {_at(run.tick, timezone)}: {run.reason}"
         said += ["in the future: the clock was ahead"] if run.future else []
         said += [_ORIGIN[run.origin]] if run.origin in _ORIGIN else []
         said += [f"exit code {run.exit_code}"] if run.exit_code else []
-        if run.ticks > 1:
-            return f"{run.ticks:,} ticks from {at(run.first, 'UTC')} to {at(run.tick, 'UTC')}: {run.reason}"
     return "; ".join([*said, *([run.reason] if run.reason else [])])
 
 
-_ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
-
-
 def _seconds(run: "RunState") -> str:
-    if run.status not in ("running", "succeeded", "failed", "cancelled") or run.created is None:
+    if not run.id or run.status not in ("running", "succeeded", "failed", "cancelled") or run.created is None:
         return ""
     seconds = ((run.ended or datetime.now(UTC)) - run.created).total_seconds()
     return f"{seconds:.0f}" if seconds >= 0 else ""  # the clock was put back during the run
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table, of which only the last column folds: an id or a time in two lines cannot be read or copied."""
+    """Prints a table in which only the last column folds: an id or a time in two lines cannot be read or copied.
+
+    Columns that do not fit beside the others go below their row, with their names.
+    """
+    from rich.cells import set_cell_size
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -179,38 +181,31 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = _WIDE
     rows = [(*map(one_line, row[:-1]), printable(row[-1])) for row in rows]
-    *first, last = zip(columns, *rows, strict=True)
-    needed = sum(max(map(len, column)) + 2 for column in first)
-    beside = needed + min(max(map(len, last)), _ROOM) <= console.width
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in columns[:-1]:
-        table.add_column(name, no_wrap=True)
-    if beside:
-        table.add_column(columns[-1], overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row if beside else row[:-1]))
-    if beside:
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    ends = list(accumulate(width + 2 for width in [*widths[:-1], min(widths[-1], _ROOM)]))
+    fitting = max(sum(end - 2 <= console.width for end in ends), 1)
+    if fitting == len(columns):
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in columns:
+            table.add_column(name, no_wrap=name != columns[-1], overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
         console.print(table)
         return
-    # One line of a row that a narrow terminal breaks, but of which nothing is cut off; then what the last column says.
-    width, console.width = console.width, max(console.width, needed)
-    header, *lines = _lines(console, table)
-    console.print(Text(header), soft_wrap=True)
-    for line, said in zip(lines, last[1:], strict=True):
-        console.print(Text(line), soft_wrap=True)
-        if said:
-            below = Text(f"{columns[-1]}: {said}" if columns[-1] else said, overflow="fold")
-            console.print(Padding(below, (0, 0, 0, 4)), width=width)
+    for row in (columns, *rows):
+        beside = "  ".join(map(set_cell_size, row[:fitting], widths)).rstrip()
+        console.print(Text(beside), soft_wrap=True)
+        named = zip(columns[fitting:], row[fitting:], strict=True) if row is not columns else ()
+        for line in _joined([f"{name}: {cell}" if name else cell for name, cell in named if cell], console.width - 4):
+            console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 4)))
 
 
-def _lines(console: "Console", table: "Table") -> list[str]:
-    with console.capture() as captured:
-        console.print(table)
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
-_ROOM = 24
-"""Columns that a reason needs beside the others; with less, it goes below them."""
-
-_WIDE = 1000
-"""Columns for what is not a terminal, such as a file, in which nothing has to be cut off."""
+def _joined(items: Sequence[str], width: int) -> list[str]:
+    """Returns lines of as many whole items as fit; only an item that is longer than a line will fold."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 2 + len(item) <= width:
+            lines[-1] += f"  {item}"
+        else:
+            lines.append(item)
+    return lines

@@ -58,11 +58,12 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
 
 def _of_target(target: str, experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     if experiment is None or target == "local":
-        from pipelines.doctor import schedules
+        from pipelines.doctor import records, schedules
         from pipelines.targets.local import checks as local
 
         return [
             *local.checks(experiment, workspace),
+            Check("records", lambda: records.records(workspace.folder)),
             Check("schedules", lambda: schedules.schedules(workspace.folder)),
         ]
     if target == "kubeflow":

@@ -11,14 +11,14 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.settings.explain import explain
 from elboflow.settings.text import counted
 from pipelines.experiment import Experiment
-from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.heartbeat import holder, places, trouble
-from pipelines.schedules.line import in_line
-from pipelines.schedules.settle import GRACE
+from pipelines.schedules.queue import queued
+from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import Schedule
 from pipelines.schedules.store import Store
 from pipelines.targets.checks import Finding
+from pipelines.timing.calendar import Calendar
 from preprocessing.files import is_uri
 
 LONG = timedelta(hours=12)
@@ -56,7 +56,7 @@ def _scheduler(store: Store, workspace: Path) -> Iterator[Finding]:
     if behind := [schedule.id for schedule in known if _is_overdue(schedule, now)]:
         yield Finding(what, "ill", f"does not look at what is due of {', '.join(behind[:5])}", "its log says why")
         return
-    line, at_once = in_line(store.open_ticks(), known), places(store)
+    line, at_once = queued(store.open_ticks(), known), places(store)
     if not line:
         yield Finding(what, "well", f"at work for {counted(len(known), 'schedule')}: {holder(workspace)}")
         return

@@ -1,1 +1,1 @@
-"""Schedules of this machine: when they tick, what became of every tick, and the daemon that runs what is due."""
+"""Schedules of this machine: the record of every tick, and the scheduler that runs what is due."""

@@ -1,6 +1,6 @@
-"""How many runs this machine carries at once: by its processors and its memory, or by what a container may use of them.
+"""How many runs this machine can carry at once: by its cores and memory, or by the limits of its container.
 
-A container's limits are those of its cgroup and of all that it lies in, in either version of the kernel's interface.
+The limits of a container are those of its cgroup and of all parents, in version 1 or 2 of the interface.
 """
 
 import os
@@ -16,8 +16,8 @@ MEMORY = 4 * 2**30
 _ROOT = Path("/")
 
 
-def places(root: Path = _ROOT) -> int:
-    """Returns how many runs may be at work at once: 1 for every 2 cores and 4 GiB, and at least 1.
+def slots(root: Path = _ROOT) -> int:
+    """Returns how many runs may be active at once: 1 for every 2 cores and 4 GiB, and at least 1.
 
     Args:
         root: Where the system's files are.

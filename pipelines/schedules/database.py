@@ -1,17 +1,15 @@
-"""`schedules.db`: plain tables of SQLite, which the daemon, its runs and people's commands write to at the same time.
+"""`schedules.db`: plain SQLite tables, which the scheduler, the processes of ticks and commands write concurrently.
 
-A transaction takes SQLite's only right to write at its beginning, so that what it read still holds when it writes.
+A transaction takes SQLite's write lock at its beginning, so that what it has read still holds when it writes.
 """
 
 import os
 import shlex
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from elboflow.settings import RequestError, WorkError
@@ -19,29 +17,30 @@ from pipelines.schedules import schema
 
 FILE = "schedules.db"
 FOLDER = "schedules"
-"""The folders of ticks, beside the database."""
+"""The folder of the ticks' folders, beside the database."""
 
 _PATIENCE = 30.0
-"""Seconds to wait for another process that writes."""
+"""Seconds to wait for the write lock."""
 
 _MADE = 2.0
-"""Seconds in which another process that makes the file has written its first page."""
+"""Seconds in which another process that creates the file has written its first page."""
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
-    """An open `schedules.db`, made if need be. One that cannot be written to is read.
+    """An open `schedules.db`, created if need be. A file without write permission is opened read-only.
+
+    Threads may use it one after another, not at once.
 
     Raises:
         RequestError: It was written by a newer version of ELBOflow, or is another program's.
-        WorkError: It cannot be opened, or is damaged. It was left as it is.
+        WorkError: It cannot be opened, or is damaged. It is left as it is.
     """
 
     def __init__(self, workspace: Path) -> None:
         self.path = workspace / FILE
         self.workspace = workspace.resolve()
-        self._lock = threading.RLock()
         self._refuse_lost()
         self._file: os.stat_result | None = None
         with self._understood():
@@ -59,7 +58,7 @@ class Database:
         return sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
 
     def _copy(self) -> sqlite3.Connection:
-        """Returns a copy in memory of a database that cannot be written to, with the tables of this version."""
+        """Returns a copy in memory of a read-only database, with the tables of this version."""
         copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         source = _read_only(self.path)
         try:
@@ -81,7 +80,7 @@ class Database:
             raise RequestError(f"{self.path} is a database of another program; choose another --workspace, or move it")
         if not self.is_read_only:
             self._use_wal()
-            # FULL: a tick that was launched must be known to have been, even after the power went.
+            # FULL: the record of a launched tick must survive a power failure.
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
             if version < schema.VERSION:
@@ -93,22 +92,22 @@ class Database:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it is only read, because it cannot be written to."""
+        """Whether writes are refused."""
         return bool(self._database.execute("PRAGMA query_only").fetchone()[0])
 
     def is_replaced(self) -> bool:
-        """Returns whether the file is no longer the one that was opened: what is written to that is lost."""
+        """Returns whether another file has taken its place: writes to the open one would be lost."""
         now = _stat(self.path)
         return now is None or self._file is None or not os.path.samestat(now, self._file)
 
     def _refuse_lost(self) -> None:
-        """Refuses an empty file where there were schedules: SQLite would take it for a new database."""
+        """Refuses an empty file where there were schedules: for SQLite, it is a new database."""
         logs = self.path.with_name(FOLDER)
         if _has_logs(logs) and _is_empty(self.path):
             raise WorkError(self._damaged(f"it is empty, and {logs} holds the logs of its schedules"))
 
     def _use_wal(self) -> None:
-        """Lets readers read while one writes. SQLite does not wait by itself where others open a new file as well."""
+        """Lets readers read during a write. Retries, as SQLite does not where several processes open a new file."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -140,7 +139,7 @@ class Database:
         )
 
     def damage(self) -> str | None:
-        """Returns what SQLite finds wrong when it looks at every page; None where all is well."""
+        """Returns what SQLite's check of every page finds; None where all is well."""
         try:
             found = str(self.read("PRAGMA quick_check(1)")[0][0])
         except WorkError as error:
@@ -150,52 +149,45 @@ class Database:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes it."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Runs the block in one transaction, isolated from the writes of other processes."""
-        with self._lock:
-            self.write("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.write("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.rollback()
-                raise
+        self.write("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.write("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.rollback()
+            raise
 
     def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Returns the rows of a query."""
-        with self._lock, self._understood():
+        with self._understood():
             return self._database.execute(query, values).fetchall()
 
     def write(self, command: str, *values: Any) -> int:
         """Executes a command and returns how many rows it changed."""
-        with self._lock, self._understood():
+        with self._understood():
             return self._database.execute(command, values).rowcount
 
     def write_all(self, command: str, rows: Iterable[Sequence[Any]]) -> None:
         """Executes a command once for each row of values."""
-        with self._lock, self._understood():
+        with self._understood():
             self._database.executemany(command, rows)
 
 
 def blank(workspace: Path) -> str | None:
-    """Returns what an empty file means, of which nothing tells whether it held schedules; None where there is none.
+    """Returns why an empty file, which may have held schedules, is empty; None where there is no such file.
 
-    Opening it makes a new database of it.
+    Opening it creates a new database.
     """
     if _has_logs(workspace / FOLDER) or not _is_empty(workspace / FILE):
         return None
@@ -207,7 +199,7 @@ def _has_logs(folder: Path) -> bool:
 
 
 def _is_empty(path: Path) -> bool:
-    """Returns whether a file is there and empty, and does not become a database: another process may be making it."""
+    """Returns whether a file is empty and stays so: another process may be creating the database."""
     deadline = time.monotonic() + _MADE
     while (found := _stat(path)) is not None and not found.st_size:
         if time.monotonic() > deadline:
@@ -224,12 +216,12 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _is_writable(path: Path) -> bool:
-    # SQLite keeps files beside a database, so its folder has to be writable, too.
+    # SQLite creates files beside a database.
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """Opens a database to read it. Where SQLite cannot keep a file beside it, no process writes to it."""
+    """Opens a database read-only. In a folder without write permission, it is taken for immutable."""
     for how in ("mode=ro", "immutable=1"):
         database = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
         try:
@@ -243,7 +235,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _text(raw: bytes) -> str | bytes:
-    """Returns text; damaged text stays as it is, so that only its row cannot be read."""
+    """Returns text; damaged text stays bytes, so that only its row is unreadable."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -1,17 +1,15 @@
-"""The processes that run ticks: one for each, leading a new session, so that it outlives the scheduler that started it.
+"""The processes that run ticks: one for each, in a session of its own, so that it outlives the scheduler.
 
-A process holds a lock on a file of its tick's folder while it is at work, and so does the run that it starts. The
-system gives the lock back when both are gone, however they ended: unlike a process id, it never means another process.
+A tick's process locks a file in the tick's folder and passes the lock on to its run. The system releases the lock when
+both are gone, however they ended. Unlike a process id, a lock never belongs to another process later.
 """
 
-import fcntl
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Protocol
 
+from elboflow.artifacts.lock import is_held
 from pipelines.schedules.database import FOLDER
 from pipelines.schedules.states import Key
 
@@ -21,7 +19,7 @@ LOCK = "at-work.lock"
 
 
 class Launcher(Protocol):
-    """Starts the processes of ticks, and sees whether they are there."""
+    """Starts the processes of ticks, and knows which are alive."""
 
     def start(self, key: Key) -> None:
         """Starts a process for a claimed tick. Of several for the same tick, one runs it."""
@@ -29,8 +27,8 @@ class Launcher(Protocol):
     def reap(self) -> set[Key]:
         """Returns the ticks whose processes were started here and have ended since the last call."""
 
-    def at_work(self, key: Key) -> bool:
-        """Returns whether there is a process for the tick, started by this scheduler or another."""
+    def is_running(self, key: Key) -> bool:
+        """Returns whether a process of the tick is alive, also one that another scheduler started."""
 
 
 class Processes:
@@ -48,7 +46,7 @@ class Processes:
         """Starts the tick's process (`pipelines/schedules/tick.py`)."""
         folder = tick_folder(self._workspace, key)
         folder.mkdir(parents=True, exist_ok=True)
-        # -P: what lies in the folder that this runs in must not be taken for a module of ours.
+        # -P: a file of the working directory must not shadow a module.
         command = [sys.executable, "-P", "-m", "pipelines.schedules.tick"]
         with open(folder / LOG, "ab") as log:
             self._children[key] = subprocess.Popen(
@@ -66,8 +64,8 @@ class Processes:
             del self._children[key]
         return ended
 
-    def at_work(self, key: Key) -> bool:
-        """Returns whether there is a process for the tick, started by this scheduler or another."""
+    def is_running(self, key: Key) -> bool:
+        """Returns whether a process of the tick is alive, also one that another scheduler started."""
         child = self._children.get(key)
         return (child is not None and child.poll() is None) or is_held(tick_folder(self._workspace, key) / LOCK)
 
@@ -75,41 +73,3 @@ class Processes:
 def tick_folder(workspace: Path, key: Key) -> Path:
     """Returns the folder of a tick: its log, the experiment as it ran, and the run's result."""
     return workspace / FOLDER / key.schedule / key.folder
-
-
-def hold(path: Path, patience: float = 1.0) -> int | None:
-    """Locks a file for as long as this process, or one that inherits the descriptor, is there.
-
-    Args:
-        path: The file.
-        patience: Seconds to try, because `is_held` holds it for a moment, too.
-
-    Returns:
-        The descriptor; None where another process holds the lock.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                return None
-            time.sleep(0.05)
-
-
-def is_held(path: Path) -> bool:
-    """Returns whether a process holds the lock of a file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -1,24 +1,29 @@
-"""What the target `local` does with schedules, in its workspace."""
+"""The target `local`: its runs, and its schedules, which `elboflow scheduler` runs from the workspace."""
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from elboflow.artifacts import sha256
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.near import near
-from pipelines.schedules.calendar import check
 from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.folders import absent
 from pipelines.schedules.heartbeat import places
 from pipelines.schedules.launch import LOG, Processes, tick_folder
-from pipelines.schedules.report import deleted_at, places_in_line, schedule_state, tick_state, unreadable_state
-from pipelines.schedules.settle import settle
+from pipelines.schedules.one_pass import end_dead
+from pipelines.schedules.record_due import record_due
+from pipelines.schedules.report import deleted, places_in_queue, schedule_state, tick_state, unreadable_state
 from pipelines.schedules.states import Key, Schedule, Tick
 from pipelines.schedules.store import Store
-from pipelines.schedules.work import end_dead
-from pipelines.targets import Job, RunState, ScheduleState, Timing
+from pipelines.targets import Job, RunState, ScheduleState
+from pipelines.targets.disclosure import require_no_secret
+from pipelines.targets.local.client import LocalClient
+from pipelines.timing import Timing
+from pipelines.timing.calendar import INSTANT, check
 from pipelines.workspace import Workspace
 
 log = logging.getLogger("elboflow.schedules")
@@ -27,38 +32,128 @@ _PATIENCE = 60.0
 """Seconds that the process of a run by hand has to begin."""
 
 
-def create(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
-    """Makes a schedule. Ticks count from now on, or, where missed ones are made up for, from a start that has passed.
+class LocalTarget(LocalClient):
+    """The target `local`: the runs of a `LocalClient`, and the schedules of the same workspace."""
 
-    Raises:
-        RequestError: The timing makes no sense, or the job is a published version.
-    """
-    if job.release is not None or "experiment" not in job.arguments:
-        raise RequestError("local runs start from an experiment: published versions are run on kubeflow and vertex")
-    now = datetime.now(UTC)
-    check(timing, now)
-    workspace.folder.mkdir(parents=True, exist_ok=True)
-    settled = now
-    if timing.start is not None and timing.catch_up != "none":
-        settled = min(timing.start - timedelta(microseconds=1), now)
-    with Store(workspace.folder) as store, store.transaction():
-        schedule = Schedule(
-            id=store.new_id(job.name),
-            name=job.name,
-            experiment=job.arguments["experiment"],
-            folder=str(Path.cwd()),
-            timing=timing,
-            if_changed=if_changed or bool(job.arguments.get("if_changed")),
-            created=now,
-            settled=settled,
-        )
-        store.add(schedule)
-        return schedule_state(store, workspace, schedule)
+    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+        """Creates a schedule. Ticks count from now on; with catch-up, from a start in the past.
+
+        Raises:
+            RequestError: The timing makes no sense, the job is a published version, or its experiment holds a secret.
+        """
+        if job.release is not None or "experiment" not in job.arguments:
+            raise RequestError("local runs start from an experiment: published versions are run on kubeflow and vertex")
+        require_no_secret(job.arguments["experiment"], "the schedule would keep it, readable, in the workspace")
+        now = datetime.now(UTC)
+        check(timing, now)
+        self.workspace.folder.mkdir(parents=True, exist_ok=True)
+        settled = now
+        if timing.start is not None and timing.catch_up != "none":
+            settled = min(timing.start - INSTANT, now)
+        with Store(self.workspace.folder) as store, store.transaction():
+            schedule = Schedule(
+                id=store.new_id(job.name),
+                name=job.name,
+                experiment=job.arguments["experiment"],
+                folder=str(Path.cwd()),
+                timing=timing,
+                if_changed=if_changed or bool(job.arguments.get("if_changed")),
+                created=now,
+                settled=settled,
+            )
+            store.add(schedule, _digests(job.files))
+            return schedule_state(store, self.workspace, schedule)
+
+    def schedules(self) -> list[ScheduleState]:
+        """Returns all schedules, the oldest first."""
+        if not _has_schedules(self.workspace):
+            return []
+        with Store(self.workspace.folder) as store:
+            positions = places_in_queue(store)
+            readable = [schedule_state(store, self.workspace, each, positions) for each in store.schedules()]
+            return [*readable, *(unreadable_state(id, reason) for id, reason in store.unreadable().items())]
+
+    def schedule(self, id: str) -> ScheduleState:
+        """Returns a schedule, even a deleted one."""
+        with self._opened(id) as store:
+            return schedule_state(store, self.workspace, _known(store, id))
+
+    def pause(self, id: str) -> None:
+        """Lets a schedule skip its ticks, the waiting ones included, until it is resumed. Each skip is recorded."""
+        now = datetime.now(UTC)
+        with self._opened(id) as store, store.transaction():
+            if _existing(store, id).paused is None:
+                store.change(id, paused=now)
+            for tick in store.open_ticks(id):
+                if tick.state == "waiting":
+                    reason = "the schedule was paused while it waited"
+                    store.turn(tick.key, "waiting", "skipped", ended=now, reason=reason)
+
+    def resume(self, id: str) -> None:
+        """Lets a paused schedule tick again."""
+        with self._opened(id) as store:
+            _existing(store, id)
+            now = datetime.now(UTC)
+            end_dead(store, Processes(self.workspace.folder), self.workspace.folder, now)
+            while not record_due(store, id, now):  # the ticks of the pause, while it is known that there was one
+                pass
+            store.change(id, paused=None)
+
+    def trigger(self, id: str) -> RunState:
+        """Runs a schedule's experiment now, in addition to its ticks, with or without a scheduler.
+
+        Raises:
+            WorkError: Its folder does not exist, or its process does not begin.
+        """
+        now = datetime.now(UTC)
+        key = Key(id, now if now.microsecond else now + timedelta(microseconds=1))  # ticks have none
+        processes = Processes(self.workspace.folder)
+        with self._opened(id) as store:
+            schedule = _existing(store, id)
+            if (reason := absent(schedule)) is not None:
+                raise WorkError(f"{id}: {reason}; put it back, or delete the schedule, and make it anew")
+            store.record([Tick(key, "hand", "claimed")])
+            processes.start(key)
+            deadline = time.monotonic() + _PATIENCE
+            while (tick := store.tick(key)) is not None and tick.state == "claimed":
+                if key in processes.reap() or time.monotonic() > deadline:
+                    reason = f"its process did not begin; look into {tick_folder(self.workspace.folder, key) / LOG}"
+                    store.turn(key, "claimed", "failed", ended=datetime.now(UTC), reason=reason)
+                    raise WorkError(f"{key}: {reason}")
+                time.sleep(0.05)
+            return tick_state(self.workspace, schedule, tick or Tick(key, "hand", "running"), now, {})
+
+    def delete(self, id: str) -> None:
+        """Deletes a schedule. Its runs stay, and active ones go on; what was not yet launched is not."""
+        now = datetime.now(UTC)
+        with self._opened(id) as store, store.transaction():
+            with suppress(WorkError):  # a damaged one can be deleted
+                _existing(store, id)
+            store.change(id, deleted=now)
+            for tick in store.open_ticks(id):
+                if tick.state != "running":
+                    store.turn(tick.key, tick.state, "skipped", ended=now, reason="the schedule was deleted")
+
+    def history(self, id: str, limit: int = 50) -> list[RunState]:
+        """Returns the ticks of a schedule, even a deleted one, the newest first: values of `TickState`."""
+        with self._opened(id) as store:
+            schedule, now, positions = _known(store, id), datetime.now(UTC), places_in_queue(store)
+            records = store.history(id, limit, now)
+            for what, why in store.damaged.items():
+                log.warning("%s %s", what, why)
+            return [tick_state(self.workspace, schedule, record, now, positions) for record in records]
+
+    def _opened(self, id: str) -> Store:
+        if not _has_schedules(self.workspace):
+            raise RequestError(
+                f"there is no schedule '{id}': {self.workspace.folder} holds none; `elboflow schedule create` makes one"
+            )
+        return Store(self.workspace.folder)
 
 
 def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> str | None:
     """Returns the id of a schedule that runs the same at the same times; None where there is none."""
-    if not _are_there(workspace):
+    if not _has_schedules(workspace):
         return None
     experiment = job.arguments.get("experiment")
     same = (experiment, str(Path.cwd()), timing, if_changed or bool(job.arguments.get("if_changed")))
@@ -69,109 +164,16 @@ def twin(workspace: Workspace, job: Job, timing: Timing, if_changed: bool) -> st
     return None
 
 
-def schedules(workspace: Workspace) -> list[ScheduleState]:
-    """Returns all schedules, the oldest first."""
-    if not _are_there(workspace):
-        return []
-    with Store(workspace.folder) as store:
-        line = places_in_line(store)
-        readable = [schedule_state(store, workspace, schedule, line) for schedule in store.schedules()]
-        return [*readable, *(unreadable_state(id, reason) for id, reason in store.unreadable().items())]
-
-
-def schedule(workspace: Workspace, id: str) -> ScheduleState:
-    """Returns a schedule, even a deleted one.
-
-    Raises:
-        RequestError: There never was one of that id.
-    """
-    with _opened(workspace, id) as store:
-        return schedule_state(store, workspace, _known(store, id))
-
-
-def pause(workspace: Workspace, id: str) -> None:
-    """Makes a schedule skip its ticks until it is resumed, those that wait among them; each is recorded as skipped."""
-    now = datetime.now(UTC)
-    with _opened(workspace, id) as store, store.transaction():
-        if _found(store, id).paused is None:
-            store.change(id, paused=now)
-        for tick in store.open_ticks(id):
-            if tick.state == "waiting":
-                store.turn(tick.key, "waiting", "skipped", ended=now, reason="the schedule was paused while it waited")
-
-
-def resume(workspace: Workspace, id: str) -> None:
-    """Lets a paused schedule go on."""
-    with _opened(workspace, id) as store:
-        _found(store, id)
-        now = datetime.now(UTC)
-        end_dead(store, Processes(workspace.folder), workspace.folder, now)
-        while not settle(store, id, now):  # the ticks of the pause get their record as long as it is known
-            pass
-        store.change(id, paused=None)
-
-
-def trigger(workspace: Workspace, id: str) -> RunState:
-    """Runs a schedule's experiment now, besides its ticks, whether a scheduler is at work or not.
-
-    Raises:
-        WorkError: The folder that it works in is not there, or its process does not begin.
-    """
-    now = datetime.now(UTC)
-    key = Key(id, now if now.microsecond else now + timedelta(microseconds=1))  # ticks have none
-    processes = Processes(workspace.folder)
-    with _opened(workspace, id) as store:
-        found = _found(store, id)
-        if (reason := absent(found)) is not None:
-            raise WorkError(f"{id}: {reason}; put it back, or delete the schedule, and make it anew")
-        store.record([Tick(key, "hand", "claimed")])
-        processes.start(key)
-        deadline = time.monotonic() + _PATIENCE
-        while (tick := store.tick(key)) is not None and tick.state == "claimed":
-            if key in processes.reap() or time.monotonic() > deadline:
-                reason = f"its process did not begin; look into {tick_folder(workspace.folder, key) / LOG}"
-                store.turn(key, "claimed", "failed", ended=datetime.now(UTC), reason=reason)
-                raise WorkError(f"{key}: {reason}")
-            time.sleep(0.05)
-        return tick_state(workspace, found, tick or Tick(key, "hand", "running"), now, {})
-
-
-def delete(workspace: Workspace, id: str) -> None:
-    """Removes a schedule. Its runs stay, and those at work go on; what only was to be launched is not."""
-    now = datetime.now(UTC)
-    with _opened(workspace, id) as store, store.transaction():
-        with suppress(WorkError):  # a damaged one can be deleted
-            _found(store, id)
-        store.change(id, deleted=now)
-        for tick in store.open_ticks(id):
-            if tick.state != "running":
-                store.turn(tick.key, tick.state, "skipped", ended=now, reason="the schedule was deleted")
-
-
-def history(workspace: Workspace, id: str, limit: int = 50) -> list[RunState]:
-    """Returns what became of the ticks of a schedule, even a deleted one, the newest first: values of `TickState`."""
-    with _opened(workspace, id) as store:
-        found = _known(store, id)
-        now = datetime.now(UTC)
-        line = places_in_line(store)
-        records: list[RunState] = [
-            tick_state(workspace, found, record, now, line) for record in store.history(id, limit, now)
-        ]
-        for what, why in store.damaged.items():
-            log.warning("%s %s", what, why)
-        return records
-
-
 def waiting(workspace: Workspace) -> tuple[int, int | None]:
-    """Returns how many ticks stand in line, and for how many places."""
-    if not _are_there(workspace):
+    """Returns the length of the queue, and how many runs may be active at once."""
+    if not _has_schedules(workspace):
         return 0, None
     with Store(workspace.folder) as store:
-        return len(places_in_line(store)), places(store)
+        return len(places_in_queue(store)), places(store)
 
 
-def _are_there(workspace: Workspace) -> bool:
-    """Returns whether there are schedules to read. An empty file is told of, and left for `doctor` to find."""
+def _has_schedules(workspace: Workspace) -> bool:
+    """Returns whether there is a database to read. An empty file is reported, and left for `doctor` to find."""
     file = workspace.folder / FILE
     if not file.is_file():
         return False
@@ -181,26 +183,23 @@ def _are_there(workspace: Workspace) -> bool:
     return True
 
 
-def _opened(workspace: Workspace, id: str) -> Store:
-    if not _are_there(workspace):
-        raise RequestError(
-            f"there is no schedule '{id}': {workspace.folder} holds none; `elboflow schedule create` makes one"
-        )
-    return Store(workspace.folder)
+def _digests(files: Sequence[Path]) -> dict[str, str]:
+    """Returns the SHA-256 of files; those in the working directory are named relative to it, as it may be moved."""
+    here = Path.cwd()
+    paths = [here / file for file in files]
+    return {str(path.relative_to(here) if path.is_relative_to(here) else path): sha256(path) for path in paths}
 
 
-def _found(store: Store, id: str) -> Schedule:
-    found = _known(store, id)
-    if found.deleted is not None:
-        raise RequestError(f"the schedule '{id}' was {deleted_at(found.deleted)}")
-    return found
+def _existing(store: Store, id: str) -> Schedule:
+    schedule = _known(store, id)
+    if schedule.deleted is not None:
+        raise RequestError(f"the schedule '{id}' was {deleted(schedule)}")
+    return schedule
 
 
 def _known(store: Store, id: str) -> Schedule:
-    found = store.schedule(id)
-    if found is not None:
-        return found
-    ids = [schedule.id for schedule in store.schedules()]
-    meant = near(id, ids)
+    if (schedule := store.schedule(id)) is not None:
+        return schedule
+    meant = near(id, store.ids())
     hint = f"did you mean '{meant}'? " if meant else ""
     raise RequestError(f"there is no schedule '{id}'; {hint}`elboflow schedule list` lists those there are")

@@ -1,15 +1,18 @@
 """Schedules and ticks of this machine as commands show them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from pathlib import Path
 
+from elboflow.artifacts import sha256
 from elboflow.settings import RequestError
-from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.launch import LOG, tick_folder
-from pipelines.schedules.line import in_line
+from pipelines.schedules.queue import queued
 from pipelines.schedules.states import Key, Range, Schedule, State, Tick, TickState
 from pipelines.schedules.store import Store
-from pipelines.targets import ScheduleState, Status, Timing
+from pipelines.targets import FileState, Outlook, ScheduleState, Status
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar, on_wall_clock
 from pipelines.workspace import Workspace
 
 _STATUS: dict[State, Status] = {
@@ -25,7 +28,7 @@ _STATUS: dict[State, Status] = {
 
 
 def schedule_state(
-    store: Store, workspace: Workspace, schedule: Schedule, line: dict[Key, int] | None = None
+    store: Store, workspace: Workspace, schedule: Schedule, places: dict[Key, int] | None = None
 ) -> ScheduleState:
     """Returns a schedule as it is now.
 
@@ -33,11 +36,11 @@ def schedule_state(
         store: The schedules.
         workspace: Their workspace.
         schedule: The schedule.
-        line: What `places_in_line` returned, where it is known.
+        places: What `places_in_queue` returned, where it is known.
     """
     now = datetime.now(UTC)
-    line = places_in_line(store) if line is None else line
-    latest = [record for record in store.history(schedule.id, 1, now) if _time(record) <= now]
+    places = places_in_queue(store) if places is None else places
+    latest = [record for record in store.history(schedule.id, 1, now) if record.last <= now]
     status, following, reason = _outlook(schedule, now)
     return ScheduleState(
         id=schedule.id,
@@ -47,87 +50,80 @@ def schedule_state(
         status=status,
         if_changed=schedule.if_changed,
         next=following,
-        last=tick_state(workspace, schedule, latest[0], now, line) if latest else None,
+        last=tick_state(workspace, schedule, latest[0], now, places) if latest else None,
         reason=reason,
+        files=tuple(_file_state(schedule, *file) for file in store.files(schedule.id).items()),
     )
 
 
 def unreadable_state(id: str, reason: str) -> ScheduleState:
-    """Returns what is known of a schedule whose row is damaged."""
+    """Returns a schedule whose row is damaged."""
     reason = f"{reason}; delete it, and make it anew"
     return ScheduleState(id=id, experiment="", target="local", timing=Timing(cron=""), status="broken", reason=reason)
 
 
-def places_in_line(store: Store) -> dict[Key, int]:
-    """Returns the places of the ticks that wait, from 1."""
-    return {tick.key: place for place, tick in enumerate(in_line(store.open_ticks(), store.schedules()), 1)}
-
-
-def _time(record: Tick | Range) -> datetime:
-    return record.last if isinstance(record, Range) else record.key.time
-
-
-_Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
-
-
-def _outlook(schedule: Schedule, now: datetime) -> tuple[_Outlook, datetime | None, str | None]:
-    """Returns a schedule's status, its next tick, and why there is none."""
-    if schedule.deleted is not None:
-        return "deleted", None, deleted_at(schedule.deleted)
-    try:
-        following = Calendar(schedule.timing).after(now)
-    except RequestError as error:  # its timezone was taken out of the tz database since
-        return "broken", None, str(error)
-    if schedule.paused is not None:
-        return "paused", None, None
-    return ("active" if following else "ended"), following, None
+def places_in_queue(store: Store) -> dict[Key, int]:
+    """Returns the positions of the waiting ticks, from 1."""
+    return {tick.key: place for place, tick in enumerate(queued(store.open_ticks(), store.schedules()), 1)}
 
 
 def tick_state(
-    workspace: Workspace, schedule: Schedule, record: Tick | Range, now: datetime, line: dict[Key, int]
+    workspace: Workspace, schedule: Schedule, record: Tick | Range, now: datetime, places: dict[Key, int]
 ) -> TickState:
-    """Returns what became of a tick, or of a range of them.
+    """Returns a tick, or a range of ticks.
 
     Args:
         workspace: Its workspace.
         schedule: Its schedule.
         record: Its record.
         now: The time.
-        line: The places of the ticks that wait, from 1.
+        places: The positions of the waiting ticks.
     """
+    known = TickState("", schedule.name, "local", _STATUS[record.state], reason=record.reason, record=record.state)
     if isinstance(record, Range):
-        return TickState(
-            id=str(Key(schedule.id, record.last)),
-            experiment=schedule.name,
-            target="local",
-            status="skipped",
-            created=record.first,
-            ended=record.recorded,
-            reason=record.reason,
-            tick=record.last,
-            first=record.first,
-            ticks=record.ticks,
-            record=record.state,
-        )
+        first, last, recorded = record.first, record.last, record.recorded
+        return replace(known, created=first, ended=recorded, tick=last, first=first, ticks=record.ticks)
     log = tick_folder(workspace.folder, record.key) / LOG
-    return TickState(
-        id=record.run or str(record.key),
-        experiment=schedule.name,
-        target="local",
-        status=_STATUS[record.state],
+    return replace(
+        known,
+        # A run that found nothing to do leaves no folder: its name would lead nowhere.
+        id="" if record.run is None or record.state == "skipped" else record.run,
         created=record.started or record.key.time,
         ended=record.ended,
-        reason=record.reason,
         tick=record.key.time,
         future=record.key.time > now,
         origin=record.origin,
-        record=record.state,
-        place=line.get(record.key),
-        line=len(line) if record.key in line else None,
+        place=places.get(record.key),
+        line=len(places) if record.key in places else None,
         exit_code=record.exit_code,
         log=str(log) if log.is_file() else None,
     )
 
 
-def deleted_at(moment: datetime) -> str:
-    return f"deleted at {moment:%Y-%m-%d %H:%M} UTC"
+def deleted(schedule: Schedule) -> str | None:
+    """Returns when a schedule was deleted, in words; None where it was not."""
+    if schedule.deleted is None:
+        return None
+    return f"deleted at {on_wall_clock(schedule.deleted, schedule.timing.timezone)}"
+
+
+def _outlook(schedule: Schedule, now: datetime) -> tuple[Outlook, datetime | None, str | None]:
+    """Returns a schedule's status, its next tick, and why there is none."""
+    if schedule.deleted is not None:
+        return "deleted", None, deleted(schedule)
+    try:
+        following = Calendar(schedule.timing).after(now)
+    except RequestError as error:  # the tz database no longer has its timezone
+        return "broken", None, str(error)
+    if schedule.paused is not None:
+        return "paused", None, None
+    return ("active" if following else "ended"), following, None
+
+
+def _file_state(schedule: Schedule, path: str, digest: str) -> FileState:
+    file = Path(schedule.folder, path)
+    try:
+        found = sha256(file) if file.is_file() else None
+    except (OSError, ValueError):
+        found = None
+    return FileState(path, "absent" if found is None else "unchanged" if found == digest else "changed")

@@ -1,7 +1,7 @@
-"""The tables of `schedules.db`, and how those of an older version become those of this one.
+"""The tables of `schedules.db`, and the upgrade of older versions.
 
 A version only adds tables, and changes only what the processes of ticks read: a scheduler that was started before an
-update goes on with what it knows.
+update goes on with the tables that it knows.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.schedules.folders import kept
 
-VERSION = 3
+VERSION = 4
 
 _FIRST = """
 CREATE TABLE schedules (
@@ -38,12 +38,18 @@ CREATE TABLE ranges (
 ) WITHOUT ROWID;
 CREATE TABLE places (only INTEGER PRIMARY KEY CHECK (only = 1), runs INTEGER NOT NULL);
 """
+_FOURTH = """
+CREATE TABLE files (
+    schedule TEXT NOT NULL REFERENCES schedules (id), path TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (schedule, path)
+) WITHOUT ROWID;
+"""
 
 
 def _third(database: sqlite3.Connection, workspace: Path) -> None:
-    """Makes the folders that contain the workspace relative to it."""
+    """Rewrites folders that contain the workspace as paths relative to it."""
     text = "SELECT DISTINCT CAST(folder AS BLOB) FROM schedules WHERE typeof(folder) = 'text'"
-    for (raw,) in database.execute(text).fetchall():  # as bytes: a damaged row must not keep the others from it
+    for (raw,) in database.execute(text).fetchall():  # as bytes: a damaged row must not stop the others
         try:
             folder = raw.decode()
         except UnicodeDecodeError:
@@ -51,8 +57,8 @@ def _third(database: sqlite3.Connection, workspace: Path) -> None:
         database.execute("UPDATE schedules SET folder = ? WHERE folder = ?", (kept(folder, workspace), folder))
 
 
-_STEPS: tuple[str | Callable[[sqlite3.Connection, Path], None], ...] = (_FIRST, _SECOND, _third)
-"""What leads to version 1, from there to version 2, and so on: statements, or a function."""
+_STEPS: tuple[str | Callable[[sqlite3.Connection, Path], None], ...] = (_FIRST, _SECOND, _third, _FOURTH)
+"""The steps to version 1, from there to version 2, and so on: statements, or a function."""
 
 
 def version(database: sqlite3.Connection) -> int:
@@ -61,7 +67,7 @@ def version(database: sqlite3.Connection) -> int:
 
 
 def upgrade(database: sqlite3.Connection, workspace: Path) -> None:
-    """Makes the tables of this version, within a transaction of the caller's.
+    """Brings the tables to this version, within a transaction of the caller.
 
     Args:
         database: The database.
@@ -86,8 +92,12 @@ def lacking(database: sqlite3.Connection) -> Sequence[str]:
 
 
 def is_foreign(database: sqlite3.Connection) -> bool:
-    """Returns whether a database without a version has tables: another program's."""
-    return version(database) == 0 and bool(database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    """Returns whether a database without a version has tables: another program's.
+
+    One statement, so that another process cannot make its tables between two.
+    """
+    query = "SELECT user_version = 0 AND EXISTS (SELECT * FROM sqlite_schema) FROM pragma_user_version"
+    return bool(database.execute(query).fetchone()[0])
 
 
 def _columns(database: sqlite3.Connection) -> set[str]:

@@ -1,37 +1,39 @@
-"""What is known of a schedule of this machine, and of each of its ticks."""
+"""The records of this machine's schedules and of each of their ticks. All times are in UTC."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipelines.targets import RunState, Timing
+from pipelines.targets import RunState
+from pipelines.timing import Timing
 
 Origin = Literal["tick", "catch-up", "hand"]
-"""Why something was to run: a tick came, a missed tick is made up for, or a person asked for it."""
+"""Why a run was asked for: a tick in time, a missed tick that is run later, or `elboflow schedule run`."""
 
 State = Literal["waiting", "claimed", "running", "succeeded", "failed", "cancelled", "skipped", "missed"]
-"""What became of a tick. A `waiting` one stands in line for a place; a `claimed` one has it, and is launched."""
+"""The state of a tick. A `waiting` one is in the queue; a `claimed` one has a slot and is being launched."""
 
 NeverRan = Literal["skipped", "missed"]
 
 OPEN: frozenset[State] = frozenset({"waiting", "claimed", "running"})
-AT_WORK: frozenset[State] = frozenset({"claimed", "running"})
+ACTIVE: frozenset[State] = frozenset({"claimed", "running"})
+"""The states of a tick that holds a slot."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule. Times are in UTC.
+    """A schedule.
 
     Attributes:
         id: The experiment's name and a number that is never used again.
         name: The experiment's name.
-        experiment: The experiment, resolved, as JSON values.
-        folder: The folder in which the schedule was made, which the experiment's paths are relative to: an absolute
-            path. Where it contains the workspace, it goes along when the two are moved or copied.
+        experiment: The experiment, resolved, as JSON values: a copy of what its files said at creation.
+        folder: The working directory at creation, absolute. The experiment's paths are relative to it. A folder that
+            contains the workspace follows the workspace when both are moved or copied.
         timing: When it ticks.
         if_changed: Whether a run is skipped when neither data nor experiment changed.
-        created: When it was made.
-        settled: Up to here, every tick has its record.
+        created: When it was created.
+        settled: Every tick up to this moment has its record.
         paused: Since when it is paused; None where it is not.
         deleted: When it was deleted; None where it was not.
     """
@@ -50,7 +52,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Key:
-    """Names a tick: a schedule, and a moment in UTC."""
+    """Identifies a tick: a schedule and a moment."""
 
     schedule: str
     time: datetime
@@ -67,14 +69,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Tick:
-    """The record of a tick. Times are in UTC.
+    """The record of a tick.
 
     Attributes:
         key: Its schedule and its moment.
-        origin: Why it was to run.
-        state: What became of it.
-        attempts: How many processes were started for it that ended before they took it.
-        process: The process id of the one that runs it.
+        origin: Why its run was asked for.
+        state: Its state.
+        attempts: How many processes were started for it and ended before they claimed it.
+        process: The id of the process that runs it.
         run: The run's name, as `elboflow status` and `logs` take it.
         exit_code: The run's.
         reason: Why it failed or did not run.
@@ -91,18 +93,23 @@ class Tick:
     exit_code: int | None = None
     reason: str | None = None
 
+    @property
+    def last(self) -> datetime:
+        """Its moment."""
+        return self.key.time
+
 
 @dataclass(frozen=True)
 class Range:
-    """The record of ticks that follow each other, of which none ran, all for the same reason. Times are in UTC.
+    """The record of consecutive ticks that did not run for one reason.
 
     Attributes:
         schedule: Their schedule.
         first: The first of them.
         last: The last of them.
-        ticks: How many they are.
-        state: What became of each.
-        reason: Why.
+        ticks: Their number.
+        state: The state of each.
+        reason: Why they did not run.
         recorded: When the last of them was recorded.
     """
 
@@ -117,19 +124,19 @@ class Range:
 
 @dataclass(frozen=True)
 class TickState(RunState):
-    """The run of a tick, or what became of it, or of several ticks, instead, as `history` shows it.
+    """A tick or a range of ticks, as `history` shows it. `id` is empty where there was no run.
 
     Attributes:
-        tick: Its moment; of several ticks, the last.
-        first: The first of several ticks.
-        ticks: How many they are.
-        future: Whether the tick has not come yet: it was recorded by a clock that was ahead.
-        origin: Why it was to run.
-        record: What became of it; `status` is as near as the words for runs come to that.
-        place: Its place in the line of waiting ticks, from 1.
-        line: How many wait there.
+        tick: Its moment; of a range, the last.
+        first: The first tick of a range.
+        ticks: The number of ticks.
+        future: Whether the tick is still to come: its run was recorded while the clock was ahead.
+        origin: Why its run was asked for.
+        record: Its state; `status` is the nearest status of a run.
+        place: Its position in the queue, from 1.
+        line: The length of the queue.
         exit_code: The run's.
-        log: Everything that it printed.
+        log: The file of everything that it printed.
     """
 
     tick: datetime | None = None

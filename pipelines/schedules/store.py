@@ -1,7 +1,7 @@
-"""Schedules and the record of every tick, as they are kept in `schedules.db`."""
+"""Schedules and the records of their ticks in `schedules.db`."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ class Store(Database):
     """The schedules of a workspace.
 
     Attributes:
-        damaged: The rows that reads have found damaged so far, and why. Reads leave them out.
+        damaged: The damaged rows that reads have met so far, and why. Reads leave them out.
     """
 
     def __init__(self, workspace: Path) -> None:
@@ -33,6 +33,11 @@ class Store(Database):
         """Returns the schedules that were not deleted, in their order of creation."""
         found = self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id")
         return self._readable(found, self._schedule, lambda row: f"the schedule {row['id']}")
+
+    def ids(self) -> list[str]:
+        """Returns the ids of the schedules that were not deleted, in their order of creation."""
+        found = self.read("SELECT id FROM schedules WHERE deleted IS NULL ORDER BY created, id")
+        return [str(row["id"]) for row in found]
 
     def unreadable(self) -> dict[str, str]:
         """Returns the schedules whose rows are damaged, by their ids, and what is wrong."""
@@ -56,17 +61,26 @@ class Store(Database):
         except DamagedRowError as error:
             raise WorkError(f"the schedule {id} {self._damage(error)}; delete it, and make it anew") from None
 
-    def add(self, schedule: Schedule) -> None:
-        """Adds a schedule."""
+    def add(self, schedule: Schedule, files: Mapping[str, str] | None = None) -> None:
+        """Adds a schedule, and the SHA-256 of each file that its experiment was read from."""
         timing = schedule.timing
         folder = kept(schedule.folder, self.workspace)
         values: list[Any] = [schedule.id, schedule.name, json.dumps(schedule.experiment), folder]
         values += [timing.cron, timing.timezone, timing.start, timing.end, timing.max_active, timing.catch_up]
         values += [schedule.if_changed, schedule.created, schedule.settled, schedule.paused, schedule.deleted]
         self.write(f"INSERT INTO schedules VALUES ({', '.join('?' * len(values))})", *map(plain, values))
+        self.write_all("INSERT INTO files VALUES (?, ?, ?)", [(schedule.id, *file) for file in (files or {}).items()])
+
+    def files(self, schedule: str) -> dict[str, str]:
+        """Returns the files that a schedule's experiment was read from, with their SHA-256 at creation.
+
+        Paths in the schedule's folder are relative to it. Schedules of older versions have none.
+        """
+        found = self.read("SELECT path, digest FROM files WHERE schedule = ?", schedule)
+        return {row["path"]: row["digest"] for row in found if isinstance(row["path"], str)}
 
     def new_id(self, name: str) -> str:
-        """Returns an id that no schedule of an experiment ever had: its name and a number."""
+        """Returns an id that was never used: the experiment's name and a number."""
         number = 1 + int(self.read("SELECT count(*) FROM schedules WHERE name = ?", name)[0][0])
         while self.read("SELECT 1 FROM schedules WHERE id = ?", f"{name}-{number}"):
             number += 1  # a name in another row is damaged
@@ -83,7 +97,7 @@ class Store(Database):
         self.write_all(f"INSERT INTO ticks VALUES ({', '.join('?' * 11)})", values)
 
     def record_range(self, range: Range) -> None:
-        """Adds a range, or puts it in the place of the one that begins with the same tick."""
+        """Adds a range, or replaces the one that begins with the same tick."""
         self.write("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?, ?, ?, ?, ?)", *rows.of_range(range))
 
     def tick(self, key: Key) -> Tick | None:
@@ -106,16 +120,12 @@ class Store(Database):
         )
 
     def history(self, schedule: str, limit: int, now: datetime) -> list[Tick | Range]:
-        """Returns the records of a schedule, the newest first; then those of ticks that have not come yet.
-
-        Such records are those of runs under a clock that was ahead.
-        """
+        """Returns the records of a schedule, the newest first; then those of future ticks (a clock was ahead)."""
         ticks = "SELECT * FROM ticks WHERE schedule = ? ORDER BY tick > ?, tick DESC LIMIT ?"
         ranges = "SELECT * FROM ranges WHERE schedule = ? ORDER BY last > ?, last DESC LIMIT ?"
         found: list[Tick | Range] = [*self._ticks(self.read(ticks, schedule, plain(now), limit))]
         found += self._ranges(self.read(ranges, schedule, plain(now), limit))
-        dated = [(record.last if isinstance(record, Range) else record.key.time, record) for record in found]
-        return [record for _, record in sorted(dated, key=lambda each: (each[0] <= now, each[0]), reverse=True)[:limit]]
+        return sorted(found, key=lambda record: (record.last <= now, record.last), reverse=True)[:limit]
 
     def last_range(self, schedule: str) -> Range | None:
         """Returns the latest range of a schedule."""
@@ -123,20 +133,20 @@ class Store(Database):
         return found[0] if found else None
 
     def turn(self, key: Key, before: str, to: str, **values: Any) -> bool:
-        """Takes a tick from one state to another, in one statement, and returns whether it was in the one.
+        """Changes the state of a tick in one statement, and returns whether it was in the state `before`.
 
         Args:
             key: The tick.
             before: The state that it has to be in.
-            to: The state that it is in then.
-            **values: What else becomes known of it.
+            to: The new state.
+            **values: Other columns to set.
         """
         columns = ", ".join(["state = ?", *(f"{column} = ?" for column in values)])
         command = f"UPDATE ticks SET {columns} WHERE schedule = ? AND tick = ? AND state = ?"
         return self.write(command, to, *map(plain, values.values()), *named(key), before) == 1
 
     def forget(self, schedule: str, after: datetime) -> list[Range]:
-        """Removes the records after a moment of ticks that never ran, and returns the ranges that it would divide."""
+        """Deletes the records of ticks after a moment that never ran. Returns the ranges that contain the moment."""
         never_ran = "process IS NULL AND origin <> 'hand' AND state IN ('missed', 'skipped', 'waiting', 'claimed')"
         self.write(f"DELETE FROM ticks WHERE schedule = ? AND tick > ? AND {never_ran}", schedule, plain(after))
         self.write("DELETE FROM ranges WHERE schedule = ? AND first > ?", schedule, plain(after))
@@ -153,7 +163,7 @@ class Store(Database):
         return self._readable(found, rows.range_of, lambda row: f"the ticks from {row['first']} of {row['schedule']}")
 
     def _readable(self, found: Iterable[Row], read: Callable[[Row], Read], what: Callable[[Row], str]) -> list[Read]:
-        """Returns what can be read; the rest is noted."""
+        """Returns the readable rows, and notes the others in `damaged`."""
         values = []
         for row in found:
             try:

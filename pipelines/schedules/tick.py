@@ -1,7 +1,7 @@
-"""The process of one tick, `python -m pipelines.schedules.tick WORKSPACE SCHEDULE TIME`: takes it, runs it, records it.
+"""The process of one tick, `python -m pipelines.schedules.tick WORKSPACE SCHEDULE TIME`: claims, runs and records it.
 
-The tick runs once, also if several processes start this, or start it again: the only way from `claimed` to `running` is
-one statement here, and the run comes after it.
+A tick runs once, even if this process is started several times: one SQL statement turns it from `claimed` to `running`,
+and the run comes after it.
 """
 
 import json
@@ -14,53 +14,51 @@ from pathlib import Path
 from types import FrameType
 
 from elboflow.artifacts import write_atomically
+from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
-from pipelines.schedules.ending import ending
 from pipelines.schedules.folders import absent
-from pipelines.schedules.launch import LOCK, LOG, RESULT, hold, tick_folder
+from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder
 from pipelines.schedules.states import Key, Schedule
 from pipelines.schedules.store import Store
+from pipelines.schedules.tick_outcome import tick_outcome
+from pipelines.targets.local.client import NAME, new_name
 
 SOURCE = "experiment.yaml"
 """The experiment as it ran. It is JSON, which is YAML."""
 
 
 def main(workspace: Path, key: Key) -> None:
-    """Runs a tick, unless another process does or has done so."""
+    """Runs a tick, unless another process runs it or has run it."""
     folder = tick_folder(workspace, key)
     lock = hold(folder / LOCK)
     if lock is None:
         return
     with Store(workspace) as store:
         schedule = store.schedule(key.schedule)
-        if schedule is None or (run := take(store, key, schedule.name)) is None:
+        if schedule is None or (run := claim(store, key, schedule.name)) is None:
             return
     try:
         exit_code = _run(workspace, folder, schedule, run, lock)
-        state, reason = ending(folder, exit_code)
+        state, reason = tick_outcome(folder, exit_code)
     except (OSError, WorkError) as error:
         exit_code, state, reason = None, "failed", f"it could not be run: {error}"
     with Store(workspace) as store:
         store.turn(key, "running", state, ended=datetime.now(UTC), exit_code=exit_code, reason=reason)
 
 
-def take(store: Store, key: Key, name: str) -> str | None:
-    """Takes a claimed tick for this process.
+def claim(store: Store, key: Key, name: str) -> str | None:
+    """Turns a claimed tick into one that this process runs.
 
     Returns:
-        The name of its run; None where it is not to be had, because it ran already or its schedule was deleted.
+        The name of its run; None where the tick already ran or its schedule was deleted.
     """
-    from pipelines.targets.local.client import new_name
-
     run = new_name(name)
-    taken = store.turn(key, "claimed", "running", process=os.getpid(), started=datetime.now(UTC), run=run)
-    return run if taken else None
+    is_ours = store.turn(key, "claimed", "running", process=os.getpid(), started=datetime.now(UTC), run=run)
+    return run if is_ours else None
 
 
 def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int) -> int:
-    """Runs the experiment as a person would have done where the schedule was made, and returns the exit code."""
-    from pipelines.targets.local.client import NAME
-
+    """Runs the experiment in the schedule's folder, as a person there would, and returns the exit code."""
     if (reason := absent(schedule)) is not None:
         raise WorkError(reason)
     write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
@@ -74,14 +72,14 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int)
             stdin=subprocess.DEVNULL,
             stdout=result,
             stderr=log,
-            pass_fds=(lock,),  # the tick is at work as long as its run is, even if this process is killed
+            pass_fds=(lock,),  # the run keeps the lock if this process is killed
         )
 
-    def pass_on(number: int, _: FrameType | None) -> None:
+    def forward(number: int, _: FrameType | None) -> None:
         process.send_signal(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, pass_on)
+        signal.signal(number, forward)
     code = process.wait()
     return code if code >= 0 else 128 - code
 

@@ -7,10 +7,14 @@ a schedule is one of the frozen values below, on every target.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
+Outlook = Literal["active", "paused", "ended", "broken", "deleted"]
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
 
@@ -60,6 +64,7 @@ class Job:
         release: The published version; None for a specification.
         arguments: Those that differ from the pipeline's own defaults.
         labels: Labels of the run, where the platform has them.
+        files: The files that the experiment was read from, where a person wrote them.
     """
 
     name: str
@@ -67,27 +72,15 @@ class Job:
     release: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
-class Timing:
-    """When a schedule runs.
+class FileState:
+    """A file that a schedule's experiment was read from at creation, and whether it has changed since."""
 
-    Attributes:
-        cron: Five fields: minute, hour, day of month, month, day of week.
-        timezone: A name of the tz database, such as Europe/Berlin.
-        start: No tick before it.
-        end: No tick after it.
-        max_active: Runs that may be at work at once; a tick beyond them is recorded and not run.
-        catch_up: Which of the ticks that were missed are made up for: none, the last, or all.
-    """
-
-    cron: str
-    timezone: str = "UTC"
-    start: datetime | None = None
-    end: datetime | None = None
-    max_active: int = 1
-    catch_up: Literal["none", "last", "all"] = "none"
+    path: str
+    status: Literal["unchanged", "changed", "absent"]
 
 
 @dataclass(frozen=True)
@@ -96,18 +89,20 @@ class ScheduleState:
 
     Attributes:
         status: Whether it ticks; a `broken` one cannot, for its `reason`, and a `deleted` one is only remembered.
+        files: The files that its copy of the experiment was read from, where the target knows them.
     """
 
     id: str
     experiment: str
     target: str
     timing: Timing
-    status: Literal["active", "paused", "ended", "broken", "deleted"]
+    status: Outlook
     if_changed: bool = False
     next: datetime | None = None
     last: RunState | None = None
     link: str | None = None
     reason: str | None = None
+    files: tuple[FileState, ...] = ()
 
 
 class Target(Protocol):

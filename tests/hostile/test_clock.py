@@ -10,13 +10,13 @@ import pytest
 import time_machine
 from typer.testing import CliRunner
 
+from elboflow.artifacts.lock import hold
 from pipelines.cli import app
-from pipelines.schedules import local
 from pipelines.schedules.heartbeat import LOCK, beat, sign, trouble
-from pipelines.schedules.launch import hold
+from pipelines.schedules.local import LocalTarget
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import World, add, records, utc
 
@@ -84,7 +84,7 @@ def test_a_schedule_that_was_made_and_paused_under_a_clock_ahead_is_paused_today
     assert not world.ran
     assert {tick.reason for tick in records(tmp_path, "nightly-1")} == {"the schedule was paused"}
     clock.move_to(world.now + MINUTE)
-    local.resume(Workspace(tmp_path), "nightly-1")
+    LocalTarget(Workspace(tmp_path)).resume("nightly-1")
     world.until(TODAY + 4 * HOUR)
     world.look()
     world.until(world.now + MINUTE)

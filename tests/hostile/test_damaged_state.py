@@ -16,14 +16,14 @@ from elboflow.settings import WorkError
 from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
+from pipelines.connect import MEMORY, _memory
+from pipelines.doctor.records import records
 from pipelines.experiment import load
-from pipelines.schedules import local as schedules
+from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
 from pipelines.sweeps.execution import STATE, _begun
 from pipelines.sweeps.plan import Plan, Search
 from pipelines.sweeps.study import Settings, _study
-from pipelines.targets.connect import MEMORY, _memory
-from pipelines.targets.local.checks import records
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -104,14 +104,14 @@ def test_what_a_workspace_remembers_of_platforms_is_named_and_the_schedules_of_t
     done = elboflow(workspace, "runs", "--target", "kubeflow")
     assert done.exit_code == 2
     assert "has not been used with kubeflow yet" in told(done)
-    assert schedules.schedules(place) == []
+    assert LocalTarget(place).schedules() == []
     if not found and content:
         assert f"{workspace / MEMORY} is damaged" in told(done)
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_state_of_a_sweep_is_named_with_the_way_out(content: bytes, tmp_path: Path):
-    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1)
+    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1, Search("grid", 2, False))
     name = _begun(tmp_path, plan)
     assert _begun(tmp_path, plan) == name
     (tmp_path / STATE).write_bytes(content)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.schedules.calendar import Calendar
 from pipelines.schedules.heartbeat import trouble
-from pipelines.schedules.states import AT_WORK, Key, Range, Tick
+from pipelines.schedules.states import ACTIVE, Key, Range, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 from tests.pipelines.schedules.world import add, records
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ class Short(Processes):
         self._children[key] = subprocess.Popen(command, start_new_session=True)
 
 workspace = Path(sys.argv[1])
-with Daemon(workspace, Short(workspace), places=3) as daemon:
+with Daemon(workspace, Short(workspace), slots=3) as daemon:
     daemon.run()
 """
 """A scheduler as it is, but for its runs, which are short."""
@@ -47,7 +47,8 @@ RUN = """
 import os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from pipelines.schedules.launch import LOCK, hold, tick_folder
+from elboflow.artifacts.lock import hold
+from pipelines.schedules.launch import LOCK, tick_folder
 from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
 
@@ -94,7 +95,7 @@ def test_40_ticks_under_kills_of_schedulers_and_runs_run_once_each_three_at_a_ti
         end = time.monotonic() + numbers.uniform(0.3, 5)
         while time.monotonic() < end:
             with Store(tmp_path) as store:
-                at_work = [tick for tick in store.open_ticks() if tick.state in AT_WORK]
+                at_work = [tick for tick in store.open_ticks() if tick.state in ACTIVE]
             most = max(most, len(at_work))
             running = [tick.process for tick in at_work if tick.process is not None]
             if running and numbers.random() < 0.1:

@@ -21,7 +21,7 @@ from pipelines.schedules.daemon import Daemon
 from pipelines.schedules.launch import LOG, RESULT, tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from tests.pipelines.schedules.world import World, add, records, utc
 
 NOW = utc(2026, 11, 28, 20)
@@ -195,7 +195,7 @@ def daemon(workspace: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]
     """A scheduler that is at work, in a workspace that a test damages while it runs."""
     caplog.set_level("INFO", logger="elboflow.schedules")
     world = World(workspace, 0, datetime.now(UTC))
-    with Daemon(workspace, world, places=9) as running:
+    with Daemon(workspace, world, slots=9) as running:
         thread = threading.Thread(target=running.run)
         thread.start()
         yield world

@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from elboflow.artifacts import DamagedError
+from elboflow.settings import RequestError
+from elboflow.vae.compute import devices
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.targets import StepState
@@ -257,3 +259,63 @@ def test_steps_in_containers_need_an_engine_that_answers(tmp_path: Path, monkeyp
     assert done.exit_code == 2
     assert "--docker: no Docker engine answers here" in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+EXECUTOR = """[KFP Executor 2026-11-29 23:24:20,206 INFO]: Looking for component `train`
+[KFP Executor 2026-11-29 23:24:20,206 INFO]: Got executor_input:
+{
+    "inputs": {
+        "parameterValues": {}
+    }
+}
+a library's line
+[elboflow] epoch 1/3
+[KFP Executor 2026-11-29 23:24:29,206 INFO]: Wrote executor output file
+"""
+
+
+def test_logs_are_without_the_lines_of_kfp_unless_they_are_asked_for(tmp_path: Path):
+    record("digits-1", Process.current()).write(tmp_path / "runs")
+    log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
+    log.parent.mkdir()
+    log.write_text(EXECUTOR, encoding="utf-8")
+    assert elboflow(tmp_path, "logs", "digits-1").stdout == "train: a library's line\ntrain: epoch 1/3\n"
+    assert elboflow(tmp_path, "logs", "digits-1", "--step", "train", "--verbose").stdout == EXECUTOR
+
+
+def test_attaching_shows_first_what_the_steps_have_told(tmp_path: Path):
+    record("digits-1", Process.current()).over("failed", "a NaN").write(tmp_path / "runs")
+    log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
+    log.parent.mkdir()
+    log.write_text(EXECUTOR, encoding="utf-8")
+    told = elboflow(tmp_path, "runs", "attach", "digits-1").stderr
+    assert "train: epoch 1/3\n" in told
+    assert "a library's line" not in told
+
+
+def test_a_run_may_be_called_by_its_beginning_or_as_the_latest(tmp_path: Path):
+    assert "there are no runs on local yet" in elboflow(tmp_path, "status", "latest").stderr
+    for number, name in enumerate(["digits-1-a", "digits-1-b", "faces-1"]):
+        made = record(name, Process.current(), NOON + timedelta(hours=number))
+        made.over("succeeded").write(tmp_path / "runs")
+    for word, meant in {"latest": "faces-1", "f": "faces-1", "digits-1-b": "digits-1-b"}.items():
+        assert json.loads(elboflow(tmp_path, "status", word, "--json").stdout)["run"] == meant
+    done = elboflow(tmp_path, "status", "digits-1")
+    assert (done.exit_code, done.stderr) == (2, "error: digits-1: 2 runs begin so: digits-1-b, digits-1-a\n")
+    assert "there is no run 'mnist'" in elboflow(tmp_path, "status", "mnist").stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells its devices without a framework")
+@pytest.mark.parametrize(("device", "file"), [("gpu", "nvidia0"), ("tpu", "accel0")])
+def test_devices_that_this_machine_has_no_driver_of_are_refused_before_anything_runs(
+    device: str, file: str, tmp_path: Path
+):
+    if not any(Path("/dev").glob(f"{file[:-1]}*")):
+        done = elboflow(tmp_path / "new", "run", "digits", "--set", f"training.device={device}")
+        assert done.exit_code == 2
+        assert f"training.device: {device}; this machine has no driver of a {device.upper()}" in done.stderr
+        assert not (tmp_path / "new").exists()
+    with pytest.raises(RequestError):
+        devices.require(device, tmp_path)
+    (tmp_path / file).touch()
+    devices.require(device, tmp_path)

@@ -174,7 +174,7 @@ def test_runs_are_listed_and_a_run_that_is_not_there_is_a_wrong_request(platform
     attached = platform.ask("runs", "attach", id)
     assert attached.code == 0, attached.err
     logs = platform.ask("logs", id)
-    assert "train: [elboflow] rehearsing train" in logs.out
+    assert "train: rehearsing train" in logs.out
 
 
 def test_a_follower_outlasts_a_platform_that_is_out_of_reach_for_a_while(platform: Platform):
@@ -208,7 +208,7 @@ def test_a_log_that_cannot_be_had_for_a_moment_is_asked_for_again(platform: Plat
     fault = platform.server.faults.refuse(*LOGS[platform.name], 503, times=2)
     logs = platform.ask("logs", done.result["run"], "--step", "train")
     assert (logs.code, fault.met) == (0, 2), logs.err
-    assert logs.out == "[elboflow] rehearsing train\n"
+    assert logs.out == "rehearsing train\n"
 
 
 @pytest.mark.xdist_group("kubeflow")

@@ -94,8 +94,8 @@ def test_kubeflow_is_sent_six_plain_fields_and_another_zone_than_its_controller_
 
 
 def test_what_others_made_on_kubeflow_by_a_cron_of_another_kind_is_listed_without_a_next_tick():
-    from pipelines.targets import Timing
     from pipelines.targets.kubeflow.schedules import _next, five_fields, six_fields
+    from pipelines.timing import Timing
 
     assert five_fields(six_fields("0 2 * * 1-5")) == "0 2 * * 1-5"
     assert five_fields("0 30 2 * *") == "30 2 * * *"  # Kubeflow's, without a weekday

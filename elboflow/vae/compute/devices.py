@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from elboflow.settings import RequestError
 
@@ -28,6 +30,27 @@ def gpus() -> list[GPU]:
         return [GPU(name.strip(), int(megabytes)) for name, megabytes in described]
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
+
+
+_FILES = {"gpu": ("nvidia[0-9]*", "nvhost-gpu", "kfd", "dxg"), "tpu": ("accel[0-9]*", "vfio/[0-9]*")}
+"""The device files of drivers: NVIDIA's, AMD's, and that of GPUs under Windows; those of TPUs."""
+
+
+def require(device: str, root: Path = Path("/dev")) -> None:
+    """Looks, without a framework, whether this machine has a driver of the devices that a training asks for.
+
+    Args:
+        device: `training.device`.
+        root: Where the system keeps the files of its devices.
+
+    Raises:
+        RequestError: It has none. Only Linux can tell; elsewhere, the framework will.
+    """
+    if sys.platform != "linux" or device not in _FILES or any(any(root.glob(name)) for name in _FILES[device]):
+        return
+    raise RequestError(
+        f"training.device: {device}; this machine has no driver of a {device.upper()}; choose auto or cpu"
+    )
 
 
 _seen: tuple[str | None, str] | None = None  # the variable's value before this process set it, and since

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from elboflow.settings import RequestError
-from pipelines.schedules.calendar import Calendar
-from pipelines.targets import Job, RunState, ScheduleState, Timing
+from pipelines.targets import Job, RunState, ScheduleState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
 from pipelines.targets.naming import unique
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 
 
 class Schedules(API):
@@ -200,7 +201,7 @@ def five_fields(cron: str) -> str:
 def _next(timing: Timing) -> datetime | None:
     """Returns the next tick, which Kubeflow does not tell.
 
-    A time that its controller's clock skips does not come at all there, and one that it shows twice comes twice.
+    Its controller ticks exactly as often as its wall clock shows the time: never where the clock skips it.
     """
     try:
         return Calendar(timing, literally=True).after(datetime.now(UTC))

@@ -1,9 +1,9 @@
-"""The checks of local runs: the data, the workspace's MLflow with its champions, and the records of runs."""
+"""The checks of local runs: the data, and the workspace's MLflow with its champions."""
 
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -12,20 +12,14 @@ from urllib.parse import unquote, urlsplit
 from components.registry import versions
 from components.registry.promotion import CHAMPION
 from components.tracking import databases, preflight, relocation, store
-from elboflow.artifacts import read_json
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from elboflow.vae import folder, keras_file
 from pipelines.experiment import Experiment
 from pipelines.targets.checks import SECONDS, Check, Finding, data, mlflow
-from pipelines.targets.connect import MEMORY
-from pipelines.targets.local import dead, record
+from pipelines.targets.local import dead
 from pipelines.targets.local.surroundings import TRACKING_URI
 from pipelines.workspace import Workspace
-
-MOST = 3
-"""Damaged files that are named."""
-
 
 _CHAMPIONS = """
 SELECT aliases.name, aliases.version, versions.storage_location FROM registered_model_aliases AS aliases
@@ -42,7 +36,6 @@ def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     return [
         *([data.check(experiment, "local")] if experiment else []),
         Check("MLflow", lambda: local_mlflow(database, workspace, name), 20) if database else mlflow.check(str(named)),
-        Check("records", lambda: records(workspace.folder)),
     ]
 
 
@@ -113,27 +106,3 @@ def unusable_champions(database: Path) -> Iterator[Finding]:
                 "another version in the MLflow UI: no newcomer can be compared with it"
             )
             yield Finding(f"champion {uri}", "ill", f"cannot be used: {error}", mend)
-
-
-def records(workspace: Path) -> Iterator[Finding]:
-    """Reads the records of runs and sweeps, and what is remembered of platforms; says nothing where there are none."""
-    runs, damaged = list(workspace.glob(f"runs/*/{record.FILE}")), []
-    readers: list[tuple[Callable[[Path], object], Path]] = [(record.read, path.parent) for path in runs]
-    readers += [(_json, path) for path in (*workspace.glob("sweeps/*/sweep.json"), workspace / MEMORY)]
-    for read, path in readers:
-        try:
-            read(path)
-        except FileNotFoundError:
-            continue
-        except WorkError as error:
-            damaged.append(str(error))
-    if damaged:
-        more = f"; {len(damaged) - MOST:,} more" if len(damaged) > MOST else ""
-        mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
-        yield Finding("records", "ill", "; ".join(damaged[:MOST]) + more, mend)
-    elif runs:
-        yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
-
-
-def _json(path: Path) -> object:
-    return read_json(path, dict)

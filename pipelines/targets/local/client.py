@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.messages import MARK
-from pipelines.schedules import local as schedules
-from pipelines.targets import ENDED, Job, RunState, ScheduleState, Timing
+from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.local.record import Record, read, state
 from pipelines.targets.local.screen import LOG
 from pipelines.workspace import Workspace
@@ -38,16 +36,16 @@ def new_name(experiment: str) -> str:
 
 
 class LocalClient:
-    """The target `local`.
+    """The runs of this machine. With the schedules of a workspace, it is the target `local`.
 
     Args:
-        workspace: Where its runs and schedules are.
+        workspace: Where its runs are.
     """
 
     name = "local"
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+        self.workspace = workspace
 
     def submit(self, job: Job) -> RunState:
         """Starts a run as a process of its own, which goes on when this one ends.
@@ -61,11 +59,11 @@ class LocalClient:
         if experiment is None:
             raise RequestError("a run on this machine starts from an experiment, and the job holds none")
         run = new_name(job.name)
-        folder = self._workspace.runs / run
+        folder = self.workspace.runs / run
         folder.mkdir(parents=True, exist_ok=True)
         with _nameless(json.dumps(experiment)) as source, open(folder / OUTPUT, "wb") as output:
             command = [sys.executable, "-m", "pipelines", "run", f"/dev/fd/{source.fileno()}"]  # JSON is YAML
-            command += ["--workspace", str(self._workspace.folder), "--json"]
+            command += ["--workspace", str(self.workspace.folder), "--json"]
             command += ["--if-changed"] if arguments.get("if_changed") else []
             process = subprocess.Popen(
                 command,
@@ -84,7 +82,7 @@ class LocalClient:
 
     def runs(self, limit: int = 20) -> list[RunState]:
         """Returns the latest runs, the newest first."""
-        folders = self._workspace.runs.iterdir() if self._workspace.runs.is_dir() else ()
+        folders = self.workspace.runs.iterdir() if self.workspace.runs.is_dir() else ()
         found = [run for folder in folders if (run := state(folder)) is not None]
         return sorted(found, key=lambda run: run.created or LONG_AGO, reverse=True)[:limit]
 
@@ -120,53 +118,14 @@ class LocalClient:
                 f"kill -9 {record.process.id}"
             )
 
-    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
-        """Makes a schedule of a job, which `elboflow scheduler` keeps.
-
-        Raises:
-            RequestError: The timing makes no sense, the job is a published version, or its experiment holds a secret.
-        """
-        from pipelines.targets.disclosure import require_no_secret
-
-        require_no_secret(job.arguments.get("experiment", {}), "the schedule would keep it, readable, in the workspace")
-        return schedules.create(self._workspace, job, timing, if_changed)
-
-    def schedules(self) -> list[ScheduleState]:
-        """Returns all schedules."""
-        return schedules.schedules(self._workspace)
-
-    def schedule(self, id: str) -> ScheduleState:
-        """Returns a schedule."""
-        return schedules.schedule(self._workspace, id)
-
-    def pause(self, id: str) -> None:
-        """Makes a schedule skip its ticks until it is resumed."""
-        schedules.pause(self._workspace, id)
-
-    def resume(self, id: str) -> None:
-        """Lets a paused schedule go on."""
-        schedules.resume(self._workspace, id)
-
-    def trigger(self, id: str) -> RunState:
-        """Runs a schedule's job now, besides its ticks."""
-        return schedules.trigger(self._workspace, id)
-
-    def delete(self, id: str) -> None:
-        """Removes a schedule; its runs stay."""
-        schedules.delete(self._workspace, id)
-
-    def history(self, id: str, limit: int = 50) -> list[RunState]:
-        """Returns the runs of a schedule, the newest first."""
-        return schedules.history(self._workspace, id, limit)
-
     def _folder(self, id: str) -> Path:
-        return self._workspace.runs / id
+        return self.workspace.runs / id
 
     def _record(self, id: str) -> Record:
         record = read(self._folder(id)) if Path(id).name == id else None
         if record is None:
             raise RequestError(
-                f"there is no run {id!r} in {self._workspace.folder}; `elboflow runs` lists those there are"
+                f"there is no run {id!r} in {self.workspace.folder}; `elboflow runs` lists those there are"
             )
         return record
 
@@ -207,4 +166,4 @@ def _nameless(text: str) -> Iterator[IO[bytes]]:
 def _lines(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield line.rstrip("\n").removeprefix(MARK)
+            yield line.rstrip("\n")

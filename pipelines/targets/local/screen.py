@@ -54,7 +54,7 @@ class Screen:
             log.keep(masked(line))
             return
         text = printable(masked(message.text))
-        log.keep(text)
+        log.keep(messages.MARK + text.replace("\n", f"\n{messages.MARK}"))
         if message.kind == "error":
             log.errors.append(text)
         else:

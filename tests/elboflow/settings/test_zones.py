@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from elboflow.settings import RequestError, zones
 from elboflow.settings.zones import Timezone, zone
 from pipelines.cli import app
-from pipelines.schedules.calendar import check
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import check
 
 SEASONS = [datetime(datetime.now(UTC).year, month, 15, tzinfo=UTC) for month in (1, 7)]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from elboflow.artifacts.lock import hold
 from pipelines.cli import app
 from pipelines.doctor.schedules import schedules
 from pipelines.experiment import load
 from pipelines.schedules.heartbeat import LOCK, announce, beat, sign
-from pipelines.schedules.launch import hold
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from tests.pipelines.schedules.world import add
 
 HOUR = timedelta(hours=1)

@@ -17,7 +17,7 @@ from pipelines.schedules import schema
 from pipelines.schedules.database import FILE, Database
 from pipelines.schedules.folders import kept, located
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from tests.pipelines.schedules.world import add
 
 DATA = {"kind": "npz", "path": "images.npz"}
@@ -124,6 +124,7 @@ def second(project: Path) -> Path:
         for number, after in enumerate(FOLDERS):
             database.write("UPDATE schedules SET folder = ? WHERE id = ?", f"{project}{after}", f"old-{number}")
         database.write("UPDATE schedules SET folder = CAST(x'2fff' AS TEXT) WHERE id = 'mine-1'")
+        database.write("DROP TABLE files")
         database.write("PRAGMA user_version = 2")
         database.write("PRAGMA wal_checkpoint(TRUNCATE)")
     return project

@@ -14,8 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
-from pipelines.schedules.states import Key, Tick, TickState
+from pipelines.schedules.states import Key, Range, Tick, TickState
 from pipelines.schedules.store import Store
+from pipelines.targets import ScheduleState
+from pipelines.timing import Timing
 
 
 class Person:
@@ -71,7 +73,17 @@ def test_a_person_sees_the_same_in_words(person: Person):
     assert "no scheduler is at work on" in made.stderr
     assert "scheduler --workspace" in made.stderr
     table = person.does("list").stdout.splitlines()
-    assert table[0].split() == ["schedule", "target", "experiment", "cron", "timezone", "status", "next", "last"]
+    assert table[0].split() == [
+        "schedule",
+        "target",
+        "experiment",
+        "cron",
+        "timezone",
+        "status",
+        "next",
+        "files",
+        "last",
+    ]
     assert table[1].split()[:3] == ["digits-1", "local", "digits"]
     assert "Europe/Berlin" in table[1]
     assert "0 2 * * * (Europe/Berlin)" in person.does("show", "digits-1").stdout
@@ -175,7 +187,7 @@ def test_what_became_of_a_deleted_schedule_s_ticks_stays_to_be_read(person: Pers
     assert (shown["status"], shown["next"]) == ("deleted", None)
     assert shown["reason"].startswith("deleted at ")
     history = person.does("history", "digits-1")
-    assert "2026-11-20 01:00 UTC" in history.stdout
+    assert "2026-11-20 02:00 CET" in history.stdout
     assert "digits-1 was deleted at " in history.stderr
     assert person.gets("list") == {"schedules": []}
 
@@ -209,25 +221,108 @@ def test_the_ticks_that_are_made_up_for_are_counted_at_the_making(catch_up: str,
     assert told in made.stderr
 
 
-def test_in_80_columns_ids_and_times_are_whole_and_only_the_reason_folds(
-    person: Person, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    from rich.console import Console
+def test_list_show_and_history_say_the_times_of_the_schedule_s_timezone(person: Person):
+    person.gets("create", "digits", "--cron", "0 2 * * *", "--timezone", "Asia/Tokyo")
+    nights = [datetime(2026, 11, day, 17, tzinfo=UTC) for day in (20, 21, 22)]
+    with Store(person.workspace) as store:
+        store.record([Tick(Key("digits-1", nights[0]), "tick", "missed", reason="no scheduler was at work")])
+        store.record_range(Range("digits-1", nights[1], nights[2], 2, "skipped", "it was paused", nights[2]))
+    assert "02:00 JST" in person.does("list").stdout
+    assert "02:00 JST" in person.does("show", "digits-1").stdout
+    history = person.does("history", "digits-1").stdout
+    assert "2026-11-21 02:00 JST" in history
+    assert "2 ticks from 2026-11-22 02:00 JST to 2026-11-23 02:00 JST: it was paused" in history
+    assert "UTC" not in history
 
-    from pipelines.commands.timetable import print_history
+
+def test_a_tick_that_did_not_run_shows_no_run(person: Person):
+    person.gets("create", "digits", *NIGHTLY, "--if-changed")
+    night = datetime(2026, 11, 20, 1, tzinfo=UTC)
+    with Store(person.workspace) as store:
+        # As a run that found nothing to do: it had a name, and made no folder.
+        unchanged = Tick(
+            Key("digits-1", night), "tick", "skipped", process=1, started=night, ended=night, run="digits-x"
+        )
+        missed = Tick(Key("digits-1", night + timedelta(days=1)), "tick", "missed", reason="no scheduler was at work")
+        store.record([unchanged, missed])
+    found = person.gets("history", "digits-1")["history"]
+    assert [(tick["record"], tick["run"]) for tick in found] == [("missed", None), ("skipped", None)]
+    shown = person.does("history", "digits-1").stdout
+    assert "digits-" not in shown
+    assert person.does("show", "digits-1").stdout.splitlines()[-1] == "last        skipped, no scheduler was at work"
+
+
+def test_a_schedule_says_that_it_holds_a_copy_and_which_of_its_files_have_changed_since(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+):
+    assert CliRunner().invoke(app, ["init", "mine", "--from", "digits"]).exit_code == 0
+    Path("mine.prod.yaml").write_text("seed: 7\n", encoding="utf-8")
+    made = person.does("create", "mine.yaml", *NIGHTLY, "--env", "prod")
+    copy = (
+        "mine-1 holds a copy of the experiment as it is now: to take over a later change of mine.yaml or mine.prod.yaml"
+    )
+    assert copy in made.stderr
+    assert {file["status"] for file in person.gets("show", "mine-1")["files"]} == {"unchanged"}
+    assert "mine.yaml" not in person.does("list").stdout
+    shown = person.does("show", "mine-1").stdout
+    assert "experiment  mine (a copy of mine.prod.yaml and mine.yaml)" in shown
+    Path("mine.yaml").write_text(Path("mine.yaml").read_text(encoding="utf-8") + "# later\n", encoding="utf-8")
+    Path("mine.prod.yaml").unlink()
+    monkeypatch.chdir("/")  # the files are those of the folder in which it was made
+    for words in (["list"], ["show", "mine-1"]):
+        assert "mine.prod.yaml absent, mine.yaml changed" in person.does(*words).stdout
+    person.gets("create", "digits", *NIGHTLY)  # ready-made: there is no file that a person could change
+    assert person.gets("show", "digits-1")["files"] == []
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    from rich.console import Console
 
     monkeypatch.setattr(Console, "is_terminal", True)
     monkeypatch.setenv("COLUMNS", "80")
-    night, run = datetime(2026, 11, 20, 1, tzinfo=UTC), "digits-20261120-020001-4f2a9c"
-    reason = "train: the loss is not finite after 3 epochs; a smaller training.learning_rate may help " * 2
-    known = {"experiment": "digits", "target": "local", "created": night, "ended": night, "tick": night}
-    print_history([TickState(id=run, status="failed", record="failed", reason=reason, **known)], False)
-    _, row, *folded = capsys.readouterr().out.splitlines()
-    assert "2026-11-20 01:00 UTC" in row
+
+
+KNOWN: dict[str, Any] = {"experiment": "digits", "target": "local"}
+REASON = "train: the loss is not finite after 3 epochs; a smaller training.learning_rate may help " * 2
+
+
+@pytest.mark.parametrize("run", ["digits-20261120-020001-4f2a9c", "a-model-of-molecules-2026-11-20-02-00-01-123456"])
+def test_in_80_columns_no_column_of_the_history_is_broken_and_the_reason_folds(
+    run: str, narrow: None, capsys: pytest.CaptureFixture[str]
+):
+    from pipelines.commands.timetable import print_history
+
+    night = datetime(2026, 11, 20, 1, tzinfo=UTC)
+    ticks = [
+        TickState(
+            id=run, status="failed", record="failed", reason=REASON, ended=night, created=night, tick=night, **KNOWN
+        )
+    ]
+    print_history(ticks, "Europe/Berlin", False)
+    _, row, *below = capsys.readouterr().out.splitlines()
+    assert row.startswith("2026-11-20 02:00 CET")
     assert run in row
-    assert len(folded) == 3
-    assert max(map(len, (row, *folded))) <= 80
-    assert " ".join(" ".join(folded).split()) == " ".join(reason.split())
+    assert max(map(len, (row, *below))) <= 80
+    assert "seconds: 0" in below[0] or row.split()[-1] == "0"
+    folded = " ".join(" ".join(below).removeprefix("    seconds: 0").split())
+    assert folded == " ".join(REASON.split())
+
+
+@pytest.mark.parametrize("id", ["digits-1", "0e1c5d4e-7f3a-4a52-9d53-0d2f1f6e8a11"])
+def test_in_80_columns_no_column_of_the_list_is_broken(id: str, narrow: None, capsys: pytest.CaptureFixture[str]):
+    from pipelines.commands.timetable import print_table
+
+    night = datetime(2026, 11, 20, 1, tzinfo=UTC)
+    timing = Timing("*/15 2-4 * * mon-fri", "America/Argentina/Buenos_Aires")
+    print_table([ScheduleState(id=id, timing=timing, status="active", next=night, reason=REASON, **KNOWN)], None, False)
+    out = capsys.readouterr().out
+    _, *lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for value in (id, timing.cron, timing.timezone, "active", "2026-11-19 22:00 -03"):
+        assert any(value in line for line in lines), value
+    assert " ".join(REASON.split()) in " ".join(out.split())
 
 
 def test_a_database_that_is_none_is_told_in_a_line(person: Person):
@@ -266,36 +361,38 @@ def test_a_run_by_hand_needs_no_scheduler_and_has_its_record(person: Person):
     assert "by hand; exit code 2; data.source: there is no file" in person.does("history", "absent-1").stdout
 
 
-def test_one_table_shows_all_targets_and_one_that_cannot_be_reached_is_a_line_of_it(person: Person):
+def test_one_table_shows_all_targets_and_one_that_cannot_be_asked_is_a_line_of_it(person: Person):
     person.gets("create", "digits", *NIGHTLY)
-    cluster = {"host": "http://127.0.0.1:9", "namespace": "kubeflow"}
-    (person.workspace / "targets.json").write_text(
-        json.dumps({"kubeflow": cluster, "vertex": {"damaged": True}}), encoding="utf-8"
-    )
+    memory = person.workspace / "targets.json"
+    memory.write_text(json.dumps({"kubeflow": {"host": 7}, "vertex": {"damaged": True}}), encoding="utf-8")
     found = person.gets("list", "--all-targets")
     assert [schedule["schedule"] for schedule in found["schedules"]] == ["digits-1"]
     assert [target["target"] for target in found["unreachable"]] == ["kubeflow", "vertex"]
     assert "what it remembers of vertex is damaged" in found["unreachable"][1]["reason"]
-    (person.workspace / "targets.json").write_text(json.dumps({"vertex": {"damaged": True}}), encoding="utf-8")
     table = person.does("list", "--all-targets").stdout.splitlines()
     assert table[1].split()[:2] == ["digits-1", "local"]
-    assert table[2].split()[:2] == ["vertex", "unreachable"]
+    assert table[3].split()[:2] == ["vertex", "unreachable"]
 
 
 def test_the_list_of_all_targets_imports_nothing_heavy_and_takes_less_than_two_seconds_of_work(person: Person):
     person.gets("create", "digits", *NIGHTLY)
     words = ["-m", "pipelines", "schedule", "list", "--all-targets", "--workspace", str(person.workspace)]
-    seconds = []
-    for _ in range(3):  # of work, not on the clock, which other processes make slower
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert subprocess.run([sys.executable, *words], capture_output=True).returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(seconds) < 2
-    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, encoding="utf-8")
+
+    def seconds() -> float:
+        """Of work, not on the clock, which other processes make slower."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    for _ in range(5):  # a busy machine makes work slower, too
+        before = seconds()
+        done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, encoding="utf-8")
+        assert done.returncode == 0
+        if (needed := seconds() - before) < 2:
+            break
+    assert needed < 2
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "sqlite3" in imported
-    assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam", "apscheduler"}
+    assert not imported & {"kfp", "google", "tensorflow", "keras", "mlflow", "apache_beam"}
 
 
 SMALL = {

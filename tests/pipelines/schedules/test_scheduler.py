@@ -12,21 +12,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
+from typer.testing import CliRunner, Result
 
 from elboflow.settings import WorkError
+from pipelines.cli import app
 from pipelines.schedules import capacity
-from pipelines.schedules.calendar import Calendar
+from pipelines.schedules import tick as tick_process
 from pipelines.schedules.daemon import Daemon
 from pipelines.schedules.heartbeat import places
+from pipelines.schedules.launch import tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 from tests.pipelines.schedules.world import add, records, utc
 
 FAILS_AT_ONCE = {
@@ -39,9 +42,9 @@ FAILS_AT_ONCE = {
 """An experiment whose run is a real one, and ends as soon as it has looked for its data."""
 
 
-def elboflow(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "pipelines", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=120)
+def elboflow(*arguments: str | Path) -> Result:
+    """A command in this process."""
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -95,64 +98,43 @@ def test_a_signal_ends_the_scheduler_in_order(ending: signal.Signals, start: Sta
 
 
 def test_a_second_scheduler_of_a_workspace_is_refused_and_told_the_process_of_the_first(start: Start, tmp_path: Path):
-    first = start()
-    second = elboflow("scheduler", "--workspace", tmp_path, folder=tmp_path)
-    assert second.returncode == 2
+    first = start(None, "--max-runs", "7")
+    second = elboflow("scheduler", "--workspace", tmp_path)
+    assert second.exit_code == 2
     assert f"a scheduler is at work on {tmp_path} already: process {first.pid} on" in second.stderr
+    with Store(tmp_path) as store:
+        assert places(store) == 7
     first.kill()
     first.wait()
-    assert start().poll() is None
+    with Daemon(tmp_path, Launches(tmp_path)), Store(tmp_path) as store:
+        assert places(store) == capacity.slots()
 
 
-def test_how_many_runs_it_lets_be_at_work_is_said_by_an_option_or_by_what_the_machine_carries(
-    start: Start, tmp_path: Path
-):
-    for options, expected in ((("--max-runs", "7"), 7), ((), capacity.places())):
-        scheduler = start(None, *options)
-        with Store(tmp_path) as store:
-            assert places(store) == expected
-        scheduler.send_signal(signal.SIGTERM)
-        said(scheduler)
-    refused = elboflow("scheduler", "--max-runs", "0", "--workspace", tmp_path, folder=tmp_path)
-    assert refused.returncode == 2
+def test_a_scheduler_that_lets_no_run_at_once_is_refused(tmp_path: Path):
+    assert elboflow("scheduler", "--max-runs", "0", "--workspace", tmp_path).exit_code == 2
 
 
 def test_check_tells_whether_a_scheduler_is_at_work_by_its_exit_code(start: Start, tmp_path: Path):
-    assert elboflow("scheduler", "--check", "--workspace", tmp_path, folder=tmp_path).returncode == 1
+    def checked() -> Result:
+        return elboflow("scheduler", "--check", "--workspace", tmp_path)
+
+    assert checked().exit_code == 1
     scheduler = start()
-
-    def checked() -> subprocess.CompletedProcess[str]:
-        return elboflow("scheduler", "--check", "--workspace", tmp_path, folder=tmp_path)
-
-    done = checked()
-    assert (done.returncode, str(scheduler.pid) in done.stderr) == (0, True)
-    scheduler.send_signal(signal.SIGSTOP)  # it hangs: it holds its lock and says no more that it lives
+    wait_for(lambda: checked().exit_code == 0, 20)
+    assert str(scheduler.pid) in checked().stderr
+    scheduler.send_signal(signal.SIGSTOP)  # it hangs: it holds its lock and writes no heartbeat
     with Store(tmp_path) as store:
         store.write("UPDATE daemon SET heartbeat = ?", (datetime.now(UTC) - timedelta(minutes=2)).isoformat())
     hangs = checked()
-    assert hangs.returncode == 1
+    assert hangs.exit_code == 1
     assert "has not said since" in hangs.stderr
     scheduler.send_signal(signal.SIGCONT)
-    wait_for(lambda: checked().returncode == 0, 20)
+    wait_for(lambda: checked().exit_code == 0, 20)
     scheduler.kill()
     scheduler.wait()
     gone = checked()
-    assert gone.returncode == 1
+    assert gone.exit_code == 1
     assert "no scheduler is at work" in gone.stderr
-
-
-def test_what_other_processes_change_is_known_within_seconds(start: Start, tmp_path: Path):
-    start(utc(2026, 11, 22, 1, 59, 50))
-    nightly = add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 22), "nightly-1")
-    with Store(tmp_path) as store:
-        store.change(add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 22), "paused-1").id, paused=utc(2026, 11, 22, 1))
-        store.change(
-            add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 22), "deleted-1").id, deleted=utc(2026, 11, 22, 1)
-        )
-    wait_for(lambda: [tick.state for tick in ticks(tmp_path, nightly.id)] == ["failed"], 60)
-    assert ticks(tmp_path, nightly.id)[0].key.time == utc(2026, 11, 22, 2)
-    assert [tick.reason for tick in ticks(tmp_path, "paused-1")] == ["the schedule was paused"]
-    assert ticks(tmp_path, "deleted-1") == []
 
 
 @pytest.mark.slow
@@ -203,83 +185,106 @@ class Launches:
             raise self.trouble
         return set()
 
-    def at_work(self, key: Key) -> bool:
+    def is_running(self, key: Key) -> bool:
         return False
 
-    def count_is(self, number: int) -> bool:
-        return len(self.started) == number
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[Daemon, Launches]]:
+    """A scheduler in this process, whose passes a test calls for, on a clock that a test puts."""
+    launches = Launches(tmp_path)
+    with Daemon(tmp_path, launches) as daemon:
+        yield daemon, launches
 
 
-@contextmanager
-def at_work(workspace: Path, trouble: Exception | None = None) -> Iterator[Launches]:
-    """A scheduler in this process, on this process' clock."""
-    launches = Launches(workspace)
-    launches.trouble = trouble
-    with Daemon(workspace, launches) as daemon:
-        thread = threading.Thread(target=daemon.run)
-        thread.start()
-        try:
-            yield launches
-        finally:
-            daemon.stop()
-            thread.join(30)
-    assert not thread.is_alive()
+Scheduler = tuple[Daemon, Launches]
 
 
-@pytest.mark.slow
-def test_a_scheduler_whose_clock_jumps_forth_and_back_runs_every_tick_once(tmp_path: Path):
+def test_what_other_processes_change_is_known_at_the_next_pass(scheduler: Scheduler, tmp_path: Path):
+    daemon, launches = scheduler
+    evening = utc(2026, 11, 21, 20)
+    with time_machine.travel(utc(2026, 11, 22, 1, 59), tick=False) as clock:
+        daemon.look()
+        for id in ("nightly-1", "paused-1", "deleted-1"):
+            add(tmp_path, Timing("0 2 * * *"), evening, id)
+        with Store(tmp_path) as store:
+            store.change("paused-1", paused=evening)
+            store.change("deleted-1", deleted=evening)
+        daemon.look()
+        assert not launches.started
+        clock.move_to(utc(2026, 11, 22, 2), tick=False)
+        daemon.look()
+    assert launches.started == [Key("nightly-1", utc(2026, 11, 22, 2))]
+    assert [tick.reason for tick in ticks(tmp_path, "paused-1")] == ["the schedule was paused"]
+    assert ticks(tmp_path, "deleted-1") == []
+
+
+def test_a_scheduler_whose_clock_jumps_forth_and_back_runs_every_tick_once(
+    scheduler: Scheduler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    daemon, launches = scheduler
     schedule = add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 21, 12))
     nights = [utc(2026, 11, day, 2) for day in (22, 23, 24)]
-    with time_machine.travel(nights[0] - timedelta(seconds=1.5), tick=True) as clock, at_work(tmp_path) as launches:
-        wait_for(lambda: len(launches.started) == 1, 10)
-        clock.shift(timedelta(hours=-3))
-        time.sleep(2.5)
-        clock.shift(timedelta(hours=3))  # the tick's time comes again
-        time.sleep(2.5)
-        assert [key.time for key in launches.started] == nights[:1]
-        clock.move_to(nights[1] + timedelta(hours=1), tick=True)
-        wait_for(lambda: len(ticks(tmp_path, schedule.id)) == 2, 10)
-        clock.move_to(nights[2] - timedelta(seconds=1.5), tick=True)
-        wait_for(lambda: len(launches.started) == 2, 10)
+    hour = timedelta(hours=1)
+    with time_machine.travel(nights[0], tick=False) as clock:
+        for moment in (nights[0], nights[0] - 3 * hour, nights[0], nights[1] + hour, nights[2]):
+            clock.move_to(moment, tick=False)
+            daemon.look()
     assert [key.time for key in launches.started] == [nights[0], nights[2]]
     records = ticks(tmp_path, schedule.id)
     assert [tick.state for tick in records] == ["succeeded", "missed", "succeeded"]
     assert "the clock jumped past it" in (records[1].reason or "")
+    assert "the clock jumped by -10800 s" in caplog.text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("before", "tick"),
-    [(utc(2026, 3, 29, 0, 59, 30), utc(2026, 3, 29, 1, 30)), (utc(2026, 10, 25, 0, 0), utc(2026, 10, 25, 0, 30))],
+    ("midnight", "tick"),
+    [(utc(2026, 3, 28, 23), utc(2026, 3, 29, 1)), (utc(2026, 10, 24, 22), utc(2026, 10, 25, 0, 30))],
 )
 def test_a_scheduler_runs_one_tick_in_a_night_on_which_the_clocks_are_put(
-    before: datetime, tick: datetime, tmp_path: Path
+    midnight: datetime, tick: datetime, scheduler: Scheduler, tmp_path: Path
 ):
-    add(tmp_path, Timing("30 2 * * *", "Europe/Berlin"), before)
-    with time_machine.travel(before, tick=True) as clock, at_work(tmp_path) as launches:
-        for hour in range(4):  # every real hour of the night, in which the wall shows 02:30 never, or twice
-            clock.move_to(before.replace(minute=29, second=58) + timedelta(hours=hour), tick=True)
-            time.sleep(3)
-        assert [key.time for key in launches.started] == [tick]
+    daemon, launches = scheduler
+    add(tmp_path, Timing("30 2 * * *", "Europe/Berlin"), midnight)
+    with time_machine.travel(midnight, tick=False) as clock:
+        for minutes in range(0, 6 * 60, 10):
+            clock.move_to(midnight + timedelta(minutes=minutes), tick=False)
+            daemon.look()
+    assert [key.time for key in launches.started] == [tick]
 
 
-@pytest.mark.slow
-def test_ticks_are_punctual(tmp_path: Path):
+@contextmanager
+def running(daemon: Daemon) -> Iterator[threading.Thread]:
+    """Lets a scheduler run by itself, in a thread."""
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        daemon.stop()
+        daemon.stop()  # also one that drains
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_ticks_are_punctual(scheduler: Scheduler, tmp_path: Path):
+    daemon, launches = scheduler
     add(tmp_path, Timing("* * * * *"), utc(2026, 11, 22, 1))
-    with time_machine.travel(utc(2026, 11, 22, 1, 0, 30), tick=True) as clock, at_work(tmp_path) as launches:
-        for minute in (1, 2, 3):
-            clock.move_to(utc(2026, 11, 22, 1, minute) - timedelta(seconds=3), tick=True)
-            time.sleep(2.5)  # it has noticed the jump, and set its alarm
-            wait_for(partial(launches.count_is, minute), 10)
-            assert datetime.now(UTC) - launches.started[-1].time < timedelta(seconds=2)
-    assert all(key.time.second == 0 for key in launches.started)
+    with time_machine.travel(utc(2026, 11, 22, 1, 1) - timedelta(seconds=1.3), tick=True), running(daemon):
+        wait_for(lambda: launches.started, 10)
+        assert datetime.now(UTC) - launches.started[0].time < timedelta(seconds=1)
 
 
-def test_a_folder_in_which_a_schedule_was_made_and_that_is_gone_is_a_failure_that_says_so(start: Start, tmp_path: Path):
+def test_a_folder_in_which_a_schedule_was_made_and_that_is_gone_is_a_failure_that_says_so(tmp_path: Path):
     schedule = add(tmp_path, Timing("0 2 * * *"), utc(2026, 11, 22), folder=str(tmp_path / "gone"))
-    start(utc(2026, 11, 22, 1, 59, 57))
-    wait_for(lambda: [tick.state for tick in ticks(tmp_path, schedule.id)] == ["failed"])
-    assert "in which the schedule was made, is no longer there" in (ticks(tmp_path, schedule.id)[0].reason or "")
+    key = Key(schedule.id, utc(2026, 11, 22, 2))
+    with Store(tmp_path) as store:
+        store.record([Tick(key, "tick", "claimed")])
+    tick_folder(tmp_path, key).mkdir(parents=True)
+    tick_process.main(tmp_path, key)
+    (tick,) = ticks(tmp_path, schedule.id)
+    assert tick.state == "failed"
+    assert "in which the schedule was made, is no longer there" in (tick.reason or "")
 
 
 def test_a_draining_scheduler_launches_nothing_more_and_ends_after_the_runs_at_work(start: Start, tmp_path: Path):
@@ -307,48 +312,48 @@ class Lasting(Launches):
         with Store(self.workspace) as store:
             assert store.turn(key, "claimed", "running", process=1, started=datetime.now(UTC), run=str(key))
 
-    def at_work(self, key: Key) -> bool:
+    def is_running(self, key: Key) -> bool:
         return key in self.started
 
 
 def test_a_draining_scheduler_waits_until_it_is_stopped_once_more(tmp_path: Path):
     add(tmp_path, Timing("* * * * *", max_active=9), datetime.now(UTC) - timedelta(minutes=1))
     runs = Lasting(tmp_path)
-    with Daemon(tmp_path, runs, drain=True) as daemon:
-        thread = threading.Thread(target=daemon.run)
-        thread.start()
+    with Daemon(tmp_path, runs, drain=True) as daemon, running(daemon) as thread:
         wait_for(lambda: runs.started, 10)
         with time_machine.travel(datetime.now(UTC), tick=True) as clock:
             daemon.stop()
-            time.sleep(1.5)
             clock.shift(timedelta(minutes=2))  # what is due now is the next one's
-            thread.join(2)
+            thread.join(2.5)
             assert thread.is_alive()
             daemon.stop()
             thread.join(5)
-    assert not thread.is_alive()
     assert len(runs.started) == 1
 
 
-def test_a_run_by_hand_that_died_is_noticed_by_a_scheduler_that_has_nothing_else_to_do(tmp_path: Path):
+def test_a_run_by_hand_that_died_is_noticed_by_a_scheduler_that_has_nothing_else_to_do(
+    scheduler: Scheduler, tmp_path: Path
+):
+    daemon, _ = scheduler
     add(tmp_path, Timing("0 0 1 1 *"), datetime.now(UTC))
-    with at_work(tmp_path):
-        time.sleep(1.5)
-        with Store(tmp_path) as store:
-            store.record([Tick(Key("nightly-1", datetime.now(UTC)), "hand", "running", process=1, run="dead")])
-        wait_for(lambda: ticks(tmp_path, "nightly-1")[0].state == "failed", 10)
-    assert "its processes ended without a word" in (ticks(tmp_path, "nightly-1")[0].reason or "")
+    daemon.look()
+    with Store(tmp_path) as store:
+        store.record([Tick(Key("nightly-1", datetime.now(UTC)), "hand", "running", process=1, run="dead")])
+    daemon.look()
+    (tick,) = ticks(tmp_path, "nightly-1")
+    assert tick.state == "failed"
+    assert "its processes ended without a word" in (tick.reason or "")
 
 
 def test_a_schedule_whose_timezone_is_gone_keeps_no_other_from_ticking_and_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    scheduler: Scheduler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO", logger="elboflow.schedules")
+    daemon, launches = scheduler
     add(tmp_path, Timing("* * * * *", "Europe/Gone"), datetime.now(UTC) - timedelta(minutes=3), "broken-1")
     add(tmp_path, Timing("* * * * *"), datetime.now(UTC) - timedelta(minutes=1), "well-1")
-    with at_work(tmp_path) as launches:
-        wait_for(lambda: launches.started, 10)
-        time.sleep(6)
+    for _ in range(3):
+        daemon.look()
     assert {key.schedule for key in launches.started} == {"well-1"}
     told = [record.message for record in caplog.records if "broken-1 cannot tick" in record.message]
     assert len(told) == 1
@@ -359,15 +364,18 @@ def test_a_schedule_whose_timezone_is_gone_keeps_no_other_from_ticking_and_is_to
     "error", [OSError("No space left on device"), sqlite3.IntegrityError("UNIQUE"), WorkError("x")]
 )
 def test_an_error_that_may_pass_does_not_end_the_scheduler_and_is_told_once(
-    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    error: Exception, scheduler: Scheduler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO", logger="elboflow.schedules")
+    daemon, launches = scheduler
     add(tmp_path, Timing("* * * * *"), datetime.now(UTC) - timedelta(minutes=1))
-    with at_work(tmp_path, error) as launches:
-        time.sleep(3.5)
-        assert not launches.started
-        launches.trouble = None
-        wait_for(lambda: launches.started, 10)
+    launches.trouble = error
+    for _ in range(3):
+        daemon.look()
+    assert not launches.started
+    launches.trouble = None
+    daemon.look()
+    assert launches.started
     assert [record.message for record in caplog.records].count(str(error)) == 1
     assert len([record for record in caplog.records if "1 schedule: " in record.message]) == 1
 

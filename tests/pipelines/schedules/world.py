@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from pipelines.schedules import database
-from pipelines.schedules.calendar import Calendar
+from pipelines.schedules.one_pass import one_pass
 from pipelines.schedules.states import Key, Schedule, Tick
 from pipelines.schedules.store import Store
-from pipelines.schedules.tick import take
-from pipelines.schedules.work import work
-from pipelines.targets import Timing
+from pipelines.schedules.tick import claim
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 
 
 class Killed(BaseException):
@@ -102,7 +102,7 @@ class World:
         self._own = [child for child in self._own if child in self.children]
         return ended
 
-    def at_work(self, key: Key) -> bool:
+    def is_running(self, key: Key) -> bool:
         """Returns whether a tick has a process: one of another scheduler is not seen before it has begun."""
         return any(child.key == key and (child in self._own or child.phase != "starting") for child in self.children)
 
@@ -111,7 +111,7 @@ class World:
         try:
             if self._scheduler is None:
                 self._own, self._scheduler = [], Store(self.workspace)
-            work(self._scheduler, self, self.workspace, self.now, self.max_runs)
+            one_pass(self._scheduler, self, self.workspace, self.now, self.max_runs)
         except Killed:
             if self._scheduler is not None:
                 self._scheduler.close()
@@ -149,7 +149,7 @@ class World:
 
     def _go_on(self, child: Child) -> None:
         if child.phase == "starting":
-            if take(self._processes, child.key, child.key.schedule) is None:
+            if claim(self._processes, child.key, child.key.schedule) is None:
                 self._ends(child)
                 return
             child.phase = "running"

@@ -6,11 +6,11 @@ from typing import Literal
 
 import pytest
 
-from pipelines.schedules import local
-from pipelines.schedules.settle import GRACE
+from pipelines.schedules.local import LocalTarget
+from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import World, add, utc
 from tests.pipelines.schedules.world import records as each
@@ -215,5 +215,5 @@ def test_a_schedule_that_is_resumed_does_not_skip_a_tick_for_a_run_that_died(tmp
     add(tmp_path, Timing("* * * * *"), last - MINUTE)
     with Store(tmp_path) as store:
         store.record([Tick(Key("nightly-1", last - MINUTE), "tick", "running", process=1, run="dead")])
-    local.resume(Workspace(tmp_path), "nightly-1")
+    LocalTarget(Workspace(tmp_path)).resume("nightly-1")
     assert [tick.state for tick in each(tmp_path, "nightly-1")][:2] == ["failed", "waiting"]

@@ -1,4 +1,4 @@
-"""A year of nightly ticks, with kills wherever something can be killed: each has one record, and none runs twice."""
+"""Months of nightly ticks, with kills wherever something can be killed: each has one record, and none runs twice."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Literal
 
 import pytest
 
-from pipelines.schedules.calendar import Calendar
-from pipelines.schedules.settle import GRACE
+from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import OPEN, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
 from tests.pipelines.schedules.world import World, add, utc
 from tests.pipelines.schedules.world import records as each
 
-BEGIN, END = utc(2026, 1, 1, 12), utc(2027, 1, 1, 12)
+BEGIN, END = utc(2026, 3, 1, 12), utc(2026, 7, 1, 12)
 
 
 def live_through(world: World, calendar: Calendar) -> None:
@@ -28,7 +28,7 @@ def live_through(world: World, calendar: Calendar) -> None:
         pause = timedelta(hours=world.random.uniform(0.1, 6))
         at_the_tick = following + timedelta(seconds=world.random.uniform(0, 2))
         world.until(min(world.now + pause, at_the_tick, END, *[down_until] * (down_until > world.now)))
-        if world.random.random() < 0.03:
+        if world.random.random() < 0.06:
             world.power_fails()
             late = timedelta(minutes=world.random.uniform(0, 4))
             down_until = world.random.choice((world.now + 3 * pause, (calendar.after(world.now) or END) + late))
@@ -48,19 +48,19 @@ def live_through(world: World, calendar: Calendar) -> None:
 
 
 @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
-def test_a_year_with_kills_at_random_leaves_one_record_for_every_tick_and_runs_none_twice(
+def test_four_months_with_kills_at_random_leaves_one_record_for_every_tick_and_runs_none_twice(
     catch_up: Literal["none", "last", "all"], memory: Path, monkeypatch: pytest.MonkeyPatch
 ):
     timing = Timing("30 2 * * *", "Europe/Berlin", catch_up=catch_up)
     schedule, calendar = add(memory, timing, BEGIN), Calendar(timing)
     world = World(memory, 0, BEGIN, runs_for=timedelta(hours=26))
     world.inject(monkeypatch)
-    world.kills = 0.02
+    world.kills = 0.03
     live_through(world, calendar)
 
     records = {tick.key.time: tick for tick in each(memory, schedule.id)}
     due = list(calendar.between(BEGIN, END))
-    assert len(due) == 365
+    assert len(due) == 122
     assert sorted(time for time in records if time <= END) == due
     assert not [tick for tick in records.values() if tick.state in OPEN]
     assert max(world.ran.values()) == 1
@@ -74,13 +74,13 @@ def test_a_year_with_kills_at_random_leaves_one_record_for_every_tick_and_runs_n
         if dead.key.time < tick.key.time <= dead.ended <= tick.key.time + GRACE and tick.origin == "tick"
         if not [look for look in world.looked if tick.key.time <= look < dead.ended]
     ]
-    assert len(in_its_place) > 3  # the power came back right after a tick: the dead run is found when the tick is due
+    assert len(in_its_place) > 1  # the power came back right after a tick: the dead run is found when the tick is due
     assert "skipped" not in in_its_place
     states = [tick.state for tick in records.values()]
     assert {"succeeded", "failed", "skipped"} <= set(states)
     assert ("missed" in states) == (catch_up != "all")
     assert any(tick.origin == "catch-up" for tick in records.values()) == (catch_up != "none")
-    assert world.killed.total() > 40
+    assert world.killed.total() > 20
 
 
 def test_a_kill_at_any_place_of_three_nights_loses_no_tick_and_runs_none_twice(

@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.schedules import capacity, local
+from pipelines.schedules import capacity
 from pipelines.schedules.heartbeat import announce
-from pipelines.schedules.states import AT_WORK, Key, Tick
+from pipelines.schedules.local import LocalTarget
+from pipelines.schedules.states import ACTIVE, Key, Tick
 from pipelines.schedules.store import Store
-from pipelines.targets import Timing
+from pipelines.timing import Timing
 from pipelines.workspace import Workspace
 from tests.pipelines.schedules.world import Child, World, add, records, utc
 
@@ -32,29 +33,29 @@ def states(workspace: Path, id: str) -> list[str]:
 
 def at_work(workspace: Path) -> int:
     with Store(workspace) as store:
-        return sum(tick.state in AT_WORK for tick in store.open_ticks())
+        return sum(tick.state in ACTIVE for tick in store.open_ticks())
 
 
-def test_of_200_schedules_at_the_same_time_three_run_at_once_and_all_run_in_the_order_of_their_names(memory: Path):
-    names = [f"model{number:03}" for number in range(200)]
+def test_of_60_schedules_at_the_same_time_three_run_at_once_and_all_run_in_the_order_of_their_names(memory: Path):
+    names = [f"model{number:03}" for number in range(60)]
     nightly(memory, *reversed(names))
     world, most, order = World(memory, 0, BEGIN, runs_for=5 * MINUTE), 0, list[str]()
     world.max_runs = 3
     world.until(NIGHT)
-    while len(world.ran) < 200 or world.children:
+    while len(world.ran) < 60 or world.children:
         world.look()
         most = max(most, at_work(memory), len(world.children))
         world.until(world.now + 10 * MINUTE)
         order += [key.schedule for key in world.ran if key.schedule not in order]
         assert world.now < NIGHT + 2 * DAY
     assert most == 3
-    at_once = [sorted(order[first : first + 3]) for first in range(0, 200, 3)]
+    at_once = [sorted(order[first : first + 3]) for first in range(0, 60, 3)]
     assert [id for ids in at_once for id in ids] == [f"{name}-1" for name in names]
     assert set(world.ran.values()) == {1}
 
 
 def test_kills_at_random_let_no_more_run_at_once_and_none_twice_or_never(memory: Path, monkeypatch: pytest.MonkeyPatch):
-    nightly(memory, *(f"model{number:02}" for number in range(40)), catch_up="last")
+    nightly(memory, *(f"model{number:02}" for number in range(20)), catch_up="last")
     world = World(memory, 7, BEGIN, runs_for=30 * MINUTE)
     world.inject(monkeypatch)
     world.max_runs, world.kills = 2, 0.03
@@ -67,13 +68,13 @@ def test_kills_at_random_let_no_more_run_at_once_and_none_twice_or_never(memory:
         assert len({child.key for child in world.children}) <= 2
         world.until(world.now + MINUTE)
         with Store(memory) as store:
-            if len(world.ran) >= 38 and not store.open_ticks():
+            if len(world.ran) >= 18 and not store.open_ticks():
                 break
-    ticks = [tick for number in range(40) for tick in records(memory, f"model{number:02}-1")]
-    assert [tick.key.time for tick in ticks if tick.key.time == NIGHT] == [NIGHT] * 40
+    ticks = [tick for number in range(20) for tick in records(memory, f"model{number:02}-1")]
+    assert [tick.key.time for tick in ticks if tick.key.time == NIGHT] == [NIGHT] * 20
     assert {tick.state for tick in ticks if tick.key.time == NIGHT} <= {"succeeded", "failed"}
     assert max(world.ran.values()) == 1
-    assert world.killed.total() > 30
+    assert world.killed.total() > 15
 
 
 def test_earlier_ticks_come_first_and_a_backlog_comes_after_all_that_is_in_time(tmp_path: Path):
@@ -172,14 +173,14 @@ def test_the_tables_say_what_waits_and_at_which_place(waiting: World):
 
 def test_what_waits_can_be_cancelled_by_pausing_or_deleting_its_schedule(waiting: World):
     workspace = Workspace(waiting.workspace)
-    local.pause(workspace, "b-1")
-    local.delete(workspace, "c-1")
+    LocalTarget(workspace).pause("b-1")
+    LocalTarget(workspace).delete("c-1")
     (paused,), (deleted,) = records(workspace.folder, "b-1"), records(workspace.folder, "c-1")
     assert (paused.state, paused.reason) == ("skipped", "the schedule was paused while it waited")
     assert (deleted.state, deleted.reason) == ("skipped", "the schedule was deleted")
     waiting.power_fails()
     waiting.look()
-    local.resume(workspace, "b-1")
+    LocalTarget(workspace).resume("b-1")
     waiting.look()
     assert [key for key in waiting.ran if key.schedule != "a-1"] == []
 
@@ -237,15 +238,15 @@ def put(root: Path, **files: str) -> None:
 def test_places_are_one_for_every_two_cores_and_four_gibibytes(system: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(64)))
     monkeypatch.setattr(capacity.os, "sysconf", {"SC_PHYS_PAGES": 2**26, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert capacity.places(system) == 32  # 64 cores, 256 GiB, in no cgroup
+    assert capacity.slots(system) == 32  # 64 cores, 256 GiB, in no cgroup
     put(system, proc__self__cgroup="0::/pod/container\n")
     put(system, sys__fs__cgroup__pod__cpu_DOT_max="800000 100000\n", sys__fs__cgroup__pod__memory_DOT_max="max\n")
-    assert (capacity.cores(system), capacity.places(system)) == (8.0, 4)  # of the pod that it lies in
+    assert (capacity.cores(system), capacity.slots(system)) == (8.0, 4)  # of the pod that it lies in
     put(system, sys__fs__cgroup__pod__container__memory_DOT_max=str(9 * 2**30))
     put(system, sys__fs__cgroup__pod__container__cpu_DOT_max="max 100000")
-    assert capacity.places(system) == 2
+    assert capacity.slots(system) == 2
     put(system, sys__fs__cgroup__pod__container__cpu_DOT_max="50000 100000")
-    assert (capacity.cores(system), capacity.places(system)) == (0.5, 1)
+    assert (capacity.cores(system), capacity.slots(system)) == (0.5, 1)
 
 
 def test_places_follow_the_older_kind_of_cgroups_too(system: Path, monkeypatch: pytest.MonkeyPatch):
@@ -254,10 +255,10 @@ def test_places_follow_the_older_kind_of_cgroups_too(system: Path, monkeypatch: 
     put(system, proc__self__cgroup="4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n")
     put(system, sys__fs__cgroup__cpu__cpu_DOT_cfs_quota_us="-1", sys__fs__cgroup__cpu__cpu_DOT_cfs_period_us="100000")
     put(system, sys__fs__cgroup__memory__memory_DOT_limit_in_bytes=str(13 * 2**30))  # the host's path is not seen here
-    assert capacity.places(system) == 3
+    assert capacity.slots(system) == 3
     put(system, sys__fs__cgroup__cpu__cpu_DOT_cfs_quota_us="400000")
-    assert capacity.places(system) == 2
+    assert capacity.slots(system) == 2
 
 
 def test_what_this_machine_carries_is_at_least_one_run():
-    assert capacity.places() >= 1
+    assert capacity.slots() >= 1

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from elboflow.artifacts import DamagedError, read_json, write_atomically
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
+from pipelines.schedules.local import LocalTarget
 from pipelines.targets import NAMES, Target
 from pipelines.workspace import Workspace
 
@@ -36,9 +37,7 @@ def connect(target: str, experiment: Experiment | None, workspace: Workspace) ->
         RequestError: There is no such target, or nothing says how to reach it.
     """
     if target == "local":
-        from pipelines.targets.local.client import LocalClient
-
-        return LocalClient(workspace)
+        return LocalTarget(workspace)
     if target == "kubeflow":
         from pipelines.targets.kubeflow.client import KubeflowClient
         from pipelines.targets.kubeflow.connection import Connection as Cluster

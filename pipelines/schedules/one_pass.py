@@ -1,0 +1,124 @@
+"""One pass over all schedules: records runs whose end nobody saw, records what is due, and launches what has a slot."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from elboflow.settings import RequestError
+from pipelines.schedules.launch import Launcher, tick_folder
+from pipelines.schedules.queue import admit
+from pipelines.schedules.record_due import record_due
+from pipelines.schedules.states import Schedule, Tick
+from pipelines.schedules.store import Store
+from pipelines.schedules.tick_outcome import tick_outcome
+from pipelines.timing import Timing
+from pipelines.timing.calendar import Calendar
+
+ATTEMPTS = 3
+"""Processes that may end before they claim a tick; then it has failed."""
+
+BY_HAND = timedelta(seconds=30)
+"""How long `elboflow schedule run` has to launch its own tick before the scheduler does."""
+
+log = logging.getLogger("elboflow.schedules")
+
+
+def one_pass(
+    store: Store,
+    launcher: Launcher,
+    workspace: Path,
+    now: datetime,
+    slots: int,
+    heartbeat: Callable[[], object] = lambda: None,
+) -> dict[str, str]:
+    """Does everything that is due. If it is killed, the next pass of any process completes it.
+
+    Args:
+        store: The schedules.
+        launcher: What starts runs.
+        workspace: The workspace's folder.
+        now: The time.
+        slots: How many runs may be active at once.
+        heartbeat: Called between two steps, each of which is short.
+
+    Returns:
+        The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
+    """
+    end_dead(store, launcher, workspace, now)  # first: a dead run must not hold the slot of a tick that is due
+    broken = _record_all_due(store, now, heartbeat)
+    open_ticks = store.open_ticks()
+    if any(tick.state == "waiting" for tick in open_ticks):
+        admit(store, slots)
+        open_ticks = store.open_ticks()
+    active = sum(
+        tick.state == "running" or launcher.is_running(tick.key) for tick in open_ticks if tick.state != "waiting"
+    )
+    for tick in open_ticks:
+        is_new_by_hand = tick.origin == "hand" and timedelta() <= now - tick.key.time <= BY_HAND
+        if tick.state != "claimed" or is_new_by_hand or launcher.is_running(tick.key):
+            continue
+        if active >= slots:  # claimed by another scheduler, which had more slots
+            break
+        _launch(store, launcher, tick, now)
+        active += 1
+        heartbeat()
+    return broken
+
+
+def end_dead(store: Store, launcher: Launcher, workspace: Path, now: datetime) -> None:
+    """Records the end of every tick whose processes are gone."""
+    ended = launcher.reap()
+    for tick in store.open_ticks():
+        if tick.state == "running" and not launcher.is_running(tick.key):
+            state, reason = tick_outcome(tick_folder(workspace, tick.key), None)
+            if store.turn(tick.key, "running", state, ended=now, reason=reason):
+                log.warning("%s: nobody saw the end of its run: %s", tick.key, reason or state)
+        elif tick.state == "claimed" and tick.key in ended and not launcher.is_running(tick.key):
+            _try_again(store, tick, now)
+
+
+def _record_all_due(store: Store, now: datetime, heartbeat: Callable[[], object]) -> dict[str, str]:
+    broken = {}
+    for schedule in store.schedules():
+        heartbeat()
+        try:
+            while _is_due(schedule, now) and not record_due(store, schedule.id, now):
+                heartbeat()
+        except (RequestError, sqlite3.IntegrityError, OverflowError) as error:
+            broken[schedule.id] = str(error)
+    return broken
+
+
+def _is_due(schedule: Schedule, now: datetime) -> bool:
+    following = _next(schedule.timing, schedule.settled)
+    is_ahead = now < schedule.settled  # the clock was
+    return is_ahead or (following is not None and following <= now)
+
+
+@lru_cache(maxsize=10_000)
+def _next(timing: Timing, moment: datetime) -> datetime | None:
+    """Returns the first tick after a moment. Cached, because every pass asks again."""
+    return Calendar(timing).after(moment)
+
+
+def _launch(store: Store, launcher: Launcher, tick: Tick, now: datetime) -> None:
+    try:
+        launcher.start(tick.key)
+    except OSError as error:
+        log.error("%s: cannot be launched: %s", tick.key, error)
+        store.turn(tick.key, "claimed", "failed", ended=now, reason=f"it could not be launched: {error}")
+    else:
+        log.info("%s: launched", tick.key)
+
+
+def _try_again(store: Store, tick: Tick, now: datetime) -> None:
+    attempts = tick.attempts + 1
+    if attempts < ATTEMPTS:
+        store.turn(tick.key, "claimed", "claimed", attempts=attempts)
+        return
+    reason = f"{attempts} processes were started for it and ended before they began; their output is in its log"
+    if store.turn(tick.key, "claimed", "failed", ended=now, attempts=attempts, reason=reason):
+        log.error("%s: %s", tick.key, reason)
