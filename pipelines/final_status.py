@@ -1,4 +1,4 @@
-"""What a platform tells the exit task of a pipeline → how the run ended, in which step, why, and where to look.
+"""The outcome of a run, from the final status that a platform gives to the exit task of a pipeline.
 
 Vertex AI gives a state, a message that names the failed tasks of the outermost group, and the job's resource name, by
 which the job itself can be asked. Kubeflow Pipelines gives a state, in old versions one of ML Metadata's own.
@@ -14,9 +14,9 @@ from typing import Any
 from kfp.dsl import PipelineTaskFinalStatus
 
 from components.finish import registered
-from components.surroundings import servers
+from components.surroundings import google, servers
 from components.surroundings.notify import Outcome, RunEnd
-from elboflow.settings import WorkError
+from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 
 logger = logging.getLogger("elboflow.ending")
@@ -32,7 +32,7 @@ _STATES: dict[str, Outcome] = {
     "CANCELED": "cancelled",
 }
 _VERTEX_JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
-_TIMEOUT = 30
+_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Failure:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> RunEnd:
+def run_outcome(
+    status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str
+) -> RunEnd:
     """Returns how a run ended.
 
     Args:
@@ -90,20 +92,22 @@ def _told(status: PipelineTaskFinalStatus) -> Failure:
 def _asked(vertex: re.Match[str]) -> Failure | None:
     """Asks Vertex AI for the task that failed first. The message of the status names groups of tasks, such as
     `condition-1`, where a task of a group failed."""
-    servers.watch()
-    import google.auth
+    import requests
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession
 
     endpoint = os.environ.get(VERTEX_ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_TIMEOUT)
-        response.raise_for_status()
-        tasks = response.json().get("jobDetail", {}).get("taskDetails", [])
-    except (GoogleAuthError, OSError, ValueError, servers.NoAnswerError) as error:
+        job = google.Session(google.credentials(), _SECONDS).get(f"https://{endpoint}/v1/{vertex[0]}")
+    except (
+        RequestError,
+        google.GoogleError,
+        GoogleAuthError,
+        requests.RequestException,
+        servers.NoAnswerError,
+    ) as error:
         logger.warning("could not ask Vertex AI which step failed: %s", error)
         return None
+    tasks = job.get("jobDetail", {}).get("taskDetails", [])
     failed = [task for task in tasks if task.get("state") == "FAILED" and task.get("taskName") in STEPS]
     if not failed:
         return None

@@ -105,13 +105,14 @@ def _submit(
     from pipelines.commands.run_words import values
     from pipelines.connect import connect
     from pipelines.prerequisites import check_here
-    from pipelines.targets.jobs import job
+    from pipelines.releases import reference
+    from pipelines.targets.submission import job
     from pipelines.workspace import Workspace
 
     if target == "local":
         check_here(wanted, workspace)
     platform = connect(target, wanted, Workspace(workspace.resolve()))
-    submitted = job(wanted, target, if_changed, release)
+    submitted = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local":
         workspaces.made(workspace, wanted)
     started = platform.submit(submitted)

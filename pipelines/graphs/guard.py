@@ -61,10 +61,10 @@ def finish(
         from components.config import Notification
         from components.finish import finish
         from elboflow.settings import RequestError, WorkError
-        from pipelines.final_status import ending
+        from pipelines.final_status import run_outcome
 
         recorded = json.loads(experiment)
-        ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)
+        ended = run_outcome(status, recorded["name"], run, console + job if console else None, tracking_uri)
         notification = TypeAdapter(Notification).validate_json(notify) if notify else None
         try:
             finish(ended, recorded, notification, tracking_uri)

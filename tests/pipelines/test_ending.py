@@ -18,7 +18,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components.config import Command
 from components.tracking import store
 from elboflow.settings.variables import VERTEX_ENDPOINT
-from pipelines.final_status import ending as ended
+from pipelines.final_status import run_outcome as ended
 from pipelines.graphs import guard
 from pipelines.graphs.steps import IMAGE
 from preprocessing.config import DataConfig
