@@ -20,7 +20,7 @@ from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
 
-logger = logging.getLogger("elboflow.targets")
+logger = logging.getLogger("elboflow.kubeflow")
 
 REQUESTS = {"computing": (1.0, "2Gi"), "other": (0.5, "1Gi")}
 """Cores and memory that a pod requests by default: the digits' steps take 0.6 GB and a core, of which MLflow and the
