@@ -13,9 +13,9 @@ from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.locations import of_mlflow
 from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, RUN_PROCESS, TRACKING_URI
-from pipelines import messages
 from pipelines.experiment import Experiment
-from pipelines.process import quieten
+from pipelines.step_process import messages
+from pipelines.step_process.process import quieten
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.targets")

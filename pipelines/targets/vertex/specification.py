@@ -10,7 +10,7 @@ from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.experiment import Experiment
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
-from pipelines.secrets import PREFIX
+from pipelines.step_process.secrets import PREFIX
 from pipelines.targets.config import VertexTarget
 from pipelines.targets.images import image_for
 from pipelines.targets.placement import environment, placed, retried
