@@ -106,8 +106,7 @@ def register(
 
         from components.config import RegistryConfig
         from components.register import register
-        from pipelines.targets.local.record import seconds_so_far
-        from pipelines.targets.local.surroundings import registrable
+        from pipelines.step_process.registration import registrable, seconds_before
 
         folders = dataset.path, model.path, evaluation.path
         with registrable(*folders, run):
@@ -117,7 +116,7 @@ def register(
                 json.loads(experiment),
                 run,
                 tracking_uri,
-                seconds_so_far(),
+                seconds_before(),
                 Path(registration.path) / "report.html",
             )
         registration.metadata.update(asdict(registered))

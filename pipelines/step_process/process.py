@@ -1,7 +1,7 @@
 """What surrounds a step in its own process: its lines in the log, its errors, and its end when the run is gone.
 
 The output of a step is mixed with that of the executor and of every library. What is meant for a person are messages
-(`pipelines.step_process.messages`): a local run recognises them, and a reader of a cluster's log sees them. No secret that
+(`pipelines.step_process.messages`), which a local run recognises and a reader of a cluster's log sees. No secret that
 the process knows of is printed.
 """
 

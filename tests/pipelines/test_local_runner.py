@@ -12,6 +12,7 @@ from kfp import dsl
 
 from elboflow.settings.variables import MESSAGE_SECRET
 from pipelines.experiment import load
+from pipelines.experiment.machines import LocalStep, Retry
 from pipelines.graphs import Take, Values
 from pipelines.graphs.steps import IMAGE
 from pipelines.step_process import messages
@@ -19,7 +20,6 @@ from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.runner import DoneError, Process, Runner, StepError
 from pipelines.targets.local.screen import Screen
-from pipelines.targets.machines import LocalStep, Retry
 from pipelines.targets.specification import specification
 from tests.pipelines.compiled import TARGETS, Compiled
 
