@@ -164,7 +164,7 @@ def waited_for(
 
     again = pasteable("runs", "retry", "RUN", "--workspace", workspace)
     try:
-        done = local.run(wanted, place, name=name, image=image, part=part)
+        done = local.outcome(local.execute(wanted, place, name=name, image=image, part=part))
     except StepError as error:
         if as_json:
             failed = _recorded(place, error.run, wanted)

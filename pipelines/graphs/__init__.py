@@ -104,6 +104,7 @@ class Graph(Protocol):
         description: What it does, in a sentence.
         steps: The names of the steps, in their order.
         skips: Whether the pipeline can be asked to run only if something changed since the last success.
+        trains_once: Whether it trains one model, whose curves and checkpoints are those of the run.
     """
 
     @property
@@ -117,6 +118,9 @@ class Graph(Protocol):
 
     @property
     def skips(self) -> bool: ...
+
+    @property
+    def trains_once(self) -> bool: ...
 
     def build(self, take: Take, values: Values) -> None:
         """Makes the tasks of the steps."""

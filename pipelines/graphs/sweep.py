@@ -28,6 +28,7 @@ class _Sweep:
     name: str = "sweep"
     description: str = "Trainings on one dataset; the best is evaluated and registered."
     skips: bool = False
+    trains_once: bool = False
 
     def tried(self, take: Take, values: Values, dataset: Any) -> Task:
         """Makes the tasks of the trials, and returns the one whose outputs are the best of them."""

@@ -13,6 +13,7 @@ class Training:
     description: str = "Raw data in; a trained, evaluated and registered variational autoencoder out."
     steps: tuple[str, ...] = ("preprocess", "train", "evaluate", "register")
     skips: bool = True
+    trains_once: bool = True
 
     def build(self, take: Take, values: Values) -> None:
         """Makes the tasks."""

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.experiment import load
+from pipelines.graphs import Take, Values
+from pipelines.graphs.training import Training
 from pipelines.targets.local import execution, killed, recording
 from pipelines.targets.local.artifacts import Artifact
-from pipelines.targets.local.runner import Runner, StepError
-from pipelines.targets.local.screen import Screen
+from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace, open_to_write
 from tests.servers.wire import wait_for
 
@@ -39,10 +40,10 @@ def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting
 
     workspace = open_to_write(tmp_path / "workspace")
     MlflowClient(workspace.tracking_uri).search_experiments()  # makes its file
-    monkeypatch.setattr(execution, "executed", interrupted)
+    monkeypatch.setattr(Training, "build", interrupted)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        execution.run(load("digits"), workspace)
+        execution.execute(load("digits"), workspace)
     assert time.monotonic() - began < killed.MOMENT + 2
     wait_for(lambda: ended(workspace) == ["KILLED"])
 
@@ -51,9 +52,9 @@ def test_a_run_that_was_interrupted_before_there_is_an_mlflow_is_killed_in_the_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     workspace = open_to_write(tmp_path / "workspace")
-    monkeypatch.setattr(execution, "executed", interrupted)
+    monkeypatch.setattr(Training, "build", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execution.run(load("digits"), workspace)
+        execution.execute(load("digits"), workspace)
     wait_for(lambda: workspace.database.exists() and ended(workspace) == ["KILLED"], 60)
 
 
@@ -65,10 +66,10 @@ def asked(workspace: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def failed(name: str, *_: object) -> None:
-        raise StepError(name, "train", "a NaN")
+    def failed(_: Training, __: Take, values: Values) -> None:
+        raise StepError(values.run, "train", "a NaN")
 
-    monkeypatch.setattr(execution, "executed", failed)
+    monkeypatch.setattr(Training, "build", failed)
     monkeypatch.setattr(recording, "_finish", lambda *_: None)
     code, said = asked(tmp_path)
     assert (code, set(said)) == (1, REMOTE | {"step"})
@@ -87,8 +88,11 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
     facts = {"version": 1, "model": "digits-vae", "promoted": True, "reason": "the first"}
     facts |= {"tracking_uri": "https://mlflow.example", "run_id": "4711"}
     made["registration"] = Artifact("registration", "system.Artifact", str(tmp_path), facts)
-    done = Runner("digits-1", tmp_path, Screen(""), None, None, None, artifacts=made)  # type: ignore[arg-type]  # nothing is run
-    monkeypatch.setattr(execution, "executed", lambda *_: done)
+
+    def built(_: Training, take: Any, __: Values) -> None:
+        take.__self__.artifacts.update(made)
+
+    monkeypatch.setattr(Training, "build", built)
     code, said = asked(tmp_path / "workspace")
     assert (code, said["status"], said["target"]) == (0, "succeeded", "local")
     own = {"dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds"}

@@ -72,6 +72,7 @@ class Counting:
     description: str = "Counts words."
     steps: tuple[str, ...] = ("preprocess", "evaluate")
     skips: bool = False
+    trains_once: bool = False
 
     def build(self, take: Take, values: Values) -> None:
         counted = take(preprocess, cached=False, words=f"the words of {values.name}").outputs

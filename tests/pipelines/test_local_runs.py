@@ -24,6 +24,7 @@ from pipelines.targets import StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import GONE, Record, read
 from pipelines.targets.local.surroundings import THREADS, surroundings
+from pipelines.workspace import Workspace
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -210,11 +211,11 @@ def test_ctrl_c_while_following_asks_nothing_of_the_run_and_says_how_to_follow_i
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores: on one, every step has one thread anyway")
-def test_the_threads_of_an_experiment_are_those_that_its_steps_may_use(monkeypatch: pytest.MonkeyPatch):
+def test_the_threads_of_an_experiment_are_those_that_its_steps_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
-    with surroundings(load("digits", ["targets.local.threads=1"])):
+    with surroundings(load("digits", ["targets.local.threads=1"]), Workspace(tmp_path), None):
         assert {os.environ[name] for name in THREADS} == {"1"}
         read_by_numpy = (
             "import threadpoolctl, numpy; print({p['num_threads'] for p in threadpoolctl.threadpool_info()})"

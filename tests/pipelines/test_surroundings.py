@@ -38,11 +38,13 @@ def test_what_linux_says_is_available_counts_and_elsewhere_what_the_machine_has(
 
 
 @pytest.mark.parametrize(("memory", "lines"), [("null", 0), ("1Mi", 0), ("900Ti", 1)])
-def test_a_run_says_in_one_line_that_memory_is_short(memory: str, lines: int, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_says_in_one_line_that_memory_is_short(
+    memory: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     said: list[str] = []
     logger = logging.getLogger("elboflow.targets")
     monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
-    with surroundings(load("digits", [f"targets.local.memory={memory}"])):
+    with surroundings(load("digits", [f"targets.local.memory={memory}"]), Workspace(tmp_path), None):
         assert len(said) == lines
     for message in said:
         assert message.startswith("targets.local.memory is 900Ti, and this machine has ")

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,75 +50,52 @@ class Run:
     seconds: dict[str, float]
 
 
-def run(
+def execute(
     experiment: Experiment,
     workspace: Workspace,
+    graph: Graph = TRAINING,
     *,
     name: str | None = None,
     image: str | None = None,
     part: Part = WHOLE,
-    graph: Graph = TRAINING,
-) -> Run:
-    """Runs a pipeline and returns what it left behind.
+) -> Runner:
+    """Runs the steps of a pipeline, and returns what has run them.
 
     Args:
         experiment: The experiment.
         workspace: Where everything goes.
+        graph: The pipeline.
         name: The run's name, if it has one already.
         image: The image of the containers that the steps run in; None for processes of this Python.
         part: Which steps are run.
-        graph: The pipeline.
 
     Raises:
         StepError: A step failed.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
-    started = time.monotonic()
     name = name or os.environ.pop(NEW_RUN, None) or new_name(experiment.name)
     planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
-    with (
-        recorded(name, experiment, workspace, planned) as moved,
-        surroundings(experiment, name, workspace.checkpoints) as key,
-    ):
-        runner = executed(name, experiment, workspace, graph, moved, key, image, part)
-    return outcome(runner, started)
-
-
-def executed(
-    name: str,
-    experiment: Experiment,
-    workspace: Workspace,
-    graph: Graph,
-    moved: Callable[..., None],
-    key: str,
-    image: str | None = None,
-    part: Part = WHOLE,
-) -> Runner:
-    """Runs the steps of a graph.
-
-    Args:
-        name: The run's name.
-        experiment: The experiment.
-        workspace: Where everything goes.
-        graph: The pipeline.
-        moved: Called with the states of the steps whenever one begins or ends.
-        key: The key of the steps' messages.
-        image: The image of the containers that the steps run in; None for processes of this Python.
-        part: Which steps are run.
-
-    Raises:
-        StepError: A step failed.
-    """
     values = Values.of(
         experiment,
         run=name,
         dataset_root=str(workspace.datasets),
         tracking_uri=tracking_uri(experiment, workspace),
     )
-    with Screen(key) as screen:
-        start = _start(experiment, workspace, name, image)
-        settings = experiment.targets.local.step
-        runner = Runner(name, workspace.runs / name, screen, settings, start, moved, part.kept, part.until)
+    with (
+        recorded(name, experiment, workspace, planned, in_mlflow=graph.trains_once) as moved,
+        surroundings(experiment, workspace, name if graph.trains_once else None) as key,
+        Screen(key) as screen,
+    ):
+        runner = Runner(
+            name,
+            workspace.runs / name,
+            screen,
+            experiment.targets.local.step,
+            _start(experiment, workspace, name, image),
+            moved,
+            part.kept,
+            part.until,
+        )
         with suppress(DoneError):
             graph.build(runner.take, values)
     return runner
@@ -132,8 +109,8 @@ def _start(experiment: Experiment, workspace: Workspace, name: str, image: str |
     return Containers(image, experiment, workspace, name).start
 
 
-def outcome(runner: Runner, started: float) -> Run:
-    """Returns what a run left behind that began at a moment of the monotonic clock."""
+def outcome(runner: Runner) -> Run:
+    """Returns what a run has left behind."""
     made = runner.artifacts
     evaluation = path(made, "evaluation")
     report = path(made, "registration") or evaluation
@@ -146,7 +123,7 @@ def outcome(runner: Runner, started: float) -> Run:
         report=str(Path(report) / "report.html") if report else None,
         mlflow=dict(made["registration"].metadata) if "registration" in made else None,
         metrics=None if evaluation is None else read_json(Path(evaluation) / "metrics.json", _values),
-        seconds={**runner.seconds, "total": round(time.monotonic() - started, 1)},
+        seconds={**runner.seconds, "total": round(time.monotonic() - runner.started, 1)},
     )
 
 

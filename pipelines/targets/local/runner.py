@@ -86,6 +86,7 @@ class Runner:
         until: The last step to run; None for all.
         artifacts: The artifacts of all steps that have succeeded, by name.
         seconds: Wall time of each step that was run.
+        started: When it was made, by the monotonic clock.
     """
 
     run: str
@@ -98,6 +99,7 @@ class Runner:
     until: str | None = None
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
     _states: list[StepState] = field(default_factory=list)
 
     def take(self, step: "BaseComponent", *, cached: bool = True, after: Sequence[Task] = (), **inputs: Any) -> Task:

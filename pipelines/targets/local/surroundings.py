@@ -98,15 +98,15 @@ def _say_what_memory_is_short(experiment: Experiment) -> None:
 
 
 @contextmanager
-def surroundings(experiment: Experiment, run: str | None = None, checkpoints: Path | None = None) -> Iterator[str]:
+def surroundings(experiment: Experiment, workspace: Workspace, training: str | None) -> Iterator[str]:
     """Sets the environment that steps inherit, and says so where memory is short.
 
-    KFP leaves temporary files behind: they get a folder that goes with the run.
+    Temporary files of steps get a folder that goes with the run.
 
     Args:
         experiment: The experiment.
-        run: The run's name, under which a training shows its curves in MLflow; None for trainings that show none.
-        checkpoints: Where trainings save, each in a folder named by its content; None for beside their models.
+        workspace: The workspace, where the training of a run saves its checkpoints.
+        training: The name of a run that trains once, under which its training shows curves in MLflow; None for others.
 
     Yields:
         The key with which the steps sign their messages to the run.
@@ -117,10 +117,8 @@ def surroundings(experiment: Experiment, run: str | None = None, checkpoints: Pa
     limit_threads(experiment)
     os.environ[MESSAGE_SECRET] = key = messages.new_key()
     os.environ[RUN_PROCESS] = str(os.getpid())
-    if run is not None:
-        os.environ[RUN] = run
-    if checkpoints is not None:
-        os.environ[CHECKPOINTS] = str(checkpoints)
+    if training is not None:
+        os.environ |= {RUN: training, CHECKPOINTS: str(workspace.checkpoints)}
     os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name
     with temporary_folder() as temporary:
         os.environ["TMPDIR"] = str(temporary)

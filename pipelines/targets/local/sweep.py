@@ -12,7 +12,6 @@ What the other steps make is in the run's folder, runs/RUN/STEP/, as that of any
 
 import fcntl
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,9 +24,7 @@ from elboflow.artifacts import DamagedError, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.graphs.sweep import Search
 from pipelines.sweeps.plan import Plan
-from pipelines.targets.local.execution import Run, executed, outcome
-from pipelines.targets.local.recording import recorded
-from pipelines.targets.local.surroundings import surroundings
+from pipelines.targets.local.execution import Run, execute, outcome
 from pipelines.workspace import Workspace
 
 STATE, LOCK, STUDY = "sweep.json", ".lock", "study.db"
@@ -67,17 +64,12 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         study=str(folder / STUDY),
     )
     with _alone(folder):
-        name, started = _begun(folder, plan), time.monotonic()
-        with (
-            recorded(name, plan.experiment, workspace, graph.steps, in_mlflow=False) as moved,
-            surroundings(plan.experiment) as key,
-        ):
-            runner = executed(name, plan.experiment, workspace, graph, moved, key)
-        write_atomically(folder / STATE, json.dumps({"run": name, "status": "succeeded"}) + "\n")
+        runner = execute(plan.experiment, workspace, graph, name=_begun(folder, plan))
+        write_atomically(folder / STATE, json.dumps({"run": runner.run, "status": "succeeded"}) + "\n")
     comparison = Path(runner.artifacts["comparison"].uri)
     trials: list[dict[str, Any]] = read_json(comparison / choose.TRIALS, list)
     return Swept(
-        **vars(outcome(runner, started)),
+        **vars(outcome(runner)),
         sweep=str(folder),
         trials=trials,
         best=next(tried["values"] for tried in trials if tried["best"]),
