@@ -21,6 +21,9 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def ui(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; who reaches it can change everything there.")
+    ] = HOST,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -44,22 +47,22 @@ def ui(
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise RequestError(
-                f"port {port} cannot be listened on: {error.strerror}; choose another with --port"
+                f"{host}:{port} cannot be listened on: {error.strerror}; choose another with --host or --port"
             ) from None
     show_log()
     if file is None:
         assert named is not None
         tell(f"MLflow on {masked(named)}, until Ctrl-C:")
-        _serve(named, place.model_files, port)
+        _serve(named, place.model_files, host, port)
         return
     with readable.database(file) as database:
         if database != file:
             tell(f"{file.parent} cannot be written to: what is changed in these pages is lost when they are closed")
         tell(f"MLflow on {file.parent}, until Ctrl-C:")
-        _serve(databases.uri_of(database), file.parent / relocation.ARTIFACTS, port)
+        _serve(databases.uri_of(database), file.parent / relocation.ARTIFACTS, host, port)
 
 
 def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
@@ -81,10 +84,10 @@ def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
     return [f"MLflow: {pasteable('ui', *words)}"]
 
 
-def _serve(store: str, artifacts: Path, port: int) -> None:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+def _serve(store: str, artifacts: Path, host: str, port: int) -> None:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
-    print(f"http://{HOST}:{port}", flush=True)
+    print(f"http://{host}:{port}", flush=True)
     # Jobs are for what language models are judged with; their workers are half a dozen processes.
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
     quiet.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")

@@ -10,8 +10,8 @@ A sweep has a folder of its own in the workspace, named after what it is a funct
 What the other steps make is in the run's folder, runs/RUN/STEP/, as that of any run.
 """
 
-import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from components.sweep import choose, trial
-from elboflow.artifacts import DamagedError, read_json, write_atomically
+from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.graphs.sweep import Search
 from pipelines.sweeps.plan import Plan
@@ -87,12 +87,14 @@ def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, A
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second process from the same sweep. A kill releases the lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RequestError(f"this sweep is at work already, in {folder}") from None
+    held = lock.hold(folder / LOCK, patience=0)
+    if held is None and lock.is_held(folder / LOCK):
+        raise RequestError(f"this sweep is at work already, in {folder}")
+    try:
         yield
+    finally:
+        if held is not None:  # a file system without locks has none
+            os.close(held)
 
 
 def _begun(folder: Path, plan: Plan) -> str:
