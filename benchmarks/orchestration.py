@@ -27,7 +27,7 @@ SUBMIT_TARGET = 3.0
 LIST_TARGET = 2.0
 QUICK = ("--set", "training.epochs=2", "--set", "evaluation.bound_samples=20")
 CLIENTS = {
-    "vertex": "from pipelines.targets.vertex.services import service; service('pipeline_service')",
+    "vertex": "from components.surroundings.google import Session; Session(None)",
     "kubeflow": "from kfp.client import Client",
 }
 

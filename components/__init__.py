@@ -8,5 +8,11 @@ steps share stands in rooms, each of which imports only those to its right:
 
     sweep → the steps → registry, outputs → tracking → binding, surroundings → config
 
-Importing any of these files imports no framework and no MLflow; calling a function does.
+Importing any of these files imports no framework and no MLflow; calling a function does. A step returns what it made,
+and logs its progress, which a notebook shows.
 """
+
+import elboflow
+
+if elboflow.is_interactive():
+    elboflow.show_progress()

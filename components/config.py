@@ -41,7 +41,7 @@ When = Annotated[
 
 
 class Webhook(Settings):
-    """A POST of one JSON object about the end of a run."""
+    """A POST of one JSON object, with the fields of `components.surroundings.notify.RunEnd`."""
 
     kind: Literal["webhook"] = "webhook"
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(

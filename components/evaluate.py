@@ -6,8 +6,10 @@ from pathlib import Path
 from components.binding.datasets import check_fits, open_for
 from elboflow.settings.text import counted
 from elboflow.vae import compute, folder
+from elboflow.vae.evaluation import folder as evaluations
 from elboflow.vae.evaluation.bootstrap import FEWEST_EXAMPLES
 from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.folder import EvaluationFolder
 from preprocessing.manifest import Manifest
 from preprocessing.remarks import remarks
 
@@ -16,15 +18,18 @@ logger = logging.getLogger("elboflow.evaluation")
 
 def evaluate(
     dataset: Path | str, model: Path | str, output: Path | str, evaluation: EvaluationConfig, seed: int
-) -> None:
-    """Judges a model on the test split and writes the evaluation folder.
+) -> EvaluationFolder:
+    """Evaluates a model on the test split and writes the evaluation folder.
 
     Args:
         dataset: A dataset folder with the split `test`.
         model: A model folder of features of the same shapes and levels; one of other data gets a warning.
         output: The evaluation folder; what it held before is replaced.
         evaluation: Samples of the bound, resamples of the intervals.
-        seed: Fixes the samples, and the bits of each example: models judged with the same seed are comparable.
+        seed: Fixes the samples, and the bits of each example: models evaluated with the same seed are comparable.
+
+    Returns:
+        The evaluation folder, with its metrics.
 
     Raises:
         WorkError: The dataset or the model is not finished or damaged, or they do not fit each other.
@@ -36,7 +41,7 @@ def evaluate(
     digest = manifest.digest
     if trained.provenance.dataset != digest:
         logger.warning(
-            "the model %s was trained on the dataset %.12s…, not on %.12s…, which judges it: its test split may hold "
+            "the model %s was trained on the dataset %.12s…, and is evaluated on %.12s…: its test split may hold "
             "examples that the model was trained on",
             model,
             trained.provenance.dataset,
@@ -45,8 +50,11 @@ def evaluate(
     compute.use(trained.provenance.training.backend)
     from elboflow.vae.evaluation import evaluate as evaluating
 
+    count = counted(manifest.counts["test"], "example")
+    logger.info("evaluating on %s with %s each", count, counted(evaluation.bound_samples, "sample"))
     test = data.described([*remarks(manifest), *_too_few(manifest)])
     evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output))
+    return evaluations.load(Path(output))
 
 
 def _too_few(manifest: Manifest) -> list[str]:

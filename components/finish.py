@@ -1,15 +1,19 @@
 """The end of a run: its final state in MLflow, also of a run that failed before it registered; and a notification."""
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from components.config import Notification
+from components.registry.promotion import PROMOTED, REASON
+from components.registry.record import TEST
 from components.surroundings.code_version import code_version
 from components.surroundings.masking import masked
-from components.surroundings.notify import Ending, Outcome, notify
-from components.tracking import live_run, liveness, runs, store, tags
+from components.surroundings.notify import Outcome, RunEnd, notify
+from components.tracking import liveness, runs, store, tags
 from components.tracking.limits import LONGEST_TAG, shortened
+from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest, log_params
 
 if TYPE_CHECKING:
@@ -22,24 +26,21 @@ _STATES: dict[Outcome, str] = {"succeeded": "FINISHED", "failed": "FAILED", "can
 
 
 def finish(
-    ending: Ending,
+    ending: RunEnd,
     experiment: dict[str, Any],
     notification: Notification | None,
     tracking_uri: str,
-    job: str | None = None,
 ) -> None:
     """Writes how a run ended into MLflow, and sends a notification where one is asked for.
 
-    A run that failed before it registered is the MLflow run of its training, or else is made, with its parameters. One
-    that registered stays FINISHED, also if a later step failed. A run that was skipped leaves nothing. A second call
-    changes nothing, but notifies again.
+    A run that failed before it was in MLflow is made, with its parameters. One that registered stays FINISHED, also if
+    a later step failed. A run that was skipped leaves nothing. A second call changes nothing, but notifies again.
 
     Args:
         ending: How it ended; secrets in it are hidden here.
         experiment: What `Experiment.recorded()` returns.
         notification: Where to send it; None: nowhere. A notification that cannot be sent is logged, and never raised.
         tracking_uri: The MLflow that holds the runs.
-        job: The platform's id of the run, if it is another than its name.
 
     Raises:
         RequestError: The experiment was deleted in MLflow. The notification is sent before.
@@ -49,20 +50,23 @@ def finish(
     ending = replace(ending, step=step, reason=reason, link=link)
     try:
         if ending.status in _STATES:
-            _record(ending, experiment, tracking_uri, job or ending.run)
+            ending = _record(ending, experiment, tracking_uri)
     finally:
         if notification is not None:
             notify(ending, notification)
 
 
-def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -> None:
+def begin(
+    experiment: dict[str, Any], run: str, tracking_uri: str, began: int | None = None, job: str | None = None
+) -> None:
     """Makes the MLflow run of a pipeline run at its start, with its parameters; without effect where there is one.
 
     Args:
         experiment: What `Experiment.recorded()` returns.
         run: Name of the pipeline run.
-        began: When it began, in milliseconds since 1970.
         tracking_uri: The MLflow that holds the runs.
+        began: When it began, in milliseconds since 1970; None for now.
+        job: The platform's id of the run, on a platform.
 
     Raises:
         RequestError: The experiment was deleted in MLflow.
@@ -73,7 +77,7 @@ def begin(experiment: dict[str, Any], run: str, began: int, tracking_uri: str) -
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
-                given = {**_tags(experiment), **liveness.tag(tracking_uri)}
+                given = {**_tags(experiment), **liveness.tag(tracking_uri), **({tags.JOB: job} if job else {})}
                 made = runs.begin(client, experiment_id, run, given, began)
                 log_params(client, made.info.run_id, experiment)
 
@@ -87,39 +91,50 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
-def _record(ending: Ending, experiment: dict[str, Any], tracking_uri: str, job: str) -> None:
+def _record(ending: RunEnd, experiment: dict[str, Any], tracking_uri: str) -> RunEnd:
+    """Writes how a run ended into its MLflow run, and returns it with what MLflow knows."""
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, ending.experiment)
         with store.creating_runs(tracking_uri):
             run = runs.find(client, experiment_id, ending.run)
             if run is None and ending.status == "succeeded":
-                return  # its steps registered nothing; that is theirs to do
+                return ending  # its steps registered nothing; that is theirs to do
             if run is None:
-                run = _begin(client, experiment_id, ending, experiment, job)
+                run = runs.begin(client, experiment_id, ending.run, _tags(experiment))
+                log_params(client, run.info.run_id, experiment)
         if ending.status != "succeeded" and run.info.status == "FINISHED":
             logger.warning(
                 "%s %s after it had registered its model; MLflow keeps it as finished", ending.run, ending.status
             )
-            ending = replace(ending, step=None, reason=None)
-        _tag(client, run, ending)
+            _tag(client, run, replace(ending, step=None, reason=None))
+        else:
+            _tag(client, run, ending)
+        runs.log_seconds(client, run, ending.seconds)
         if ending.status == "succeeded":
             runs.end(client, run)
         elif run.info.status != "FINISHED":
             client.set_terminated(run.info.run_id, _STATES[ending.status])
+        return _completed(client, run, ending, tracking_uri)
 
 
-def _begin(client: "MlflowClient", experiment_id: str, ending: Ending, experiment: dict[str, Any], job: str) -> "Run":
-    from mlflow.entities import RunTag
-
-    given = _tags(experiment)
-    run = live_run.adopted_of_job(client, experiment_id, ending.run, job)
-    if run is None:
-        run = runs.begin(client, experiment_id, ending.run, given)
-    else:
-        client.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in given.items()])
-    log_params(client, run.info.run_id, experiment)
-    return run
+def _completed(client: "MlflowClient", run: "Run", ended: RunEnd, tracking_uri: str) -> RunEnd:
+    versions = client.search_model_versions(f"run_id = {store.quoted(run.info.run_id)}", max_results=1)
+    version = versions[0] if versions else None
+    verdict = version.tags if version else {}
+    measured = run.data.metrics
+    tests = {name: value for name, value in measured.items() if f"{name}_low" in measured}
+    on_a_page = (ended.link or "").startswith(("http://", "https://"))
+    return replace(
+        ended,
+        reason=ended.reason or verdict.get(REASON),
+        link=ended.link if on_a_page else run_page(tracking_uri, run) or ended.link,
+        seconds={**ended.seconds, "total": round(time.time() - run.info.start_time / 1000, 1)},
+        model=version.name if version else None,
+        version=int(version.version) if version else None,
+        promoted=verdict[PROMOTED] == "true" if PROMOTED in verdict else None,
+        metrics={name.removeprefix(TEST): value for name, value in tests.items()} or None,
+    )
 
 
 def _tags(experiment: dict[str, Any]) -> dict[str, str]:
@@ -130,7 +145,7 @@ def _tags(experiment: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _tag(client: "MlflowClient", run: "Run", ending: Ending) -> None:
+def _tag(client: "MlflowClient", run: "Run", ending: RunEnd) -> None:
     from mlflow.entities import RunTag
 
     values = {tags.STEP: ending.step, tags.FAILURE: ending.reason, tags.LINK: ending.link}

@@ -11,7 +11,7 @@ from components.binding import raw_values
 from components.binding.datasets import check_fits, open_for
 from components.registry.predictor import Predictor
 from elboflow import artifacts
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError
 from elboflow.vae.folder import ModelFolder
 
 Columns = dict[str, np.ndarray]
@@ -38,12 +38,12 @@ def generate(
 
     Raises:
         RequestError: The file format cannot store the model's features, or the folder cannot be written to.
-        WorkError: The model folder is not finished or is damaged.
+        WorkError: The model folder is not finished or is damaged, or the model makes values that are not finite.
     """
     output = _checked_output(output, count)
     predictor = Predictor.open(model)
     _check_writable(output, predictor.trained)
-    made = predictor.generate(count, seed, given)
+    made = predictor.generate(count, seed, {name: [value] for name, value in (given or {}).items()})
     _write(output, predictor.trained, {"": made})
     return made
 
@@ -103,10 +103,6 @@ def _check_writable(output: Path, trained: ModelFolder) -> None:
 
 def _write(output: Path, trained: ModelFolder, sets: Mapping[str, Columns]) -> None:
     """Writes sets of examples with corresponding rows; the key of a set is the prefix of its column names."""
-    for columns in sets.values():
-        for values in columns.values():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise WorkError(f"the model {trained.path} makes values that are not finite; {output} is not written")
     specs = {name: trained.specs[name] for name in trained.config.features}
     try:
         artifacts.write_atomically(output, outputs.writer(output).content(specs, sets))

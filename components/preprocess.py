@@ -25,7 +25,7 @@ def preprocess(
         runner: Where the Beam graph runs; it does not change what is written.
 
     Returns:
-        The dataset's manifest, and whether it was there before.
+        The dataset's folder and manifest, and whether it was there before.
 
     Raises:
         RequestError: A file of the source does not exist, or the folder cannot be written to, or one of them cannot be

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +16,11 @@ from components.registry import promotion
 from components.registry.finished import open_finished
 from components.registry.record import record
 from components.surroundings.masking import without_userinfo
-from components.tracking import live_run, liveness, runs, store, tags
+from components.tracking import handover, liveness, runs, store, tags
 from components.tracking.parameters import config_digest
+from elboflow import artifacts
+from elboflow.vae.evaluation.folder import REPORT
+from elboflow.vae.evaluation.report import Version, of_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,6 +59,8 @@ def register(
     experiment: dict[str, Any],
     run: str,
     tracking_uri: str,
+    seconds: Mapping[str, float] | None = None,
+    report: Path | None = None,
 ) -> Registration:
     """Records a finished run in MLflow, registers its model, and promotes it if it is better than the champion.
 
@@ -66,12 +74,16 @@ def register(
         experiment: The resolved experiment as JSON values; `name` names the MLflow experiment.
         run: Name of the pipeline run; names the MLflow run.
         tracking_uri: `sqlite:///PATH` or the URL of an MLflow server.
+        seconds: How long the steps before took, where that is known.
+        report: Where to write the evaluation's report with experiment, run, version and verdict in its head, besides
+            `report.html` in the artifacts of the MLflow run.
 
     Raises:
         RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
             with another model; or `registry.decides_by` names no metric that can decide.
         WorkError: A folder is not finished or is damaged, or MLflow cannot be used.
     """
+    began = time.monotonic()
     finished = open_finished(dataset, Path(model), Path(evaluation))
     agreement.check_run(experiment, finished.data.manifest, finished.trained, finished.evaluated)
     promotion.check_decides(registry.decides_by, finished.evaluated)
@@ -92,12 +104,20 @@ def register(
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
-                live_run.adopted(client, experiment_id, run, Path(model))
+                handover.take_over(client, experiment_id, run, finished.trained.weights)
             recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
         model_id = record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, given)
         decision = promotion.promote(client, version, finished, registry)
+        runs.log_seconds(client, recorded, {**(seconds or {}), "register": time.monotonic() - began})
+        date = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
+        head = Version(experiment["name"], run, date, name, int(version.version), decision.promoted, decision.reason)
+        page = of_version((Path(evaluation) / REPORT).read_text(encoding="utf-8"), head)
+        client.log_text(recorded.info.run_id, page, REPORT)
         runs.end(client, recorded)
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_atomically(report, page)
     logger.info("registered %s version %s, %s: %s", name, version.version, _outcome(decision), decision.reason)
     return Registration(
         without_userinfo(tracking_uri),

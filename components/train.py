@@ -51,7 +51,7 @@ def train(
     *,
     restart: bool = False,
     monitoring: Monitoring = NOT_MONITORED,
-) -> None:
+) -> folder.ModelFolder | None:
     """Trains a model and writes its folder. Killed and called again, it goes on from its last checkpoint.
 
     Args:
@@ -62,6 +62,9 @@ def train(
         seed: Fixes initial weights, order and noise.
         restart: Whether to start over where there are checkpoints, which are moved aside, or such a model.
         monitoring: Who follows the training while it runs.
+
+    Returns:
+        The model folder; None on the hosts of a cluster that do not write it.
 
     Raises:
         RequestError: The backend is not installed or cannot do what the settings ask for, the dataset has not the
@@ -81,9 +84,9 @@ def train(
         code=code_version(),
         kinds=origins([model, training]) | data.origins,
     )
-    if not restart and _is_there(output, model, provenance):
+    if not restart and (there := _there(output, model, provenance)) is not None:
         logger.info("kept the model in %s: it is of the same data, settings and code", output)
-        return
+        return there
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
     source, validation = data.source("train", training), data.source("validation")
     compute.use(training.backend, training, cluster)
@@ -105,13 +108,15 @@ def train(
             folder.save(output, trained, provenance)
             if not trained.out_of_time:
                 remove(checkpoints)
+    return folder.load(output) if is_chief else None
 
 
-def _is_there(output: Path, model: ModelConfig, provenance: folder.Provenance) -> bool:
+def _there(output: Path, model: ModelConfig, provenance: folder.Provenance) -> folder.ModelFolder | None:
+    """Returns the model folder at `output` if it is of the same arguments and the same clean code."""
     if provenance.code.endswith("-dirty"):
-        return False
+        return None
     try:
         found = folder.load(output)
     except WorkError:
-        return False
-    return (found.config, found.provenance) == (model, provenance)
+        return None
+    return found if (found.config, found.provenance) == (model, provenance) else None

@@ -1,4 +1,4 @@
-"""What a platform tells the exit task of a pipeline → how the run ended, in which step, why, and where to look.
+"""The outcome of a run, from the final status that a platform gives to the exit task of a pipeline.
 
 Vertex AI gives a state, a message that names the failed tasks of the outermost group, and the job's resource name, by
 which the job itself can be asked. Kubeflow Pipelines gives a state, in old versions one of ML Metadata's own.
@@ -7,14 +7,16 @@ which the job itself can be asked. Kubeflow Pipelines gives a state, in old vers
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from kfp.dsl import PipelineTaskFinalStatus
 
 from components.finish import registered
-from components.surroundings import servers
-from components.surroundings.notify import Ending, Outcome
-from elboflow.settings import WorkError
+from components.surroundings import google, servers
+from components.surroundings.notify import Outcome, RunEnd
+from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 
 logger = logging.getLogger("elboflow.ending")
@@ -30,18 +32,21 @@ _STATES: dict[str, Outcome] = {
     "CANCELED": "cancelled",
 }
 _VERTEX_JOB = re.compile(r"projects/([^/]+)/locations/([^/]+)/pipelineJobs/([^/]+)")
-_SECONDS = 30
+_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The step that failed, where it is known, and why."""
+    """The step that failed, where it is known, and why; and how long the steps took."""
 
     step: str | None
     reason: str | None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
-def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str) -> Ending:
+def run_outcome(
+    status: PipelineTaskFinalStatus, experiment: str, run: str, link: str | None, tracking_uri: str
+) -> RunEnd:
     """Returns how a run ended.
 
     Args:
@@ -58,14 +63,14 @@ def ending(status: PipelineTaskFinalStatus, experiment: str, run: str, link: str
     outcome = _STATES.get(status.state)
     if outcome in ("failed", "cancelled"):
         failure = (_asked(vertex) if vertex is not None and outcome == "failed" else None) or _told(status)
-        return Ending(run, experiment, outcome, failure.step, failure.reason, link)
+        return RunEnd(run, experiment, outcome, failure.step, failure.reason, link, failure.seconds)
     has_registered = _registered(experiment, run, tracking_uri)
     if has_registered or (has_registered is None and outcome == "succeeded"):
-        return Ending(run, experiment, "succeeded", link=link)
+        return RunEnd(run, experiment, "succeeded", link=link)
     if outcome == "succeeded":
-        return Ending(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
+        return RunEnd(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
     reason = f"no model was registered, and the platform says no more than the state {status.state}"
-    return Ending(run, experiment, "failed", reason=reason, link=link)
+    return RunEnd(run, experiment, "failed", reason=reason, link=link)
 
 
 def _registered(experiment: str, run: str, tracking_uri: str) -> bool | None:
@@ -87,22 +92,36 @@ def _told(status: PipelineTaskFinalStatus) -> Failure:
 def _asked(vertex: re.Match[str]) -> Failure | None:
     """Asks Vertex AI for the task that failed first. The message of the status names groups of tasks, such as
     `condition-1`, where a task of a group failed."""
-    servers.watch()
-    import google.auth
+    import requests
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession
 
     endpoint = os.environ.get(VERTEX_ENDPOINT) or f"{vertex[2]}-aiplatform.googleapis.com"
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        response = AuthorizedSession(credentials).get(f"https://{endpoint}/v1/{vertex[0]}", timeout=_SECONDS)
-        response.raise_for_status()
-        tasks = response.json().get("jobDetail", {}).get("taskDetails", [])
-    except (GoogleAuthError, OSError, ValueError, servers.NoAnswerError) as error:
+        job = google.Session(google.credentials(), _SECONDS).get(f"https://{endpoint}/v1/{vertex[0]}")
+    except (
+        RequestError,
+        google.GoogleError,
+        GoogleAuthError,
+        requests.RequestException,
+        servers.NoAnswerError,
+    ) as error:
         logger.warning("could not ask Vertex AI which step failed: %s", error)
         return None
+    tasks = job.get("jobDetail", {}).get("taskDetails", [])
     failed = [task for task in tasks if task.get("state") == "FAILED" and task.get("taskName") in STEPS]
     if not failed:
         return None
     first = min(failed, key=lambda task: task.get("endTime", ""))
-    return Failure(first["taskName"], first.get("error", {}).get("message"))
+    return Failure(first["taskName"], first.get("error", {}).get("message"), _seconds(tasks))
+
+
+def _seconds(tasks: list[dict[str, Any]]) -> dict[str, float]:
+    times = {
+        task["taskName"]: (task["startTime"], task["endTime"])
+        for task in tasks
+        if task.get("taskName") in STEPS and "startTime" in task and "endTime" in task
+    }
+    return {
+        step: (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+        for step, (started, ended) in times.items()
+    }

@@ -29,8 +29,9 @@ _DIRECT = Direct()
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """A finished dataset, and whether an earlier run had made it."""
+    """A finished dataset, its folder, and whether an earlier run had made it."""
 
+    folder: str
     manifest: Manifest
     reused: bool
 
@@ -95,7 +96,7 @@ def preprocess(
         if found := folder.withdraw(output, digests):
             LOG.info("reused %s: %s", output, _contents(found))
             _warn(found)
-            return Preprocessed(found, reused=True)
+            return Preprocessed(str(output), found, reused=True)
         if shared != output:
             temporary = attempts.enter_context(folder.attempt(shared))
         made = _make(config, raw, source, temporary, runner)
@@ -105,7 +106,7 @@ def preprocess(
             raise WorkError(f"could not write the dataset to {output}: {error}") from None
     LOG.info("wrote %s in %.1f s to %s", _contents(made.manifest), time.monotonic() - started, output)
     _warn(made.manifest)
-    return Preprocessed(made.manifest, reused=False)
+    return Preprocessed(str(output), made.manifest, reused=False)
 
 
 @dataclass(frozen=True)

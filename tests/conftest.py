@@ -2,8 +2,12 @@
 
 import logging
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.servers.tracking_server import serving
 
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,3 +21,16 @@ def tensorflow_backend() -> None:
     compute.use("tensorflow")
     assert compute.current() == "tensorflow"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the MLflow server's database and files."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
+    """The address of a real MLflow on SQLite that all tests share: experiments and models need names of their own."""
+    with serving(mlflow_folder) as address:
+        yield address

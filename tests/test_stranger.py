@@ -134,7 +134,7 @@ def test_a_metric_from_another_package_decides_between_newcomer_and_champion(pac
         run = elboflow("run", "wind.yaml", *words, package=package, folder=tmp_path)
         assert run.returncode == 0, run.stderr
     assert re.search(r"^ steadiness +0\.\d+ +0\.\d+ … 0\.\d+ *$", run.stderr, re.MULTILINE)
-    assert "judging version 1 of wind-vae, the champion, on this test split" in run.stderr
+    assert "rescoring version 1 of wind-vae, the champion, on this test split" in run.stderr
     assert re.search(r"version 1, the champion: [+-]\d\.\d+ of 1, 95% interval", run.stderr)  # its unit is "of 1"
 
 

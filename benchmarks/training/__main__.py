@@ -13,8 +13,10 @@ MNIST's layout; without it, noise of MNIST's shape and size is used. The parts:
     fit            TensorFlow against Keras fit, as it is by itself and tuned
     streamed       a dataset larger than the device's memory may be, against the same data held there
     saving         validation and a checkpoint every epoch, against neither
+    curves         with curves in MLflow, against without
     convolutional  TensorFlow and JAX against Keras fit with jit_compile
-    start          from process start to the end of the first step, beyond the import of the framework
+    start          from process start to the end of the first step, beyond the import of the framework; and how much
+                   later that is with curves in MLflow
 
 On a GPU or TPU the speeds of the product come with its model FLOP utilisation.
 """
@@ -31,10 +33,12 @@ from benchmarks.training.data import Data, digits, pictures
 from benchmarks.training.race import Result, Side, race
 from benchmarks.training.rows import TITLES, Row, missing, rows
 from benchmarks.training.setting import COLOUR_IMAGE, IMAGE, convolutional, mlp
+from components.tracking import store
 from elboflow.vae.compute import devices
 
-PARTS = ("pythae", "bare", "torch", "fit", "streamed", "saving", "convolutional", "start")
+PARTS = ("pythae", "bare", "torch", "fit", "streamed", "saving", "curves", "convolutional", "start")
 START_TARGET = 2.5
+CURVES_TARGET = 1.5
 QUICK = "a quarter of the data, few rounds"
 
 
@@ -98,13 +102,20 @@ def _compared(row: Row, results: dict[Side, Result]) -> Figure:
 
 def _starts(data: Data, repeats: int, folder: Path) -> Iterable[Figure]:
     for backend in filter(start.installed, TITLES):
-        beyond, outputs = [], (folder / f"{backend}-{number}" for number in range(repeats + 1))
-        start.seconds("train", backend, data.dataset, next(outputs))  # the first one reads its files from the disk
-        for output in outputs:
+        beyond, later = list[float](), list[float]()
+        mlflow = f"sqlite:///{folder}/{backend}.db"
+        store.connect(mlflow)  # a run has made it by then
+        start.seconds("train", backend, data.dataset, folder / f"{backend}-first", mlflow)  # reads files from the disk
+        for number in range(repeats):
+            output = folder / f"{backend}-{number}"
             imported = start.seconds("import", backend)
-            beyond.append(start.seconds("train", backend, data.dataset, output) - imported)
+            plain = start.seconds("train", backend, data.dataset, output)
+            beyond.append(plain - imported)
+            later.append(start.seconds("train", backend, data.dataset, f"{output}-curves", mlflow) - plain)
         name = f"from process start to the first step on {TITLES[backend]}, beyond the framework's import"
         yield Figure(name, statistics.median(beyond), "s", START_TARGET, at_most=True)
+        name = f"the first step on {TITLES[backend]} with curves in MLflow, later than without"
+        yield Figure(name, statistics.median(later), "s", CURVES_TARGET, at_most=True)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from typing import Any
 
 from benchmarks.training.setting import BATCH, convolutional, mlp
 from benchmarks.training.turns import Turns
+from components.tracking.live import Tracking, curves
 from elboflow.vae import compute
 from elboflow.vae.compute.contract import Job
 from elboflow.vae.config import Checkpoints, Constant, TrainingConfig
 from elboflow.vae.data import Examples, InMemory, Source
-from elboflow.vae.watch import Watch
+from elboflow.vae.watch import Observer, Watch
 from preprocessing.reader import Dataset, open_dataset
 
 MODELS = {"mlp": mlp, "convolutional": convolutional}
@@ -53,7 +54,10 @@ def main() -> None:
     specs = {"image": dataset.manifest.features["image"]}
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Path(folder) / "checkpoints"
-        _train(Job(source, validation, specs, MODELS[arguments.model](), training, 0, checkpoints, {}), watch)
+        mlflow = Tracking(f"sqlite:///{folder}/mlflow.db", "race") if arguments.curves else None
+        with curves(mlflow, checkpoints, Path(folder) / "model", "race") as observers:
+            job = Job(source, validation, specs, MODELS[arguments.model](), training, 0, checkpoints, {})
+            _train(job, watch, observers)
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,10 @@ class Shards:
         return Examples({"image": arrays["image"]}, arrays["key"])
 
 
-def _train(job: Job, watch: Watch) -> None:
+def _train(job: Job, watch: Watch, observers: Sequence[Observer]) -> None:
     from elboflow.vae.training import train
 
-    train(job, watch=watch)
+    train(job, watch=watch, observers=observers)
 
 
 def _device() -> str:
@@ -106,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--megabytes", type=int, help="for examples: a larger split is streamed")
     parser.add_argument("--saves", action="store_true", help="validate on the whole split and save, every epoch")
+    parser.add_argument("--curves", action="store_true", help="send the curves to MLflow, on SQLite")
     parser.add_argument("--epochs", type=int, default=1, help="of a turn")
     return parser.parse_args(sys.argv[1:])
 

@@ -81,6 +81,8 @@ def _with_more_to_do(digits: Data, epochs: int) -> Iterator[Row]:
         yield Row("more", "streamed", streamed, held, 0.85)
         saving = product(backend, digits, "validating and saving", "--saves", "--epochs", str(epochs))
         yield Row("more", "saving", saving, held, most_time=0.08)
+        curves = product(backend, digits, "curves in MLflow", "--curves", "--epochs", str(epochs))
+        yield Row("more", "curves", curves, held, most_time=0.01)
 
 
 def _convolutional(pictures: Data, on_gpu: bool) -> Iterator[Row]:

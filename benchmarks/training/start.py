@@ -1,10 +1,10 @@
 """How long a training takes to begin: from the start of its process to the end of its first step.
 
-    python -m benchmarks.training.start import|train BACKEND [DATASET OUTPUT]
+    python -m benchmarks.training.start import|train BACKEND [DATASET OUTPUT [MLFLOW]]
 
 Two kinds of process are timed in turn: `import` imports Keras on its framework and no more; `train` trains as a
-pipeline's step does, through `components.train.train`. The difference is the product's own. Both print the time at
-which they were there, on the clock that all processes of a machine share.
+pipeline's step does, through `components.train.train`, with curves in MLflow where one is given. The difference is the
+product's own. Both print the time at which they were there, on the clock that all processes of a machine share.
 """
 
 import subprocess
@@ -17,9 +17,9 @@ from typing import Any, cast
 from benchmarks.training.race import ROOT
 
 
-def seconds(kind: str, backend: str, *folders: Path) -> float:
+def seconds(kind: str, backend: str, *places: Path | str) -> float:
     """Starts a process of a kind and returns the seconds until it was there; then it is ended."""
-    command = [sys.executable, "-m", "benchmarks.training.start", kind, backend, *map(str, folders)]
+    command = [sys.executable, "-m", "benchmarks.training.start", kind, backend, *map(str, places)]
     started = time.monotonic()
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
@@ -51,16 +51,19 @@ def _import(backend: str) -> None:
     _there()
 
 
-def _train(backend: str, dataset: str, output: str) -> None:
+def _train(backend: str, dataset: str, output: str, mlflow: str | None = None) -> None:
     from benchmarks.training.setting import BATCH, mlp
-    from components.train import train
+    from components.tracking.live import Tracking
+    from components.train import Monitoring, train
     from elboflow.vae import compute
     from elboflow.vae.config import TrainingConfig
 
     found = compute.implementation
     # The loop is imported after this, and finds what stands here.
     cast(Any, compute).implementation = lambda: _Timed(found())
-    train(dataset, output, mlp(), TrainingConfig(backend=backend, batch_size=BATCH, epochs=1), 0)
+    monitoring = Monitoring(tracking=Tracking(mlflow, "start") if mlflow else None)
+    training = TrainingConfig(backend=backend, batch_size=BATCH, epochs=1)
+    train(dataset, output, mlp(), training, 0, monitoring=monitoring)
 
 
 class _Timed:

@@ -1,6 +1,8 @@
-"""A model folder → an MLflow model: models-from-code, with signature and input example, without a pickle."""
+"""A model folder → an MLflow model: models-from-code, with signature, input example and the code that it needs."""
 
-from importlib.metadata import packages_distributions, version
+import shutil
+from importlib import import_module
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,46 @@ if TYPE_CHECKING:
 _SERVING = Path(__file__).with_name("serving.py")
 EXAMPLES = 2
 """How many test examples a packaged model has with it, to show what it takes."""
+
+CARRIED = (
+    "elboflow/*.py",
+    "elboflow/artifacts/*.py",
+    "elboflow/settings/*.py",
+    "elboflow/vae/*.py",
+    "elboflow/vae/compute/**/*.py",
+    "elboflow/vae/config/*.py",
+    "elboflow/vae/families/*.py",
+    "elboflow/vae/layers/*.py",
+    "elboflow/vae/likelihoods/*.py",
+    "elboflow/vae/networks/*.py",
+    "elboflow/vae/objectives/*.py",
+    "elboflow/vae/posteriors/*.py",
+    "elboflow/vae/priors/*.py",
+    "elboflow/vae/evaluation/__init__.py",
+    "elboflow/vae/evaluation/bounds.py",
+    "elboflow/vae/evaluation/samples.py",
+    "preprocessing/__init__.py",
+    "preprocessing/columns.py",
+    "preprocessing/extent.py",
+    "preprocessing/splits.py",
+    "preprocessing/sums.py",
+    "preprocessing/features/*.py",
+    "preprocessing/records/*.py",
+    "preprocessing/raw/__init__.py",
+    "preprocessing/raw/cells.py",
+    "components/__init__.py",
+    "components/binding/__init__.py",
+    "components/binding/raw_values.py",
+    "components/registry/__init__.py",
+    "components/registry/predictor.py",
+)
+"""The files of this project that prediction imports; `serving.py` lies beside them.
+
+The project is on no index: a model that required `elboflow` could not be served, or with the code of whoever took that
+name. Kinds of outside packages are required by their distribution and version.
+"""
+_REQUIRED = ("h5py", "keras", "mlflow-skinny", "numpy", "pandas", "pydantic")
+"""What prediction and MLflow's scoring server import, besides the backend; `mlflow` would bring 40 more packages."""
 
 
 def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model: "Model") -> None:
@@ -41,12 +83,26 @@ def package(trained: ModelFolder, examples: Examples, output: Path, mlflow_model
             path=str(output),
             python_model=str(_SERVING),
             artifacts={"model": str(model)},
+            code_paths=carried(temporary / "code"),
             signature=_signature(trained),
             input_example=_example(trained, examples.head(EXAMPLES)),
             pip_requirements=_requirements(trained),
             metadata={"features": {name: spec.model_dump(mode="json") for name, spec in trained.specs.items()}},
             mlflow_model=mlflow_model,
         )
+
+
+def carried(folder: Path) -> list[str]:
+    """Copies the code that prediction imports into a folder, and returns the packages there."""
+    for pattern in CARRIED:
+        name, _, inside = pattern.partition("/")
+        package = import_module(name)
+        source = Path(package.__path__[0])
+        for path in source.glob(inside):
+            copy = folder / name / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    return [str(path) for path in sorted(folder.iterdir())]
 
 
 def _signature(trained: ModelFolder) -> "ModelSignature":
@@ -63,12 +119,13 @@ def _signature(trained: ModelFolder) -> "ModelSignature":
     made = (
         Schema([TensorSpec(np.dtype("float32"), shape) for shape in shapes]) if len(shapes) == len(specs) == 1 else None
     )
+    # The output of the default task; `serving.py` says what the others return, and what the parameters mean.
     params = [
         ParamSpec("task", "string", "reconstruct"),
         ParamSpec("samples", "integer", 100),
         ParamSpec("seed", "integer", 0),
+        ParamSpec("count", "integer", 1),
     ]
-    # The output of the default task; `serving.py` says what the others return.
     return ModelSignature(outputs=made, params=ParamSchema(params))
 
 
@@ -83,12 +140,14 @@ def _example(trained: ModelFolder, examples: Examples) -> Any:
 
 
 def _requirements(trained: ModelFolder) -> list[str]:
-    packages = ["elboflow", "keras", _distribution(trained.provenance.training.backend), "mlflow", "numpy", "pydantic"]
+    packages = sorted([*_REQUIRED, _distribution(trained.provenance.training.backend)])
     others = {kind.replace(" ", "==") for kind in trained.provenance.kinds.values()}
     return [f"{package}=={version(package)}" for package in packages] + sorted(others)
 
 
 def _distribution(backend: str) -> str:
     """Returns what was installed to import a framework: TensorFlow has other names for CPUs and for some machines."""
-    found = [name.replace("_", "-") for name in packages_distributions().get(backend, [backend])]
-    return backend if backend in found else min(found)
+    # `packages_distributions` takes a second, because it lists the files of all that is installed.
+    has = [found.name for found in distributions() if backend in (found.read_text("top_level.txt") or "").split()]
+    names = [name.replace("_", "-") for name in has or [backend]]
+    return backend if backend in names else min(names)

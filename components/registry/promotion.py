@@ -160,7 +160,7 @@ def _compared(
     newcomer = rescoring.read(finished.evaluated.path / EXAMPLES, metric)
     values = _recorded_values(client, champion, finished, newcomer, temporary)
     if values is None:
-        logger.info("judging version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
+        logger.info("rescoring version %s of %s, the %s, on this test split", champion.version, champion.name, CHAMPION)
         values = _rescored(rival, finished, metric)
     decides = finished.evaluated.metrics[metric]
     sign = -1 if decides.better == "lower" else 1

@@ -4,6 +4,7 @@ Every write can be done twice with the effect of once, so that a registration th
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,15 @@ from components.tracking.dataset_inputs import dataset_inputs
 from components.tracking.parameters import log_params
 from elboflow import artifacts
 from elboflow.artifacts.temporary import temporary_folder
+from elboflow.settings.text import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run
+
+logger = logging.getLogger("elboflow.registry")
+TEST = "test/"
+"""The prefix of the metrics of the test split."""
 
 
 def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: dict[str, Any]) -> str:
@@ -37,10 +43,13 @@ def record(client: "MlflowClient", run: "Run", finished: Finished, experiment: d
     with temporary_folder() as temporary:
         artifacts.copy(finished.evaluated.path, "evaluation", temporary)
         client.log_artifacts(run_id, str(temporary), EVALUATION)
+    logger.info("recorded the evaluation in MLflow: %s", counted(len(finished.evaluated.metrics), "metric"))
     client.log_text(run_id, json.dumps(masked_values(experiment), indent=2) + "\n", "experiment.json")
     client.log_text(run_id, masked(finished.data.manifest.to_json()), "dataset.json")
     model_id = log_model(client, run, finished)
     curves.complete(client, run, finished.trained.curves)
+    epochs = counted(len(finished.trained.curves["train"]["epoch"]), "epoch")
+    logger.info("recorded the model, %s, and the curves of %s", model_id, epochs)
     client.log_batch(run_id, metrics=list(_test_metrics(run, finished, model_id, inputs[-1])))
     return model_id
 
@@ -51,7 +60,7 @@ def _test_metrics(run: "Run", finished: Finished, model_id: str, test: "DatasetI
     for name, metric in finished.evaluated.metrics.items():
         for suffix, value in {"": metric.value, "_low": metric.low, "_high": metric.high}.items():
             yield Metric(
-                f"test/{name}{suffix}",
+                f"{TEST}{name}{suffix}",
                 value,
                 run.info.start_time,
                 finished.trained.best_epoch,

@@ -1,4 +1,4 @@
-"""What a model's test examples are worth by a metric, read from an evaluation or computed in a child process.
+"""A metric of a model's test examples, read from an evaluation or computed in a child process.
 
 A champion that was evaluated on another dataset, seed or with other settings is rescored under the newcomer's. It may
 need another framework than this process has imported: hence a child process, for one model.
@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from components.binding.datasets import check_fits, open_for
-from components.registry.predictor import Predictor
 from elboflow.artifacts.arrays import array_names, read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
-from elboflow.vae import compute
+from elboflow.vae import compute, folder
 from elboflow.vae.evaluation.config import EvaluationConfig
 
 _KEY = "key"
@@ -79,7 +78,7 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
     Args:
         dataset: The dataset folder.
         model: The model folder.
-        evaluation: How examples are judged.
+        evaluation: The settings of the evaluation.
         seed: Fixes bits and samples.
         metric: Its name.
 
@@ -106,12 +105,14 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
 
 def main(dataset: str, model: str, output: str, evaluation: str, seed: str, metric: str) -> None:
     """The child process: computes the metric of each example and writes it."""
-    predictor = Predictor.open(model)
-    data = open_for(predictor.trained.config, dataset)
-    check_fits(predictor.trained.specs, model, data)
-    compute.use(predictor.trained.provenance.training.backend)
+    trained = folder.load(Path(model))
+    data = open_for(trained.config, dataset)
+    check_fits(trained.specs, model, data)
+    compute.use(trained.provenance.training.backend)
     config = EvaluationConfig.model_validate_json(evaluation)
-    keys, values = predictor.judge(metric, data.source("test"), data.described(), config, int(seed))
+    from elboflow.vae.evaluation.evaluate import of_example
+
+    keys, values = of_example(metric, trained, data.source("test"), data.described(), config, int(seed))
     arrays: dict[str, Any] = {_KEY: keys, metric: values}
     np.savez(output, **arrays)
 

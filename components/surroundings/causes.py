@@ -1,5 +1,7 @@
 """Why a request failed, in a line for a person: the cause, without the layers of the libraries around it."""
 
+import json
+
 from components.surroundings.waiting import NO_ANSWER, NoAnswerError
 
 _LONGEST = 500  # characters
@@ -32,3 +34,23 @@ def reason(error: BaseException) -> str:
             return short(error)
         cause = cause.__cause__ or cause.__context__
     return str(error).strip().partition("\n")[0][:_LONGEST]  # an answer's body may be part of it
+
+
+def said(body: str | bytes | None, otherwise: object) -> str:
+    """Returns the first line of what a REST API says in the body of an error, or else of another reason.
+
+    Google writes {"error": {"message": …}}, Kubeflow {"message": …} or {"error": …}.
+    """
+    text: object = None
+    try:
+        answer = json.loads(body or "")
+        error = answer.get("error")
+        text = error.get("message") if isinstance(error, dict) else answer.get("message") or error
+    except (ValueError, AttributeError):
+        pass  # a proxy's page
+    return first_line(text or otherwise)
+
+
+def first_line(text: object) -> str:
+    """Returns the first line of a text, without a full stop, to be put into a sentence."""
+    return str(text).strip().partition("\n")[0].rstrip(".")[:_LONGEST] or "no reason given"

@@ -9,7 +9,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from components.config import Command, Notification, Webhook
@@ -29,16 +30,22 @@ Outcome = Literal["succeeded", "failed", "cancelled", "skipped"]
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a run ended.
+class RunEnd:
+    """How a run ended. What is not known is None.
 
     Attributes:
         run: The run's name.
         experiment: The experiment's name.
         status: succeeded, failed, cancelled or skipped.
-        step: The step that failed, where it is known.
-        reason: Why it failed or was skipped.
-        link: Where a person can look.
+        step: The step that failed.
+        reason: Why it failed or was skipped; or why its model was promoted, or was not.
+        link: A page that a reader elsewhere can open; a folder of this machine where there is no such page.
+        seconds: How long the steps took that have ended, by name, and `total`, as far as that is known.
+        target: Where it ran: `local`, `kubeflow` or `vertex`.
+        model: The name of the registered model.
+        version: The version that it registered.
+        promoted: Whether that version became the champion.
+        metrics: The metrics of the test split, by name.
     """
 
     run: str
@@ -47,6 +54,12 @@ class Ending:
     step: str | None = None
     reason: str | None = None
     link: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    target: str | None = None
+    model: str | None = None
+    version: int | None = None
+    promoted: bool | None = None
+    metrics: Mapping[str, float] | None = None
 
 
 class UndeliveredError(Exception):
@@ -57,21 +70,21 @@ class UndeliveredError(Exception):
         self.again = again
 
 
-def notify(ending: Ending, notification: Notification) -> None:
+def notify(ended: RunEnd, notification: Notification) -> None:
     """Tells how a run ended, if that is asked for. What goes wrong becomes a line in the log and is never raised."""
-    if notification.when == "failure" and ending.status not in ("failed", "cancelled"):
+    if notification.when == "failure" and ended.status not in ("failed", "cancelled"):
         return
     try:
         if isinstance(notification, Webhook):
-            _post(notification, _message(ending))
+            _post(notification, _message(ended))
         else:
-            _call(notification, _message(ending))
+            _call(notification, _message(ended))
     except UndeliveredError as error:
-        logger.warning("no notification was sent of how %s ended: %s", ending.run, masked(str(error)))
+        logger.warning("no notification was sent of how %s ended: %s", ended.run, masked(str(error)))
 
 
-def _message(ending: Ending) -> bytes:
-    told = {name: masked(value) if value else value for name, value in asdict(ending).items()}
+def _message(ended: RunEnd) -> bytes:
+    told = {name: masked(value) if isinstance(value, str) else value for name, value in asdict(ended).items()}
     return json.dumps(told, ensure_ascii=False).encode()
 
 

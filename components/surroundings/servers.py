@@ -20,7 +20,17 @@ from components.surroundings import waiting
 from components.surroundings.causes import reason, short
 from components.surroundings.waiting import NoAnswerError, hurry, server_at, within
 
-__all__ = ["NoAnswerError", "hurried_by_interrupts", "hurry", "introduce", "reason", "short", "watch", "within"]
+__all__ = [
+    "NoAnswerError",
+    "abandon",
+    "hurried_by_interrupts",
+    "hurry",
+    "introduce",
+    "reason",
+    "short",
+    "watch",
+    "within",
+]
 
 
 def watch() -> None:
@@ -35,11 +45,22 @@ def introduce(address: str, name: str, seconds: float | None = None) -> None:
 
     One with `math.inf` seconds, such as an engine that streams logs, is bounded by nothing but its client.
     """
+    if (server := _server(address)) is not None:
+        server.name, server.seconds = name, waiting.ANSWER_SECONDS if seconds is None else seconds
+
+
+def abandon(address: str) -> None:
+    """Ends all waits for the server at an address, and fails all further requests until it is introduced again."""
+    if (server := _server(address)) is not None:
+        server.abandon()
+
+
+def _server(address: str) -> waiting.Server | None:
     with suppress(ValueError):  # the request to such an address fails, and says why
         split = urlsplit(address)
-        if split.hostname is not None:
-            server = server_at(split.hostname, split.port or (443 if split.scheme == "https" else 80))
-            server.name, server.seconds = name, waiting.ANSWER_SECONDS if seconds is None else seconds
+        if split.hostname is not None and split.scheme in ("http", "https"):
+            return server_at(split.hostname, split.port or (443 if split.scheme == "https" else 80))
+    return None
 
 
 @contextmanager

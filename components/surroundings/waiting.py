@@ -159,6 +159,15 @@ class Server:
         self._since = None
         raise NoAnswerError(masked(f"{self.name} {why}"))
 
+    def abandon(self) -> None:
+        """Ends all waits for this server, and fails all further requests until it is introduced again."""
+        self.seconds, self._since = 0.0, None
+        if self._notice is not None:
+            self._notice.cancel()
+        for exchange in _in_progress():
+            if exchange.server is self:
+                exchange.cut()
+
     def _watch(self, seconds: float) -> None:
         self._notice = threading.Timer(seconds, self._notify)
         self._notice.daemon = True

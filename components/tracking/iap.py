@@ -10,13 +10,13 @@ import os
 import time
 from urllib.parse import urlsplit
 
-from components.surroundings import servers
+from components.surroundings import google
+from elboflow.settings import RequestError, WorkError
 
 LIFETIME_SECONDS = 3600
 """The longest that IAP accepts."""
 RENEWED_BEFORE_SECONDS = 300
-TIMEOUT_SECONDS = 30
-_ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS"
+TIMEOUT_SECONDS = 30.0
 
 
 class Identity:
@@ -29,7 +29,7 @@ class Identity:
         """Returns whether the MLflow of this process stands behind IAP, as far as its address tells."""
         if os.environ.get("MLFLOW_TRACKING_TOKEN") or os.environ.get("MLFLOW_TRACKING_USERNAME"):
             return False
-        return _behind_iap(_tracking_uri())
+        return is_behind(_tracking_uri())
 
     def request_headers(self) -> dict[str, str]:
         """Returns the header with the token, which is renewed before it ends."""
@@ -49,38 +49,28 @@ def signed(audience: str, now: int) -> str:
     Raises:
         WorkError: This process is no service account, or its account may not sign its own tokens.
     """
-    import google.auth
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession, Request
     from requests.exceptions import RequestException
 
-    from elboflow.settings import WorkError
-
-    servers.watch()
+    account, mlflow = "", f"the MLflow at {audience[:-2]}"
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(Request())  # a machine's own credentials know their account only then
-        account = getattr(credentials, "service_account_email", None)
-        if not account:
+        session = google.Session(google.credentials(), TIMEOUT_SECONDS)
+        session.token()  # the credentials of a virtual machine know their account only then
+        kind, _, account = (session.member() or "").partition(":")
+        if kind != "serviceAccount":
             raise WorkError(
-                f"MLflow at {audience[:-2]} is behind IAP, which wants a service account: act as one "
+                f"{mlflow} is behind IAP, which wants a service account: act as one "
                 "(gcloud auth application-default login --impersonate-service-account=ACCOUNT)"
             )
         claims = {"iss": account, "sub": account, "aud": audience, "iat": now, "exp": now + LIFETIME_SECONDS}
-        root = os.environ.get(_ENDPOINT, "https://iamcredentials.googleapis.com/").rstrip("/")
-        answer = AuthorizedSession(credentials).post(
-            f"{root}/v1/projects/-/serviceAccounts/{account}:signJwt",
-            json={"payload": json.dumps(claims)},
-            timeout=TIMEOUT_SECONDS,
-        )
-    except (GoogleAuthError, RequestException) as error:
-        raise WorkError(f"no token for the MLflow at {audience[:-2]}: {error}") from error
-    if answer.status_code != 200:
+        token: str = session.post(f"{google.signing(account)}:signJwt", {"payload": json.dumps(claims)})["signedJwt"]
+    except google.GoogleError as error:
         raise WorkError(
-            f"{account} may not sign a token for the MLflow at {audience[:-2]} (HTTP {answer.status_code}); it needs "
+            f"{account} may not sign a token for {mlflow} (HTTP {error.status}); it needs "
             "roles/iam.serviceAccountTokenCreator on itself"
-        )
-    token: str = answer.json()["signedJwt"]
+        ) from error
+    except (RequestError, GoogleAuthError, RequestException) as error:
+        raise WorkError(f"no token for {mlflow}: {error}") from error
     return token
 
 
@@ -90,6 +80,7 @@ def _tracking_uri() -> str:
     return str(mlflow.get_tracking_uri())
 
 
-def _behind_iap(tracking_uri: str) -> bool:
+def is_behind(tracking_uri: str) -> bool:
+    """Returns whether an MLflow stands behind IAP, as far as its address tells."""
     address = urlsplit(tracking_uri)
     return address.scheme == "https" and (address.hostname or "").endswith(".run.app")

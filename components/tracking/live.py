@@ -1,41 +1,52 @@
-"""A training's curves in MLflow while it runs, sent by a child process (`live_process`).
+"""A training's curves in MLflow while it runs, by MLflow's asynchronous `log_batch`.
 
-MLflow cannot delay or break the training: measurements go into a queue, and a thread writes them to the child process.
-Points that could not be sent are in the model folder's curves, from which the registration completes those in MLflow.
+A thread imports MLflow while the framework compiles, and finds or creates the run. From then on each epoch goes into
+MLflow's queue, which sends a batch every `SECONDS_BETWEEN_BATCHES`. MLflow cannot fail the training: a batch that it
+does not take is dropped, and the registration completes the curves from the model folder.
 """
 
-import json
 import logging
 import os
-import queue
-import subprocess
-import sys
+import re
 import threading
 import time
-import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from components.tracking import live_run
+from components.surroundings import servers
+from components.surroundings.masking import masked
+from components.tracking import curves as recorded_curves
+from components.tracking import handover, liveness, runs, store, tags, timeouts
+from components.tracking.giving_way import GivingWay
 from elboflow.artifacts import lock
+from elboflow.settings import RequestError, WorkError
+from elboflow.vae.folder import load
 from elboflow.vae.watch import Group, Observer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 logger = logging.getLogger("elboflow.training")
 
-FLUSH_SECONDS = 10.0
-"""The longest that a training which has ended waits until all is sent."""
+FLUSH_SECONDS = 2.0
+"""The longest that a training which has ended waits until MLflow has all its curves."""
 
-SECONDS_TO_BEGIN = 10.0
-"""How long a training must last to be shown, where its registration follows: importing MLflow costs 3 s of a core."""
+SECONDS_BETWEEN_BATCHES = 3
+LONGEST_PAUSE = 60.0
+"""The longest pause between two attempts to reach an MLflow that is away when the training begins."""
 
-_LONGEST_SENDING = 90.0  # longer than a process still sends for a training that was killed
-_FAREWELL_SECONDS = 2.0  # and one that failed or was killed; its last points are sent without it
-_MOST_WAITING = 10_000  # epochs that the process has not taken: it does not keep up, or hangs
+_MOST_WAITING = 100_000  # points that are kept while MLflow is away: the newest
+_CAUSE = re.compile(r"""Caused by \w+\(["'](?:.*: )?(.+?)["']\)""")
+_QUEUE = "mlflow.utils.async_logging.async_logging_queue"
 
 _State = Literal["FINISHED", "FAILED", "KILLED"]
+_Point = tuple[str, float, int, int]
+"""Name, value, time in milliseconds since 1970, epoch."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,9 @@ class Tracking:
     Attributes:
         uri: `sqlite:///PATH` or the URL of an MLflow server.
         experiment: Name of the MLflow experiment.
-        run: Name of the pipeline run, where it is known: its MLflow run is then this one's. Otherwise the training has
-            an MLflow run of its own, which the registration of its model takes over.
+        run: Name of the pipeline run, where it is known. On a platform the run is found by the path of the model
+            folder (`runs.at_work_on`). A training of no pipeline run gets a run of its own, which the registration of
+            its model takes over (`handover`).
     """
 
     uri: str
@@ -58,12 +70,12 @@ class Tracking:
 def curves(
     tracking: Tracking | None, saved: Path, output: Path, identity: str, *, anew: bool = False
 ) -> Iterator[tuple[Observer, ...]]:
-    """Shows curves in MLflow between its beginning and its end; the MLflow run is made at the first point.
+    """Sends a training's curves to MLflow for the duration.
 
     Args:
-        tracking: Where; None for nowhere.
-        saved: The folder of the training's checkpoints, which is not the model folder itself: a training that goes on
-            from them goes on in the same MLflow run.
+        tracking: Where to; None for nowhere.
+        saved: The folder of the training's checkpoints, which is not the model folder itself: a training that resumes
+            from them continues its MLflow run.
         output: The model folder.
         identity: The digest of all that the training is a function of.
         anew: Whether the training starts over, and ignores the checkpoints in its folder.
@@ -74,158 +86,169 @@ def curves(
     if tracking is None:
         yield ()
         return
-    found = None if anew else live_run.note(saved)
-    if found is None or found.finished or found.identity != identity:
-        found = live_run.Note(uuid.uuid4().hex, identity)
-    shown = _Curves(tracking, found, saved, output)
-    try:
-        yield (shown,)
-    except Exception:
-        shown.end("FAILED")
-        raise
-    except BaseException:
-        shown.end("KILLED")
-        raise
-    shown.finish()
+    store.set_up()
+    with timeouts.asking_once(MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=str(SECONDS_BETWEEN_BATCHES)):
+        sent = _Curves(tracking, saved, output, handover.key(identity, saved), anew)
+        try:
+            yield (sent,)
+        except Exception:
+            sent.end("FAILED")
+            raise
+        except BaseException:
+            sent.end("KILLED")
+            raise
+        sent.end("FINISHED")
 
 
 class _Curves:
-    """An observer that passes measurements to a child process, which it starts at the first one."""
+    """An observer whose points go into MLflow's queue, or wait until there is one."""
 
-    def __init__(self, tracking: Tracking, note: live_run.Note, saved: Path, output: Path) -> None:
-        self._tracking, self._note, self._saved, self._output = tracking, note, saved, output
+    def __init__(self, tracking: Tracking, saved: Path, output: Path, key: str, anew: bool) -> None:
+        self._tracking, self._output, self._key, self._anew = tracking, output, key, anew
+        self._lock_file = saved / "at-work.lock"
         self._began = _milliseconds()
-        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._process: subprocess.Popen[str] | None = None
-        self._thread: threading.Thread | None = None
-        self._over = threading.Event()
-        self._connected = self._lost = False
+        self._waiting: deque[_Point] = deque(maxlen=_MOST_WAITING)
+        self._lock = threading.Lock()
+        self._run: tuple[MlflowClient, str] | None = None
+        self._known: Mapping[str, frozenset[int]] = {}
+        self._is_own = self._warned = False
         self._held: int | None = None
+        self._over = threading.Event()
+        self._opening = threading.Thread(target=self._open, name="opens the MLflow run", daemon=True)
+        self._opening.start()
 
     def __call__(self, group: Group, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        if self._lost or self._queue.qsize() > _MOST_WAITING:
-            return
-        told = {f"{group}/{name}": float(value) for name, value in values.items()}
-        self._queue.put({"epoch": epoch, "time": _milliseconds(), "values": told})
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._deliver, name="curves to MLflow", daemon=True)
-            self._thread.start()
+        now = _milliseconds()
+        points = [(f"{group}/{name}", float(value), now, epoch) for name, value in values.items()]
+        with self._lock:
+            if self._run is None:
+                self._waiting.extend(points)
+            else:
+                self._send(points)
 
     def end(self, state: _State) -> None:
-        """Sends the final state of the training; the child process may outlast this one to deliver it."""
-        if self._thread is not None:
-            self._queue.put({"end": state})
-            self._queue.put(None)
-            self._over.set()
-            self._ended(time.monotonic() + _FAREWELL_SECONDS)
-            self._release()
-
-    def _release(self) -> None:
-        """Closes this process's lock; the child process holds its own until it has sent all."""
-        held, self._held = self._held, None
-        if held is not None:
-            os.close(held)
-
-    def finish(self) -> None:
-        """Waits until all is sent, within limits, and leaves the note for the registration."""
-        if self._thread is not None:
-            self._finish()
-        elif live_run.note(self._saved) != self._note:  # nothing was shown, neither now nor before it was killed
-            return
-        self._release()
-        try:
-            replace(self._note, finished=True).write(self._output)
-            for left in (live_run.FILE, live_run.LOCK):
-                (self._saved / left).unlink(missing_ok=True)
-            with suppress(OSError):  # what else is there is not ours
-                self._saved.rmdir()
-        except OSError as error:
-            logger.warning("the model's registration will not find its curves in MLflow: %s", error)
-
-    def _finish(self) -> None:
-        # The pipeline run goes on; a training that does not know of one may be all there is.
-        self._queue.put({"end": None if self._tracking.run else "FINISHED"})
-        self._queue.put(None)
+        """Waits until MLflow has all points, within limits."""
         self._over.set()
-        # A training that ended before MLflow was even imported waits for nothing: its registration sends all at once.
-        patience = FLUSH_SECONDS if self._connected or not self._tracking.run else 0.0
-        if self._ended(time.monotonic() + patience):
+        if self._is_pointless():
             return
-        if self._process is not None:
-            self._process.kill()  # from here on, only the registration writes curves
-            self._process.wait()
-        if patience:
+        closing = threading.Thread(target=self._close, args=(state,), name="ends the MLflow run", daemon=True)
+        closing.start()
+        closing.join(FLUSH_SECONDS)
+        if closing.is_alive() or self._run is None:
+            servers.abandon(self._tracking.uri)  # the interpreter would wait at its end for MLflow's threads
+        if closing.is_alive() and (self._run is not None or self._warned):
             logger.warning(
                 "MLflow did not take all curves within %.0f s of the training's end; registering the model completes "
                 "them",
-                patience,
+                FLUSH_SECONDS,
             )
+        logging.getLogger(_QUEUE).removeFilter(self._failed)
+        if self._held is not None:
+            self._lock_file.unlink(missing_ok=True)
+            os.close(self._held)
+            with suppress(OSError):  # where there are checkpoints
+                self._lock_file.parent.rmdir()
 
-    def _ended(self, deadline: float) -> bool:
-        """Waits until the child process has taken all and ended; returns whether it has."""
-        assert self._thread is not None
-        self._thread.join(max(1.0, deadline - time.monotonic()))  # it may be about to start the process
-        if self._thread.is_alive():
-            return False
+    def _open(self) -> None:
+        """The thread: imports MLflow, finds or creates the run, and sends what has waited for it."""
+        pause = 1.0
+        while not self._is_pointless():
+            try:
+                with GivingWay():
+                    client = store.connect(self._tracking.uri)
+                if self._is_pointless():
+                    return
+                with store.explained(self._tracking.uri):
+                    run, self._known = self._found_or_created(client)
+            except RequestError as error:
+                self._warn(f"the curves are not in MLflow while training runs: {error}")
+                return
+            except WorkError as error:
+                self._warn_of_absence(servers.reason(error.__cause__ or error))
+                if self._over.wait(pause):
+                    return
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                logging.getLogger(_QUEUE).addFilter(self._failed)
+                with self._lock:
+                    self._run = client, run.info.run_id
+                    self._send(list(self._waiting))
+                    self._waiting.clear()
+                return
+
+    def _is_pointless(self) -> bool:
+        """Returns whether the training is over and measured nothing, as one that was refused."""
+        return self._over.is_set() and self._run is None and not self._waiting
+
+    def _found_or_created(self, client: "MlflowClient") -> "tuple[Run, dict[str, frozenset[int]]]":
+        """Returns the run, and the epochs that it has of each curve: those of a training that was killed."""
+        uri, name, run = self._tracking.uri, self._tracking.experiment, self._tracking.run
+        experiment_id = store.experiment_id(client, uri, name)
+        with store.creating_runs(uri):
+            if run is not None:
+                found = runs.find(client, experiment_id, run)
+            else:
+                found = runs.at_work_on(client, experiment_id, self._output)
+            if found is None and run is None:
+                self._is_own = True
+                with suppress(OSError):
+                    self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+                self._held = lock.hold(self._lock_file)
+                found = None if self._anew else handover.of_training(client, experiment_id, self._key)
+            if found is None:
+                return self._created(client, experiment_id), {}
+        if found.info.status == "FINISHED":
+            raise RequestError(f"the MLflow run {found.info.run_id} is finished")
+        client.update_run(found.info.run_id, status="RUNNING")
+        return found, {name: steps for name, (steps, _) in recorded_curves.steps_of(client, found).items()}
+
+    def _created(self, client: "MlflowClient", experiment_id: str) -> "Run":
+        uri, name, run = self._tracking.uri, self._tracking.experiment, self._tracking.run
+        at_work = liveness.tag(uri, None if self._held is None else self._lock_file)
+        own = {handover.TRAINING: self._key} if run is None else {tags.RUN: run}
+        given = {**tags.source(), tags.EXPERIMENT: name, **own, **at_work}
+        return client.create_run(experiment_id, start_time=self._began, run_name=run or f"{name} training", tags=given)
+
+    def _send(self, points: list[_Point]) -> None:
+        """Puts points into MLflow's queue."""
+        from mlflow.entities import Metric
+
+        assert self._run is not None
+        client, run_id = self._run
+        lacking = [Metric(*point) for point in points if point[3] not in self._known.get(point[0], ())]
         try:
-            if self._process is not None:
-                self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+            client.log_batch(run_id, metrics=lacking, synchronous=False)
+        except Exception as error:  # of any kind: the training goes on
+            self._warn_of_absence(servers.reason(error))
 
-    def _deliver(self) -> None:
-        """The thread: starts the child process and writes it lines of JSON; a full pipe blocks only this thread."""
-        if self._tracking.run and self._over.wait(SECONDS_TO_BEGIN):
+    def _close(self, state: _State) -> None:
+        self._opening.join()
+        if self._run is None:
             return
-        try:
-            self._note.write(self._saved)
-            self._held = lock.hold(self._saved / live_run.LOCK, _LONGEST_SENDING)
-            self._process = process = self._started()
-            assert process.stdin is not None
-            threading.Thread(target=self._listen, args=(process,), daemon=True).start()
-            with process.stdin as told:
-                request = {
-                    **asdict(self._tracking),
-                    "training": self._note.training,
-                    "lock": str((self._saved / live_run.FILE).absolute()),
-                    "at_work": None if self._held is None else str((self._saved / live_run.LOCK).absolute()),
-                    "output": str(self._output.absolute()),
-                    "began": self._began,
-                }
-                told.write(json.dumps(request) + "\n")
-                told.flush()
-                while (message := self._queue.get()) is not None:
-                    told.write(json.dumps(message) + "\n")
-                    if self._queue.empty():
-                        told.flush()
-        except OSError as error:
-            if self._process is None:
-                logger.warning("the curves are not shown in MLflow while training runs: %s", error)
-            self._lost = True  # a process that gave up has said why
+        import mlflow
 
-    def _started(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "components.tracking.live_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-            pass_fds=() if self._held is None else (self._held,),  # it is at work until its last points are sent
-            process_group=0,  # what interrupts the training does not interrupt the sending of its last points
-        )
+        client, run_id = self._run
+        with suppress(Exception):  # the warning of what it did not take has been given
+            mlflow.flush_async_logging()
+            if self._is_own and client.get_run(run_id).info.status == "RUNNING":
+                client.set_terminated(run_id, state)
+            if self._is_own and state == "FINISHED":
+                client.set_tag(run_id, tags.WEIGHTS, load(self._output).weights)
 
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
-        """The second thread: logs the messages of the child process."""
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                said = json.loads(line)
-                if "connected" in said:
-                    self._connected = True
-                else:
-                    logger.log(logging.getLevelNamesMapping()[said["level"]], "%s", said["message"])
+    def _failed(self, record: logging.LogRecord) -> bool:
+        """The filter of what MLflow logs of batches that it could not send: a single warning instead."""
+        message = record.getMessage().partition("Exception: ")[2].partition("\n")[0]
+        cause = _CAUSE.search(message)  # there is no exception, of which `servers.reason` would tell it
+        self._warn_of_absence(cause[1] if cause else message)
+        return False
+
+    def _warn_of_absence(self, reason: str) -> None:
+        self._warn(f"the MLflow at {self._tracking.uri} does not take the training's curves now: {reason}")
+
+    def _warn(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning("%s; registering the model completes them", masked(message))
 
 
 def _milliseconds() -> int:

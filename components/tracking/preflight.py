@@ -1,32 +1,48 @@
-"""Checks before a run of what MLflow would refuse at its end, where that is cheap: in a SQLite file, and of names."""
+"""Checks before a run of what MLflow would refuse at its end, without importing MLflow: of its address and of names."""
 
+import os
 import re
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from components.surroundings import servers
 from components.surroundings.masking import masked
-from components.tracking import databases
+from components.tracking import databases, iap
 from components.tracking.limits import LONGEST_RUN_NAME
 from elboflow.settings import RequestError, WorkError
 
+if TYPE_CHECKING:
+    import requests
+
+ANSWER_SECONDS = 10.0
+"""The longest that a server has to answer before a run."""
+
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check(tracking_uri: str, experiment: str) -> None:
-    """Looks whether a run of an experiment can be recorded; a server is not asked.
+    """Looks whether a run of an experiment can be recorded.
 
     Args:
         tracking_uri: The MLflow that is to hold the run.
         experiment: Name of the MLflow experiment.
 
     Raises:
-        RequestError: The experiment was deleted in MLflow.
+        RequestError: The server does not answer within `ANSWER_SECONDS`, or refuses the credentials; or the experiment
+            was deleted in a SQLite file.
         WorkError: The database is damaged.
     """
     database = databases.file_of(tracking_uri)
-    if database is None or not database.is_file():
+    if database is None:
+        _check_answers(tracking_uri)
+        return
+    if not database.is_file():
         return
     try:
         found = deleted(database, experiment)
@@ -37,6 +53,54 @@ def check(tracking_uri: str, experiment: str) -> None:
         ) from None
     if found is not None:
         raise RequestError(was_deleted(experiment, found, tracking_uri))
+
+
+def version_of(server: str, seconds: float) -> "requests.Response":
+    """Returns what an MLflow server says when it is asked for its version, with the credentials of the environment.
+
+    Raises:
+        requests.RequestException, servers.NoAnswerError: It does not answer within those seconds.
+    """
+    import requests
+
+    servers.watch()
+    servers.introduce(server, f"the MLflow at {masked(server)}", seconds)
+    token, name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("TOKEN", "USERNAME", "PASSWORD"))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    auth = (name, password) if name and password else None
+    return requests.get(f"{server.rstrip('/')}/version", headers=headers, auth=auth, timeout=seconds)
+
+
+def _check_answers(tracking_uri: str) -> None:
+    try:
+        if not tracking_uri.startswith(("http://", "https://")):
+            _check_connects(tracking_uri)
+            return
+        from requests import RequestException
+
+        try:
+            status = version_of(tracking_uri, ANSWER_SECONDS).status_code
+        except RequestException as error:
+            raise OSError(servers.short(error)) from None
+    except (OSError, servers.NoAnswerError) as error:
+        raise RequestError(
+            f"the MLflow at {masked(tracking_uri)} does not answer: {masked(servers.short(error))}; nothing was started"
+        ) from None
+    if status >= 500:
+        raise RequestError(f"the MLflow at {masked(tracking_uri)} answers {status}; nothing was started")
+    if status in (401, 403) and not iap.is_behind(tracking_uri):  # which wants a token that only MLflow's client has
+        raise RequestError(
+            f"the MLflow at {masked(tracking_uri)} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; nothing was started"
+        )
+
+
+def _check_connects(database: str) -> None:
+    """Connects to the server of a database, such as PostgreSQL, and no more."""
+    address = urlsplit(database)
+    port = address.port or _PORTS.get(address.scheme.partition("+")[0])
+    if address.hostname and port:
+        socket.create_connection((address.hostname, port), ANSWER_SECONDS).close()
 
 
 def check_run_name(run: str) -> None:

@@ -3,6 +3,9 @@
 Each function can be called twice with the effect of once, so that a step that was killed is simply run again.
 """
 
+import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.tracking import tags
@@ -18,6 +21,19 @@ def find(client: "MlflowClient", experiment_id: str, run: str) -> "Run | None":
     """Returns the MLflow run of a pipeline run, if there is one."""
     found = client.search_runs([experiment_id], f"tags.`{tags.RUN}` = {quoted(run)}", max_results=1)
     return found[0] if found else None
+
+
+def at_work_on(client: "MlflowClient", experiment_id: str, folder: Path) -> "Run | None":
+    """Returns the MLflow run of the pipeline run, on a platform, that a step's output folder belongs to.
+
+    The run's name is no input of a training, with which no run would find the cached result of another. Its folder
+    tells: Vertex AI keeps what a run writes under its name, Kubeflow under its id.
+    """
+    at_work = f"attributes.status = 'RUNNING' and tags.`{tags.JOB}` != ''"
+    for found in client.search_runs([experiment_id], at_work):
+        if {found.data.tags.get(tags.RUN), found.data.tags[tags.JOB]} & set(folder.parts):
+            return found
+    return None
 
 
 def begin(
@@ -63,6 +79,18 @@ def find_or_begin(client: "MlflowClient", experiment_id: str, run: str, given: d
     if lacking := [RunTag(name, value) for name, value in given.items() if has.get(name) != value]:
         client.log_batch(run_id, tags=lacking)
     return found
+
+
+def log_seconds(client: "MlflowClient", run: "Run", seconds: Mapping[str, float]) -> None:
+    """Writes how long the steps of a run took, as the metrics `seconds/STEP`; one that has finished keeps its own."""
+    from mlflow.entities import Metric
+
+    if run.info.status == "FINISHED":
+        return
+    now = round(1000 * time.time())
+    named = {f"seconds/{step}": round(value, 1) for step, value in seconds.items()}
+    if metrics := [Metric(name, value, now, 0) for name, value in named.items() if run.data.metrics.get(name) != value]:
+        client.log_batch(run.info.run_id, metrics=metrics)
 
 
 def end(client: "MlflowClient", run: "Run") -> None:

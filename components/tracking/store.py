@@ -24,6 +24,7 @@ from elboflow.settings import RequestError, WorkError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_VARIABLE = "MLFLOW_TRACKING_URI"
 # What the UI shows of an experiment first: training runs and their curves, rather than traces of a language model.
 _TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -39,7 +40,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
         RequestError: The folder of a SQLite file cannot be written to.
         WorkError: MLflow cannot be reached, or its database is damaged or of another version.
     """
-    _set_up()
+    set_up()
     database = databases.file_of(tracking_uri)
     if database is None:
         timeouts.bound(tracking_uri)
@@ -54,21 +55,29 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 def use(tracking_uri: str) -> "MlflowClient":
     """Returns a client of an existing MLflow, and makes it the default MLflow of this process."""
-    _set_up()
+    set_up()
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting.
+    # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting. MLflow
+    # also writes it into the environment, where it would name the MLflow of the next command.
+    before = os.environ.get(_VARIABLE)
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
+    if before is None:
+        os.environ.pop(_VARIABLE, None)
+    else:
+        os.environ[_VARIABLE] = before
     client = mlflow.MlflowClient()
     client.search_experiments(max_results=1)
     return client
 
 
-def _set_up() -> None:
+def set_up() -> None:
+    """Sets what MLflow reads from the environment. A thread may not do it while C++ code reads the environment."""
     # No pickle is ever loaded from a registry, and telemetry is off.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    if os.environ.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION") != "false":
+        os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Standard output carries results only: no links, no progress bars.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -7,6 +7,8 @@ EXPERIMENT, RUN, CODE = "elboflow.experiment", "elboflow.run", "elboflow.code"
 DATASET, CONFIG, WEIGHTS = "elboflow.dataset", "elboflow.config", "elboflow.weights"
 KINDS = "elboflow.kinds"
 STEP, FAILURE, LINK = "elboflow.step", "elboflow.failure", "elboflow.link"
+JOB = "elboflow.job"
+"""The platform's id of a run, if it is another than its name."""
 
 
 def source() -> dict[str, str]:

@@ -4,6 +4,8 @@ Its defaults are a minute or two for each of eight tries, and pauses that double
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from components.surroundings import servers, waiting
 from components.surroundings.masking import masked
@@ -18,16 +20,32 @@ DEFAULTS = {
 
 def bound(tracking_uri: str) -> None:
     """Bounds all requests to an MLflow server. A person who wants more than the defaults has it."""
-    set_defaults(DEFAULTS)
+    for variable, value in DEFAULTS.items():
+        os.environ.setdefault(variable, value)
     servers.watch()
     servers.introduce(tracking_uri, f"the MLflow at {masked(tracking_uri)}", _seconds())
 
 
-def set_defaults(values: dict[str, str]) -> None:
-    """Sets variables that are unset, or that `bound` has set in this process or in its parent."""
-    for name, value in values.items():
-        if os.environ.get(name) in (None, DEFAULTS[name]):
-            os.environ[name] = value
+@contextmanager
+def asking_once(**others: str) -> Iterator[None]:
+    """Switches off retries, and shortens the wait for an answer, for the duration: what is asked can be missed.
+
+    A retry sleeps for seconds, which nothing interrupts: the interpreter would wait for it at its end.
+
+    Args:
+        others: Further variables that MLflow has for the duration.
+    """
+    values = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", **others}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _seconds() -> float:

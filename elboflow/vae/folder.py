@@ -15,6 +15,7 @@ from elboflow.artifacts.spec import FeatureSpec
 from elboflow.settings import Settings
 from elboflow.vae import compute, image_models, keras_file
 from elboflow.vae.config import TrainingConfig
+from elboflow.vae.curves import Curves
 from elboflow.vae.model import Model, ModelConfig, variables
 from elboflow.vae.terms import Specs
 from elboflow.vae.trained import Trained
@@ -130,19 +131,47 @@ def _checked(curves: Any) -> dict[str, Any]:
 
 
 def save(folder: Path, trained: Trained, provenance: Provenance) -> None:
-    """Writes a model folder; `model.json` is written last."""
-    artifacts.withdraw(folder, "model")
+    """Writes the model folder of a finished training; `model.json` is written last."""
     model = trained.model
-    artifacts.write_atomically(folder / MODEL, keras_file.write(model))
-    artifacts.write_atomically(folder / CURVES, json.dumps(trained.curves.as_json(), indent=1) + "\n")
+    parameters = sum(math.prod(variable.shape) for variable in variables(model))
+    epochs = (trained.best_epoch, trained.epochs)
+    write(folder, keras_file.write(model), trained.curves, model.config, model.specs, provenance, parameters, epochs)
+
+
+def write(
+    folder: Path,
+    network: bytes,
+    curves: Curves,
+    config: ModelConfig,
+    specs: Specs,
+    provenance: Provenance,
+    parameters: int,
+    epochs: tuple[int, int],
+) -> None:
+    """Writes a model folder; `model.json` is written last.
+
+    Args:
+        folder: The folder.
+        network: The bytes of the `.keras` file.
+        curves: The curves of the training.
+        config: The settings of the model.
+        specs: The specs of the features that the model reads.
+        provenance: The provenance of the model.
+        parameters: The number of weights.
+        epochs: The epoch of the best validation ELBO, and the number of epochs.
+    """
+    artifacts.withdraw(folder, "model")
+    artifacts.write_atomically(folder / MODEL, network)
+    artifacts.write_atomically(folder / CURVES, json.dumps(curves.as_json(), indent=1) + "\n")
+    best_epoch, last_epoch = epochs
     facts = {
         "format": FORMAT.newest,
-        "model": model.config.model_dump(mode="json"),
-        "features": {name: spec.model_dump(mode="json") for name, spec in model.specs.items()},
+        "model": config.model_dump(mode="json"),
+        "features": {name: spec.model_dump(mode="json") for name, spec in specs.items()},
         "provenance": {**asdict(provenance), "training": provenance.training.model_dump(mode="json")},
-        "parameters": sum(math.prod(variable.shape) for variable in variables(model)),
-        "best_epoch": trained.best_epoch,
-        "epochs": trained.epochs,
+        "parameters": parameters,
+        "best_epoch": best_epoch,
+        "epochs": last_epoch,
     }
     artifacts.commit(folder, "model", facts, [MODEL, CURVES])
 

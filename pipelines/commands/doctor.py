@@ -18,7 +18,7 @@ from pipelines.commands.options import (
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pipelines.doctor import Finding
+    from pipelines.targets.checks import Finding
 
 SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}
 

@@ -131,6 +131,16 @@ WorkspaceOption = Annotated[
         callback=folder,
     ),
 ]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        help="The MLflow; by default the experiment's, $ELBOFLOW_TRACKING_URI's, $MLFLOW_TRACKING_URI's or the "
+        "workspace's own.",
+        callback=tracking,
+    ),
+]
 DatasetOption = Annotated[
     str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
@@ -156,6 +166,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON obje
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
 PLATFORMS = ("kubeflow", "vertex")
 """The targets that take a compiled pipeline."""
+
+
+def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target: str) -> list[str]:
+    """Has a run and its processes use the MLflow that --tracking-uri names; returns the run's assignments.
+
+    It is named in the environment: it may hold a password, which no experiment may hold.
+
+    Raises:
+        RequestError: The run is on a platform, whose steps reach another network.
+    """
+    from elboflow.settings import RequestError
+
+    if tracking_uri is None:
+        return assignments or []
+    if target != "local":
+        raise RequestError(
+            f"--tracking-uri: is of runs on this machine; that of {target} is targets.{target}.tracking_uri"
+        )
+    os.environ["ELBOFLOW_TRACKING_URI"] = tracking_uri
+    return [*(assignments or ()), "targets.local.tracking_uri=null"]
 
 
 def must_be_folders(*folders: Path | str) -> None:

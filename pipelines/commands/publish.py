@@ -12,7 +12,8 @@ def publish(
     experiment: ExperimentArgument,
     target: PlatformOption,
     version: Annotated[
-        str | None, typer.Option(help="The version's name; by default of the project's version and the content.")
+        str | None,
+        typer.Option(help="The version, such as v1.0.0; by default of the project's version and the content."),
     ] = None,
     assignments: SetOption = None,
     env: EnvOption = None,

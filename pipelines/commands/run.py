@@ -17,9 +17,12 @@ from pipelines.commands.options import (
     JsonOption,
     SetOption,
     TargetOption,
+    TrackingOption,
     WorkspaceOption,
+    recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
@@ -49,6 +52,7 @@ def run(
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
@@ -63,7 +67,7 @@ def run(
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, assignments or (), env)
+    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
@@ -101,13 +105,14 @@ def _submit(
     from pipelines.commands.run_words import values
     from pipelines.connect import connect
     from pipelines.prerequisites import check_here
-    from pipelines.targets.jobs import job
+    from pipelines.releases import reference
+    from pipelines.targets.submission import job
     from pipelines.workspace import Workspace
 
     if target == "local":
         check_here(wanted, workspace)
     platform = connect(target, wanted, Workspace(workspace.resolve()))
-    submitted = job(wanted, target, if_changed, release)
+    submitted = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local":
         workspaces.made(workspace, wanted)
     started = platform.submit(submitted)
@@ -206,7 +211,7 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
 def _summarise(done: "Run", workspace: Path) -> None:
     from rich.table import Table
 
-    from elboflow.artifacts import read_json
+    from elboflow.vae.evaluation import folder as evaluations
     from pipelines.console import make_console
 
     console = make_console(stderr=True)
@@ -220,12 +225,12 @@ def _summarise(done: "Run", workspace: Path) -> None:
     table = Table(
         "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
     )
-    metrics: dict[str, dict[str, float]] = read_json(Path(done.evaluation) / "metrics.json", dict)
-    for name, metric in metrics.items():
-        low, high = metric.get("low"), metric.get("high")
-        table.add_row(name, f"{metric['value']:.4g}", "" if low is None else f"{low:.4g} … {high:.4g}")
+    for name, metric in evaluations.load(Path(done.evaluation)).metrics.items():
+        value, low, high = metric.shown
+        table.add_row(name, value, f"{low} … {high}")
     console.print(table)
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"report: {done.report}")
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
+    for line in pages(done.mlflow, workspace):
+        console.print(line, soft_wrap=True)

@@ -71,8 +71,9 @@ def create(
     from pipelines.connect import connect
     from pipelines.experiment import load
     from pipelines.prerequisites import check_here
+    from pipelines.releases import reference
     from pipelines.schedules.local import twin
-    from pipelines.targets.jobs import job
+    from pipelines.targets.submission import job
     from pipelines.timing.calendar import check, moment, on_wall_clock, to_catch_up
     from pipelines.timing.cron import portable
     from pipelines.workspace import Workspace, open_to_write
@@ -101,7 +102,8 @@ def create(
         check_here(wanted, workspace)
     place = open_to_write(workspace) if target == "local" else Workspace(workspace.resolve())
     there = connect(target, wanted, place)
-    wanted_job = replace(job(wanted, target, if_changed, release), files=(files := _files(experiment, env)))
+    published = reference(wanted, target, release)
+    wanted_job = replace(job(wanted, target, if_changed, published), files=(files := _files(experiment, env)))
     if target == "local" and (same := twin(place, wanted_job, timing, if_changed)) is not None:
         tell(
             f"{same} does the same; to have only one: {pasteable('schedule', 'delete', same, '--workspace', workspace)}"

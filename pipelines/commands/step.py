@@ -12,13 +12,13 @@ from pipelines.commands.options import (
     EnvOption,
     ExperimentArgument,
     SetOption,
+    TrackingOption,
     WorkspaceOption,
     folder,
     local,
     must_be_apart,
     must_be_folders,
     stored,
-    tracking,
 )
 from pipelines.commands.outcome import resumable, show_log, tell
 
@@ -64,14 +64,14 @@ def train(
     profile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(help="An MLflow that shows the curves while the model is trained.", callback=tracking),
-    ] = None,
+    tracking_uri: TrackingOption = None,
 ) -> None:
-    """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was."""
+    """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was.
+
+    Where an MLflow is named, it shows the curves while the model is trained.
+    """
     from pipelines.experiment import load
-    from pipelines.targets.local.surroundings import limit_threads
+    from pipelines.targets.local.surroundings import limit_threads, named_tracking_uri
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset)
@@ -85,7 +85,8 @@ def train(
     compute.check(wanted.training.backend)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
-    place = None if tracking_uri is None else Tracking(tracking_uri, wanted.name)
+    uri = named_tracking_uri(wanted, tracking_uri)
+    place = None if uri is None else Tracking(uri, wanted.name)
     with resumable(restart):
         train(
             dataset,
@@ -134,9 +135,7 @@ def register(
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="An MLflow other than the workspace's own.", callback=tracking)
-    ] = None,
+    tracking_uri: TrackingOption = None,
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
     import json
@@ -146,12 +145,13 @@ def register(
     from components.register import register
     from components.tracking.preflight import check, check_run_name
     from pipelines.experiment import load
+    from pipelines.targets.local.surroundings import named_tracking_uri
 
     wanted = load(experiment, assignments or (), env)
     must_be_folders(dataset, model, evaluation)
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
-    uri = tracking_uri or workspaces.made(workspace, wanted).tracking_uri
+    uri = named_tracking_uri(wanted, tracking_uri) or workspaces.made(workspace, wanted).tracking_uri
     check(uri, wanted.name)
     check_source(wanted.name, wanted.data, dataset)
     show_log()

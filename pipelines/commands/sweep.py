@@ -15,9 +15,12 @@ from pipelines.commands.options import (
     JsonOption,
     SetOption,
     TargetOption,
+    TrackingOption,
     WorkspaceOption,
+    recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
@@ -54,6 +57,7 @@ def sweep(
     target: TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
@@ -68,7 +72,8 @@ def sweep(
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    plan = _planned(load(experiment, assignments or (), env), over, search, trials, prune, parallel, target)
+    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    plan = _planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":
         _here(plan, workspace, as_json)
@@ -169,4 +174,5 @@ def _summarise(done: "Swept", workspace: Path) -> None:
     champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
     console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
     console.print(f"comparison: {done.comparison}\nreport: {done.report}")
-    console.print(f"MLflow: {pasteable('ui', '--workspace', workspace)}")
+    for line in pages(done.mlflow, workspace):
+        console.print(line, soft_wrap=True)

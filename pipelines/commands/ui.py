@@ -1,4 +1,4 @@
-"""`elboflow ui`: MLflow's own pages on the workspace."""
+"""`elboflow ui`: MLflow's own pages on the workspace, or the address of the server that holds the runs."""
 
 import os
 import signal
@@ -6,13 +6,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from pipelines.commands import workspaces
-from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
-from pipelines.commands.outcome import show_log, tell
+from pipelines.commands.options import DEFAULT_WORKSPACE, TrackingOption, WorkspaceOption
+from pipelines.commands.outcome import pasteable, show_log, tell
 
 HOST = "127.0.0.1"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -21,16 +22,25 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def ui(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
+    tracking_uri: TrackingOption = None,
 ) -> None:
-    """Open the MLflow UI on the workspace, until Ctrl-C."""
+    """Open the MLflow UI on the workspace, until Ctrl-C. Where a server holds the runs, its address is printed."""
     import socket
 
-    from components.tracking import databases, readable
+    from components.surroundings.masking import masked, without_userinfo
+    from components.tracking import databases, readable, relocation
     from elboflow.settings import RequestError
+    from pipelines.targets.local.surroundings import named_tracking_uri
 
     place = workspaces.found(workspace)
-    if not place.database.is_file():
-        raise RequestError(f"{workspace} holds no MLflow yet ({place.database.name}); `elboflow run` makes one")
+    named = named_tracking_uri(option=tracking_uri)
+    if named is not None and named.startswith(("http://", "https://")):
+        tell("the runs are in an MLflow server, which has these pages:")
+        print(without_userinfo(named))
+        return
+    file = databases.file_of(named or place.tracking_uri)
+    if file is not None and not file.is_file():
+        raise RequestError(f"{workspace if named is None else named} holds no MLflow yet; `elboflow run` makes one")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -40,11 +50,35 @@ def ui(
                 f"port {port} cannot be listened on: {error.strerror}; choose another with --port"
             ) from None
     show_log()
-    with readable.database(place.database) as database:
-        if database != place.database:
-            tell(f"{place.folder} cannot be written to: what is changed in these pages is lost when they are closed")
-        tell(f"MLflow on {place.folder}, until Ctrl-C:")
-        _serve(databases.uri_of(database), place.model_files, port)
+    if file is None:
+        assert named is not None
+        tell(f"MLflow on {masked(named)}, until Ctrl-C:")
+        _serve(named, place.model_files, port)
+        return
+    with readable.database(file) as database:
+        if database != file:
+            tell(f"{file.parent} cannot be written to: what is changed in these pages is lost when they are closed")
+        tell(f"MLflow on {file.parent}, until Ctrl-C:")
+        _serve(databases.uri_of(database), file.parent / relocation.ARTIFACTS, port)
+
+
+def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
+    """Returns where a person sees what a run has registered, a line each.
+
+    Args:
+        mlflow: The registration: tracking_uri, run_id, model and version.
+        workspace: The workspace.
+    """
+    from components.tracking import databases
+
+    server = str(mlflow["tracking_uri"]).rstrip("/")
+    if server.startswith(("http://", "https://")):
+        model, version = quote(mlflow["model"], safe=""), mlflow["version"]
+        return [f"MLflow: {server}/#/runs/{mlflow['run_id']}", f"        {server}/#/models/{model}/versions/{version}"]
+    file = databases.file_of(server)
+    own = file is not None and file.parent == workspace.resolve()
+    words = ("--workspace", workspace) if own else ("--tracking-uri", server)
+    return [f"MLflow: {pasteable('ui', *words)}"]
 
 
 def _serve(store: str, artifacts: Path, port: int) -> None:

@@ -10,6 +10,7 @@ from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     DatasetOption,
     ModelArgument,
+    TrackingOption,
     WorkspaceOption,
     local,
     must_be_folders,
@@ -37,12 +38,13 @@ def generate(
         list[str] | None, typer.Option(metavar="FEATURE=VALUE", help="What a conditional model is conditioned on.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
 ) -> None:
     """Make new examples with a trained model."""
     from components import predict
 
     show_log()
-    predict.generate(_folder(model, workspace), output, n, seed, _given(given or []))
+    predict.generate(_folder(model, workspace, tracking_uri), output, n, seed, _given(given or []))
     print(output)
 
 
@@ -54,13 +56,14 @@ def reconstruct(
     n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, at most all.")] = 32,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tracking_uri: TrackingOption = None,
 ) -> None:
     """Pass a dataset's examples through a trained model, and show them beside the originals."""
     from components import predict
 
     must_be_folders(dataset)
     show_log()
-    predict.reconstruct(_folder(model, workspace), dataset, output, split, n, seed)
+    predict.reconstruct(_folder(model, workspace, tracking_uri), dataset, output, split, n, seed)
     print(output)
 
 
@@ -83,8 +86,9 @@ def _given(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _folder(model: str, workspace: Path) -> Path:
+def _folder(model: str, workspace: Path, option: str | None) -> Path:
     from components.registry import resolve
+    from pipelines.targets.local.surroundings import tracking_uri
 
     place = workspaces.found(workspace)
-    return resolve.resolve(model, place.runs, place.tracking_uri)
+    return resolve.resolve(model, place.runs, tracking_uri(None, place, option))

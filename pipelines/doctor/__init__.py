@@ -1,70 +1,27 @@
-"""What must be so before a run: many small checks at once, each with what was found and how to mend it.
+"""`elboflow doctor`: checks this machine, and asks a target for its checks; all are at work at once."""
 
-A new check is a function that returns a `Finding`, or several, in the file of its group, and a line in `checks`.
-"""
-
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from components.surroundings import servers
-from components.tracking import databases
 from elboflow.settings import RequestError
-from elboflow.settings.variables import TRACKING_URI
+from elboflow.settings.variables import TRACKING_URI as TRACKING_URI
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
+from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError
 from pipelines.workspace import Workspace
-
-PATIENCE = 4.0
-"""Seconds for a request of a check."""
-
-State = Literal["well", "ill", "unknown"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        what: What was looked at: `bucket gs://data`.
-        state: well; ill, which is to be mended before a run; or unknown, where it cannot be told from here.
-        found: What was found.
-        mend: What to do about it, unless it is well.
-    """
-
-    what: str
-    state: State
-    found: str
-    mend: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check, by what it looks at.
-
-    Attributes:
-        what: What it looks at.
-        look: Looks.
-        seconds: What it may take; what takes longer is not waited for.
-    """
-
-    what: str
-    look: Callable[[], Finding | Iterable[Finding]]
-    seconds: float = 5.0
 
 
 def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iterator[Finding]:
-    """Yields what the checks find, in their order, while they are at work side by side.
+    """Yields what the checks find, in their order, while they run in threads.
 
     Args:
         target: Where runs are to be: `local`, `kubeflow` or `vertex`.
-        experiment: What is to run; without it, only this machine is looked at.
+        experiment: What is to run; without it, only this machine is checked.
         workspace: The folder of local runs.
 
     Raises:
@@ -72,11 +29,11 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
     """
     servers.watch()
     wanted = checks(target, experiment, workspace)
-    with servers.within(PATIENCE):
-        begun = time.monotonic()
-        for check, answer in [(check, _begun(check)) for check in wanted]:
+    with servers.within(SECONDS):
+        started = time.monotonic()
+        for check, answer in [(check, _started(check)) for check in wanted]:
             try:
-                found = answer.result(max(0.0, begun + check.seconds - time.monotonic()))
+                found = answer.result(max(0.0, started + check.seconds - time.monotonic()))
             except NotInTime:
                 found = [Finding(check.what, "unknown", f"no answer within {check.seconds:g} s", "look at the network")]
             yield from found
@@ -86,46 +43,41 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
     """Returns the checks for runs on a target."""
     if target not in NAMES:
         raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
-    from pipelines.doctor import data, devices, installed, schedules, state, workspaces
+    if experiment is None and target != "local":
+        raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
+    from pipelines.doctor import machine
 
     backend = experiment.training.backend if experiment else "tensorflow"
     here = [
-        Check("Python", installed.python),
-        Check("packages", lambda: installed.packages(backend)),
-        Check("devices", lambda: devices.devices(backend), seconds=90),  # of which a framework's import is most
-        Check("workspace", lambda: workspaces.workspace(workspace)),
+        Check("Python", machine.python),
+        Check("packages", lambda: machine.packages(backend)),
+        Check("devices", lambda: machine.devices(backend), seconds=90),  # of which a framework's import is most
+        Check("workspace", lambda: machine.workspace(workspace)),
     ]
-    if target == "local":
-        if experiment:
-            raw = experiment.data
-            here.append(Check("data", lambda: data.data(raw), seconds=data.seconds(raw)))
-        uri = (experiment.targets.local.tracking_uri if experiment else None) or os.environ.get(TRACKING_URI)
-        here.append(_mlflow(uri, Workspace(workspace.resolve()), experiment))
-        here.append(Check("records", lambda: state.state(workspace.resolve())))
-        return [*here, Check("schedules", lambda: schedules.schedules(workspace.resolve()))]
-    if experiment is None:
-        raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
+    return here + _of_target(target, experiment, Workspace(workspace.resolve()))
+
+
+def _of_target(target: str, experiment: Experiment | None, workspace: Workspace) -> list[Check]:
+    if experiment is None or target == "local":
+        from pipelines.doctor import records, schedules
+        from pipelines.targets.local import checks as local
+
+        return [
+            *local.checks(experiment, workspace),
+            Check("records", lambda: records.records(workspace.folder)),
+            Check("schedules", lambda: schedules.schedules(workspace.folder)),
+        ]
     if target == "kubeflow":
-        from pipelines.doctor import kubeflow
+        from pipelines.targets.kubeflow import checks as kubeflow
 
-        return here + kubeflow.checks(experiment)
-    from pipelines.doctor import vertex
+        return kubeflow.checks(experiment)
+    from pipelines.targets.vertex import checks as vertex
 
-    return here + vertex.checks(experiment)
-
-
-def _mlflow(uri: str | None, workspace: Workspace, experiment: Experiment | None) -> Check:
-    from pipelines.doctor import tracking
-
-    named = uri or workspace.tracking_uri
-    database = databases.file_of(named)
-    if database is None:
-        return Check("MLflow", lambda: tracking.server(named))
-    return Check("MLflow", lambda: tracking.local(database, workspace, experiment.name if experiment else None), 20)
+    return vertex.checks(experiment)
 
 
-def _begun(check: Check) -> "Future[list[Finding]]":
-    """Begins a check in a thread that does not keep the process alive."""
+def _started(check: Check) -> "Future[list[Finding]]":
+    """Starts a check in a thread that does not keep the process alive."""
     answer: Future[list[Finding]] = Future()
 
     def look() -> None:
@@ -135,6 +87,8 @@ def _begun(check: Check) -> "Future[list[Finding]]":
         except servers.NoAnswerError as error:
             mend = "look at its address, at the server there and its log, and at the network between"
             answer.set_result([Finding(check.what, "ill", str(error), mend)])
+        except UnknownError as error:
+            answer.set_result([Finding(check.what, "unknown", str(error), error.mend)])
         except Exception as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             answer.set_result([Finding(check.what, "unknown", f"could not be looked at: {said}", "see the message")])

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.explain import explain
 from elboflow.settings.text import counted
-from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
 from pipelines.schedules.database import FILE, blank
 from pipelines.schedules.heartbeat import holder, places, trouble
@@ -18,6 +17,7 @@ from pipelines.schedules.queue import queued
 from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import Schedule
 from pipelines.schedules.store import Store
+from pipelines.targets.checks import Finding
 from pipelines.timing.calendar import Calendar
 from preprocessing.files import is_uri
 

@@ -70,6 +70,8 @@ def _guarded(graph: Graph, values: Values, take: Take, root: str | None, console
                 data=values.data,
                 experiment=values.experiment,
                 if_changed=if_changed,
+                run=values.run,
+                job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 tracking_uri=values.tracking_uri,
             )
             with dsl.If(decided.outputs["Output"] == "run"):

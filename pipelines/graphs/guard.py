@@ -10,8 +10,10 @@ from pipelines.graphs.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def decide(data: str, experiment: str, if_changed: bool, tracking_uri: str, decision: Output[Artifact]) -> str:
-    """Answers `run` or `skip`; the artifact's metadata say why. A run that is skipped leaves nothing in MLflow."""
+def decide(
+    data: str, experiment: str, if_changed: bool, run: str, job: str, tracking_uri: str, decision: Output[Artifact]
+) -> str:
+    """Answers `run` or `skip`; the artifact's metadata say why. The MLflow run of a run that is not skipped is made."""
     from pipelines.process import step
 
     with step(decision.path):
@@ -19,6 +21,7 @@ def decide(data: str, experiment: str, if_changed: bool, tracking_uri: str, deci
         import logging
 
         from components.decide import Change, changed
+        from components.finish import begin
         from preprocessing.config import DataConfig
 
         if if_changed:
@@ -26,6 +29,8 @@ def decide(data: str, experiment: str, if_changed: bool, tracking_uri: str, deci
         else:
             change = Change(True, "asked to run whether anything changed or not")
         answer = "run" if change.changed else "skip"
+        if change.changed:
+            begin(json.loads(experiment), run, tracking_uri, job=job)
         decision.metadata.update(answer=answer, reason=change.reason)
         logging.getLogger("elboflow.ending").info("%s: %s", answer, change.reason)
         return answer
@@ -56,13 +61,13 @@ def finish(
         from components.config import Notification
         from components.finish import finish
         from elboflow.settings import RequestError, WorkError
-        from pipelines.final_status import ending
+        from pipelines.final_status import run_outcome
 
         recorded = json.loads(experiment)
-        ended = ending(status, recorded["name"], run, console + job if console else None, tracking_uri)
+        ended = run_outcome(status, recorded["name"], run, console + job if console else None, tracking_uri)
         notification = TypeAdapter(Notification).validate_json(notify) if notify else None
         try:
-            finish(ended, recorded, notification, tracking_uri, job)
+            finish(ended, recorded, notification, tracking_uri)
         except (RequestError, WorkError) as error:
             # It has told how the run ended. A failure here would be tried again, and tell it again.
             logging.getLogger("elboflow.ending").error("how the run ended is not in MLflow: %s", error)

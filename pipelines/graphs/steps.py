@@ -102,17 +102,22 @@ def register(
     with step(registration.path):
         import json
         from dataclasses import asdict
+        from pathlib import Path
 
         from components.config import RegistryConfig
         from components.register import register
+        from pipelines.targets.local.record import seconds_so_far
+        from pipelines.targets.local.surroundings import registrable
 
-        registered = register(
-            dataset.path,
-            model.path,
-            evaluation.path,
-            RegistryConfig.model_validate_json(registry),
-            json.loads(experiment),
-            run,
-            tracking_uri,
-        )
+        folders = dataset.path, model.path, evaluation.path
+        with registrable(*folders, run):
+            registered = register(
+                *folders,
+                RegistryConfig.model_validate_json(registry),
+                json.loads(experiment),
+                run,
+                tracking_uri,
+                seconds_so_far(),
+                Path(registration.path) / "report.html",
+            )
         registration.metadata.update(asdict(registered))

@@ -4,6 +4,7 @@ Kubeflow keeps the versions of a pipeline itself; for Vertex AI they are in an A
 """
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -13,7 +14,11 @@ from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.targets.specification import specification
 
-_VERSION = r"[a-z][a-z0-9-]{1,61}[a-z0-9]"  # what both platforms, and labels, take
+logger = logging.getLogger("elboflow.releases")
+
+_WRITTEN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}"
+_TAKEN = {"kubeflow": r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "vertex": r"[a-z][a-z0-9-]{1,61}[a-z0-9]"}
+"""What a platform takes: Kubeflow the name of a Kubernetes resource, Artifact Registry an id of Google's (AIP-122)."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,16 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
     Args:
         experiment: The experiment.
         target: `kubeflow` or `vertex`.
-        version: The version's name; by default made of the project's version and of the pipeline's digest.
+        version: The version; by default made of the project's version and of the pipeline's digest.
 
     Raises:
-        RequestError: The version is there already and holds another pipeline, or the experiment does not say where
-            versions are kept.
+        RequestError: The version is there already and holds another pipeline, the experiment does not say where
+            versions are kept, or cannot run there. What can be checked is checked before the first request.
     """
-    text = specification(experiment, target)  # first: it sends no request, and refuses what no platform could run
-    shelf = _shelf(experiment, target)
+    shelf, name = _shelf(experiment, target), None if version is None else taken(version, target)
+    text = specification(experiment, target)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    name = version or f"v{installed('elboflow').replace('.', '-')}-{digest[:12]}"
-    _check(name)
+    name = name or f"v{installed('elboflow').replace('.', '-')}-{digest[:12]}"
     found = shelf.find(experiment.name, name)
     if found is None:
         try:
@@ -86,14 +90,16 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
     return Release(experiment.name, target, name, found[0], digest, published=False)
 
 
-def reference(experiment: Experiment, target: str, version: str) -> str:
-    """Returns what a run of a published version is submitted of.
+def reference(experiment: Experiment, target: str, version: str | None) -> str | None:
+    """Returns what a run of a published version is submitted of; None where none is asked for.
 
     Raises:
         RequestError: There is no such version.
     """
-    _check(version)
-    found = _shelf(experiment, target).find(experiment.name, version)
+    if version is None:
+        return None
+    shelf, name = _shelf(experiment, target), taken(version, target)
+    found = shelf.find(experiment.name, name)
     if found is None:
         raise RequestError(
             f"--release {version}: {experiment.name} has no such version on {target}; `elboflow publish` makes one"
@@ -101,11 +107,26 @@ def reference(experiment: Experiment, target: str, version: str) -> str:
     return found[0]
 
 
-def _check(version: str) -> None:
-    if re.fullmatch(_VERSION, version) is None:
+def taken(version: str, target: str) -> str:
+    """Returns the name that a platform keeps a version under, and says it where it differs: `v1.0.0` is `v1-0-0` on
+    Vertex AI, and `v1` is `v1-0`.
+
+    Raises:
+        RequestError: It is no version.
+    """
+    name = version.lower() if re.fullmatch(_WRITTEN, version) else ""
+    name = re.sub(r"[_+]" if target == "kubeflow" else r"[._+]", "-", name)
+    if target == "vertex":
+        name = f"v{name}" if name[:1].isdigit() else name
+        name = f"{name}-0" if re.fullmatch(r"[a-z][a-z0-9]?", name) else name
+    if re.fullmatch(_TAKEN[target], name) is None:
         raise RequestError(
-            f"{version}: a version has 3 to 63 lower-case letters, digits and hyphens, a letter first, no hyphen last"
+            f"{version}: a version has at most 63 letters, digits, dots, hyphens, underscores and plus signs, a letter "
+            "or digit first and last: v1, v1.0.0, 2026-11-30"
         )
+    if name != version:
+        logger.info("the version %s is called %s on %s", version, name, target)
+    return name
 
 
 def _shelf(experiment: Experiment, target: str) -> Shelf:
@@ -117,4 +138,4 @@ def _shelf(experiment: Experiment, target: str) -> Shelf:
         from pipelines.releases.vertex import Repository
 
         return Repository.of(experiment)
-    raise RequestError(f"--target {target}: versions are published on kubeflow and vertex")
+    raise RequestError("--release: published versions run on kubeflow and vertex; here, the experiment itself runs")

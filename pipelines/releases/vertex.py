@@ -1,25 +1,39 @@
-"""Releases for Vertex AI: an Artifact Registry repository of KFP pipelines, through `kfp.registry.RegistryClient`.
+"""Releases for Vertex AI: pipelines in an Artifact Registry repository of the format KFP.
 
-There, a version is known by its digest, and a name is a tag, which can be moved. So a tag is made, never moved; and a
-run is submitted of the digest.
+There, a version is known by its digest, and a name is a tag, which can be moved. So a tag is created and never moved,
+and a run is submitted of the digest. The API: https://cloud.google.com/vertex-ai/docs/pipelines/create-pipeline-template.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import re
+from contextlib import AbstractContextManager
+from functools import cached_property
 
-from elboflow.artifacts.temporary import temporary_folder
-from elboflow.settings import RequestError, WorkError
+from components.surroundings import google
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
-from pipelines.targets.vertex.connection import LOGIN, Connection, credentials
+from pipelines.targets.errors import Remedies
+from pipelines.targets.vertex.connection import Connection, explained
+
+_GOOGLE = re.compile(r"https://([\w-]+)-kfp\.pkg\.dev/([^/]+)/([^/]+)")
 
 
 class Repository:
-    """A repository of pipelines."""
+    """A repository of pipelines.
 
-    def __init__(self, address: str, client: Any) -> None:
-        self._address, self._client = address.rstrip("/"), client
+    Args:
+        address: https://LOCATION-kfp.pkg.dev/PROJECT/REPOSITORY. A host of another name has the resources, too.
+        connection: Who asks.
+    """
+
+    def __init__(self, address: str, connection: Connection) -> None:
+        self._address, self._connection = address.rstrip("/"), connection
+        found = _GOOGLE.fullmatch(self._address)
+        self._parent, self._api = "", self._address
+        if found is not None:
+            location, project, name = found.groups()
+            self._parent = f"projects/{project}/locations/{location}/repositories/{name}/"
+            self._api = f"{google.address('artifactregistry')}/v1/{self._parent}".rstrip("/")
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Repository":
@@ -30,76 +44,50 @@ class Repository:
                 "targets.vertex.repository: missing; versions for vertex are kept in an Artifact Registry repository "
                 "of pipelines: https://LOCATION-kfp.pkg.dev/PROJECT/REPOSITORY"
             )
-        import google.auth.transport.requests  # RegistryClient uses it, and does not import it
-        from kfp.registry import RegistryClient
+        return cls(target.repository, Connection.of(target))
 
-        asking = credentials(Connection.of(target))
-        if not asking.valid:
-            with _explained(target.repository, "credentials"):
-                asking.refresh(google.auth.transport.requests.Request())
-        return cls(target.repository, RegistryClient(host=target.repository, auth=asking))
+    @cached_property
+    def _session(self) -> google.Session:
+        return self._connection.session()
 
     def find(self, pipeline: str, version: str) -> tuple[str, str | None] | None:
         """Returns the address of a version by its digest, and the digest of the file that it holds."""
-        import requests
-
-        with _explained(self._address, f"the version {version} of {pipeline}"):
+        with self._asking(f"the version {version} of {pipeline}"):
             try:
-                named = self._client.get_tag(pipeline, version)["version"].rpartition("/")[2]
-            except requests.HTTPError as error:
-                if error.response.status_code == 404 and self._answers():
-                    return None
-                raise
-            with temporary_folder() as folder:
-                path = folder / "pipeline.yaml"
-                self._client.download_pipeline(pipeline, version=named, file_name=str(path))
-                held = hashlib.sha256(path.read_bytes()).hexdigest()
-        return f"{self._address}/{pipeline}/{named}", held
+                tag = self._session.get(f"{self._tags(pipeline)}/{version}")
+            except google.GoogleError as error:
+                if error.status != 404:
+                    raise
+                with self._asking("the repository"):
+                    self._session.get(f"{self._api}/packages")
+                return None
+            address = f"{self._address}/{pipeline}/{tag['version'].rpartition('/')[2]}"
+            return address, hashlib.sha256(self._session.retried("GET", address).content).hexdigest()
 
     def put(self, pipeline: str, version: str, specification: str, digest: str) -> str:
-        """Uploads a version, and gives it its tag."""
-        import requests
-
-        with _explained(self._address, f"the version {version} of {pipeline}"):
-            with temporary_folder() as folder:
-                path = folder / "pipeline.yaml"
-                path.write_text(specification, encoding="utf-8")
-                package, uploaded = self._client.upload_pipeline(str(path))
+        """Uploads a version, which has its digest for a name, and creates its tag: both are safe to repeat."""
+        file = {"content": ("pipeline.yaml", specification.encode())}
+        with self._asking(f"the version {version} of {pipeline}"):
+            package, _, uploaded = self._session.retried("POST", self._address, files=file).text.partition("/")
+            tag = {"name": "", "version": f"{self._parent}packages/{package}/versions/{uploaded}"}
             try:
-                self._client.create_tag(package, uploaded, version)
-            except requests.HTTPError as error:
-                if error.response.status_code == 409:
+                self._session.retried("POST", self._tags(package), params={"tagId": version}, json=tag)
+            except google.GoogleError as error:
+                if error.status == 409:
                     raise FileExistsError(version) from None
                 raise
         return f"{self._address}/{package}/{uploaded}"
 
-    def _answers(self) -> bool:
-        """Whether the repository itself is there, when something in it is not."""
-        self._client.list_packages()
-        return True
+    def _tags(self, package: str) -> str:
+        return f"{self._api}/packages/{package}/tags"
 
-
-@contextmanager
-def _explained(address: str, what: str) -> Iterator[None]:
-    import requests
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except requests.HTTPError as error:
-        status = error.response.status_code
-        if status == 401:
-            raise RequestError(f"{address} does not accept the credentials (401); renew them: {LOGIN}") from error
-        if status == 403:
-            raise RequestError(
-                f"{address} forbids {what} (403); the publisher needs the role roles/artifactregistry.writer, "
-                "the account of the runs roles/artifactregistry.reader"
-            ) from error
-        if status == 404:
-            raise RequestError(f"{address} is not there (404); look at targets.vertex.repository") from error
-        kind = RequestError if status < 500 and status != 429 else WorkError
-        raise kind(f"{address} refuses {what} ({status}): {error.response.text[:200]}") from error
-    except requests.RequestException as error:
-        raise WorkError(f"{address} cannot be reached: {error}; look at targets.vertex.repository") from error
-    except GoogleAuthError as error:
-        raise RequestError(f"{address}: Google refuses the credentials: {error}; renew them: {LOGIN}") from error
+    def _asking(self, what: str) -> AbstractContextManager[None]:
+        remedies = Remedies(
+            self._address,
+            login=f"renew them: {google.LOGIN}",
+            role="the publisher needs the role roles/artifactregistry.writer, the account of the runs "
+            "roles/artifactregistry.reader",
+            lookup="look at targets.vertex.repository",
+            address="targets.vertex.repository",
+        )
+        return explained(self._connection, remedies, what)

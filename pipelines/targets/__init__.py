@@ -4,7 +4,7 @@ A target submits a compiled pipeline, follows it, and keeps schedules of it. Eve
 a schedule is one of the frozen values below, on every target.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,11 @@ class StepState:
     started: datetime | None = None
     ended: datetime | None = None
     reason: str | None = None
+
+
+def seconds(steps: Iterable[StepState]) -> dict[str, float]:
+    """Returns how long each step took that has ended, by name."""
+    return {step.name: (step.ended - step.started).total_seconds() for step in steps if step.started and step.ended}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pipelines.targets.machines import (
     Step,
     VertexStep,
 )
+from pipelines.targets.regions import Region
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Project
 from preprocessing.engines.direct import Direct
@@ -210,7 +211,7 @@ class VertexTarget(Settings):
     """Vertex AI Pipelines."""
 
     project: Project = Field(description="the id of the Google Cloud project")
-    location: str = Field(description="the region, such as europe-west4")
+    location: Region = Field(description="the region, such as europe-west4")
     root: Root
     image: Image | Images = Field(description="one image for all steps, or one for each kind of machine")
     tracking_uri: TrackingURI

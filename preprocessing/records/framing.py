@@ -5,7 +5,6 @@
 Source: tensorflow/core/lib/io/record_writer.h.
 """
 
-import google_crc32c
 import numpy as np
 
 from elboflow.settings import WorkError
@@ -62,6 +61,8 @@ def check(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: s
 
 def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Returns the masked CRC-32C of pieces of `content`, as stored, uint8 [pieces, 4]."""
+    import google_crc32c  # inside: a model that is served reads no records, and does not require it
+
     data, crc32c = content.tobytes(), google_crc32c.value
     pieces = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
     plain = np.array([crc32c(data[start:end]) for start, end in pieces], np.uint32)
@@ -70,6 +71,8 @@ def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
 
 def crcs(matrix: np.ndarray) -> np.ndarray:
     """Returns the masked CRC-32C of each row, as stored, uint8 [rows, 4]."""
+    import google_crc32c
+
     content, size, crc32c = matrix.tobytes(), matrix.shape[1], google_crc32c.value
     plain = np.array([crc32c(content[row * size : (row + 1) * size]) for row in range(len(matrix))], np.uint32)
     return _masked(plain).astype("<u4").view(np.uint8).reshape(-1, 4)

@@ -33,6 +33,8 @@ def test_the_table_has_every_target_that_was_set():
         ("streamed", "jax", 0.85),
         ("saving", "tensorflow", 0.08),
         ("saving", "jax", 0.08),
+        ("curves", "tensorflow", 0.01),
+        ("curves", "jax", 0.01),
         ("convolutional", "tensorflow", 1.2),
         ("convolutional", "jax", 1.2),
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.tracking import store
-from tests.components.runs import QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run, write
+from tests.components.runs import QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Champion, Run, write
 from tests.opened import opened
 
 
@@ -45,6 +45,17 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
+@pytest.fixture(scope="session")
+def champion(trained: Run, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Champion:
+    """The really trained run, registered; nothing else is to be registered there."""
+    workspace = tmp_path_factory.mktemp("champion")
+    shutil.copy(empty_database, workspace / "mlflow.db")
+    tracking_uri = f"sqlite:///{workspace}/mlflow.db"
+    registration = trained.register(tracking_uri)
+    (described,) = workspace.rglob("MLmodel")
+    return Champion(tracking_uri, registration, described.parent)
+
+
 @pytest.fixture
 def tracking_uri(empty_database: Path, tmp_path: Path) -> str:
     """An MLflow of the test's own."""
@@ -62,7 +73,7 @@ def values(dataset: Path) -> np.ndarray:
 
 @pytest.fixture
 def written(dataset: Path, tmp_path: Path) -> Callable[..., Run]:
-    """Writes a run by hand: real folders, but a file of any bytes instead of a network."""
+    """Writes a run whose examples have given values: real folders, but a file of any bytes instead of a network."""
 
     def write_here(
         name: str, log_likelihood: np.ndarray, likelihood: str = "bernoulli", seed: int = 0, **others: Any

@@ -10,7 +10,7 @@ import pytest
 
 from components.decide import Change, changed
 from components.finish import finish
-from components.surroundings.notify import Ending
+from components.surroundings.notify import RunEnd
 from components.tracking import store
 from components.tracking.parameters import config_digest
 from elboflow.settings import RequestError
@@ -95,7 +95,7 @@ def test_a_source_with_other_content_is_a_change(tmp_path: Path, values: np.ndar
 def test_only_successes_count(written: Written, values: np.ndarray, tracking_uri: str):
     written("night-1", values).register(tracking_uri)
     other = {**EXPERIMENT, "seed": 1}
-    finish(Ending("night-2", "digits", "failed", "train", "the loss is not a number"), other, None, tracking_uri)
+    finish(RunEnd("night-2", "digits", "failed", "train", "the loss is not a number"), other, None, tracking_uri)
     assert not now(EXPERIMENT, tracking_uri).changed
     assert now(other, tracking_uri) == Change(True, "the settings changed since run night-1: seed 0 → 1")
 

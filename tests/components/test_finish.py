@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.config import Command
+from components.config import Command, RegistryConfig
 from components.decide import changed
-from components.finish import finish, registered
-from components.surroundings.notify import Ending
+from components.finish import begin, finish, registered
+from components.register import register
+from components.surroundings.notify import RunEnd
 from components.tracking import store
+from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
@@ -28,7 +31,7 @@ LINK = "https://console.example/runs/night-1"
 def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **changes: Any) -> None:
     told = {"step": "train", "reason": "the loss is not a number", "link": LINK, "notification": None, **changes}
     notification = told.pop("notification")
-    finish(Ending(run, "digits", status, **told), EXPERIMENT, notification, tracking_uri)
+    finish(RunEnd(run, "digits", status, **told), EXPERIMENT, notification, tracking_uri)
 
 
 def recorded(tracking_uri: str) -> list[Any]:
@@ -65,12 +68,31 @@ def test_it_can_be_done_twice(tracking_uri: str):
     assert [run.info.status for run in recorded(tracking_uri)] == ["FAILED"]
 
 
+def test_a_run_is_in_mlflow_from_its_start_to_its_end_with_the_seconds_of_its_steps(
+    written: Written, values: np.ndarray, tracking_uri: str
+):
+    began = round(1000 * time.time()) - 60_000
+    begin(EXPERIMENT, "night-1", tracking_uri, began)
+    begin(EXPERIMENT, "night-1", tracking_uri, began + 1)  # as where the step is tried again
+    (running,) = recorded(tracking_uri)
+    assert (running.info.status, running.info.start_time) == ("RUNNING", began)
+    assert running.data.params["model.latent"] == "4"
+    finished = written("night-1", values)
+    folders = finished.dataset, finished.model, finished.evaluation
+    register(*folders, RegistryConfig(), finished.experiment, "night-1", tracking_uri, {"train": 41.25})
+    (run,) = recorded(tracking_uri)
+    assert (run.info.run_id, run.info.status, run.info.start_time) == (running.info.run_id, "FINISHED", began)
+    assert run.info.end_time - began >= 60_000
+    assert run.data.metrics["seconds/train"] == 41.2
+    assert run.data.metrics["seconds/register"] > 0
+
+
 def test_a_run_that_registered_stays_finished_and_gets_its_link(
     written: Written, values: np.ndarray, tracking_uri: str
 ):
     written("night-1", values).register(tracking_uri)
     ended = recorded(tracking_uri)[0].info.end_time
-    finish(Ending("night-1", "digits", "succeeded", link=LINK), EXPERIMENT, None, tracking_uri)
+    finish(RunEnd("night-1", "digits", "succeeded", link=LINK), EXPERIMENT, None, tracking_uri)
     (run,) = recorded(tracking_uri)
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)
     assert tags(run)["elboflow.link"] == LINK
@@ -147,16 +169,42 @@ def told(tmp_path: Path) -> tuple[Command, Path]:
     return Command(command=(sys.executable, "-c", program)), file
 
 
+def test_the_notification_of_a_success_has_version_verdict_metrics_and_time(
+    written: Written, values: np.ndarray, tracking_uri: str, told: tuple[Command, Path]
+):
+    notification, file = told
+    result = written("night-1", values).register(tracking_uri)
+    ended = RunEnd("night-1", "digits", "succeeded", link="/runs/night-1", target="local", seconds=41.5)
+    finish(ended, EXPERIMENT, notification.model_copy(update={"when": "end"}), tracking_uri)
+    sent = json.loads(file.read_text(encoding="utf-8"))
+    assert (sent["model"], sent["version"], sent["promoted"]) == ("digits-vae", 1, True)
+    assert (sent["target"], sent["seconds"], sent["link"]) == ("local", 41.5, "/runs/night-1")
+    assert sent["reason"] == result.reason
+    assert sent["metrics"]["elbo"] == -30
+    assert not [name for name in sent["metrics"] if name.startswith(("test/", "validation/")) or name.endswith("_low")]
+
+
+def test_the_page_of_a_run_is_the_servers_without_a_password(tracking_uri: str):
+    failed(tracking_uri)
+    (run,) = recorded(tracking_uri)
+    page = f"https://mlflow.example/app/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert run_page("https://ann:secret@mlflow.example/app/", run) == page
+    assert run_page(tracking_uri, run) is None
+
+
 def test_it_tells_the_same_that_it_records(tracking_uri: str, told: tuple[Command, Path]):
     notification, file = told
     failed(tracking_uri, notification=notification)
-    assert json.loads(file.read_text(encoding="utf-8")) == {
+    sent = json.loads(file.read_text(encoding="utf-8"))
+    assert 0 < sent.pop("seconds") < 60
+    assert {name: value for name, value in sent.items() if value is not None} == {
         "run": "night-1",
         "experiment": "digits",
         "status": "failed",
         "step": "train",
         "reason": "the loss is not a number",
         "link": LINK,
+        "seconds": {},
     }
 
 

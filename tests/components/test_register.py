@@ -2,21 +2,25 @@
 
 import importlib.metadata
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from components.register import Registration
 from components.tracking import store
 from components.tracking.parameters import config_digest
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
-from tests.components.runs import EXPERIMENT, Run
+from tests.components.runs import EXPERIMENT, Run, write
 from tests.opened import examples, opened
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -45,13 +49,32 @@ def alone(run: Run, tracking_uri: str, killed_before: str = "") -> "subprocess.P
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
 
-def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+@dataclass(frozen=True)
+class Registered:
+    """A registered run, for tests that only look at it."""
+
+    run: Run
+    registration: Registration
+    tracking_uri: str
+    workspace: Path
+
+
+@pytest.fixture(scope="module")
+def registered(dataset: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Registered:
+    workspace = tmp_path_factory.mktemp("registered")
+    shutil.copy(empty_database, workspace / "mlflow.db")
+    tracking_uri = f"sqlite:///{workspace}/mlflow.db"
+    run = Run("night-1", dataset, workspace / "night-1/model", workspace / "night-1/evaluation")
+    write(run, np.full(opened(dataset).manifest.counts["test"], -30.0), "bernoulli", seed=0)
+    return Registered(run, run.register(tracking_uri), tracking_uri, workspace)
+
+
+def test_the_run_holds_all_that_belongs_to_it(registered: Registered) -> None:
     from mlflow.artifacts import list_artifacts, load_text
 
-    run = written("night-1", values)
-    registered = run.register(tracking_uri)
+    run, run_id, tracking_uri = registered.run, registered.registration.run_id, registered.tracking_uri
     client = store.connect(tracking_uri)
-    recorded = client.get_run(registered.run_id)
+    recorded = client.get_run(run_id)
     manifest = opened(run.dataset).manifest
     digest = manifest.digest
     assert manifest.distinct is not None
@@ -63,7 +86,7 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     assert recorded.data.metrics["test/elbo"] == -30
     assert recorded.data.metrics["test/elbo_low"] == -31
     assert recorded.data.metrics["test/elbo_high"] == -29
-    curve = client.get_metric_history(registered.run_id, "validation/elbo")
+    curve = client.get_metric_history(run_id, "validation/elbo")
     assert [(point.step, point.value) for point in curve] == [(1, -40), (2, -30)]
     assert {d.dataset.name: d.dataset.digest for d in recorded.inputs.dataset_inputs} == {
         "digits-train": digest[:36],
@@ -73,18 +96,38 @@ def test_the_run_holds_all_that_belongs_to_it(written: Written, values: np.ndarr
     rows = [json.loads(found.dataset.profile) for found in recorded.inputs.dataset_inputs]
     counts = [(manifest.counts[split], manifest.distinct[split]) for split in ("train", "validation", "test")]
     assert sorted((of["num_rows"], of["num_distinct"]) for of in rows) == sorted(counts)
-    evaluation = {file.path for file in list_artifacts(run_id=registered.run_id, artifact_path="evaluation")}
+    evaluation = {file.path for file in list_artifacts(run_id=run_id, artifact_path="evaluation")}
     assert {"evaluation/report.html", "evaluation/examples.npz", "evaluation/metrics.json"} <= evaluation
     artifact_uri = recorded.info.artifact_uri
     assert json.loads(load_text(f"{artifact_uri}/experiment.json"))["model"]["latent"] == 4
     assert json.loads(load_text(f"{artifact_uri}/dataset.json"))["digest"] == digest
 
 
-def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np.ndarray, tracking_uri: str) -> None:
-    run = written("night-1", values)
-    registered = run.register(tracking_uri)
-    version = store.connect(tracking_uri).get_model_version("digits-vae", "1")
-    assert version.run_id == registered.run_id
+def test_the_report_in_mlflow_says_experiment_run_date_version_and_verdict(
+    written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
+) -> None:
+    from mlflow.artifacts import load_text
+
+    reports = []
+    for name, change in (("night & day", 0), ("second", -1)):
+        page = tmp_path / "registration" / f"{name}.html"
+        registered = written(name, values + change).register(tracking_uri, report=page)
+        recorded = store.connect(tracking_uri).get_run(registered.run_id)
+        report = load_text(f"{recorded.info.artifact_uri}/report.html")
+        assert page.read_text(encoding="utf-8") == report
+        began = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
+        assert f"of the experiment digits, begun {began:%Y-%m-%d %H:%M} UTC" in report
+        reports.append(report)
+    first, second = reports
+    assert "<title>digits-vae version 1 (promoted to champion), night &amp; day</title>" in first
+    assert "<h1>digits-vae version 2: not promoted</h1>" in second
+    assert "Worse than version 1, the champion: -1.000 nats" in second
+
+
+def test_the_version_is_linked_to_run_data_and_code(registered: Registered) -> None:
+    run = registered.run
+    version = store.connect(registered.tracking_uri).get_model_version("digits-vae", "1")
+    assert version.run_id == registered.registration.run_id
     assert version.tags == {
         "elboflow.experiment": "digits",
         "elboflow.run": "night-1",
@@ -93,15 +136,14 @@ def test_the_version_is_linked_to_run_data_and_code(written: Written, values: np
         "elboflow.code": "0" * 40,
         "elboflow.weights": artifacts.sha256(run.model / "model.keras"),
         "elboflow.promoted": "true",
-        "elboflow.reason": registered.reason,
+        "elboflow.reason": registered.registration.reason,
     }
 
 
-def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, tracking_uri: str) -> None:
+def test_the_model_says_what_it_takes(registered: Registered) -> None:
     import mlflow
 
-    run = written("night-1", values)
-    run.register(tracking_uri)
+    store.use(registered.tracking_uri)
     model = mlflow.models.get_model_info("models:/digits-vae@champion")
     assert model.metadata["features"]["image"]["shape"] == [8, 8, 1]
     assert model.metadata["features"]["image"]["facts"] == {"range": [0, 16]}
@@ -112,9 +154,10 @@ def test_the_model_says_what_it_takes(written: Written, values: np.ndarray, trac
         "task": "reconstruct",
         "samples": 100,
         "seed": 0,
+        "count": 1,
     }
     example = mlflow.models.Model.load("models:/digits-vae@champion").load_input_example()
-    np.testing.assert_array_equal(example, examples(run.dataset, "test").features["image"][:2])
+    np.testing.assert_array_equal(example, examples(registered.run.dataset, "test").features["image"][:2])
 
 
 @pytest.mark.parametrize("leftover", [".examples.npz.a1b2c3d4.unfinished", "notes.txt", "figures/notes.txt"])
@@ -158,9 +201,8 @@ def test_the_model_requires_the_tensorflow_that_is_installed(
     assert requirement("night-2", values) == ["tensorflow==2.99"]
 
 
-def test_nothing_in_mlflow_is_a_pickle(written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path) -> None:
-    written("night-1", values).register(tracking_uri)
-    files = [path for path in (tmp_path / "workspace/mlartifacts").rglob("*") if path.is_file()]
+def test_nothing_in_mlflow_is_a_pickle(registered: Registered) -> None:
+    files = [path for path in (registered.workspace / "mlartifacts").rglob("*") if path.is_file()]
     assert len(files) > 10
     assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".joblib")]
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]  # how every pickle since protocol 2 begins
@@ -175,23 +217,24 @@ def test_registering_a_run_again_changes_nothing(written: Written, values: np.nd
     assert everything(tracking_uri) == before
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "log_batch",
-        "log_inputs",
-        "log_artifacts",
-        "create_logged_model",
-        "log_model_artifacts",
-        "finalize_logged_model",
-        "log_outputs",
-        "set_terminated",
-        "set_model_version_tag",
-        "set_registered_model_alias",
-    ],
+MOMENTS = (
+    "log_batch",
+    "log_inputs",
+    "log_artifacts",
+    "log_text",
+    "create_logged_model",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "log_outputs",
+    "set_model_version_tag",
+    "set_registered_model_alias",
+    "set_terminated",
 )
-def test_a_registration_that_broke_off_goes_on_without_duplicates(
-    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, moment: str
+"""The client's methods that write, by their first call of a registration."""
+
+
+def test_a_registration_that_breaks_off_at_every_write_goes_on_without_duplicates(
+    written: Written, values: np.ndarray, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
@@ -199,10 +242,11 @@ def test_a_registration_that_broke_off_goes_on_without_duplicates(
         raise KeyboardInterrupt
 
     run = written("night-1", values)
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, moment, stop)
-        with pytest.raises(KeyboardInterrupt):
-            run.register(tracking_uri)
+    for moment in MOMENTS:
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, moment, stop)
+            with pytest.raises(KeyboardInterrupt):
+                run.register(tracking_uri)
     registered = run.register(tracking_uri)
     assert (registered.version, registered.promoted) == (1, True)
     assert registered.reason == "no version of digits-vae was the champion when it came"

@@ -2,9 +2,13 @@
 
 import csv
 import html
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +18,10 @@ from components.evaluate import evaluate
 from components.predict import generate, reconstruct
 from components.preprocess import preprocess
 from components.register import register
+from components.registry.predictor import Predictor
 from components.registry.resolve import resolve
 from components.train import train
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
 from elboflow.vae.evaluation import folder as evaluations
 from pipelines.experiment import Experiment, load
@@ -24,6 +29,7 @@ from preprocessing.reader import open_dataset
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
+ROOT = Path(__file__).parents[2]
 QUICK = ("training.epochs=2", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
 
 
@@ -121,6 +127,8 @@ def test_a_table_is_made_up_row_by_row_in_the_data_s_own_units(table: Made, tmp_
     with (tmp_path / "pairs.csv").open(encoding="utf-8") as file:
         header = next(csv.reader(file))
     assert {"original_proline", "proline", "original_label", "label"} <= set(header)
+    with pytest.raises(WorkError, match="makes values of 'proline' that are not finite"):
+        Predictor.open(table.model).decode(np.full((1, table.experiment.model.latent), 1e38))
 
 
 @pytest.mark.parametrize("name", ["text", "table"])
@@ -129,6 +137,8 @@ def test_a_registered_model_is_asked_about_raw_values(
 ) -> None:
     import mlflow
     import pandas as pd
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
 
     found: Made = request.getfixturevalue(name)
     assert found.register(tracking_uri).promoted
@@ -148,6 +158,16 @@ def test_a_registered_model_is_asked_about_raw_values(
     made = model.predict(raw)
     assert len(made if name == "text" else made["proline"]) == len(raw)
 
+    client = TestClient(scoring_server.init(model))
+    headers = {"Content-Type": "application/json"}
+    asked = {"inputs": [], "params": {"task": "generate", "count": 3}}
+    answer = client.post("/invocations", content=json.dumps(asked), headers=headers).json()["predictions"]
+    assert len(answer if name == "text" else answer["proline"]) == 3
+    nothing = {"dataframe_split": {"columns": list(raw.columns), "data": []}}
+    refused = client.post("/invocations", content=json.dumps(nothing), headers=headers)
+    assert refused.status_code == 400
+    assert "the model takes at least 1" in refused.json()["message"]
+
 
 def test_evaluations_of_texts_and_tables_name_their_metrics(text: Made, table: Made) -> None:
     for found in (text, table):
@@ -165,6 +185,65 @@ def test_a_conditional_model_makes_examples_of_the_class_that_is_given(condition
             generate(conditional.model, tmp_path / "made.npz", given=given)
     with pytest.raises(RequestError, match="label"):
         generate(conditional.model, tmp_path / "made.npz", given={"label": 10})
+
+
+def test_a_conditional_model_is_served_with_a_condition_for_each_row(conditional: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    from components.registry.serving import ServedVAE
+
+    served = ServedVAE()
+    served.load_context(SimpleNamespace(artifacts={"model": conditional.model}))
+
+    def ask(inputs: Any, **params: Any) -> np.ndarray:
+        answer: np.ndarray = served.predict(None, inputs, params)
+        return answer
+
+    both = ask({"label": [7, 1]}, task="generate", count=4)
+    assert both.shape == (8, 8, 8, 1)
+    np.testing.assert_allclose(
+        both[:4], generate(conditional.model, tmp_path / "7.npz", 4, given={"label": 7})["image"]
+    )
+    examples = {"image": both, "label": [7] * 4 + [1] * 4}
+    z = ask(examples, task="encode")
+    np.testing.assert_allclose(ask({"z": z, "label": examples["label"]}, task="decode"), ask(examples), atol=1e-4)
+    for inputs, task, told in (
+        ([], "generate", "the model is conditioned on label; given: nothing"),
+        (z, "decode", "the model is conditioned on label; given: nothing"),
+        ({"z": z, "label": [7]}, "decode", "there are 8 rows of latents, and 1 of label"),
+        ({"label": [10]}, "generate", "label"),
+        ({"label": []}, "generate", "the model takes at least 1"),
+        (both, "score", "the model takes columns by name: image, label"),
+        ({"image": both}, "score", "there is no 'label'"),
+    ):
+        with pytest.raises(mlflow.MlflowException, match=told):
+            ask(inputs, task=task)
+
+
+WITHOUT_PREPROCESSING = """
+import sys
+sys.modules |= dict.fromkeys(["pyarrow", "google_crc32c", "apache_beam", "yaml", "PIL", "sklearn"])
+import numpy as np
+from components.registry.predictor import Predictor
+for folder in sys.argv[1:]:
+    predictor = Predictor.open(folder)
+    config, specs = predictor.trained.config, predictor.trained.specs
+    raw = {"tokens": ["abc", "hello"], "category": [1, 2], "number": [0.5, 2.0], "image": np.zeros((2, 8, 8, 1))}
+    columns = {name: raw[specs[name].kind] for name in config.reads}
+    given = {name: column for name, column in columns.items() if name not in config.features}
+    examples = predictor.examples(columns)
+    predictor.score(examples, 3)
+    predictor.decode(predictor.encode(examples), given)
+    predictor.generate(1, given=given)
+"""
+
+
+@pytest.mark.slow
+def test_models_of_every_kind_answer_without_what_only_preprocessing_imports(
+    text: Made, table: Made, conditional: Made
+) -> None:
+    folders = [str(found.model) for found in (text, table, conditional)]
+    subprocess.run([sys.executable, "-c", WITHOUT_PREPROCESSING, *folders], check=True, cwd=ROOT)
 
 
 def test_a_conditional_model_is_no_rival_of_an_unconditional_one(

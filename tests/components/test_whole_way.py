@@ -1,10 +1,7 @@
 """The steps one after the other with a real training, and what a person does with the model then."""
 
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +21,7 @@ from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
 from preprocessing.config import DataConfig
-from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Run
+from tests.components.runs import EXPERIMENT, QUICK_EVALUATION, SHORT_TRAINING, SMALL_MODEL, Champion, Run
 from tests.opened import examples, opened
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
@@ -57,12 +54,14 @@ def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
 ) -> None:
     monkeypatch.setattr("components.train.code_version", lambda: "a clean commit")
     with caplog.at_level(logging.INFO):
-        train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
+        first = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
         assert "kept the model" not in caplog.text
-        train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
+        again = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
         assert "kept the model" in caplog.text
-    train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
-    assert folder.load(tmp_path).provenance.seed == 1
+    assert first == again == folder.load(tmp_path)
+    other = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
+    assert other is not None
+    assert other.provenance.seed == folder.load(tmp_path).provenance.seed == 1
 
 
 def test_the_same_training_again_gives_the_same_bytes_and_is_recognised(
@@ -111,8 +110,10 @@ def test_a_model_of_other_data_is_evaluated_with_a_warning(
 ) -> None:
     other = tmp_path / "dataset"
     splits = {"train": 0.5, "validation": 0.2, "test": 0.3}
-    preprocess(DataConfig.model_validate({"source": "sklearn", "splits": splits}), other)
-    evaluate(other, trained.model, tmp_path / "evaluation", QUICK_EVALUATION, seed=0)
+    made = preprocess(DataConfig.model_validate({"source": "sklearn", "splits": splits}), other)
+    evaluated = evaluate(made.folder, trained.model, tmp_path / "evaluation", QUICK_EVALUATION, seed=0)
+    assert evaluated.facts.data.dataset == made.manifest.digest
+    assert evaluated.metrics["elbo"].value == evaluated.facts.metrics["elbo"]
     assert "may hold examples that the model was trained on" in caplog.text
 
 
@@ -125,33 +126,7 @@ def test_a_damaged_model_is_named(trained: Run, tmp_path: Path) -> None:
         generate(damaged, tmp_path / "x.npz")
 
 
-def test_the_registered_model_predicts_in_a_fresh_process_what_the_folder_does(
-    trained: Run, tracking_uri: str, tmp_path: Path
-) -> None:
-    trained.register(tracking_uri)
-    shown = examples(trained.dataset, "test")
-    np.save(tmp_path / "raw.npy", shown.features["image"].astype(np.float32), allow_pickle=False)
-    program = """
-import sys, mlflow, numpy as np
-uri, raw, output = sys.argv[1:]
-mlflow.set_tracking_uri(uri)
-model = mlflow.pyfunc.load_model("models:/digits-vae@champion")
-raw = np.load(raw)
-tasks = {"reconstruct": None, "encode": {"task": "encode"}, "score": {"task": "score", "samples": 5}}
-np.savez(output, **{task: model.predict(raw, params=params) for task, params in tasks.items()})
-"""
-    command = [sys.executable, "-c", program, tracking_uri, str(tmp_path / "raw.npy"), str(tmp_path / "predicted.npz")]
-    without_pickle = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    subprocess.run(command, check=True, capture_output=True, timeout=300, env=without_pickle)
-
-    with np.load(tmp_path / "predicted.npz") as predicted, np.load(trained.evaluation / "examples.npz") as evaluated:
-        np.testing.assert_allclose(predicted["score"], evaluated["log_likelihood"], atol=1e-3)
-        assert predicted["encode"].shape == (len(shown), 4)
-        directly = reconstruct(trained.model, trained.dataset, tmp_path / "r.npz", count=len(shown))["image"]
-        np.testing.assert_allclose(predicted["reconstruct"], directly, atol=1e-3)
-
-
-def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_examples(
+def test_a_champion_of_other_conditions_is_rescored_on_the_newcomers_examples(
     trained: Run, tracking_uri: str, tmp_path: Path
 ) -> None:
     longer = Run("longer", trained.dataset, tmp_path / "model", tmp_path / "evaluation")
@@ -161,9 +136,9 @@ def test_a_champion_of_other_conditions_is_judged_again_on_the_newcomers_example
     trained.register(tracking_uri)  # evaluated with seed 0
     registered = longer.register(tracking_uri, {**EXPERIMENT, "seed": other_bits})
 
-    rejudged = tmp_path / "rejudged"
-    evaluate(trained.dataset, trained.model, rejudged, QUICK_EVALUATION, seed=other_bits)
-    with np.load(longer.evaluation / "examples.npz") as ours, np.load(rejudged / "examples.npz") as theirs:
+    rescored = tmp_path / "rescored"
+    evaluate(trained.dataset, trained.model, rescored, QUICK_EVALUATION, seed=other_bits)
+    with np.load(longer.evaluation / "examples.npz") as ours, np.load(rescored / "examples.npz") as theirs:
         difference = np.mean(ours["log_likelihood"] - theirs["log_likelihood"])
     assert registered.promoted
     assert f"better than version 1, the champion: {difference:+.3f} nats" in registered.reason
@@ -235,8 +210,7 @@ def test_a_split_that_is_not_there_is_named(trained: Run, tmp_path: Path) -> Non
         reconstruct(trained.model, trained.dataset, tmp_path / "x.npz", split="tset")
 
 
-def test_model_is_a_folder_a_run_or_a_name_in_mlflow(trained: Run, tracking_uri: str, tmp_path: Path) -> None:
-    registered = trained.register(tracking_uri)
+def test_model_is_a_folder_a_run_or_a_name_in_mlflow(trained: Run, champion: Champion) -> None:
     runs = trained.model.parent.parent
     weights = artifacts.sha256(trained.model / "model.keras")
     for model in (
@@ -245,9 +219,9 @@ def test_model_is_a_folder_a_run_or_a_name_in_mlflow(trained: Run, tracking_uri:
         trained.model.parent.name,
         "models:/digits-vae@champion",
         "models:/digits-vae/1",
-        f"runs:/{registered.run_id}",
+        f"runs:/{champion.registration.run_id}",
     ):
-        found = resolve(model, runs, tracking_uri)
+        found = resolve(model, runs, champion.tracking_uri)
         assert artifacts.sha256(found / "model.keras") == weights, model
 
 
@@ -262,11 +236,10 @@ def test_model_is_a_folder_a_run_or_a_name_in_mlflow(trained: Run, tracking_uri:
     ],
 )
 def test_a_name_that_is_not_in_mlflow_is_answered_with_those_that_are(
-    trained: Run, tracking_uri: str, tmp_path: Path, model: str, message: str
+    champion: Champion, tmp_path: Path, model: str, message: str
 ) -> None:
-    trained.register(tracking_uri)
     with pytest.raises(RequestError, match=message):
-        resolve(model, tmp_path, tracking_uri)
+        resolve(model, tmp_path, champion.tracking_uri)
 
 
 def test_a_run_that_is_not_there_is_answered_with_those_that_are(trained: Run, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
 from pipelines.connect import MEMORY, _memory
-from pipelines.doctor.state import state
+from pipelines.doctor.records import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
@@ -111,7 +111,7 @@ def test_what_a_workspace_remembers_of_platforms_is_named_and_the_schedules_of_t
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_state_of_a_sweep_is_named_with_the_way_out(content: bytes, tmp_path: Path):
-    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1)
+    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1, Search("grid", 2, False))
     name = _begun(tmp_path, plan)
     assert _begun(tmp_path, plan) == name
     (tmp_path / STATE).write_bytes(content)
@@ -151,13 +151,13 @@ def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):
 
 
 def test_doctor_names_what_is_damaged(workspace: Path):
-    (found,) = state(workspace)
+    (found,) = records(workspace)
     assert found.found == "2 runs here, none damaged"
     (workspace / "sweeps" / "digits-1").mkdir(parents=True)
     damaged = [workspace / "runs/digits-2/run.json", workspace / "sweeps/digits-1/sweep.json", workspace / MEMORY]
     for path in damaged:
         path.write_bytes(DAMAGED["half"])
-    (found,) = state(workspace)
+    (found,) = records(workspace)
     assert found.state == "ill"
     assert all(str(path) in found.found for path in damaged)
     done = elboflow(workspace, "doctor")

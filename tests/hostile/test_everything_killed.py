@@ -201,53 +201,6 @@ def test_a_registration_by_hand_that_was_killed_is_ended(workspace: Workspace):
     assert dead.end(workspace) == ("digits-by-hand",)
 
 
-TRAINING = """
-import os, sys, time
-from pathlib import Path
-from components.tracking import live
-folder = Path(sys.argv[2])
-with live.curves(live.Tracking(sys.argv[1], "digits"), folder / "saved", folder, "of this training") as (tell,):
-    for epoch in range(1, 1_000_000):
-        tell("train", epoch, 10 * epoch, {"elbo": -100.0 / epoch})
-        time.sleep(0.1)
-"""
-
-
-def test_a_training_by_hand_is_left_alone_while_it_is_at_work_and_ended_after_a_kill(
-    workspace: Workspace, tmp_path: Path
-):
-    command = [sys.executable, "-c", TRAINING, workspace.tracking_uri, str(tmp_path / "model")]
-    training = subprocess.Popen(command, start_new_session=True)
-    try:
-        wait_for(lambda: statuses(workspace) == {"digits training": "RUNNING"}, 60)
-        assert dead.end(workspace) == ()
-        wait_for(lambda: sender_of(training.pid) is not None)
-        sender = sender_of(training.pid)
-        assert sender is not None
-        os.kill(sender, signal.SIGKILL)
-        wait_for(lambda: not Path(f"/proc/{sender}/stat").exists() or _is_zombie(sender))
-        assert dead.end(workspace) == ()  # the training itself goes on
-    finally:
-        os.killpg(training.pid, signal.SIGKILL)
-        training.wait()
-    # A killed process takes a moment to let go of its lock.
-    wait_for(lambda: dead.end(workspace) == ("digits training",))
-    assert statuses(workspace) == {"digits training": "KILLED"}
-
-
-def sender_of(training: int) -> int | None:
-    """Return the process that sends the curves of process ``training``: it leads a process group of its own."""
-    lines = subprocess.check_output(["ps", "-ewwo", "pid,ppid,args"], encoding="utf-8").splitlines()
-    for pid, parent, command in (line.split(None, 2) for line in lines):
-        if parent == str(training) and "live_process" in command:
-            return int(pid)
-    return None
-
-
-def _is_zombie(process: int) -> bool:
-    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-
-
 def test_the_end_of_a_run_is_told_only_to_an_mlflow_that_this_machine_or_the_experiment_names(
     workspace: Workspace, at_work: AtWork, monkeypatch: pytest.MonkeyPatch
 ):

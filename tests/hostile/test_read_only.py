@@ -99,6 +99,6 @@ def test_runs_are_listed_and_a_dead_one_is_shown_as_that(workspace: Path):
 
 
 def test_doctor_says_that_it_cannot_be_written_to(workspace: Path):
-    looks = "from pathlib import Path; from pipelines.doctor.workspaces import workspace; print(workspace(Path({!r})))"
+    looks = "from pathlib import Path; from pipelines.doctor.machine import workspace; print(workspace(Path({!r})))"
     done = read_only(workspace, "-c", looks.format(str(workspace)))
     assert "Read-only file system" in done.stdout or "Permission denied" in done.stdout

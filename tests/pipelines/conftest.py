@@ -1,13 +1,17 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from components.surroundings import retries
+from pipelines import follow, releases
+from pipelines.experiment import Experiment
+from pipelines.targets import submission
+from pipelines.targets.specification import specification
 from tests.pipelines.remote import Platform
-from tests.servers.tracking_server import serving
 
 if TYPE_CHECKING:
     from tests.servers.google_identity import GoogleIdentity
@@ -16,19 +20,6 @@ if TYPE_CHECKING:
     from tests.servers.vertex import VertexServer
 
 IMAGE = "registry.example/python-elboflow:1"
-
-
-@pytest.fixture(scope="session")
-def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the MLflow server's database and files."""
-    return tmp_path_factory.mktemp("mlflow")
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
-    """The address of a real MLflow on SQLite."""
-    with serving(mlflow_folder) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")
@@ -86,9 +77,33 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
     return kubeflow_servers
 
 
+@pytest.fixture(scope="session")
+def compiled() -> Callable[[Experiment, str], str]:
+    """Compiles each experiment once."""
+    texts: dict[tuple[str, str], str] = {}
+
+    def compiled(experiment: Experiment, target: str) -> str:
+        key = experiment.model_dump_json(), target
+        if key not in texts:
+            texts[key] = specification(experiment, target)
+        return texts[key]
+
+    return compiled
+
+
+@pytest.fixture
+def quick(compiled: Callable[[Experiment, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this process compile each experiment once, and wait little before they ask a platform again."""
+    for module in (submission, releases):
+        monkeypatch.setattr(module, "specification", compiled)
+    monkeypatch.setattr(retries, "WAITS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(follow, "FIRST", 0.1)
+    monkeypatch.setattr(follow, "GROWTH", 1.0)
+
+
 @pytest.fixture
 def vertex(
-    vertex_server: "VertexServer", google_identity: "GoogleIdentity", mlflow_address: str, tmp_path: Path
+    vertex_server: "VertexServer", google_identity: "GoogleIdentity", mlflow_address: str, tmp_path: Path, quick: None
 ) -> Platform:
     """The command line on Vertex AI."""
     target = (
@@ -105,7 +120,7 @@ def vertex(
 
 
 @pytest.fixture
-def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: Path) -> Platform:
+def kubeflow(kubeflow_server: "KubeflowServer", mlflow_address: str, tmp_path: Path, quick: None) -> Platform:
     """The command line on Kubeflow."""
     target = f"{{image: {IMAGE}, tracking_uri: '{mlflow_address}', host: '{kubeflow_server.url}'}}"
     return Platform("kubeflow", kubeflow_server, target, {}, tmp_path / "workspace")

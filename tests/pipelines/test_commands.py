@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from elboflow import __version__
 from pipelines.cli import app
+from pipelines.commands.ui import pages
 
 
 def elboflow(*arguments: str | Path) -> Result:
@@ -248,7 +250,10 @@ def group_of_the_server_on(workspace: Path) -> int | None:
     return None
 
 
-@pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 0)])
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow), (signal.SIGINT, 0)],
+)
 def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signals, code: int, tmp_path: Path):
     (tmp_path / "mlflow.db").touch()
     with socket.socket() as free:
@@ -283,6 +288,29 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize("variable", ["ELBOFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"])
+def test_the_ui_tells_the_address_of_a_server_that_holds_the_runs(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(variable, "https://me:S3CR3T@mlflow.example")
+    done = elboflow("ui", "--workspace", tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "https://mlflow.example\n")
+
+
+def test_the_pages_of_what_a_run_registered_are_on_the_server_or_in_the_ui(tmp_path: Path):
+    def registered(place: str) -> dict[str, Any]:
+        return {"tracking_uri": place, "run_id": "4711", "model": "digits vae", "version": 3}
+
+    assert pages(registered("https://mlflow.example/"), tmp_path) == [
+        "MLflow: https://mlflow.example/#/runs/4711",
+        "        https://mlflow.example/#/models/digits%20vae/versions/3",
+    ]
+    (line,) = pages(registered(f"sqlite:///{tmp_path}/mlflow.db"), tmp_path)
+    assert line.endswith(f" ui --workspace {tmp_path}")
+    (line,) = pages(registered("sqlite:////elsewhere/mlflow.db"), tmp_path)
+    assert line.endswith(" ui --tracking-uri sqlite:////elsewhere/mlflow.db")
 
 
 def test_the_ui_s_port_must_be_free(tmp_path: Path):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import load
-from pipelines.targets.jobs import job
+from pipelines.targets.submission import job
 from tests.pipelines.compiled import TARGETS, WORK, Compiled, compiled, images
 
 STEPS = {"decide", *WORK, "finish"}

@@ -18,7 +18,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components.config import Command
 from components.tracking import store
 from elboflow.settings.variables import VERTEX_ENDPOINT
-from pipelines.final_status import ending as ended
+from pipelines.final_status import run_outcome as ended
 from pipelines.graphs import guard
 from pipelines.graphs.steps import IMAGE
 from preprocessing.config import DataConfig
@@ -53,7 +53,14 @@ def nightly(if_changed: bool, refuses: bool, folder: str, data: str, experiment:
         tracking_uri=tracking_uri,
     )
     with dsl.ExitHandler(finished):
-        decided = guard.decide(data=data, experiment=experiment, if_changed=if_changed, tracking_uri=tracking_uri)
+        decided = guard.decide(
+            data=data,
+            experiment=experiment,
+            if_changed=if_changed,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            tracking_uri=tracking_uri,
+        )
         with dsl.If(decided.outputs["Output"] == "run"):
             train(refuses=refuses, folder=folder)
 
@@ -161,7 +168,12 @@ def status(state: str, message: str | None = None, resource: str = JOB) -> Pipel
 
 LISTED = "The DAG failed because some tasks failed. The failed tasks are: [{}].; Job (project_id = p) is failed."
 TASKS = [
-    {"taskName": "preprocess", "state": "SUCCEEDED", "endTime": "2026-11-21T02:01:00Z"},
+    {
+        "taskName": "preprocess",
+        "state": "SUCCEEDED",
+        "startTime": "2026-11-21T02:00:18.5Z",
+        "endTime": "2026-11-21T02:01:00Z",
+    },
     {"taskName": "train", "state": "FAILED", "endTime": "2026-11-21T02:10:00Z", "error": {"message": "exited with 1"}},
     {"taskName": "condition-1", "state": "FAILED", "endTime": "2026-11-21T02:10:01Z", "error": {"message": "DAG"}},
     {"taskName": "exit-handler-1", "state": "FAILED", "endTime": "2026-11-21T02:10:02Z"},
@@ -174,6 +186,7 @@ def test_vertex_is_asked_which_step_failed(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv(VERTEX_ENDPOINT, server.endpoint)
         found = ended(status("FAILED", LISTED.format("condition-1")), "digits", "n-1", None, f"sqlite:///{tmp_path}/m")
     assert (found.status, found.step, found.reason) == ("failed", "train", "exited with 1")
+    assert found.seconds == {"preprocess": 41.5}
     console = "https://console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs"
     assert found.link == f"{console}/digits-20261121?project=123"
     assert server.asked == [f"/v1/{JOB}"]

@@ -13,7 +13,7 @@ from pipelines import older_spellings, source
 from pipelines.experiment import Experiment, load
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
-VERTEX = "project: vae-project, location: l, image: a, tracking_uri: 'https://m'"
+VERTEX = "project: vae-project, location: europe-west4, image: a, tracking_uri: 'https://m'"
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
     (tmp_path / "metrics.json").write_text('{"nll": {"value": 1.0}}', encoding="utf-8")
     made = {name: Artifact(name, "system.Artifact", str(tmp_path)) for name in ("dataset", "model", "evaluation")}
     facts = {"version": 1, "model": "digits-vae", "promoted": True, "reason": "the first"}
+    facts |= {"tracking_uri": "https://mlflow.example", "run_id": "4711"}
     made["registration"] = Artifact("registration", "system.Artifact", str(tmp_path), facts)
     done = Runner("digits-1", tmp_path, Screen(""), None, None, None, artifacts=made)  # type: ignore[arg-type]  # nothing is run
     monkeypatch.setattr(execution, "executed", lambda *_: done)

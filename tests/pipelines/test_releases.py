@@ -8,7 +8,7 @@ import pytest
 
 from elboflow.settings import RequestError, WorkError
 from pipelines import releases
-from pipelines.experiment import load
+from pipelines.experiment import Experiment, load
 from pipelines.releases import Release
 from pipelines.targets.specification import specification
 from tests.pipelines.remote import Done, Platform
@@ -34,8 +34,11 @@ def vertex_here(vertex: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
 
 
 def publish(platform: Platform, version: str | None = None, *assignments: str) -> Release:
-    wanted = load("digits", [f"targets.{platform.name}={platform.target}", *assignments])
-    return releases.publish(wanted, platform.name, version)
+    return releases.publish(digits(platform, *assignments), platform.name, version)
+
+
+def digits(platform: Platform, *assignments: str) -> Experiment:
+    return load("digits", [f"targets.{platform.name}={platform.target}", *assignments])
 
 
 def command(platform: Platform, *arguments: str) -> Done:
@@ -78,7 +81,7 @@ def test_the_same_pipeline_is_published_once_and_another_never_under_its_version
 def test_the_default_version_says_which_content_it_has(platform):
     release = publish(platform, None, "seed=7")
     assert re.fullmatch(r"v[0-9-]+-[0-9a-f]{12}", release.version)
-    wanted = load("digits", [f"targets.{platform.name}={platform.target}", "seed=7"])
+    wanted = digits(platform, "seed=7")
     assert hashlib.sha256(specification(wanted, platform.name).encode()).hexdigest() == release.digest
     assert release.version.endswith(release.digest[:12])
     assert publish(platform, None, "seed=8").version != release.version
@@ -98,15 +101,55 @@ def test_a_run_of_a_version_runs_what_was_published_whatever_the_experiment_is_b
 
 
 def test_a_version_that_is_not_there_is_refused_before_anything_is_started(platform):
-    wanted = load("digits", [f"targets.{platform.name}={platform.target}"])
+    wanted = digits(platform)
     with pytest.raises(RequestError, match="--release never-published: digits has no such version"):
         releases.reference(wanted, platform.name, "never-published")
-    with pytest.raises(RequestError, match="UPPER: a version has 3 to 63 lower-case letters"):
-        releases.reference(wanted, platform.name, "UPPER")
     platform.settings.clear()
     done = platform.run("--release", "never-published", "--no-wait")
     assert (done.code, submissions(platform)) == (2, [])
     assert "never-published" in done.said
+
+
+@pytest.mark.parametrize(
+    ("written", "on_kubeflow", "on_vertex"),
+    [
+        ("v1", "v1", "v1-0"),
+        ("v1.0.0", "v1.0.0", "v1-0-0"),
+        ("2026.11.30", "2026.11.30", "v2026-11-30"),
+        ("v2.0.0-RC1", "v2.0.0-rc1", "v2-0-0-rc1"),
+        ("v1.0+abc_1", "v1.0-abc-1", "v1-0-abc-1"),
+        ("first", "first", "first"),
+    ],
+)
+def test_a_version_is_called_as_a_platform_takes_it_and_that_is_shown(
+    written: str, on_kubeflow: str, on_vertex: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "elboflow.releases")
+    for target, expected in (("kubeflow", on_kubeflow), ("vertex", on_vertex)):
+        caplog.clear()
+        assert releases.taken(written, target) == expected
+        assert releases.taken(expected, target) == expected
+        said = [] if expected == written else [f"the version {written} is called {expected} on {target}"]
+        assert caplog.messages == said
+
+
+@pytest.mark.parametrize("wrong", ["", "-v1", "v1.", "my version", "v1/2", "é1", "v" * 64])
+def test_what_is_no_version_is_refused_before_anybody_is_asked_for_credentials(
+    wrong: str, vertex: Platform, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/absent.json")
+    for ask in (publish, lambda platform, version: releases.reference(digits(platform), "vertex", version)):
+        with pytest.raises(RequestError, match="a version has at most 63 letters, digits, dots"):
+            ask(vertex, wrong)
+
+
+def test_a_version_as_people_write_it_is_published_and_run(platform: Platform):
+    for version in ("v1", "v1.0.0"):
+        done = command(platform, "--version", version)
+        assert done.code == 0, done.err
+        assert (f"the version {version} is called " in done.err) is (platform.name == "vertex")
+        platform.settings.clear()
+        assert platform.run("--release", version, "--no-wait").code == 0
 
 
 def test_a_connection_that_breaks_after_an_upload_publishes_one_version(kubeflow):
@@ -135,8 +178,8 @@ def test_a_version_that_somebody_else_publishes_meanwhile_is_not_moved(vertex_he
     [
         (401, "does not accept the credentials", RequestError),
         (403, "roles/artifactregistry.writer", RequestError),
-        (404, "is not there .404.; look at targets.vertex.repository", RequestError),
-        (500, "refuses", WorkError),
+        (404, "has no repository .404.: injected; look at targets.vertex.repository", RequestError),
+        (500, "failed at the version refused of digits .500.", WorkError),
     ],
 )
 def test_a_registry_that_refuses_is_told_with_what_to_do(vertex_here, status, told, kind):

@@ -15,7 +15,6 @@ def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
     """A platform that rehearses, with a version `first`; the experiment is asked for as it comes."""
     platform: Platform = request.getfixturevalue(request.param)
     platform.server.faults.rehearsed = True
-    platform.server.faults.step_seconds = 0.02
     platform.server.faults.answers["decide"] = "run"
     platform.server.schedules.clear()
     forget(platform)
@@ -69,7 +68,7 @@ def test_a_run_of_a_version_is_followed_by_its_steps_and_each_line_of_its_log_co
     shown = platform.ask("status", done.result["run"], "--json").result  # by a client that did not submit it
     assert (shown["status"], [step["name"] for step in shown["steps"]]) == ("succeeded", STEPS)
     logged = platform.ask("logs", done.result["run"]).out.splitlines()
-    assert [line for line in logged if "rehearsing" in line] == [f"{s}: [elboflow] rehearsing {s}" for s in STEPS]
+    assert [line for line in logged if "rehearsing" in line] == [f"{s}: rehearsing {s}" for s in STEPS]
 
 
 def test_a_run_of_a_version_that_decides_that_nothing_changed_is_skipped(platform: Platform):

@@ -5,18 +5,16 @@ import time
 import pytest
 
 from components.surroundings import waiting
-from pipelines.targets import patience
 from tests.pipelines.remote import Platform
 from tests.servers.faults import WIRE
 
-SECONDS = 2.0
+SECONDS = 1.0
 SILENCES = ["never answers", *(pytest.param(how, marks=pytest.mark.slow) for how in [*WIRE, "answers 500"])]
 COMMANDS = [("runs", "list"), ("status", "some-run"), ("schedule", "list")]
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("kubeflow", "vertex")])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setattr(patience, "WAITS", (0.01, 0.02, 0.05, 0.1))
     monkeypatch.setattr(waiting, "_servers", {})  # which were given up in the test before
     monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
@@ -46,7 +44,7 @@ def test_a_platform_that_does_not_answer_ends_every_command_within_the_time(know
     for command in COMMANDS:
         started = time.monotonic()
         done = known.ask(*command)
-        assert time.monotonic() - started < 3 * SECONDS, command
+        assert time.monotonic() - started < SECONDS + 4, command
         assert done.code == 1, done.err
         assert "Traceback" not in done.err
         assert len([line for line in done.err.splitlines() if line.startswith("error: ")]) == 1, done.err

@@ -191,12 +191,12 @@ FAIL = """
 import sys
 from components.config import Webhook
 from components.finish import finish
-from components.surroundings.notify import Ending
+from components.surroundings.notify import RunEnd
 from pipelines.process import step
 with step():
     experiment, tracking_uri = {"name": "digits", "seed": 0}, sys.argv[1]
     for address in (tracking_uri, tracking_uri.replace("127.0.0.1", "127.0.0.2")):
-        ending = Ending("n-1", "digits", "failed", "train", f"cannot reach {tracking_uri}", address)
+        ending = RunEnd("n-1", "digits", "failed", "train", f"cannot reach {tracking_uri}", address)
         finish(ending, experiment, Webhook(), address)
 """
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import load
-from pipelines.targets.local.surroundings import available_memory, bytes_of, surroundings
+from pipelines.targets.local.surroundings import available_memory, bytes_of, registrable, surroundings, tracking_uri
+from pipelines.workspace import Workspace
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,32 @@ def test_a_run_says_in_one_line_that_memory_is_short(memory: str, lines: int, mo
         assert len(said) == lines
     for message in said:
         assert message.startswith("targets.local.memory is 900Ti, and this machine has ")
+
+
+def test_the_most_specific_name_of_an_mlflow_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    workspace = Workspace(tmp_path)
+    plain, named = load("digits"), load("digits", ["targets.local.tracking_uri=http://experiment:5000"])
+    assert tracking_uri(plain, workspace) == tracking_uri(None, workspace) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert tracking_uri(None, workspace) == "http://mlflow:5000"
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "http://elboflow:5000")
+    assert tracking_uri(plain, workspace) == "http://elboflow:5000"
+    assert tracking_uri(named, workspace) == "http://experiment:5000"
+    assert tracking_uri(named, workspace, "http://option:5000") == "http://option:5000"
+
+
+def test_a_variable_of_mlflow_s_that_names_no_mlflow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    with pytest.raises(RequestError, match="MLFLOW_TRACKING_URI: mlruns is no address of an MLflow"):
+        tracking_uri(None, Workspace(tmp_path))
+
+
+def test_a_registration_that_fails_says_how_to_do_it_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ELBOFLOW_RUN_PROCESS", "1")
+    with pytest.raises(WorkError) as failed, registrable("my data", "model", "evaluation", "night-1"):
+        raise WorkError("cannot use the MLflow at http://mlflow")
+    assert str(failed.value).splitlines() == [
+        "cannot use the MLflow at http://mlflow",
+        "what the run has made is finished; to register it: elboflow step register EXPERIMENT --dataset 'my data' "
+        "--model model --evaluation evaluation --run night-1",
+    ]

@@ -1,17 +1,15 @@
 """The process that executes one submitted run: kfp's own local runner on the specification as it was submitted.
 
-    python -m tests.servers.engine JOB.json
-
 What a platform does and the local runner does not is added around it: artifacts keep their remote URIs and are
 reached through a mount, the job's name is the same in all nested parts, the exit task is told what a platform tells
-it, and each step's output goes to a log of its own. What happens is reported as lines of JSON on standard output.
+it, and each step's output goes to a log of its own. What happens is reported over a pipe.
 """
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +180,9 @@ def _plain(value: Any) -> Any:
     }
 
 
-def main() -> None:
-    """Executes the run that the command line names."""
-    run = SubmittedRun(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    events = os.fdopen(os.dup(1), "w", buffering=1)
+def main(job: Path, events: Connection) -> None:
+    """Executes the run that a file holds; events are dictionaries."""
+    run = SubmittedRun(**json.loads(job.read_text(encoding="utf-8")))
     with open(Path(run.folder) / "engine.log", "wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -193,7 +190,7 @@ def main() -> None:
 
     def report(event: dict[str, Any]) -> None:
         with lock:
-            events.write(json.dumps(event) + "\n")
+            events.send(event)
 
     succeeded = False
     report({"event": "started"})
@@ -201,7 +198,3 @@ def main() -> None:
         succeeded = Engine(run, report).execute()
     finally:
         report({"event": "end", "succeeded": succeeded})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,21 +1,26 @@
-"""Runs at work: each in a process of its own, followed by its reports and ended on request."""
+"""Runs at work: each in a process of its own, followed by its reports and ended on request.
+
+The processes are forked from one that has imported kfp, which takes longer than most rehearsals.
+"""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 from tests.servers.jobs import SubmittedRun
 
 ROOT = Path(__file__).parents[2]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["kfp.local", "tests.servers.engine"])
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Kind = Literal["step", "part"]
 
@@ -73,17 +78,10 @@ class Execution:
         job = Path(run.folder) / "job.json"
         job.parent.mkdir(parents=True)
         job.write_text(json.dumps(asdict(run)), encoding="utf-8")
-        with (job.parent / "errors.log").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.servers.engine", str(job)],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                encoding="utf-8",
-                start_new_session=True,
-            )
+        self._events, events = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_execute, args=(job, events, dict(os.environ)), daemon=True)
+        self._process.start()
+        events.close()
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -102,18 +100,18 @@ class Execution:
     def close(self) -> None:
         """Ends the run as `cancel` does, and waits for its process."""
         self.cancel()
-        self._kill()
-        self._process.wait()
+        self._process.join()
 
     def _kill(self) -> None:
+        assert self._process.pid is not None
+        with suppress(ProcessLookupError):
+            self._process.kill()  # before it has a process group of its own
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
         succeeded = False
-        for line in self._process.stdout:
-            event = json.loads(line)
+        for event in iter(self._received, None):
             with self._lock:
                 if self.ended is not None:
                     continue
@@ -129,7 +127,7 @@ class Execution:
                     step.ended, step.outputs, step.attempts = now(), event["outputs"], event["attempts"]
                 else:
                     succeeded = event["succeeded"]
-        self._process.wait()
+        self._process.join()
         self._kill()  # what a step left behind
         with self._lock:
             if self.ended is None:
@@ -137,8 +135,26 @@ class Execution:
         if self._then is not None:
             self._then(self)
 
+    def _received(self) -> Any:
+        """Returns the next event; None after the last, also where the process was killed."""
+        try:
+            return self._events.recv()
+        except (EOFError, OSError):
+            return None
+
     def _end(self, state: State) -> None:
         self.state, self.ended = state, now()
         for step in self.steps.values():
             if step.ended is None:
                 step.state, step.ended = ("cancelled" if state == "cancelled" else "failed"), self.ended
+
+
+def _execute(job: Path, events: Connection, environment: dict[str, str]) -> None:
+    """Executes a run, in a process group of its own."""
+    os.setsid()
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    from tests.servers import engine
+
+    engine.main(job, events)

@@ -113,7 +113,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.rehearsed = False
-        self.step_seconds = 0.2
+        self.step_seconds = 0.02
         self.answers: dict[str, str] = {}
         self._faults: list[Fault] = []
         self._steps: dict[int, Breaking] = {}
@@ -154,7 +154,7 @@ class Faults:
         with self._lock:
             self._faults.clear()
             self._steps.clear()
-            self.rehearsed, self.step_seconds, self.answers = False, 0.2, {}
+            self.rehearsed, self.step_seconds, self.answers = False, 0.02, {}
 
     @property
     def steps(self) -> dict[int, Breaking]:

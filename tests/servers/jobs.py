@@ -44,7 +44,7 @@ class SubmittedRun:
     environment: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     rehearsed: bool = False
-    step_seconds: float = 0.2
+    step_seconds: float = 0.02
     answers: dict[str, str] = field(default_factory=dict)
     hurry: float = 0.01
     api: str = ""

@@ -80,7 +80,8 @@ class KubeflowServer(Schedules, Pipelines):
     @route("GET", "/apis/v2beta1/healthz")
     def healthz(self, request: Request) -> Reply:
         """Says that it is well."""
-        return answer({"multi_user": self.multi_user, "pipeline_store": "database"})
+        told = {"commit_sha": "unknown", "tag_name": "2.15.2"}
+        return answer({**told, "multi_user": self.multi_user, "pipeline_store": "database"})
 
     @route("POST", "/apis/v2beta1/experiments")
     def create_experiment(self, request: Request) -> Reply:

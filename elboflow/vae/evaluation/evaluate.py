@@ -1,7 +1,5 @@
 """The evaluation of a trained model: test examples → an evaluation folder with its manifest."""
 
-import io
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -13,17 +11,16 @@ from elboflow import artifacts
 from elboflow.settings import WorkError, table
 from elboflow.settings.text import counted
 from elboflow.vae.data import Source
+from elboflow.vae.evaluation import folder
 from elboflow.vae.evaluation.config import EvaluationConfig
-from elboflow.vae.evaluation.evaluators import DatasetDescription, Evaluator, Figure, Result, Seen
-from elboflow.vae.evaluation.folder import EXAMPLES, FORMAT, METRICS, REPORT
-from elboflow.vae.evaluation.metrics import Metrics, as_json, summary, values
+from elboflow.vae.evaluation.evaluators import DatasetDescription, Evaluator, Result, Seen
+from elboflow.vae.evaluation.folder import DataFacts
+from elboflow.vae.evaluation.metrics import Metrics, summary
 from elboflow.vae.evaluation.report import report
 from elboflow.vae.folder import ModelFolder
 from elboflow.vae.model import Model
 
 logger = logging.getLogger("elboflow.evaluation")
-
-FIGURES = "figures"
 
 
 def evaluate(
@@ -54,25 +51,8 @@ def evaluate(
     found = merged([evaluator(seen) for evaluator in chosen(config, trained.model)])
     keys = seen.keys
     distinct = len(np.unique(keys))
-    files = {
-        METRICS: (json.dumps(as_json(found.metrics), indent=2) + "\n").encode(),
-        EXAMPLES: _columns(keys, found.per_example),
-        REPORT: report(found, distinct, seen, config).encode(),
-        **{f"{FIGURES}/{figure.file}": _content(figure) for figure in found.figures},
-    }
-    for name, content in files.items():
-        artifacts.write_atomically(output / name, content)
-    facts = {
-        "format": FORMAT.newest,
-        "examples": len(keys),
-        "distinct": distinct,
-        "seed": seed,
-        "evaluation": config.model_dump(mode="json"),
-        "data": {"dataset": data.dataset, "counts": dict(data.counts)},
-        "weights": trained.weights,
-        "metrics": values(found.metrics),
-    }
-    artifacts.commit(output, "evaluation", facts, files)
+    page = report(found, distinct, seen, config)
+    folder.save(output, found, keys, page, DataFacts(dataset=data.dataset, counts=data.counts), config, seed, trained)
     logger.info(
         "evaluated %s%s with %s each in %.1f s: %s",
         counted(len(keys), "example"),
@@ -149,18 +129,3 @@ def _joined(what: str, parts: Sequence[Mapping]) -> dict:
             raise WorkError(f"two evaluators give a {what} of the name {twice[0]!r}")
         found |= part
     return found
-
-
-def _content(figure: Figure) -> bytes:
-    return figure.content.encode() if isinstance(figure.content, str) else figure.content
-
-
-def _columns(keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> bytes:
-    for name, column in columns.items():
-        if len(column) != len(keys):
-            raise WorkError(
-                f"an evaluator gives {len(column):,} values of {name!r}, and the examples are {len(keys):,}"
-            )
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, key=keys, **columns)
-    return file.getvalue()

@@ -18,7 +18,7 @@ from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.evaluation.diagnostics import Units
 from elboflow.vae.terms import ELBO, KL, RECONSTRUCTION
 
-INK, _FAINT = "#333333", "#dddddd"
+_INK, _FAINT = "#333333", "#dddddd"
 _FIRST, _SECOND = "#332288", "#cc6677"
 _MUTED = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777")
 _DOTS_PER_INCH = 144
@@ -94,8 +94,8 @@ def curves(measured: Mapping[str, Mapping[str, list[float | None]]]) -> bytes:
         for label, epochs, values, colour in lines:
             marker = "o" if len(values) < 3 else None
             axes.plot(epochs, values, color=colour, linewidth=1.6, marker=marker, label=label)
-        axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", label="best epoch")
-        axes.set_title(_TITLES.get(name, name.replace("_", " ").replace("$", r"\$")), fontsize=10, color=INK)
+        axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="best epoch")
+        axes.set_title(_TITLES.get(name, name.replace("_", " ").replace("$", r"\$")), fontsize=10, color=_INK)
         axes.set_xlabel("epoch")
         axes.set_ylim(*_limits_without_start([values for _, _, values, _ in lines]))
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -165,8 +165,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=8.5, width=0.8)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+    axes.tick_params(colors=_INK, labelsize=8.5, width=0.8)
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
 

@@ -1,17 +1,23 @@
 """The evaluation folder and its manifest, `evaluation.json`."""
 
+import io
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import NonNegativeInt
 
 from elboflow import artifacts
-from elboflow.settings import Settings
+from elboflow.settings import Settings, WorkError
 from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.evaluators import Figure, Result
 from elboflow.vae.evaluation.metrics import Metrics
+from elboflow.vae.folder import ModelFolder
 
-METRICS, EXAMPLES, REPORT = "metrics.json", "examples.npz", "report.html"
+METRICS, EXAMPLES, REPORT, FIGURES = "metrics.json", "examples.npz", "report.html", "figures"
 
 
 class DataFacts(Settings):
@@ -64,6 +70,68 @@ class EvaluationFolder:
     path: Path
     facts: Facts
     metrics: Metrics
+
+
+def save(
+    folder: Path,
+    found: Result,
+    keys: np.ndarray,
+    report: str,
+    data: DataFacts,
+    config: EvaluationConfig,
+    seed: int,
+    trained: ModelFolder,
+) -> None:
+    """Writes an evaluation folder; `evaluation.json` is written last.
+
+    Args:
+        folder: The folder.
+        found: The merged results of the evaluators.
+        keys: The identities of the examples, int64 `[examples]`.
+        report: The report, HTML.
+        data: The dataset.
+        config: The settings of the evaluation.
+        seed: The seed of noise and samples.
+        trained: The evaluated model.
+
+    Raises:
+        WorkError: A column of the results has another number of examples.
+    """
+    artifacts.withdraw(folder, "evaluation")
+    files = {
+        METRICS: (json.dumps(metrics.as_json(found.metrics), indent=2) + "\n").encode(),
+        EXAMPLES: _columns(keys, found.per_example),
+        REPORT: report.encode(),
+        **{f"{FIGURES}/{figure.file}": _content(figure) for figure in found.figures},
+    }
+    for name, content in files.items():
+        artifacts.write_atomically(folder / name, content)
+    facts = {
+        "format": FORMAT.newest,
+        "examples": len(keys),
+        "distinct": len(np.unique(keys)),
+        "seed": seed,
+        "evaluation": config.model_dump(mode="json"),
+        "data": data.model_dump(mode="json"),
+        "weights": trained.weights,
+        "metrics": metrics.values(found.metrics),
+    }
+    artifacts.commit(folder, "evaluation", facts, files)
+
+
+def _content(figure: Figure) -> bytes:
+    return figure.content.encode() if isinstance(figure.content, str) else figure.content
+
+
+def _columns(keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> bytes:
+    for name, column in columns.items():
+        if len(column) != len(keys):
+            raise WorkError(
+                f"an evaluator gives {len(column):,} values of {name!r}, and the examples are {len(keys):,}"
+            )
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, key=keys, **columns)
+    return file.getvalue()
 
 
 def load(folder: Path) -> EvaluationFolder:

@@ -7,7 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from elboflow.vae.evaluation import images
-from elboflow.vae.evaluation.figures import INK, WIDTH, encoded
+from elboflow.vae.evaluation.figures import WIDTH, encoded
+
+_INK = "#777780"
+"""Its contrast is 4.4 with white, 4.1 with a dark page: the figures are transparent, as images must not be inverted."""
 
 
 def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: int = 10) -> bytes:
@@ -53,16 +56,17 @@ def _picture(
     down = across * picture.shape[0] / picture.shape[1]
     beside, below = 0.25 + 0.085 * max(map(len, row_labels)), 0.6 if column_labels else 0.15
     figure = Figure(figsize=(across + beside, down + below), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
+    figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
     middles = np.arange(len(row_labels)) * (height + gap) + gap + (height - 1) / 2
     axes.set_yticks(middles, row_labels)
     if column_labels:
         axes.set_xticks(np.arange(columns) * (width + gap) + gap + (width - 1) / 2, column_labels)
-        axes.set_xlabel(column_title, color=INK, fontsize=10)
+        axes.set_xlabel(column_title, color=_INK, fontsize=10)
     else:
         axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=10, labelcolor=INK)
+    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
     axes.spines[:].set_visible(False)
     return encoded(figure)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from elboflow.vae.terms import Specs
 
-_BACKGROUND = 0.85
+_BACKGROUND = 0.6  # delimits dark and light images, on dark and light pages
 _SMALLEST_TILE = 56  # pixels: an 8 × 8 digit is enlarged seven times
 
 

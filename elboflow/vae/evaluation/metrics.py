@@ -1,5 +1,6 @@
 """The metrics of an evaluation, as in `metrics.json`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from elboflow.settings import WorkError
 
 NATS = "nats per example"
 _IN_SUMMARY = 2
+_DIGITS_OF_WIDTH = 3
+_MOST_DECIMALS = 8
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -27,7 +30,7 @@ class Metric:
         unit: The unit of value and interval; "" for counts and metrics without a unit.
         better: The better direction; None if neither direction is better.
         meaning: An explanation for readers, in sentences.
-        decimals: The number of significant digits after the point.
+        decimals: The digits after the point if the interval has no width; 0 for counts.
         slice: The subset of examples, if the metric is not over all examples.
     """
 
@@ -41,6 +44,16 @@ class Metric:
     decimals: int = 2
     slice: str | None = None
 
+    @property
+    def shown(self) -> tuple[str, str, str]:
+        """Value, low and high for readers, `-21,238.4`: as many digits as show the interval's width to three digits."""
+        width = self.high - self.low
+        places = self.decimals
+        if places and width > 0:
+            places = min(max(_DIGITS_OF_WIDTH - 1 - math.floor(math.log10(width)), 0), _MOST_DECIMALS)
+        value, low, high = (f"{number:,.{places}f}" for number in (self.value, self.low, self.high))
+        return value, low, high
+
 
 Metrics = Mapping[str, Metric]
 """Metrics by name, in display order."""
@@ -53,7 +66,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 def summary(metrics: Metrics) -> str:
     """Returns the first two metrics, the most important ones, in a line for logs."""
-    shown = [f"{found.title or name} {found.value:.{found.decimals}f}" for name, found in metrics.items()]
+    shown = [f"{found.title or name} {found.shown[0]}" for name, found in metrics.items()]
     return ", ".join(shown[:_IN_SUMMARY])
 
 

@@ -1,9 +1,12 @@
 """The report of an evaluation: a self-contained HTML file without scripts."""
 
 import base64
+import html
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,29 @@ _NAMED = 3  # features in the title
 
 
 @dataclass(frozen=True)
+class Version:
+    """The registered version of an evaluated model.
+
+    Attributes:
+        experiment: The name of the experiment.
+        run: The name of the run.
+        began: When the run began, with its time zone.
+        model: The name of the registered model.
+        version: The number of the version.
+        promoted: Whether it became the champion.
+        reason: Why, or why not.
+    """
+
+    experiment: str
+    run: str
+    began: datetime
+    model: str
+    version: int
+    promoted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """An inlined figure of the report.
 
@@ -26,6 +52,7 @@ class Picture:
         title: The title above the figure.
         caption: The caption below the figure.
         wide: Whether the figure takes the whole width of the page.
+        paper: As of `Figure`.
         source: The image as a data URL; "" for a text.
         text: The text; "" for an image.
     """
@@ -33,16 +60,17 @@ class Picture:
     title: str
     caption: str
     wide: bool
+    paper: str
     source: str = ""
     text: str = ""
 
 
-def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> str:
+def report(found: Result, distinct: int, seen: Seen, config: EvaluationConfig) -> str:
     """Returns the report as HTML.
 
     Args:
         found: The merged results of the evaluators.
-        judged: The number of distinct examples.
+        distinct: The number of distinct examples.
         seen: The input of the evaluators, with the model, its settings and provenance, and the data.
         config: The settings of the evaluation.
     """
@@ -52,10 +80,11 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["number"] = number
+    environment.filters["minus"] = lambda text: text.replace("-", _MINUS)
+    environment.filters["thousands"] = "{:,}".format
     environment.filters["counted"] = counted
     return environment.get_template("report.html").render(
-        judged=judged,
+        distinct=distinct,
         metrics=found.metrics,
         pictures=[_picture(figure) for figure in found.figures],
         tables=found.tables,
@@ -74,15 +103,23 @@ def report(found: Result, judged: int, seen: Seen, config: EvaluationConfig) -> 
     )
 
 
-def number(value: float, decimals: int) -> str:
-    """Returns a number as text: 1,234.50, with the Unicode minus sign."""
-    return f"{value:,.{decimals}f}".replace("-", _MINUS)
+def of_version(report: str, version: Version) -> str:
+    """Returns the report of an evaluation with a head and a title that tell it from those of other versions."""
+    verdict = "promoted to champion" if version.promoted else "not promoted"
+    title, began = f"{version.model} version {version.version}", f"{version.began:%Y-%m-%d %H:%M %Z}"
+    run = f"Run {version.run} of the experiment {version.experiment}, begun {began}."
+    reason = f"{version.reason[:1].upper()}{version.reason[1:]}."
+    shown = [html.escape(text) for text in (f"{title}: {verdict}", run, reason)]
+    head = '<div class="version">\n  <h1>{}</h1>\n  <p class="faint">{}</p>\n  <p>{}</p>\n  </div>'.format(*shown)
+    named = html.escape(f"{title} ({verdict}), {version.run}")
+    titled = re.sub("<title>.*?</title>", lambda _: f"<title>{named}</title>", report, count=1, flags=re.DOTALL)
+    return titled.replace("<header>", f"<header>\n  {head}", 1)
 
 
 def _picture(figure: Figure) -> Picture:
     if isinstance(figure.content, str):
-        return Picture(figure.title, figure.caption, figure.wide, text=figure.content)
-    return Picture(figure.title, figure.caption, figure.wide, source=_inlined(figure.content))
+        return Picture(figure.title, figure.caption, figure.wide, figure.paper, text=figure.content)
+    return Picture(figure.title, figure.caption, figure.wide, figure.paper, source=_inlined(figure.content))
 
 
 def _shortened(features: Sequence[str]) -> str:

@@ -73,6 +73,20 @@ def decode(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def units(model: Model, given: Mapping[str, np.ndarray]) -> list[int]:
+    """Returns the number of units of each layer of latents, from the top down.
+
+    Args:
+        model: The model.
+        given: The features that the model is conditioned on, `[examples, …]` by name, of at least one example.
+    """
+    drawn = noise.drawn(model.prior_draws, 0, np.arange(1))
+    condition = {name: values[:1] for name, values in given.items()}
+    sample = program(model, "from_prior", model.from_prior)
+    ((numbers, batch), _) = next(_padded((drawn, condition), 1))
+    return [z.shape[1] for z in sample(numbers, batch)]
+
+
 def encode(model: Model, examples: Examples, seed: int) -> Latents:
     """Returns the means of q(z|x) of each layer of latents, `[examples, units]`.
 

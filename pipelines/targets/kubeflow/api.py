@@ -4,18 +4,17 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from components.surroundings import servers
+from components.surroundings import retries, servers
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
-from pipelines.targets.kubeflow.connection import Connection, explained, passing
+from pipelines.targets.kubeflow.connection import Connection, delay, explained
 from pipelines.targets.kubeflow.credentials import credentials
-from pipelines.targets.patience import patiently
 
 Answer = TypeVar("Answer")
 
@@ -40,15 +39,13 @@ class API:
         self._names: dict[str, str] = {}
         self._versions: dict[tuple[str, str], dict[str, Any]] = {}
 
-    @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
+    def asking(self, what: str) -> AbstractContextManager[None]:
         """Surrounds requests: their errors become lines for a person."""
-        with explained(self.connection, what, self._reached):
-            yield
+        return explained(self.connection, what, self._reached)
 
     def patiently(self, ask: Callable[[], Answer]) -> Answer:
-        """Returns the answer to a request that is safe to repeat."""
-        return patiently(ask, passing)
+        """Returns the answer to a request that is safe to repeat, with retries."""
+        return retries.retried(ask, delay)
 
     @cached_property
     def client(self) -> Any:
@@ -60,21 +57,19 @@ class API:
         """The generated client of runs, for what `kfp.Client` has no method for."""
         return self.client._run_api
 
+    def raw(self, path: str, **parameters: str) -> Any:
+        """Returns the response to a GET request that `kfp.Client` has no method for."""
+        return self.patiently(lambda: _raw(self.requests.api_client, path, parameters))
+
+    def version(self) -> str | None:
+        """Returns the version of Kubeflow Pipelines; None where it does not say it."""
+        told = json.loads(self.raw("/apis/v2beta1/healthz").data).get("tag_name")
+        return str(told) if told and told != "unknown" else None
+
     def once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:
-        """Returns what `create` makes, which is looked for with `find` before its making is tried again.
-
-        Kubeflow takes two of the same name, so that only a unique name tells them apart.
-        """
-        tried = False
-
-        def attempt() -> Any:
-            nonlocal tried
-            if tried and (found := find()) is not None:
-                return found
-            tried = True
-            return create()
-
-        return self.patiently(attempt)
+        """Returns what `create` makes, which `find` looks for before each retry by its unique name: Kubeflow takes
+        two of the same name."""
+        return retries.created_once(create, find, delay)
 
     def experiment(self, name: str) -> str:
         """Returns the id of the Kubeflow experiment of a name, which is made where there is none."""
@@ -106,9 +101,9 @@ class API:
         if run.pipeline_spec or run.pipeline_version_reference is None:
             return _pipeline(run.pipeline_spec)
         reference = run.pipeline_version_reference
-        return self.version(reference.pipeline_id or "", reference.pipeline_version_id or "")
+        return self.published(reference.pipeline_id or "", reference.pipeline_version_id or "")
 
-    def version(self, pipeline: str, id: str) -> dict[str, Any]:
+    def published(self, pipeline: str, id: str) -> dict[str, Any]:
         """Returns the pipeline of a published version; empty where there is none."""
         from kfp_server_api import ApiException
 
@@ -131,7 +126,7 @@ class API:
         """Gives what `kfp.Client` wants to know of a job's pipeline: a file, or the ids of a published version."""
         if job.release is not None:
             pipeline, _, version = job.release.partition("/")
-            self.version(pipeline, version)  # now, since nothing may fail once the run has been started
+            self.published(pipeline, version)  # now, since nothing may fail once the run has been started
             yield {"pipeline_id": pipeline, "version_id": version}
             return
         with temporary_folder() as folder:
@@ -162,6 +157,18 @@ def pages(page: Callable[[str], Any], what: str, limit: int = 1000) -> list[Any]
         token = answer.next_page_token or ""
         if not token or len(found) >= limit:
             return found[:limit]
+
+
+def _raw(client: Any, path: str, parameters: dict[str, str]) -> Any:
+    return client.call_api(
+        path,
+        "GET",
+        path_params=parameters,
+        auth_settings=["Bearer"],
+        _preload_content=False,
+        _return_http_data_only=True,
+        _request_timeout=TIMEOUT,
+    )
 
 
 def _client(connection: Connection) -> Any:

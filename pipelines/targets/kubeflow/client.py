@@ -6,7 +6,7 @@ from typing import Any
 from elboflow.settings import RequestError, WorkError
 from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.kubeflow import states
-from pipelines.targets.kubeflow.api import TIMEOUT, pages
+from pipelines.targets.kubeflow.api import pages
 from pipelines.targets.kubeflow.schedules import Schedules
 from pipelines.targets.naming import unique
 
@@ -84,18 +84,7 @@ class KubeflowClient(Schedules):
 
         try:
             with self.asking(f"the log of {step}"):
-                shared = self.requests.api_client
-                answer = self.patiently(
-                    lambda: shared.call_api(
-                        "/apis/v1alpha1/runs/{run}/nodes/{pod}/log",
-                        "GET",
-                        path_params={"run": run, "pod": pod},
-                        auth_settings=["Bearer"],
-                        _preload_content=False,
-                        _return_http_data_only=True,
-                        _request_timeout=TIMEOUT,
-                    )
-                )
+                answer = self.raw("/apis/v1alpha1/runs/{run}/nodes/{pod}/log", run=run, pod=pod)
         except WorkError as error:
             if not isinstance(error.__cause__, ApiException):
                 raise

@@ -1,13 +1,13 @@
-"""How Kubeflow Pipelines is reached: the address, who asks, and what an error of its means for a person."""
+"""How Kubeflow Pipelines is reached: the address, who asks, and what an error means for a person."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pydantic import Field
 
-from elboflow.settings import RequestError, Settings, WorkError
+from components.surroundings import retries
+from components.surroundings.causes import first_line, said
+from elboflow.settings import RequestError, Settings
 from pipelines.targets.config import (
     Cookie,
     IdentityAwareProxy,
@@ -16,11 +16,14 @@ from pipelines.targets.config import (
     NoCredentials,
     Token,
 )
-from pipelines.targets.patience import retry_after
+from pipelines.targets.errors import Remedies
+
+OLDEST = "2.14.0"
+"""The first Kubeflow Pipelines that gives an exit task the final status of a run; older ones refuse the pipeline."""
 
 
 class Connection(Settings):
-    """What runs and schedules are asked for with, of `targets.kubeflow`; it is remembered, and has no secrets."""
+    """The part of `targets.kubeflow` that requests need; a workspace remembers it. It has no secrets."""
 
     host: str | None = None
     namespace: str = "kubeflow"
@@ -40,6 +43,17 @@ class Connection(Settings):
         """What a person calls it."""
         return f"Kubeflow at {self.host}" if self.host else f"the Kubeflow of namespace {self.namespace}"
 
+    @property
+    def remedies(self) -> Remedies:
+        """What to do about errors of Kubeflow."""
+        return Remedies(
+            self.place,
+            login=self.login,
+            role=f"the caller needs to be a contributor of the namespace {self.namespace}",
+            lookup="look at the id, and at targets.kubeflow.host and namespace",
+            address="targets.kubeflow.host, and at the port-forward, if there is one",
+        )
+
     def link(self, run: str) -> str | None:
         """Returns a run's page; None where no host is known."""
         return f"{self.host.rstrip('/')}/#/runs/details/{run}" if self.host else None
@@ -48,8 +62,9 @@ class Connection(Settings):
         """Returns a recurring run's page; None where no host is known."""
         return f"{self.host.rstrip('/')}/#/recurringrun/details/{recurring_run}" if self.host else None
 
-    def remedy(self) -> str:
-        """Returns what makes credentials good again."""
+    @property
+    def login(self) -> str:
+        """What renews the credentials."""
         match self.credentials:
             case Token(variable=variable):
                 return f"put a current token into ${variable}"
@@ -62,8 +77,8 @@ class Connection(Settings):
         return "choose targets.kubeflow.credentials: token, cookie, iap or in_cluster"
 
 
-def passing(error: Exception) -> float | None:
-    """Returns for how long Kubeflow asks to be left alone; None for an error that no repetition mends."""
+def delay(error: Exception) -> float | None:
+    """Returns how long Kubeflow asks to wait before a retry; None for an error that no retry helps."""
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError, SSLError
 
@@ -71,76 +86,35 @@ def passing(error: Exception) -> float | None:
         return None
     if isinstance(error, HTTPError):
         return 0.0
-    if isinstance(error, ApiException) and error.status in (408, 429, 500, 502, 503, 504):
-        return retry_after(error.headers)
+    if isinstance(error, ApiException) and error.status in retries.BUSY:
+        return retries.retry_after(error.headers)
     return None
 
 
 @contextmanager
 def explained(connection: Connection, what: str, reached: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turns the errors of Kubeflow and of the way there into one line that says what to do.
+    """Turns the errors of Kubeflow, and of the network, into one line that says what to do.
 
     Args:
         connection: The connection.
-        what: What was asked for: "the run 2f1c…".
-        reached: Called where Kubeflow answered.
+        what: What is asked for: "the run 2f1c…".
+        reached: Called when Kubeflow has answered.
     """
     from google.auth.exceptions import GoogleAuthError
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError
 
+    remedies = connection.remedies
     try:
         yield
     except ApiException as error:
-        raise _told(error, connection, what) from error
+        sentence = said(error.body, error.reason or error.body or "")
+        if "task final status not supported" in sentence:
+            sentence += f" (Kubeflow Pipelines must be {OLDEST} or newer)"
+        raise remedies.error(error.status, sentence, what) from error
     except HTTPError as error:
-        raise WorkError(
-            f"{connection.place} cannot be reached: {_line(error)}; look at targets.kubeflow.host, and at the "
-            "port-forward, if there is one"
-        ) from error
+        raise remedies.unreachable(first_line(error)) from error
     except GoogleAuthError as error:
-        raise RequestError(
-            f"{connection.place}: Google refuses a token: {_line(error)}; {connection.remedy()}"
-        ) from error
+        sentence = f"{connection.place}: Google refuses a token: {first_line(error)}; {connection.login}"
+        raise RequestError(sentence) from error
     reached()
-
-
-def _told(error: Any, connection: Connection, what: str) -> RequestError | WorkError:
-    place, said = connection.place, _said(error)
-    match error.status:
-        case 301 | 302 | 303 | 307 | 308:
-            return RequestError(f"{place} asks for a login ({error.status}); {connection.remedy()}")
-        case 401:
-            return RequestError(f"{place} does not accept the credentials (401): {said}; {connection.remedy()}")
-        case 403:
-            return RequestError(
-                f"{place} forbids {what} (403): {said}; the caller needs to be a contributor of the namespace "
-                f"{connection.namespace}"
-            )
-        case 404:
-            return RequestError(
-                f"{place} has no {what.removeprefix('the ')} (404): {said}; look at the id, and at "
-                "targets.kubeflow.host and namespace"
-            )
-        case 409:
-            return RequestError(f"{place}: {what} conflicts with what is there (409): {said}; look, and ask again")
-        case 429:
-            return WorkError(f"{place} has had too many requests (429): {said}; try again later")
-        case status if status is not None and 400 <= status < 500:
-            return RequestError(f"{place} refuses {what} ({status}): {said}")
-        case status:
-            return WorkError(f"{place} failed at {what} ({status or 'no code'}): {said}; try again later")
-
-
-def _said(error: Any) -> str:
-    """Returns what Kubeflow itself says, without the headers that the client puts before it."""
-    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
-    try:
-        answer = json.loads(body or "")
-        return _line(answer.get("message") or answer.get("error") or error.reason)
-    except (ValueError, AttributeError):
-        return _line(error.reason or body or "")
-
-
-def _line(text: object) -> str:
-    return str(text).strip().partition("\n")[0].rstrip(".") or "no reason given"

@@ -34,7 +34,7 @@ def credentials(connection: Connection) -> dict[str, Any]:
 def _value(variable: str, connection: Connection) -> str:
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise RequestError(f"targets.kubeflow.credentials: ${variable} is empty; {connection.remedy()}")
+        raise RequestError(f"targets.kubeflow.credentials: ${variable} is empty; {connection.login}")
     return value
 
 

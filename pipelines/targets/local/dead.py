@@ -12,11 +12,11 @@ from typing import Any
 from components.surroundings.masking import without_userinfo
 from components.tracking import liveness
 from elboflow.artifacts import DamagedError, lock
-from elboflow.settings.variables import TRACKING_URI
 from pipelines.experiment import NOT_RECORDED
 from pipelines.targets import ENDED
 from pipelines.targets.local import artifacts, killed
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
+from pipelines.targets.local.surroundings import TRACKING_URIS
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.run")
@@ -40,7 +40,7 @@ def end(workspace: Workspace, tracking_uri: str | None = None) -> tuple[str, ...
     with suppress(OSError, sqlite3.Error):
         if workspace.database.is_file():
             ended |= set(liveness.end_dead(workspace.database, lambda run: _is_over(workspace.runs / run)))
-    trusted = {without_userinfo(place): place for place in (tracking_uri, os.environ.get(TRACKING_URI)) if place}
+    trusted = {without_userinfo(place): place for place in (tracking_uri, *map(os.environ.get, TRACKING_URIS)) if place}
     with suppress(OSError, sqlite3.Error):
         for folder in sorted(workspace.runs.iterdir()) if workspace.runs.is_dir() else ():
             record = _read(folder)

@@ -136,13 +136,14 @@ def outcome(runner: Runner, started: float) -> Run:
     """Returns what a run left behind that began at a moment of the monotonic clock."""
     made = runner.artifacts
     evaluation = path(made, "evaluation")
+    report = path(made, "registration") or evaluation
     return Run(
         run=runner.run,
         status="succeeded",
         dataset=path(made, "dataset"),
         model=path(made, "model"),
         evaluation=evaluation,
-        report=evaluation and str(Path(evaluation) / "report.html"),
+        report=str(Path(report) / "report.html") if report else None,
         mlflow=dict(made["registration"].metadata) if "registration" in made else None,
         metrics=None if evaluation is None else read_json(Path(evaluation) / "metrics.json", _values),
         seconds={**runner.seconds, "total": round(time.monotonic() - started, 1)},

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from pipelines.targets import seconds
 from pipelines.targets.local import apart
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -31,7 +32,12 @@ def begin(
 ) -> "subprocess.Popen[bytes] | None":
     """Begins to have the end of a run written into MLflow."""
     told = {
-        "ending": {"run": run.run, "reason": run.reason, "link": str(workspace.runs / run.run)},
+        "ending": {
+            "run": run.run,
+            "reason": run.reason,
+            "link": str(workspace.runs / run.run),
+            "seconds": seconds(run.steps),
+        },
         "experiment": experiment,
         "tracking_uri": tracking_uri,
     }
@@ -42,10 +48,10 @@ def main() -> None:
     """Writes the end that standard input tells of."""
     signal.alarm(apart.LONGEST)
     from components.finish import finish
-    from components.surroundings.notify import Ending
+    from components.surroundings.notify import RunEnd
 
     told = json.load(sys.stdin)
-    ending = Ending(**told["ending"], experiment=told["experiment"]["name"], status="cancelled")
+    ending = RunEnd(**told["ending"], experiment=told["experiment"]["name"], status="cancelled", target="local")
     finish(ending, told["experiment"], None, told["tracking_uri"])
 
 

@@ -13,7 +13,7 @@ from components.surroundings.masking import masked, without_userinfo
 from elboflow.artifacts import lock, write_atomically
 from elboflow.settings import RequestError, WorkError, variables
 from pipelines.experiment import Experiment
-from pipelines.targets import StepState
+from pipelines.targets import StepState, seconds
 from pipelines.targets.local import artifacts, begun, killed
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, Record
@@ -114,12 +114,13 @@ def _finish(
 ) -> None:
     from components.finish import finish
     from components.surroundings import servers
-    from components.surroundings.notify import Ending
+    from components.surroundings.notify import RunEnd
 
     link, place = str(workspace.runs / record.run), tracking_uri(experiment, workspace)
     try:
         with servers.within(SECONDS_TO_TELL):
-            ending = Ending(record.run, experiment.name, status, step, record.reason, link)
+            took = seconds(record.steps)
+            ending = RunEnd(record.run, experiment.name, status, step, record.reason, link, took, "local")
             finish(ending, experiment.recorded(), experiment.notify, place)
     except (RequestError, WorkError) as error:
         logger.warning("how the run ended is not in MLflow: %s", error)

@@ -3,12 +3,14 @@
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from elboflow.artifacts import DamagedError
 from elboflow.artifacts.temporary import temporary_folder
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from elboflow.settings.locations import of_mlflow
 from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, RUN_PROCESS, TRACKING_URI
 from pipelines import messages
@@ -18,22 +20,61 @@ from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.targets")
 
+TRACKING_URIS = (TRACKING_URI, "MLFLOW_TRACKING_URI")
+"""The environment variables that name the MLflow of a machine; the first that is set counts."""
 
 # Each is read by what it stands for: numpy's BLAS, PyTorch and oneDNN; TensorFlow; XLA's CPU client, for JAX.
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
 
 
-def tracking_uri(experiment: Experiment, workspace: Workspace) -> str:
-    """Returns the MLflow that an experiment's local runs register with.
+def tracking_uri(experiment: Experiment | None, workspace: Workspace, option: str | None = None) -> str:
+    """Returns the MLflow of a command on this machine: the one that is named, or else the workspace's own.
 
     Raises:
-        RequestError: ELBOFLOW_TRACKING_URI is no address of one.
+        RequestError: A variable holds no address of an MLflow.
+    """
+    return named_tracking_uri(experiment, option) or workspace.tracking_uri
+
+
+def named_tracking_uri(experiment: Experiment | None = None, option: str | None = None) -> str | None:
+    """Returns the MLflow that is named, the most specific first; None where none is.
+
+    Args:
+        experiment: The experiment, of which `targets.local.tracking_uri` counts before the variables.
+        option: The command's --tracking-uri, which counts before all.
+
+    Raises:
+        RequestError: A variable holds no address of an MLflow.
+    """
+    if named := option or (experiment and experiment.targets.local.tracking_uri):
+        return named
+    for variable in TRACKING_URIS:
+        if uri := os.environ.get(variable):
+            try:
+                return of_mlflow(uri)
+            except ValueError as error:
+                raise RequestError(f"{variable}: {error}") from None
+    return None
+
+
+@contextmanager
+def registrable(dataset: str, model: str, evaluation: str, run: str) -> Iterator[None]:
+    """Lets a registration on this machine whose MLflow fails say how to do it again: the folders are finished.
+
+    Raises:
+        WorkError: The registration's, with the command.
     """
     try:
-        of_machine = of_mlflow(uri) if (uri := os.environ.get(TRACKING_URI)) else workspace.tracking_uri
-    except ValueError as error:
-        raise RequestError(f"{TRACKING_URI}: {error}") from None
-    return experiment.targets.local.tracking_uri or of_machine
+        yield
+    except DamagedError:
+        raise
+    except WorkError as error:
+        if RUN_PROCESS not in os.environ:
+            raise
+        folders = shlex.join(["--dataset", dataset, "--model", model, "--evaluation", evaluation, "--run", run])
+        raise WorkError(
+            f"{error}\nwhat the run has made is finished; to register it: elboflow step register EXPERIMENT {folders}"
+        ) from error
 
 
 def threads(experiment: Experiment) -> dict[str, str]:

@@ -1,27 +1,22 @@
-"""The requests to Vertex AI that runs and schedules share.
+"""The requests to Vertex AI that runs and schedules share: https://cloud.google.com/vertex-ai/docs/reference/rest."""
 
-The generated clients of `google.cloud.aiplatform_v1` are used: `aiplatform.PipelineJob`, which stands on them, takes
-three times as long to import, and asks for the project's number and the bucket, for minutes where they do not answer.
-"""
-
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import quote
 
+from components.surroundings import google, retries
 from pipelines.targets import RunState
 from pipelines.targets.naming import unique
-from pipelines.targets.patience import patiently
 from pipelines.targets.vertex import states
-from pipelines.targets.vertex.connection import Connection, credentials, explained, passing
+from pipelines.targets.vertex.connection import Connection, explained
 from pipelines.targets.vertex.jobs import document
-from pipelines.targets.vertex.services import service
 
-Answer = TypeVar("Answer")
-
-SETTINGS: dict[str, Any] = {"timeout": 60.0, "retry": None}
-"""Of one request. `patiently` repeats it; the client's own policy for that differs from method to method."""
+OPERATION_SECONDS = 60
+"""How long an operation, such as a schedule's deletion, may take."""
 
 
 class API:
@@ -37,100 +32,82 @@ class API:
         self._reached = reached
         self._templates: dict[str, dict[str, Any]] = {}
 
-    @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
+    def asking(self, what: str) -> AbstractContextManager[None]:
         """Surrounds requests: their errors become lines for a person."""
-        with explained(self.connection, what, self._reached):
-            yield
-
-    def patiently(self, ask: Callable[[], Answer]) -> Answer:
-        """Returns the answer to a request that is safe to repeat."""
-        return patiently(ask, passing)
+        return explained(self.connection, self.connection.remedies, what, self._reached)
 
     @cached_property
-    def credentials(self) -> Any:
-        """Who asks."""
-        return credentials(self.connection)
+    def session(self) -> google.Session:
+        """The session of all requests."""
+        return self.connection.session()
 
-    @cached_property
-    def jobs(self) -> Any:
-        """The client of pipeline jobs."""
-        return service("pipeline_service").PipelineServiceClient(**self._options)
-
-    @cached_property
-    def schedulers(self) -> Any:
-        """The client of schedules."""
-        return service("schedule_service").ScheduleServiceClient(**self._options)
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        from google.api_core.client_options import ClientOptions
-
-        options = ClientOptions(api_endpoint=self.connection.address)
-        return {"transport": "rest", "credentials": self.credentials, "client_options": options}
-
-    def job_path(self, id: str) -> str:
-        """Returns the resource name of a job."""
-        return f"{self.connection.parent}/pipelineJobs/{id}"
+    def url(self, *resource: str) -> str:
+        """Returns the address of a resource of the project: `url("pipelineJobs", id)`."""
+        return "/".join((f"https://{self.connection.address}/v1/{self.connection.parent}", *map(_quoted, resource)))
 
     def job(self, id: str) -> Any:
-        """Returns a job."""
-        return self.patiently(lambda: self.jobs.get_pipeline_job(name=self.job_path(id), **SETTINGS))
+        """Returns a `PipelineJob`, as JSON values."""
+        return self.session.get(self.url("pipelineJobs", id))
 
     def specification(self, job: Any) -> dict[str, Any]:
         """Returns the pipeline of a job: its own, or that of the published version which it names instead.
 
         It is empty where the caller cannot read the version: the job is there all the same.
         """
-        if (held := states.own(job)) or not job.template_uri:
-            return held
-        if job.template_uri not in self._templates:
-            self._templates[job.template_uri] = self.patiently(lambda: self._template(job.template_uri))
-        return self._templates[job.template_uri]
+        uri = job.get("templateUri")
+        if "pipelineSpec" in job or not uri:
+            return job.get("pipelineSpec") or {}
+        if uri not in self._templates:
+            try:
+                self._templates[uri] = document(self.session.retried("GET", uri).text)
+            except google.GoogleError as error:
+                if error.status not in (403, 404):
+                    raise
+                self._templates[uri] = {}
+        return self._templates[uri]
 
     def state(self, job: Any) -> RunState:
         """Returns a `PipelineJob` as a run."""
         return states.run_state(job, self.specification(job), self.connection)
 
-    def _template(self, address: str) -> dict[str, Any]:
-        from google.api_core.exceptions import from_http_response
-        from google.auth.transport.requests import AuthorizedSession
-
-        answer = AuthorizedSession(self.credentials).get(address, timeout=SETTINGS["timeout"])
-        if answer.status_code in (403, 404):
-            return {}
-        if not answer.ok:
-            raise from_http_response(answer)
-        return document(answer.text)
-
     def start(self, wanted: Any, experiment: str) -> RunState:
         """Submits a job, once: its id is given here, and Vertex AI refuses a second job of the same id."""
-        from google.api_core.exceptions import Conflict
-
         id, tried = unique(experiment), False
 
         def create() -> Any:
             nonlocal tried
             again, tried = tried, True
-            request = {"parent": self.connection.parent, "pipeline_job": wanted, "pipeline_job_id": id}
             try:
-                return self.jobs.create_pipeline_job(request, **SETTINGS)
-            except Conflict:
-                if not again:
+                return self.session.request(
+                    "POST", self.url("pipelineJobs"), params={"pipelineJobId": id}, json=wanted
+                ).json()
+            except google.GoogleError as error:
+                if error.status != 409 or not again:
                     raise
-                return self.job(id)  # the connection broke after the first try had been received
+                return self.job(id)  # the answer to the first try was lost, and the job was made
 
         self.specification(wanted)  # now, since nothing may fail once the job has been started
-        return self.state(self.patiently(create))
+        return self.state(retries.retried(create, google.delay))
 
     def runs_of(self, filter: str, limit: int) -> list[RunState]:
         """Returns the latest runs of a filter, the newest first, without their steps."""
-        request = {
-            "parent": self.connection.parent,
-            "filter": filter,
-            "page_size": min(limit, 100),
-            "order_by": "create_time desc",
-            "read_mask": {"paths": states.LISTED},
-        }
-        found = self.patiently(lambda: [*islice(self.jobs.list_pipeline_jobs(request, **SETTINGS), limit)])
-        return [states.run_state(job, {}, self.connection) for job in found]
+        order = {"orderBy": "create_time desc", "readMask": states.LISTED, "pageSize": str(min(limit, 100))}
+        found = self.listed("pipelineJobs", filter=filter, **order)
+        return [states.run_state(job, {}, self.connection) for job in islice(found, limit)]
+
+    def listed(self, what: str, **query: str) -> Iterator[Any]:
+        """Yields the resources of a kind, page by page."""
+        return google.pages(lambda token: self.session.get(self.url(what), **query, **token), what)
+
+    def wait(self, operation: Any) -> None:
+        """Waits until an operation is done."""
+        deadline = time.monotonic() + OPERATION_SECONDS
+        while not operation.get("done") and time.monotonic() < deadline:
+            time.sleep(1)
+            operation = self.session.get(f"https://{self.connection.address}/v1/{operation['name']}")
+        if "error" in operation:
+            raise google.GoogleError(500, operation["error"].get("message", "the operation failed"))
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe=":")

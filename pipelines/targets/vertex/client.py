@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from elboflow.settings import RequestError
 from pipelines.targets import ENDED, Job, RunState
 from pipelines.targets.vertex import logs, states
-from pipelines.targets.vertex.api import SETTINGS
 from pipelines.targets.vertex.jobs import EXPERIMENT, pipeline_job
 from pipelines.targets.vertex.schedules import Schedules
 
@@ -16,7 +15,7 @@ class VertexClient(Schedules):
     name = "vertex"
 
     def submit(self, job: Job) -> RunState:
-        """Starts a run, once, however often it has to be submitted."""
+        """Starts a run, once, also where the submission has to be repeated."""
         with self.asking(f"the run of {job.name}"):
             return self.start(pipeline_job(job, self.connection), job.name)
 
@@ -36,16 +35,16 @@ class VertexClient(Schedules):
             found = self.job(id)
             tasks = states.tasks(found, self.specification(found))
         if step is not None and step not in tasks:
-            begun = ", ".join(tasks) or "none"
-            raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
+            started = ", ".join(tasks) or "none"
+            raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {started}")
         for name, job in tasks.items():
             if step in (None, name) and job is not None:
                 with self.asking(f"the log of {name}"):
-                    prefix = name if step is None else None
-                    yield from logs.lines(self.credentials, self.connection.project, job, prefix)
+                    for line in logs.lines(self.session, self.connection.project, job):
+                        yield f"{name}: {line}" if step is None else line
 
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
         with self.asking(f"the run {id}"):
             if self.state(self.job(id)).status not in ENDED:
-                self.patiently(lambda: self.jobs.cancel_pipeline_job(name=self.job_path(id), **SETTINGS))
+                self.session.post(self.url("pipelineJobs", f"{id}:cancel"), {})

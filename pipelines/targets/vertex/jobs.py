@@ -4,33 +4,28 @@ from typing import Any
 
 from pipelines.targets import Job
 from pipelines.targets.vertex.connection import Connection
-from pipelines.targets.vertex.services import types
 
 EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
-"""Labels: the experiment of a job, the schedule that it was triggered of by hand, and what a schedule makes up for."""
+"""Labels: a job's experiment, the schedule that triggered it by hand, and which missed ticks a schedule catches up."""
 
 
-def pipeline_job(job: Job, connection: Connection) -> Any:
+def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
     """Returns the `PipelineJob` of a job. A published version is named, and read by Vertex AI itself."""
-    messages = types("pipeline_job")
-    made = messages.PipelineJob(
-        display_name=job.name,
-        labels={**connection.labels, **job.labels, EXPERIMENT: job.name},
-        runtime_config=messages.PipelineJob.RuntimeConfig(
-            gcs_output_directory=connection.root, parameter_values=job.arguments
-        ),
-    )
+    made: dict[str, Any] = {
+        "displayName": job.name,
+        "labels": {**connection.labels, **job.labels, EXPERIMENT: job.name},
+        "runtimeConfig": {"gcsOutputDirectory": connection.root, "parameterValues": job.arguments},
+    }
     if job.specification is not None:
-        made.pipeline_spec = document(job.specification)
-    if job.release is not None:
-        made.template_uri = job.release
-    if connection.encryption_key is not None:
-        made.encryption_spec = types("encryption_spec").EncryptionSpec(kms_key_name=connection.encryption_key)
-    if connection.service_account is not None:
-        made.service_account = connection.service_account
-    if connection.network is not None:
-        made.network = connection.network
-    return made
+        made["pipelineSpec"] = document(job.specification)
+    key = connection.encryption_key
+    optional = {
+        "templateUri": job.release,
+        "encryptionSpec": None if key is None else {"kmsKeyName": key},
+        "serviceAccount": connection.service_account,
+        "network": connection.network,
+    }
+    return made | {name: value for name, value in optional.items() if value is not None}
 
 
 def document(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pipelines.targets.tasks import in_order, steps_of, unchanged
 from pipelines.targets.vertex.connection import Connection
 from pipelines.targets.vertex.jobs import EXPERIMENT
 
-LISTED = ["name", "display_name", "state", "create_time", "end_time", "error", "labels"]
+LISTED = "name,displayName,state,createTime,endTime,error,labels"
 """The fields that a list of runs needs: the compiled pipeline of each would be 50 kB a run."""
 
 _RUN: dict[str, Status] = {
@@ -38,25 +38,25 @@ def run_state(job: Any, specification: dict[str, Any], connection: Connection) -
     """Returns a `PipelineJob` as a run.
 
     Args:
-        job: The job.
+        job: The job, as JSON values.
         specification: Its pipeline; empty where that is not known.
         connection: Where it runs.
     """
-    id = job.name.rpartition("/")[2]
-    known, details = steps_of(specification), [_step(task) for task in job.job_detail.task_details]
-    status = _RUN.get(job.state.name, "pending")
+    id = job["name"].rpartition("/")[2]
+    known, details = steps_of(specification), [_step(task) for task in _details(job)]
+    status = _RUN.get(job.get("state"), "pending")
     steps = in_order(known, details, status)
-    reason = _reason(job.error.message) or next((step.reason for step in steps if step.status == "failed"), None)
+    reason = _reason(job) or next((step.reason for step in steps if step.status == "failed"), None)
     if status == "succeeded" and details and unchanged(known, steps):
         status, reason = "skipped", "nothing has changed since the last success"
     return RunState(
         id=id,
-        experiment=dict(job.labels).get(EXPERIMENT, job.display_name),
+        experiment=job.get("labels", {}).get(EXPERIMENT, job.get("displayName", "")),
         target="vertex",
         status=status,
         steps=steps,
-        created=moment(job.create_time),
-        ended=moment(job.end_time),
+        created=moment(job, "createTime"),
+        ended=moment(job, "endTime"),
         link=connection.link(id),
         reason=reason,
     )
@@ -65,43 +65,35 @@ def run_state(job: Any, specification: dict[str, Any], connection: Connection) -
 def tasks(job: Any, specification: dict[str, Any]) -> dict[str, str | None]:
     """Returns the id of the custom job of each step that has begun, in their order; None while it has none."""
     known = steps_of(specification)
-    ran = {task.task_name: _custom_job(task) for task in job.job_detail.task_details}
+    ran = {task["taskName"]: _custom_job(task.get("executorDetail", {})) for task in _details(job)}
     return {name: ran[name] for name in known or ran if name in ran}
 
 
-def moment(value: Any) -> datetime | None:
-    """Returns a protobuf's time in UTC; None where there is none."""
-    return datetime.fromisoformat(value.rfc3339()) if value else None
+def moment(resource: Any, field: str) -> datetime | None:
+    """Returns a time of a resource, in UTC; None where there is none."""
+    return datetime.fromisoformat(resource[field]) if field in resource else None
 
 
-def plain(value: Any) -> Any:
-    """Returns a protobuf's struct as JSON values."""
-    from google.protobuf import json_format
-
-    return json_format.MessageToDict(value)
-
-
-def own(job: Any) -> dict[str, Any]:
-    """Returns the pipeline that a job holds; empty where it only names a published version."""
-    pipeline: dict[str, Any] = plain(type(job).pb(job).pipeline_spec)
-    return pipeline
+def _details(job: Any) -> list[Any]:
+    found: list[Any] = job.get("jobDetail", {}).get("taskDetails", [])
+    return found
 
 
 def _step(task: Any) -> StepState:
     return StepState(
-        name=task.task_name,
-        status=_TASK.get(task.state.name, "pending"),
-        started=moment(task.start_time),
-        ended=moment(task.end_time),
-        reason=_reason(task.error.message),
+        name=task["taskName"],
+        status=_TASK.get(task.get("state"), "pending"),
+        started=moment(task, "startTime"),
+        ended=moment(task, "endTime"),
+        reason=_reason(task),
     )
 
 
-def _custom_job(task: Any) -> str | None:
-    detail = task.executor_detail
-    job: str = detail.custom_job_detail.job or detail.container_detail.main_job
+def _custom_job(executor: Any) -> str | None:
+    job: str = executor.get("customJobDetail", {}).get("job") or executor.get("containerDetail", {}).get("mainJob", "")
     return job.rpartition("/")[2] or None
 
 
-def _reason(message: str) -> str | None:
+def _reason(resource: Any) -> str | None:
+    message: str = resource.get("error", {}).get("message", "")
     return message.strip().partition("\n")[0] or None

@@ -198,10 +198,10 @@ def test_a_champions_damaged_evaluation_does_not_count(
     damaged.write_bytes(damaged.read_bytes()[:kept])
     registered = written("second", values + 1).register(tracking_uri)
     assert not registered.promoted
-    assert "could not be evaluated" in registered.reason  # it was judged again: its network is a file of any bytes
+    assert "could not be evaluated" in registered.reason  # it was rescored: its network is a file of any bytes
 
 
-def test_a_champion_that_cannot_be_judged_again_keeps_the_alias(
+def test_a_champion_that_cannot_be_rescored_keeps_the_alias(
     written: Written, values: np.ndarray, tracking_uri: str
 ) -> None:
     written("first", values, seed=1).register(tracking_uri)  # other bits: its values do not count

@@ -1,4 +1,4 @@
-"""A champion is judged in a process of its own."""
+"""A champion is rescored in a child process."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_damaged_values_of_the_examples_are_named(tmp_path: Path, content: bytes
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="it looks processes up in /proc")
-def test_the_process_that_judges_ends_with_the_one_that_was_killed(tmp_path: Path) -> None:
+def test_the_child_that_rescores_ends_with_its_killed_parent(tmp_path: Path) -> None:
     artifacts.copy(MODEL, "model", tmp_path)
     facts = artifacts.load(tmp_path, "model")
     facts["files"]["model.keras"]["bytes"] = 1 << 40

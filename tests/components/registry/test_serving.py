@@ -2,29 +2,26 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tests.components.runs import Run
+from components.registry.predictor import Predictor
+from components.tracking import store
+from tests.components.runs import Champion, Run
 from tests.opened import opened
 
 pytestmark = [pytest.mark.xdist_group("tensorflow")]
 
 
 @pytest.fixture(scope="module")
-def served(trained: Run, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def served(champion: Champion) -> Any:
     """The champion as MLflow loads it."""
-    import shutil
-
     import mlflow
 
-    workspace = tmp_path_factory.mktemp("served")
-    shutil.copy(empty_database, workspace / "mlflow.db")
-    trained.register(f"sqlite:///{workspace}/mlflow.db")
-    mlflow.set_tracking_uri(f"sqlite:///{workspace}/mlflow.db")
+    store.use(champion.tracking_uri)
     return mlflow.pyfunc.load_model("models:/digits-vae@champion")
 
 
@@ -63,7 +60,8 @@ def test_images_of_true_and_false_are_taken(served: Any, images: np.ndarray) -> 
         ({"samples": 0}, "samples is 0"),
         ({"samples": 10**6}, "samples is 1000000"),
         ({"seed": -1}, "seed is -1; a whole number from 0 to 2,147,483,647 is allowed"),
-        ({"task": "paint"}, "task is 'paint'; allowed are reconstruct, encode, score"),
+        ({"task": "paint"}, "task is 'paint'; allowed are reconstruct, encode, score, decode, generate"),
+        ({"task": "generate", "count": 0}, "count is 0; a whole number from 1 to 100,000 is allowed"),
         ({"task": ""}, "task is ''"),
     ],
 )
@@ -103,6 +101,53 @@ def test_wrong_images_are_mlflows_error_with_what_is_allowed_and_without_the_pix
     assert len(told) < 250
 
 
+def test_the_registered_model_gives_the_values_of_its_evaluation(served: Any, trained: Run) -> None:
+    shown = opened(trained.dataset).head("test", 10**9)
+    raw = shown.features["image"].astype(np.float32)
+    with np.load(trained.evaluation / "examples.npz") as evaluated:
+        scores = served.predict(raw, params={"task": "score", "samples": 5})
+        np.testing.assert_allclose(scores, evaluated["log_likelihood"], atol=1e-3)
+    assert served.predict(raw, params={"task": "encode"}).shape == (len(shown), 4)
+    directly = Predictor.open(trained.model).reconstruct(shown)["image"]
+    np.testing.assert_allclose(served.predict(raw), directly, atol=1e-3)
+
+
+def test_latents_are_decoded_to_what_a_reconstruction_makes_of_them(served: Any, images: np.ndarray) -> None:
+    z = served.predict(images, params={"task": "encode"})
+    for form in (z, z.tolist(), {"z": z}, pd.DataFrame({"z": z.tolist()})):
+        decoded = served.predict(form, params={"task": "decode"})
+        np.testing.assert_allclose(decoded, served.predict(images), atol=1e-4)
+
+
+def test_examples_are_generated_as_many_as_are_asked_for(served: Any, trained: Run) -> None:
+    made = served.predict([], params={"task": "generate", "count": 5, "seed": 3})
+    assert made.shape == (5, 8, 8, 1)
+    np.testing.assert_allclose(made, Predictor.open(trained.model).generate(5, seed=3)["image"], atol=1e-4)
+    np.testing.assert_allclose(served.predict([], params={"task": "generate", "seed": 3}), made[:1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "expected"),
+    [
+        ([], "decode", "decode takes finite numbers of shape [examples, 4], of at least 1 example; found [0]"),
+        ([[1, 2, 3]], "decode", "of shape [examples, 4], of at least 1 example; found [1, 3]"),
+        ([[1, 2, 3, np.nan]], "decode", "decode takes finite numbers"),
+        ([[1, 2], [3]], "decode", "decode takes finite numbers"),
+        ([["a"] * 4], "decode", "decode takes finite numbers"),
+        ({"image": [1]}, "decode", "decode takes the latents in the column 'z'; there are image"),
+        ({"z": [[1, 2, 3, 4]], "label": [1]}, "decode", "the model is conditioned on nothing; given: label"),
+        (pd.DataFrame({0: [1], 1: [2]}), "decode", "there are 0, 1"),
+        ({"label": [3]}, "generate", "the model is conditioned on nothing; given: label"),
+        (pd.DataFrame({"image": []}), "score", "there are no images; the model takes at least 1"),
+        (pd.DataFrame({0: [1]}), "score", "the model takes image; there is no 'image'"),
+    ],
+)  # fmt: skip
+def test_wrong_latents_and_conditions_are_mlflows_error_with_what_is_allowed(
+    served: Any, given: Any, task: str, expected: str
+) -> None:
+    assert expected in refusal(served, given, {"task": task})
+
+
 def test_the_scoring_server_takes_lists_and_answers_400(served: Any, images: np.ndarray) -> None:
     from fastapi.testclient import TestClient
     from mlflow.pyfunc import scoring_server
@@ -118,6 +163,12 @@ def test_the_scoring_server_takes_lists_and_answers_400(served: Any, images: np.
         status, answer = asked({"inputs": inputs})
         assert status == 200
         np.testing.assert_allclose(answer["predictions"], served.predict(images), rtol=1e-6)
+    status, answer = asked({"inputs": [], "params": {"task": "generate", "count": 2}})
+    assert (status, np.shape(answer["predictions"])) == (200, (2, 8, 8, 1))
+    for empty in ({"inputs": []}, {"instances": []}, {"dataframe_split": {"columns": ["image"], "data": []}}):
+        status, answer = asked(empty)
+        assert status == 400
+        assert "there are no images; the model takes at least 1" in answer["message"]
     status, answer = asked({"inputs": (images + 9).tolist()})
     assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "the model takes values from 0 to 16" in answer["message"]

@@ -16,9 +16,9 @@ import pytest
 
 from components.config import Command, Webhook
 from components.surroundings import notify as notifying
-from components.surroundings.notify import Ending, notify
+from components.surroundings.notify import RunEnd, notify
 
-FAILED = Ending("digits-1", "digits", "failed", "train", "the loss is not a number", "https://console.example/runs/1")
+FAILED = RunEnd("digits-1", "digits", "failed", "train", "the loss is not a number", "https://console.example/runs/1")
 PATH = "/services/T0/S3CR3TPATH"
 
 
@@ -85,6 +85,8 @@ def test_a_webhook_is_given_one_object(monkeypatch: pytest.MonkeyPatch, caplog: 
         "step": "train",
         "reason": "the loss is not a number",
         "link": "https://console.example/runs/1",
+        "seconds": {},
+        **dict.fromkeys(("target", "model", "version", "promoted", "metrics")),
     }
     assert running.posted == [(PATH, "application/json", told)]
     assert caplog.messages == []

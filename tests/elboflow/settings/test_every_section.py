@@ -29,7 +29,7 @@ VALID = {
         "kubeflow": {"image": "i", "tracking_uri": "https://m"},
         "vertex": {
             "project": "vae-project",
-            "location": "l",
+            "location": "europe-west4",
             "image": "i",
             "tracking_uri": "https://m",
             "root": "gs://b/v",

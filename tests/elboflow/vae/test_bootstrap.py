@@ -195,6 +195,22 @@ def test_what_older_evaluations_do_not_say_of_their_metrics_is_added_to_those_al
     assert metrics.read(tmp_path / "metrics.json", FORMAT.newest) == {"elbo": Metric(-1.5, -2.0, -1.0)}
 
 
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [
+        (Metric(-21238.44, -21268.1, -21207.9), ("-21,238.4", "-21,268.1", "-21,207.9")),
+        (Metric(-23.3312, -24.524, -22.014), ("-23.33", "-24.52", "-22.01")),
+        (Metric(0.551234, 0.549, 0.5534), ("0.55123", "0.54900", "0.55340")),
+        (Metric(1.5e6, 1.1e6, 1.9e6), ("1,500,000", "1,100,000", "1,900,000")),
+        (Metric(12.0, 11.0, 13.0, decimals=0), ("12", "11", "13")),
+        (Metric(-1.5, -1.5, -1.5), ("-1.50", "-1.50", "-1.50")),
+        (Metric(1.0, 1.0, 1.0 + 1e-12), ("1.00000000", "1.00000000", "1.00000000")),
+    ],
+)
+def test_a_metric_is_shown_with_the_digits_that_its_interval_needs(metric, shown):
+    assert metric.shown == shown
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"elbo": 3}', '{"elbo": {"value": 1, "low": 0}}'])
 def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
     path = tmp_path / "metrics.json"

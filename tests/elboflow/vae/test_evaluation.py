@@ -1,6 +1,7 @@
 """The whole evaluation: a trained model's folder and test examples in, an evaluation folder out."""
 
 import json
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Literal
@@ -181,13 +182,19 @@ def test_the_report_fetches_nothing_and_runs_nothing(evaluation):
     assert not any(word in text for word in ("http:", "https:", "@import", "url("))
 
 
-def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation):
-    from elboflow.vae.evaluation.report import number
-
+def test_dark_pages_invert_charts_and_show_images_as_they_are(evaluation):
     text = (evaluation / "report.html").read_text(encoding="utf-8")
-    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
-    assert number(metrics["log_likelihood"]["value"], 2) in text
-    assert number(metrics["elbo"]["low"], 2) in text
+    papers = dict(re.findall(r'alt="([^"]+)" class="(\w+)"', text))
+    images = dict.fromkeys(("Samples", "Reconstructions", "Latent traversal"), "transparent")
+    assert papers == images | dict.fromkeys(("Latent map", "KL by latent unit", "Training curves"), "inverted")
+    assert re.search(r"prefers-color-scheme: dark\) { figure img\.inverted { filter: invert", text)
+
+
+def test_the_report_shows_the_metrics_and_where_the_model_comes_from(evaluation):
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    metrics = folder.load(evaluation).metrics
+    for shown in (metrics["log_likelihood"].shown[0], metrics["elbo"].shown[1]):
+        assert shown.replace("-", "\N{MINUS SIGN}") in text
     assert "a" * 64 in text
     assert "encoder.hidden" in text
     assert "another dataset" not in text
@@ -330,6 +337,16 @@ def test_every_model_of_one_layer_of_latents_is_traversed_and_one_of_several_is_
         assert seen.bounds.kl_by_unit is not None
         figures.append([figure.name for figure in ImageTraversal()(seen).figures])
     assert figures == [["traversal"], []]
+
+
+def test_the_units_of_each_layer_of_latents_are_those_that_encoding_returns():
+    from elboflow.vae.evaluation import samples
+    from tests.stranger.wind_models import TwoLayers
+
+    parts = {"likelihood": "bernoulli", "prior": "standard_normal", "objective": "elbo"}
+    config = TwoLayers.model_validate({"input": "image", "top": 2, "bottom": 5, **parts})
+    model = config.build(image((8, 8, 1), 17))
+    assert samples.units(model, {}) == [z.shape[1] for z in samples.encode(model, held_out(), 0)] == [2, 5]
 
 
 def test_a_traversal_moves_one_unit_at_a_time(monkeypatch):

@@ -8,7 +8,6 @@ from PIL import Image
 
 from elboflow.vae.evaluation import figures, image_figures, images
 from elboflow.vae.evaluation.diagnostics import Units
-from elboflow.vae.evaluation.report import number
 
 
 def opened(picture: bytes) -> np.ndarray:
@@ -144,8 +143,12 @@ def test_the_same_numbers_draw_the_same_file():
     assert figures.latent_map(means, np.arange(30) % 3) == figures.latent_map(means, np.arange(30) % 3)
 
 
-def test_numbers_are_written_for_reading():
-    assert number(-1234.567, 1) == "\N{MINUS SIGN}1,234.6"
+def test_figures_of_images_have_no_paper_so_that_dark_pages_show_them_as_they_are():
+    pairs = np.linspace(0, 1, 2 * 64).reshape(2, 8, 8, 1)
+    with Image.open(io.BytesIO(image_figures.reconstructions(pairs, pairs))) as drawn:
+        assert drawn.mode == "RGBA"
+        assert drawn.getpixel((0, 0))[3] == 0
+        assert (0, 0, 0, 255) in {drawn.getpixel((x, y)) for x in range(drawn.width) for y in range(0, drawn.height, 9)}
 
 
 def test_images_of_neither_one_nor_three_channels_are_drawn_as_the_grey_of_their_mean():

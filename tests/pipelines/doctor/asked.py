@@ -5,7 +5,7 @@ import json
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.doctor import Finding
+from pipelines.targets.checks import Finding
 from tests.pipelines.doctor.cloud import Cloud
 
 

@@ -19,6 +19,7 @@ class Cloud(WireServer):
         images: The images of the registry, as REPOSITORY:TAG.
         login: Whether the registry wants the token that it gives to anybody.
         mlflow: The version of MLflow.
+        kubeflow: The version of Kubeflow Pipelines; None where it does not say it.
         namespaces: Those in which runs may be listed; None where Kubeflow has one user, and no namespaces.
     """
 
@@ -31,6 +32,7 @@ class Cloud(WireServer):
         self.login = False
         self.mlflow = "3.1.0"
         self.namespaces: set[str] | None = {"kubeflow"}
+        self.kubeflow: str | None = "2.15.2"
 
     def _of_google(self, request: Request) -> None:
         if request.headers.get("authorization") != "Bearer of-a-robot":
@@ -106,8 +108,9 @@ class Cloud(WireServer):
     @route("GET", "/apis/v2beta1/healthz")
     @route("GET", f"{BEHIND_KUBERNETES}/apis/v2beta1/healthz")
     def healthz(self, request: Request) -> Reply:
-        """Tells whether Kubeflow has several users."""
-        return answer({"multi_user": self.namespaces is not None})
+        """Tells whether Kubeflow has several users, and its version."""
+        told = {"tag_name": self.kubeflow} if self.kubeflow else {}
+        return answer({"multi_user": self.namespaces is not None, **told})
 
     @route("GET", "/apis/v2beta1/runs")
     @route("GET", f"{BEHIND_KUBERNETES}/apis/v2beta1/runs")

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.doctor import Finding, checks
-from pipelines.doctor.data import data, on_platform
+from pipelines.doctor import checks
 from pipelines.experiment import Experiment
+from pipelines.targets.checks import Finding
+from pipelines.targets.checks.data import data, on_platform
 from preprocessing.config import DataConfig
 
 

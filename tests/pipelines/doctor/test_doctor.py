@@ -1,17 +1,18 @@
 """`elboflow doctor`: the command, and checks that are late, broken or wrongly asked for."""
 
-import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import doctor
 from pipelines.cli import app
-from pipelines.doctor import Check, Finding
+from pipelines.experiment import load
+from pipelines.targets.checks import Check, Finding
 from tests.preprocessing.dataflow_server import service_account
 
 
@@ -46,35 +47,41 @@ def test_checks_are_at_work_side_by_side_and_a_late_or_broken_one_holds_up_nobod
     assert found[1].found == "could not be looked at: first line"
 
 
-def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path):
+def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "SECONDS", 1.0)
     with socket.socket() as deaf:  # accepts connections, and never answers
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(50)
         nowhere = f"localhost:{deaf.getsockname()[1]}"
-        variables = {
-            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}": f"http://{nowhere}" for api in ("STORAGE", "SERVICEUSAGE")
-        }
+        for api in ("STORAGE", "SERVICEUSAGE"):
+            monkeypatch.setenv(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}", f"http://{nowhere}")
         key = service_account(tmp_path, f"http://{nowhere}/token")
-        variables |= {"GOOGLE_APPLICATION_CREDENTIALS": str(key), "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false"}
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED", "false")
         target = (
             "{project: elbo-prod, location: europe-west4, root: 'gs://data/vae', "
             f"image: '{nowhere}/vae/cpu:1', tracking_uri: 'http://{nowhere}'}}"
         )
-        command = [sys.executable, "-m", "pipelines", "doctor", "--target", "vertex", "--experiment", "digits"]
+        wanted = load("digits", [f"targets.vertex={target}"])
+        network = [check for check in doctor.checks("vertex", wanted, tmp_path) if check.what != "data"]
+        monkeypatch.setattr(doctor, "checks", lambda *_: network)
         started = time.monotonic()
-        done = subprocess.run(
-            [*command, "--set", f"targets.vertex={target}"],
-            env={**os.environ, **variables},
-            capture_output=True,
-            encoding="utf-8",
-        )
-        assert time.monotonic() - started < 15
-    assert done.returncode == 1
-    assert f"✗ MLflow http://{nowhere}: cannot be reached from here: the MLflow at http://{nowhere} gave no answer" in (
-        done.stdout
+        found = {each.what: each for each in doctor.examine("vertex", wanted, tmp_path)}
+        assert time.monotonic() - started < 8
+    assert "no answer" in found[f"MLflow http://{nowhere}"].found
+    asked = ("credentials", "bucket gs://data", "APIs", f"image {nowhere}/vae/cpu:1", f"MLflow http://{nowhere}")
+    assert {found[what].state for what in asked} == {"ill", "unknown"}
+
+
+def test_a_check_that_never_ends_does_not_keep_the_process():
+    late = (
+        "import time; from pathlib import Path; from pipelines import doctor\n"
+        "from pipelines.targets.checks import Check\n"
+        "doctor.checks = lambda *_: [Check('late', lambda: time.sleep(600), 0.1)]\n"
+        "print([each.found for each in doctor.examine('local', None, Path())])"
     )
-    assert "bucket" in done.stdout
-    assert done.stderr == ""
+    done = subprocess.run([sys.executable, "-c", late], capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.stdout, done.stderr) == ("['no answer within 0.1 s']\n", "")
 
 
 def told(*words: str) -> Result:

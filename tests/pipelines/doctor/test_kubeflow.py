@@ -9,30 +9,54 @@ from tests.pipelines.doctor.asked import examined, kubeflow
 from tests.pipelines.doctor.cloud import Cloud
 
 
-def test_kubeflow_answers_whoever_has_the_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+def test_kubeflow_answers_the_caller_with_the_token(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("KF_TOKEN", raising=False)
     what = f"Kubeflow {cloud.url}"
     code, found = examined("kubeflow", *kubeflow(cloud))
     assert code == 1
-    assert (found["credentials"].found, found["credentials"].mend) == ("$KF_TOKEN is empty", "export KF_TOKEN=…")
-    assert found[what].found == "asks for a login (302)"
+    assert found["credentials"].found == "targets.kubeflow.credentials: $KF_TOKEN is empty"
+    assert found["credentials"].mend == "put a current token into $KF_TOKEN"
+    assert what not in found  # there is nothing to ask it with
+    monkeypatch.setenv("KF_TOKEN", "of-nobody")
+    code, found = examined("kubeflow", *kubeflow(cloud))
+    assert (code, found[what].found) == (1, f"Kubeflow at {cloud.url} asks for a login (302)")
     monkeypatch.setenv("KF_TOKEN", "of-kubeflow")
     code, found = examined("kubeflow", *kubeflow(cloud))
     assert (code, found[what].state) == (0, "well")
     code, found = examined("kubeflow", *kubeflow(cloud, ", namespace: others"))
-    assert (code, found[what].found) == (1, "forbids the namespace others (403)")
+    assert (code, "forbids the namespace others (403)" in found[what].found) == (1, True)
     cloud.namespaces = None
     assert examined("kubeflow", *kubeflow(cloud))[0] == 0
     assert "of-kubeflow" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("version", "state", "told"),
+    [
+        ("2.15.2", "well", "answers, version 2.15.2; runs in kubeflow can be listed"),
+        ("2.14.0", "well", "answers, version 2.14.0"),
+        ("2.5.0", "ill", "is version 2.5.0; upgrade Kubeflow Pipelines to 2.14.0 or newer"),
+        (None, "unknown", "make sure that it is 2.14.0 or newer"),
+        ("unknown", "unknown", "does not say its version"),
+        ("my-build", "unknown", "does not say its version"),
+    ],
+)
+def test_a_kubeflow_that_cannot_run_the_exit_task_is_told_by_its_version(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, version: str | None, state: str, told: str
+):
+    monkeypatch.setenv("KF_TOKEN", "of-kubeflow")
+    cloud.kubeflow = version
+    found = examined("kubeflow", *kubeflow(cloud))[1][f"Kubeflow {cloud.url}"]
+    assert (found.state, told in f"{found.found}; {found.mend}") == (state, True), found
+
+
 def test_without_a_host_kubeflow_needs_a_kubeconfig(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     words = ["--set", f"targets.kubeflow={{image: '{cloud.address}/vae/cpu:1', tracking_uri: '{cloud.url}/mlflow'}}"]
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
     code, found = examined("kubeflow", *words)
     assert code == 1
-    assert "there is no kubeconfig" in found["credentials"].found
-    assert found["Kubeflow"].state == "unknown"
+    assert "there is no kubeconfig" in found["Kubeflow"].mend + found["Kubeflow"].found
 
 
 def kubeconfig(server: str, token: str) -> str:
@@ -56,7 +80,7 @@ def test_kubeflow_is_asked_through_a_kubeconfig(cloud: Cloud, tmp_path: Path, mo
     # Its client reads the variable when it is imported, which another test may have done.
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
     code, found = examined("kubeflow", *words)
-    assert (code, found["Kubeflow"].found) == (0, "answers; runs in kubeflow can be listed")
+    assert (code, found["Kubeflow"].found) == (0, "answers, version 2.15.2; runs in kubeflow can be listed")
     (tmp_path / "config").write_text(kubeconfig(cloud.url, "of-nobody"), encoding="utf-8")
     code, found = examined("kubeflow", *words)
     assert (code, found["Kubeflow"].state) == (1, "ill")
@@ -70,7 +94,7 @@ def test_kubeflow_is_asked_with_the_token_of_the_pod(cloud: Cloud, tmp_path: Pat
     what = f"Kubeflow {cloud.url}"
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
     _, found = examined("kubeflow", *in_cluster())
-    assert (found["credentials"].state, found[what].state) == ("ill", "unknown")
+    assert (found["credentials"].state, what in found) == ("ill", False)
     (tmp_path / "token").write_text("of-kubeflow", encoding="utf-8")
     code, found = examined("kubeflow", *in_cluster())
     assert (code, found[what].state) == (0, "well")

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.doctor import Finding, devices, installed, tracking, workspaces
+from pipelines.doctor import machine
+from pipelines.targets.checks import Finding, mlflow
+from pipelines.targets.local.checks import local_mlflow
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
@@ -21,20 +23,20 @@ from tests.pipelines.doctor.cloud import Cloud
 
 def test_mlflow_behind_a_password_is_asked_with_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
     cloud.mlflow = "guarded"
-    found = tracking.server(f"{cloud.url}/mlflow")
+    found = mlflow.server(f"{cloud.url}/mlflow")
     assert (found.state, found.found) == ("ill", "refuses the credentials (401)")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    assert tracking.server(f"{cloud.url}/mlflow/").state == "well"
-    assert tracking.server(cloud.url).found == "is no MLflow: it answers 404"
+    assert mlflow.server(f"{cloud.url}/mlflow/").state == "well"
+    assert mlflow.server(cloud.url).found == "is no MLflow: it answers 404"
 
 
 def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    told = workspaces.workspace(tmp_path / "file" / "below")
+    told = machine.workspace(tmp_path / "file" / "below")
     assert (told.state, "cannot be written to" in told.found) == ("ill", True)
-    monkeypatch.setattr(workspaces, "ROOM", 1e18)
-    told = workspaces.workspace(tmp_path)
+    monkeypatch.setattr(machine, "ROOM", 1e18)
+    told = machine.workspace(tmp_path)
     assert (told.state, told.mend) == ("ill", "make room for at least 1e+09 GB, or choose another --workspace")
 
 
@@ -64,7 +66,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
 
 
 def looked(place: Workspace) -> list[Finding]:
-    return list(tracking.local(place.database, place, "digits"))
+    return local_mlflow(place.database, place, "digits")
 
 
 def test_a_workspace_without_an_mlflow_is_well(tmp_path: Path):
@@ -122,36 +124,36 @@ def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_wel
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO model_versions VALUES ('digits-vae', 7, 'models:/m-1', ?)", (files.as_uri(),))
         database.execute("INSERT INTO registered_model_aliases VALUES ('champion', 7, 'digits-vae')")
-    assert [finding.state for finding in tracking.local(place.database, place, None)] == ["well"]
+    assert [finding.state for finding in local_mlflow(place.database, place, None)] == ["well"]
     facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
     (model / "model.json").write_text(json.dumps({**facts, "format": 99}), encoding="utf-8")
-    (newer,) = tracking.local(place.database, place, None)
+    (newer,) = local_mlflow(place.database, place, None)
     assert (newer.what, newer.state) == ("champion models:/digits-vae/7", "ill")
     assert "written by a newer ELBOflow" in newer.found
     shutil.rmtree(files)
-    (absent,) = tracking.local(place.database, place, None)
+    (absent,) = local_mlflow(place.database, place, None)
     assert "MLflow does not have the files of models:/digits-vae/7" in absent.found
 
 
 def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeypatch: pytest.MonkeyPatch):
     wanted = ["pip-that-is-not>=1", "pydantic>=999", "numpy>=2", "jax>=0.10; extra == 'jax'", "ruff; extra == 'dev'"]
-    monkeypatch.setattr(installed.metadata, "requires", lambda name: wanted)
-    found = {each.what: each for each in installed.packages("tensorflow")}
+    monkeypatch.setattr(machine.metadata, "requires", lambda name: wanted)
+    found = {each.what: each for each in machine.packages("tensorflow")}
     assert set(found) == {"package pip-that-is-not", "package pydantic"}
     assert found["package pip-that-is-not"].mend == "pip install -c constraints.txt 'pip-that-is-not>=1'"
     assert "needed: >=999" in found["package pydantic"].found
     wanted[:] = ["jax>=999; extra == 'jax'"]
-    assert [each.what for each in installed.packages("jax")] == ["package jax"]
-    assert [each.state for each in installed.packages("tensorflow")] == ["well"]
+    assert [each.what for each in machine.packages("jax")] == ["package jax"]
+    assert [each.state for each in machine.packages("tensorflow")] == ["well"]
 
 
 def test_versions_that_were_not_tested_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pins = tmp_path / "constraints.txt"
     pins.write_text("# pins\nnumpy==0.1  # old\nNothing==1\n", encoding="utf-8")
-    assert installed.tested(pins) == {"numpy": "0.1", "nothing": "1"}
-    assert installed.tested(tmp_path / "absent") == {}
-    monkeypatch.setattr(installed, "tested", lambda path: {"numpy": "0.1"})
-    (found,) = installed.packages("tensorflow")
+    assert machine.tested(pins) == {"numpy": "0.1", "nothing": "1"}
+    assert machine.tested(tmp_path / "absent") == {}
+    monkeypatch.setattr(machine, "tested", lambda path: {"numpy": "0.1"})
+    (found,) = machine.packages("tensorflow")
     assert (found.state, "other versions than those tested: numpy 2" in found.found) == ("well", True)
 
 
@@ -167,26 +169,26 @@ def gpu_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_gpu_that_the_framework_does_not_see_is_ill(gpu_machine: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(devices._SEEN, "jax", "print('chatter'); print(0)")
-    found = devices.devices("jax", gpu_machine)
+    monkeypatch.setitem(machine._SEEN, "jax", "print('chatter'); print(0)")
+    found = machine.devices("jax", gpu_machine)
     assert (found.state, found.mend) == ("ill", "pip install 'jax[cuda12]' for GPUs, 'jax[tpu]' for TPUs")
     assert "NVIDIA L4 23034 MiB; jax does not see them" in found.found
-    monkeypatch.setitem(devices._SEEN, "jax", "print(1)")
-    assert devices.devices("jax", gpu_machine).state == "well"
-    monkeypatch.setitem(devices._SEEN, "jax", "raise ImportError")
-    assert "could not be asked" in devices.devices("jax", gpu_machine).found
+    monkeypatch.setitem(machine._SEEN, "jax", "print(1)")
+    assert machine.devices("jax", gpu_machine).state == "well"
+    monkeypatch.setitem(machine._SEEN, "jax", "raise ImportError")
+    assert "could not be asked" in machine.devices("jax", gpu_machine).found
 
 
 def test_a_tpu_is_known_by_its_device_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setitem(devices._SEEN, "jax", "print(4)")
+    monkeypatch.setitem(machine._SEEN, "jax", "print(4)")
     for number in range(4):
         (tmp_path / f"accel{number}").write_text("", encoding="utf-8")
-    assert devices.devices("jax", tmp_path).found.endswith("4 TPU chips; jax sees 4")
+    assert machine.devices("jax", tmp_path).found.endswith("4 TPU chips; jax sees 4")
 
 
 def test_the_real_framework_tells_how_many_it_sees():
     pytest.importorskip("jax")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", devices._SEEN["jax"]]
+    command = [sys.executable, "-c", machine._SEEN["jax"]]
     assert subprocess.run(command, capture_output=True, encoding="utf-8", env=environment).stdout == "0\n"

@@ -44,7 +44,9 @@ def test_everything_that_is_ill_says_how_to_mend_it(cloud: Cloud):
     )
     assert "infra/images/build.sh" in ill[f"image {cloud.address}/vae/cpu:1"]
     assert found["quota for train: 2 t4 in europe-west4"].found == "custom_model_training_nvidia_t4_gpus is 1"
-    assert "ask for 2 or more" in ill["quota for train: 2 t4 in europe-west4"]
+    assert ill["quota for train: 2 t4 in europe-west4"] == (
+        "ask for 2 or more: https://console.cloud.google.com/iam-admin/quotas?project=elbo-prod"
+    )
     assert found[f"MLflow {cloud.url}/mlflow"].found.startswith("is 1.30.0; the client here is ")
 
 

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class Figure:
         caption: The caption below the figure.
         content: The bytes of a PNG, or a text.
         wide: Whether the figure takes the whole width of the page.
+        paper: What dark mode does with a picture: it keeps its white paper; a drawing on white is inverted; or it is
+            transparent, with ink that is legible on light and on dark pages.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Figure:
     caption: str
     content: bytes | str
     wide: bool = False
+    paper: Literal["white", "inverted", "transparent"] = "white"
 
     @property
     def file(self) -> str:

@@ -16,4 +16,4 @@ class Curves(Evaluator):
     def __call__(self, seen: Seen) -> Result:
         caption = "Epoch by epoch; the steep start is cut off. The dotted line marks the best epoch by validation ELBO."
         picture = figures.curves(seen.trained.curves)
-        return Result(figures=[Figure("curves", "Training curves", caption, picture, wide=True)])
+        return Result(figures=[Figure("curves", "Training curves", caption, picture, wide=True, paper="inverted")])

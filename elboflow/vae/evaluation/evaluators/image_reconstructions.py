@@ -23,4 +23,5 @@ class ImageReconstructions(Evaluator):
         assert levels is not None
         picture = image_figures.reconstructions(seen.shown.features[name] / (levels - 1), seen.reconstructions[name])
         caption = "Test examples, and below each what the decoder makes of the mean of its posterior."
-        return Result(figures=[Figure("reconstructions", "Reconstructions", caption, picture, wide=True)])
+        figure = Figure("reconstructions", "Reconstructions", caption, picture, wide=True, paper="transparent")
+        return Result(figures=[figure])

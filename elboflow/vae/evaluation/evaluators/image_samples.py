@@ -20,4 +20,4 @@ class ImageSamples(Evaluator):
     def __call__(self, seen: Seen) -> Result:
         picture = images.png(seen.samples[images.among(seen.modelled)[0]])
         caption = "Images that the model makes up: z drawn from the prior, decoded to expected intensities."
-        return Result(figures=[Figure("samples", "Samples", caption, picture)])
+        return Result(figures=[Figure("samples", "Samples", caption, picture, paper="transparent")])

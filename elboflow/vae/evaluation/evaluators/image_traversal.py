@@ -36,4 +36,4 @@ class ImageTraversal(Evaluator):
         caption = (
             "The first test example, with one latent unit at a time set to the values below; units with most KL first."
         )
-        return Result(figures=[Figure("traversal", "Latent traversal", caption, picture)])
+        return Result(figures=[Figure("traversal", "Latent traversal", caption, picture, paper="transparent")])

@@ -18,4 +18,4 @@ class LatentMap(Evaluator):
         caption = "The posterior means of up to 5,000 test examples."
         if seen.data.label is not None and seen.data.label not in seen.model.specs:
             caption += " The labels were never seen by the model."
-        return Result(figures=[Figure("latent_map", "Latent map", caption, picture)])
+        return Result(figures=[Figure("latent_map", "Latent map", caption, picture, paper="inverted")])

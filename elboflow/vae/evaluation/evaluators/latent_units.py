@@ -38,6 +38,7 @@ class LatentUnits(Evaluator):
             "KL by latent unit",
             "How many nats of each example a unit carries, on average; a unit near 0 tells the decoder nothing.",
             figures.kl_by_unit(units),
+            paper="inverted",
         )
         most = max(float(units.kl.max()), 1e-9)
         rows = [

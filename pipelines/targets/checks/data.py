@@ -3,17 +3,27 @@
 from typing import Literal
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.doctor import Finding
 from pipelines.experiment import Experiment
+from pipelines.targets.checks import Check, Finding
 from pipelines.targets.data import require_readable
 from preprocessing.buckets import PATIENCE
 from preprocessing.config import DataConfig
 from preprocessing.files import is_uri
-from preprocessing.first_look import first_look
+
+
+def check(experiment: Experiment, target: Literal["local", "kubeflow", "vertex"]) -> Check:
+    """Returns the check of an experiment's data; a bucket may take longer than a file."""
+    remote = any(is_uri(place) for place in experiment.data.source.locations.values())
+    seconds = 3 * PATIENCE / 2 if remote else 15.0
+    if target == "local":
+        return Check("data", lambda: data(experiment.data), seconds)
+    return Check("data", lambda: on_platform(experiment, target), seconds)
 
 
 def data(config: DataConfig) -> Finding:
-    """Looks at the headers of the source and at its first examples."""
+    """Reads the headers of the source, and its first examples."""
+    from preprocessing.first_look import first_look  # it imports Beam
+
     try:
         seen = first_look(config)
     except (RequestError, WorkError) as error:
@@ -24,7 +34,7 @@ def data(config: DataConfig) -> Finding:
 
 
 def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Finding:
-    """Looks whether the steps of a platform can read the source, and at the source itself where this machine can."""
+    """Checks that the steps of a platform can read the source, and the source itself where this machine can read it."""
     try:
         require_readable(experiment, target)
     except RequestError as error:
@@ -34,8 +44,3 @@ def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -
         found = f"{', '.join(mounted)}: a place that the steps see, and this machine does not"
         return Finding("data", "unknown", found, "look there by hand")
     return data(experiment.data)
-
-
-def seconds(config: DataConfig) -> float:
-    """Returns how long the looking may take: a bucket is waited for."""
-    return 3 * PATIENCE / 2 if any(is_uri(place) for place in config.source.locations.values()) else 15.0
