@@ -1,4 +1,4 @@
-"""How `make docs` builds these pages: MyST's Markdown, Sphinx, furo. Every warning is an error there, dead links too."""
+"""How `make docs` builds these pages: MyST's Markdown, Sphinx, furo. Each warning is an error there, dead links too."""
 
 import json
 import sys
