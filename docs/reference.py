@@ -1,4 +1,4 @@
-"""The parts of the pages that are generated from the code: all settings, and all environment variables.
+"""The parts of the pages that are generated: all settings and all environment variables, of the code; the contents.
 
 A page says where one belongs: `<!-- generated: settings -->`.
 """
@@ -13,6 +13,13 @@ from pipelines.experiment import schema
 
 _MARK = re.compile(r"<!-- generated: (\w+) -->")
 _WIDTH = 84  # what fits in a page's column
+
+CONTENTS = {
+    "Use": ("tutorial", "data", "models", "training", "configuration", "components", "serving", "operations"),
+    "Platforms": ("platforms", "images", "kubeflow", "vertex-ai"),
+    "The project": ("architecture", "kinds", "benchmarks", "dependencies"),
+}
+"""The pages by chapter. A Git host would show Sphinx's directive, so it is no part of `index.md`."""
 
 
 def filled(page: str) -> str:
@@ -39,7 +46,15 @@ def variables() -> str:
     return "\n".join(lines)
 
 
-_PARTS = {"settings": settings, "variables": variables}
+def contents() -> str:
+    """Returns the contents, as Sphinx takes them."""
+    return "\n".join(
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {chapter}", "", *pages, "```", ""])
+        for chapter, pages in CONTENTS.items()
+    )
+
+
+_PARTS = {"settings": settings, "variables": variables, "contents": contents}
 
 
 def _block(level: str, key: str, text: str) -> list[str]:
