@@ -54,6 +54,7 @@ def test_every_page_is_in_the_contents():
     assert sorted(["index", *listed]) == sorted(path.stem for path in DOCS.rglob("*.md"))
 
 
+@pytest.mark.slow
 def test_a_dead_link_fails_the_build(tmp_path: Path):
     pytest.importorskip("sphinx", reason="sphinx is not installed: make setup-docs")
     pytest.importorskip("furo", reason="furo is not installed: make setup-docs")
