@@ -11,7 +11,7 @@ from components.surroundings.cluster import from_environment
 from components.surroundings.code_version import code_version
 from components.tracking import live
 from elboflow import artifacts
-from elboflow.settings import WorkError
+from elboflow.settings import RequestError, WorkError
 from elboflow.settings.digest import digest
 from elboflow.settings.kinds import origins
 from elboflow.vae import compute, folder, tensorboard
@@ -56,11 +56,12 @@ def train(
 
     Args:
         dataset: A dataset folder with the splits `train` and `validation`.
-        output: The model folder. A model of the same arguments and the same clean code is kept; any other is replaced.
+        output: The model folder. A model of the same arguments and the same clean code is kept, and one of the same
+            arguments and other code is replaced.
         model: What the model is.
         training: How it is trained.
         seed: Fixes initial weights, order and noise.
-        restart: Whether to start over where there are checkpoints, which are moved aside, or such a model.
+        restart: Whether to start over: checkpoints are moved aside, and a model is replaced.
         monitoring: Who follows the training while it runs.
 
     Returns:
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         RequestError: The backend is not installed or cannot do what the settings ask for, the dataset has not the
-            features that the model reads, or the checkpoints are of another training.
+            features that the model reads, or the model or the checkpoints there are of another training.
         WorkError: The dataset is not finished or is damaged, or training failed.
         WatchStoppedError: The watch stopped it; no model is written.
     """
@@ -84,10 +85,17 @@ def train(
         code=code_version(),
         kinds=origins([model, training]) | data.origins,
     )
-    if not restart and (there := _there(output, model, provenance)) is not None:
-        logger.info("kept the model in %s: it is of the same data, settings and code", output)
-        return there
+    if not restart and (there := _finished(output)) is not None:
+        if others := differences(there, model, provenance):
+            raise RequestError(
+                f"{output} holds a finished model of other {' and '.join(others)}; --restart replaces it, or choose "
+                "another output"
+            )
+        if there.provenance == provenance and not provenance.code.endswith("-dirty"):
+            logger.info("kept the model in %s: it is of the same data, settings and code", output)
+            return there
     is_chief = cluster is None or cluster.chief  # the others see the same folder, and write nothing
+    training.check_examples(data.manifest.counts["train"])
     source, validation = data.source("train", training), data.source("validation")
     compute.use(training.backend, training, cluster)
     if is_chief:  # what is refused, is refused above: from here on, an older model is not to be taken for this one
@@ -111,12 +119,21 @@ def train(
     return folder.load(output) if is_chief else None
 
 
-def _there(output: Path, model: ModelConfig, provenance: folder.Provenance) -> folder.ModelFolder | None:
-    """Returns the model folder at `output` if it is of the same arguments and the same clean code."""
-    if provenance.code.endswith("-dirty"):
-        return None
+def differences(there: folder.ModelFolder, model: ModelConfig, provenance: folder.Provenance) -> list[str]:
+    """Returns in what a finished model is of another training; its code does not count."""
+    was, now = there.provenance, provenance
+    found = {
+        "data": was.dataset != now.dataset,
+        "model settings": there.config != model,
+        "training settings": was.training != now.training,
+        "seed": was.seed != now.seed,
+    }
+    return [name for name, differs in found.items() if differs]
+
+
+def _finished(output: Path) -> folder.ModelFolder | None:
+    """Returns the model folder at `output`; None where there is none that can be read."""
     try:
-        found = folder.load(output)
+        return folder.load(output)
     except WorkError:
         return None
-    return found if (found.config, found.provenance) == (model, provenance) else None

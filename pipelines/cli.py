@@ -7,7 +7,7 @@ import typer
 from elboflow import __version__
 from pipelines.commands import describe, doctor, one_run, publish, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
-from pipelines.process_start import prepare, use_utf8
+from pipelines.step_process.start import prepare, use_utf8
 
 app = typer.Typer(
     name="elboflow",

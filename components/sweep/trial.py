@@ -29,6 +29,7 @@ from elboflow.vae import folder
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.model import ModelConfig
 from elboflow.vae.watch import Watch
+from preprocessing.reader import open_dataset
 
 logger = logging.getLogger("elboflow.sweep")
 
@@ -134,6 +135,7 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     if before is not None:
         return before
     (output / OUTCOME).unlink(missing_ok=True)
+    _withdraw_of_other_data(output / MODEL, dataset)
     started = time.monotonic()
     ended = trial_process.train(
         trial_process.Request(str(dataset), str(output / MODEL), candidate.model, candidate.training, candidate.seed),
@@ -145,6 +147,16 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     outcome = Outcome(candidate.digest, dict(candidate.values), run, ended.status, tuple(curve), seconds, reason)
     write(output, outcome)
     return outcome
+
+
+def _withdraw_of_other_data(model: Path, dataset: Path | str) -> None:
+    """Withdraws a model of the same settings that was trained on what the raw data were before."""
+    try:
+        found = folder.load(model)
+    except WorkError:
+        return
+    if found.provenance.dataset != open_dataset(dataset).manifest.digest:
+        artifacts.withdraw(model, "model")
 
 
 def read(output: Path) -> Outcome:

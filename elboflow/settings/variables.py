@@ -98,6 +98,12 @@ AT_WORK = _variable(
     "local runs, for their steps",
     "steps of a pipeline, which record it in MLflow",
 )
+STEP_SECONDS = _variable(
+    "ELBOFLOW_STEP_SECONDS",
+    "how long the steps of a local run took that have ended, by name, as JSON",
+    "local runs, for their steps",
+    "the step `register`, which records it in MLflow",
+)
 MESSAGE_SECRET = _variable(  # its name makes its value a secret (`components.surroundings.secret_names`)
     "ELBOFLOW_MESSAGE_SECRET",
     "the key with which a step signs its messages to its run",

@@ -16,7 +16,7 @@ from pipelines.commands.outcome import pasteable, show_log, tell
 def experiments() -> None:
     """List the ready-made experiments."""
     from elboflow.settings.terminal import printable
-    from pipelines import source
+    from pipelines.experiment import text as source
 
     texts = source.ready_made()
     width = max(map(len, texts))
@@ -46,8 +46,8 @@ def init(
     from pydantic import TypeAdapter, ValidationError
 
     from elboflow.settings import RequestError, yaml_writing
-    from pipelines import source
     from pipelines.experiment import Name
+    from pipelines.experiment import text as source
 
     try:
         TypeAdapter(Name).validate_python(name)
@@ -105,7 +105,7 @@ def config(
     if not diff:
         print(yaml_writing.write(changed.model_dump(mode="json")), end="")
         return
-    from pipelines.differences import differences, show
+    from pipelines.experiment.differences import differences, show
 
     if env is None and not assignments:
         raise RequestError("--diff: nothing to compare with; give --env ENV, or --set KEY=VALUE")

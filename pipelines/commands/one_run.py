@@ -59,8 +59,8 @@ def logs(
     """Print what a run's steps have printed so far."""
     from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
-    from pipelines import messages
     from pipelines.commands.found_run import found_run
+    from pipelines.step_process import messages
 
     place = reach(target, experiment, env, workspace)
     lines: Iterable[str] = place.logs(found_run(place, run).id, step)

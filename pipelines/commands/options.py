@@ -77,7 +77,7 @@ def _name(parameter: typer.CallbackParam) -> str:
 
 def experiments(incomplete: str) -> list[tuple[str, str]]:
     """Completes an experiment: the ready-made ones, and YAML files and folders of this machine."""
-    from pipelines import source
+    from pipelines.experiment import text as source
 
     names = [(name, " ".join(source.parse(name, text).introduction[:1])) for name, text in source.ready_made().items()]
     folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from elboflow.settings import variables
-from pipelines.process_start import check_names
+from pipelines.step_process.start import check_names
 
 
 class Commands(TyperGroup):
@@ -51,7 +51,7 @@ class Commands(TyperGroup):
             tell("; ".join([ended, *advice]))
             raise typer.Exit(128 + number) from None
         except Exception as error:
-            from pipelines.process import understood
+            from pipelines.step_process.process import understood
 
             told = understood(error)
             if told is None:
@@ -171,7 +171,7 @@ def _from_here(program: Path) -> str:
 
 def show_log() -> None:
     """Shows what the house logs, as plain lines on standard error, and quietens the libraries."""
-    from pipelines.process import quieten
+    from pipelines.step_process.process import quieten
 
     quieten()
     hear_warnings()

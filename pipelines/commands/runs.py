@@ -140,7 +140,7 @@ def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_j
 def _missed(target: "Target", state: "RunState") -> Iterator[str]:
     """Yields what the steps of a run have told so far."""
     from elboflow.settings import RequestError, WorkError
-    from pipelines import messages
+    from pipelines.step_process import messages
 
     try:
         yield from messages.told(target.logs(state.id))

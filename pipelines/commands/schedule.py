@@ -250,7 +250,8 @@ def history(
 
 def _files(experiment: str, env: str | None) -> tuple[Path, ...]:
     """Returns the files that an experiment is read from; a ready-made one has none."""
-    from pipelines import environments, source
+    from pipelines.experiment import environments
+    from pipelines.experiment import text as source
 
     written = [source.find(experiment), *([environments.find(experiment, env)] if env is not None else [])]
     return tuple(file for each in written if (file := Path(each.name)).is_file())

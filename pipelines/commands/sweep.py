@@ -24,8 +24,8 @@ from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
-    from pipelines.sweeps.execution import Swept
     from pipelines.sweeps.plan import Plan
+    from pipelines.targets.local.sweep import Swept
 
 TRIALS = 30
 
@@ -116,7 +116,7 @@ def _planned(
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.prerequisites import check_here
-    from pipelines.sweeps import execution
+    from pipelines.targets.local import sweep as execution
     from pipelines.targets.local.runner import StepError
 
     check_here(plan.experiment, workspace, plan.backends)
@@ -137,10 +137,10 @@ def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: 
     from pipelines.commands.reached import accompany
     from pipelines.commands.run_words import values
     from pipelines.connect import connect
-    from pipelines.sweeps import platforms
+    from pipelines.targets import sweep_jobs
     from pipelines.workspace import Workspace
 
-    job = platforms.job(plan, target)
+    job = sweep_jobs.job(plan, target)
     platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
     started = platform.submit(job)
     if no_wait:

@@ -14,7 +14,7 @@ def decide(
     data: str, experiment: str, if_changed: bool, run: str, job: str, tracking_uri: str, decision: Output[Artifact]
 ) -> str:
     """Answers `run` or `skip`; the artifact's metadata say why. The MLflow run of a run that is not skipped is made."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(decision.path):
         import json
@@ -50,7 +50,7 @@ def finish(
 
     It is the exit task of the pipeline. `console` is what stands before the id of a job in the address of its page.
     """
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step():
         import json
@@ -61,7 +61,7 @@ def finish(
         from components.config import Notification
         from components.finish import finish
         from elboflow.settings import RequestError, WorkError
-        from pipelines.final_status import run_outcome
+        from pipelines.step_process.run_outcome import run_outcome
 
         recorded = json.loads(experiment)
         ended = run_outcome(status, recorded["name"], run, console + job if console else None, tracking_uri)

@@ -15,7 +15,7 @@ IMAGE = "python:3.11"
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Dataset]) -> None:
     """Raw data → the dataset. Under a root, the dataset has the folder of its digest and outlives the run."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(dataset.path):
         from pydantic import TypeAdapter
@@ -51,7 +51,7 @@ def train(
     it is in the environment.
     """
     from elboflow.settings.variables import RUN
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(model.path):
         import os
@@ -76,7 +76,7 @@ def evaluate(
     dataset: Input[Dataset], model: Input[Model], settings: str, seed: int, evaluation: Output[Artifact]
 ) -> None:
     """The dataset and the model → the evaluation."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(evaluation.path):
         from components.evaluate import evaluate
@@ -97,7 +97,7 @@ def register(
     registration: Output[Artifact],
 ) -> None:
     """All three → a version in MLflow. The artifact's metadata say which, and whether it became the champion."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(registration.path):
         import json
@@ -106,8 +106,7 @@ def register(
 
         from components.config import RegistryConfig
         from components.register import register
-        from pipelines.targets.local.record import seconds_so_far
-        from pipelines.targets.local.surroundings import registrable
+        from pipelines.step_process.registration import registrable, seconds_before
 
         folders = dataset.path, model.path, evaluation.path
         with registrable(*folders, run):
@@ -117,7 +116,7 @@ def register(
                 json.loads(experiment),
                 run,
                 tracking_uri,
-                seconds_so_far(),
+                seconds_before(),
                 Path(registration.path) / "report.html",
             )
         registration.metadata.update(asdict(registered))

@@ -14,7 +14,7 @@ from pipelines.graphs.steps import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> None:
     """Makes the sweep's run in MLflow, the parent of the trials' runs."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step():
         import json
@@ -44,7 +44,7 @@ def train(
     import json
     from pathlib import Path
 
-    from pipelines.process import REFUSAL, step
+    from pipelines.step_process.process import REFUSAL, step
     from pipelines.sweeps.candidates import candidate
 
     tried = candidate(json.loads(experiment), json.loads(values))
@@ -80,7 +80,7 @@ def search(
     comparison: Output[Artifact],
 ) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The dataset → the trials of a study, one folder each under the root → as `choose`."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(model.path):
         import json
@@ -122,7 +122,7 @@ def worker_pools(
 
     Makes the sweep's run in MLflow, too, the parent of the trials' runs.
     """
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step():
         import json
@@ -148,7 +148,7 @@ def choose(
     comparison: Output[Artifact],
 ) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The trials → the best model, the experiment that it is of, and a comparison of all."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(model.path):
         from pathlib import Path
@@ -170,7 +170,7 @@ def choose_found(
     comparison: Output[Artifact],
 ) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The trials that a search left under a root → as `choose`."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(model.path):
         from pathlib import Path

@@ -12,8 +12,8 @@ from elboflow.settings import RequestError
 from elboflow.settings.explain import dotted, shown
 from elboflow.settings.near import near
 from elboflow.settings.yaml_text import YAMLTextError
-from pipelines import source
 from pipelines.experiment import Experiment
+from pipelines.experiment import text as source
 
 SWEPT = ("model", "training", "seed")
 """The sections that a sweep may vary: what a training depends on besides its dataset."""

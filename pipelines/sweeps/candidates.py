@@ -10,7 +10,7 @@ from components.sweep.trial import Candidate
 from elboflow.settings import RequestError
 from elboflow.settings.explain import explain
 from pipelines.experiment import Experiment
-from pipelines.overrides import override
+from pipelines.experiment.overrides import override
 
 
 def candidate(experiment: Mapping[str, Any], values: Mapping[str, Any]) -> Candidate:

@@ -22,7 +22,7 @@ from components.sweep.trial import Outcome
 from elboflow.artifacts import write_atomically
 from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
-from pipelines.process import step
+from pipelines.step_process.process import step
 from pipelines.sweeps.axes import Axis, Range, parse
 from pipelines.sweeps.candidates import candidate
 from pipelines.sweeps.choice import mounted

@@ -5,7 +5,7 @@ from typing import Literal
 
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
-from pipelines.targets.config import KubeflowTarget, VertexTarget
+from pipelines.experiment.targets import KubeflowTarget, VertexTarget
 from preprocessing.files import is_uri
 
 _BUCKETS = PurePosixPath("/gcs")  # where Vertex AI shows its steps all buckets

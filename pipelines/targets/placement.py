@@ -9,11 +9,10 @@ from elboflow.settings.text import counted
 from elboflow.settings.variables import MACHINES
 from elboflow.vae.compute import parallelism
 from elboflow.vae.config import DataParallel, ModelParallel, TrainingConfig
-from pipelines.experiment import Experiment
-from pipelines.targets import accelerators
+from pipelines.experiment import Experiment, accelerators
+from pipelines.experiment.machines import KubernetesStep, Retry, VertexStep
 from pipelines.targets.data import require_readable
 from pipelines.targets.disclosure import require_no_secret
-from pipelines.targets.machines import KubernetesStep, Retry, VertexStep
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask

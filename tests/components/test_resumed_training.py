@@ -17,7 +17,7 @@ BY_HAND = "import sys; from pipelines.cli import main; sys.argv[0] = 'elboflow';
 IN_A_PIPELINE = """
 import sys
 from pipelines.experiment import load
-from pipelines.process import step
+from pipelines.step_process.process import step
 from components.train import train
 dataset, output, *settings = sys.argv[1:]
 wanted = load("digits", settings, None)

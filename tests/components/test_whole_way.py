@@ -16,7 +16,7 @@ from components.predict import generate, reconstruct
 from components.preprocess import preprocess
 from components.register import register
 from components.registry.resolve import resolve
-from components.train import train
+from components.train import Monitoring, train
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import folder
@@ -49,7 +49,7 @@ def test_a_model_folder_says_where_it_comes_from(trained: Run) -> None:
     assert found.specs["image"].facts == {"range": [0, 16]}
 
 
-def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
+def test_training_the_same_again_keeps_the_model_and_another_training_replaces_it_only_if_it_is_told_to(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("components.train.code_version", lambda: "a clean commit")
@@ -59,7 +59,12 @@ def test_training_the_same_again_keeps_the_model_and_anything_else_replaces_it(
         again = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
         assert "kept the model" in caplog.text
     assert first == again == folder.load(tmp_path)
-    other = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1)
+    settings = SHORT_TRAINING.model_copy(update={"epochs": 1})
+    for training, seed, named in ((SHORT_TRAINING, 1, "seed"), (settings, 1, "training settings and seed")):
+        with pytest.raises(RequestError, match=f"holds a finished model of other {named}; --restart replaces it"):
+            train(trained.dataset, tmp_path, SMALL_MODEL, training, seed)
+    assert folder.load(tmp_path) == first
+    other = train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=1, restart=True)
     assert other is not None
     assert other.provenance.seed == folder.load(tmp_path).provenance.seed == 1
 
@@ -78,11 +83,22 @@ def test_the_same_training_again_gives_the_same_bytes_and_is_recognised(
     assert registered.reason == "has the same weights as version 1, the champion"
 
 
-def test_a_training_that_fails_leaves_no_older_model_to_be_taken_for_its_own(trained: Run, tmp_path: Path) -> None:
+def test_a_wrong_request_leaves_the_model_and_a_training_that_fails_leaves_none_to_be_taken_for_its_own(
+    trained: Run, tmp_path: Path
+) -> None:
     train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
     too_large = SHORT_TRAINING.model_copy(update={"batch_size": 10_000})
-    with pytest.raises(WorkError, match="batch_size"):
-        train(trained.dataset, tmp_path, SMALL_MODEL, too_large, seed=0)
+    with pytest.raises(RequestError, match="batch_size is 10000; the train split holds"):
+        train(trained.dataset, tmp_path, SMALL_MODEL, too_large, seed=0, restart=True)
+    assert folder.load(tmp_path).provenance.training == SHORT_TRAINING
+
+    def broken(epoch: int, elbo: float) -> bool:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(
+            trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, 1, restart=True, monitoring=Monitoring(watch=broken)
+        )
     with pytest.raises(WorkError, match="not a finished model folder"):
         folder.load(tmp_path)
 

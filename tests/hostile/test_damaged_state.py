@@ -21,11 +21,11 @@ from pipelines.doctor.records import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
-from pipelines.sweeps.execution import STATE, _begun
 from pipelines.sweeps.plan import Plan, Search
 from pipelines.sweeps.study import Settings, _study
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
+from pipelines.targets.local.sweep import STATE, _begun
 from pipelines.workspace import Workspace
 
 DAMAGED = {

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from elboflow.settings import WorkError
 from pipelines.cli import app
-from pipelines.process import understood
+from pipelines.step_process.process import understood
 
 
 def elboflow(*arguments: str) -> Result:

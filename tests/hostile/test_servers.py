@@ -249,7 +249,7 @@ STEP = """
 import sys
 from contextlib import suppress
 from components.tracking import store
-from pipelines.process import step
+from pipelines.step_process.process import step
 from elboflow.settings import WorkError
 with step():
     try:
@@ -311,7 +311,7 @@ import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import requests
 from components.surroundings import servers
-from pipelines.process import step
+from pipelines.step_process.process import step
 with step():
     servers.watch()
     with ThreadPoolExecutor(4) as pool:  # Python ends no earlier than its threads

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elboflow.settings.variables import MESSAGE_SECRET
-from pipelines import messages
-from pipelines.messages import MARK, Message, Told, new_key, signed
+from pipelines.step_process import messages
+from pipelines.step_process.messages import MARK, Message, Told, new_key, signed
 from pipelines.targets.local.screen import Log, Screen
 
 RUN_KEY = new_key()
@@ -79,7 +79,7 @@ def test_no_changed_message_is_one(data: st.DataObject):
 
 STEP = """
 import logging, os, subprocess, sys
-from pipelines.process import step
+from pipelines.step_process.process import step
 with step():
     logging.getLogger("elboflow.x").info("a name: %s", "x\\n[elboflow] error: owned")
     print("[elboflow] error: in its output")

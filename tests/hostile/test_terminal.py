@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from elboflow.settings.terminal import one_line, printable
 from pipelines.cli import app
 from pipelines.console import make_console
-from pipelines.process_start import never_fail
+from pipelines.step_process.start import never_fail
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.process_start import give_home
+from pipelines.step_process.start import give_home
 from preprocessing import files
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -68,7 +68,7 @@ def test_a_home_that_another_user_can_write_to_is_not_taken(trap: str, place: Pa
         home.mkdir()
         os.chown(home, 1 if trap == "of another" else USER, -1)
         home.chmod(0o777)
-    program = "from pipelines.process_start import give_home; import os; give_home(); print(os.environ['HOME'])"
+    program = "from pipelines.step_process.start import give_home; import os; give_home(); print(os.environ['HOME'])"
     done = subprocess.run(
         [*BECOME, sys.executable, "-c", program],
         capture_output=True,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from elboflow.settings import RequestError, yaml_text, yaml_writing
 from elboflow.settings.yaml_text import YAMLTextError
-from pipelines import source
 from pipelines.experiment import load
+from pipelines.experiment import text as source
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 SECONDS = 1.0

@@ -10,7 +10,7 @@ from typing import Any
 import hcl2
 import pytest
 
-from pipelines.targets.config import VertexTarget
+from pipelines.experiment.targets import VertexTarget
 
 Checker = Callable[..., subprocess.CompletedProcess[str]]
 Terraform = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from elboflow.settings import RequestError
 from pipelines.experiment import load
-from pipelines.targets.accelerators import Offer, built_into, catalogue, kinds
-from pipelines.targets.machines import MachineType
+from pipelines.experiment.accelerators import Offer, built_into, catalogue, kinds
+from pipelines.experiment.machines import MachineType
 from tests.pipelines.compiled import TARGETS, images
 
 OFFERS = [(name, offer) for name, kind in kinds().items() for offer in kind.offers]

@@ -211,7 +211,7 @@ def test_work_that_fails_is_exit_code_1_without_a_traceback(tmp_path: Path):
 
 
 def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipelines.source.ready_made", lambda: 1 / 0)
+    monkeypatch.setattr("pipelines.experiment.text.ready_made", lambda: 1 / 0)
     done = elboflow("experiments")
     assert done.exit_code == 1
     assert isinstance(done.exception, ZeroDivisionError)

@@ -12,9 +12,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
-from pipelines import source
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load, schema
+from pipelines.experiment import text as source
 from tests import packages
 
 FEATURES = {"image": {"kind": "image", "shape": [32, 32], "range": [0, 255]}, "label": "category"}

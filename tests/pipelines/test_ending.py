@@ -18,9 +18,9 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components.config import Command
 from components.tracking import store
 from elboflow.settings.variables import VERTEX_ENDPOINT
-from pipelines.final_status import run_outcome as ended
 from pipelines.graphs import guard
 from pipelines.graphs.steps import IMAGE
+from pipelines.step_process.run_outcome import run_outcome as ended
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write
 from tests.pipelines.google_api import serving
@@ -34,7 +34,7 @@ def train(refuses: bool, folder: str) -> None:
     from pathlib import Path
 
     from elboflow.settings import WorkError
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step():
         (Path(folder) / "trained").touch()

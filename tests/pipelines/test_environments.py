@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from elboflow.settings import RequestError
-from pipelines import environments, source
 from pipelines.cli import app
-from pipelines.experiment import Experiment, load
+from pipelines.experiment import Experiment, environments, load
+from pipelines.experiment import text as source
 
 BASE = """\
 name: faces

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from elboflow.settings import RequestError
 from elboflow.vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
-from pipelines import older_spellings, source
-from pipelines.experiment import Experiment, load
+from pipelines.experiment import Experiment, load, older_spellings
+from pipelines.experiment import text as source
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
 VERTEX = "project: vae-project, location: europe-west4, image: a, tracking_uri: 'https://m'"

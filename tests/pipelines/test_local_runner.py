@@ -11,15 +11,15 @@ import pytest
 from kfp import dsl
 
 from elboflow.settings.variables import MESSAGE_SECRET
-from pipelines import messages
 from pipelines.experiment import load
+from pipelines.experiment.machines import LocalStep, Retry
 from pipelines.graphs import Take, Values
 from pipelines.graphs.steps import IMAGE
+from pipelines.step_process import messages
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.runner import DoneError, Process, Runner, StepError
 from pipelines.targets.local.screen import Screen
-from pipelines.targets.machines import LocalStep, Retry
 from pipelines.targets.specification import specification
 from tests.pipelines.compiled import TARGETS, Compiled
 
@@ -27,7 +27,7 @@ from tests.pipelines.compiled import TARGETS, Compiled
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def preprocess(words: str, dataset: dsl.Output[dsl.Dataset]) -> int:
     """Writes words, and returns how many there are."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(dataset.path):
         from pathlib import Path
@@ -40,7 +40,7 @@ def preprocess(words: str, dataset: dsl.Output[dsl.Dataset]) -> int:
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate(dataset: dsl.Input[dsl.Dataset], count: int, evaluation: dsl.Output[dsl.Artifact]) -> None:
     """Counts the words, and compares."""
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(evaluation.path):
         from pathlib import Path
@@ -56,7 +56,7 @@ def train(body: str, folder: str, model: dsl.Output[dsl.Model]) -> None:
     from pathlib import Path
 
     from elboflow.settings import RequestError, WorkError
-    from pipelines.process import step
+    from pipelines.step_process.process import step
 
     with step(model.path):
         with (Path(folder) / "tries").open("a") as tries:

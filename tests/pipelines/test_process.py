@@ -14,7 +14,7 @@ from tests.servers.storage import StorageServer
 STEP = """
 import sys, time
 from pathlib import Path
-from pipelines.process import step
+from pipelines.step_process.process import step
 from elboflow.settings import RequestError, WorkError
 folder = Path(sys.argv[1])
 with step(str(folder / "model")):

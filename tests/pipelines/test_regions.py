@@ -4,7 +4,7 @@ import pytest
 
 from elboflow.settings import RequestError
 from pipelines.experiment import load
-from pipelines.targets.regions import regions
+from pipelines.experiment.regions import regions
 
 
 def described(location: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.refusal import REFUSAL
+from pipelines.step_process.refusal import REFUSAL
 from tests.pipelines.remote import Platform
 from tests.servers.execution import Step
 

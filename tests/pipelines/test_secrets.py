@@ -18,8 +18,8 @@ import pytest
 
 from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError, variables
-from pipelines import secrets
-from pipelines.secrets import reveal
+from pipelines.step_process import secrets
+from pipelines.step_process.secrets import reveal
 from tests.pipelines.google_api import Server, serving
 
 VERSION = "projects/p/secrets/password/versions/latest"
@@ -28,7 +28,7 @@ PASSWORD = "hunter2-S3CR3T"
 # A step whose body is given, and which does with a secret whatever a careless body would do.
 CARELESS = """
 import json, logging, os, sys, warnings
-from pipelines.process import step
+from pipelines.step_process.process import step
 from elboflow.settings import RequestError, WorkError
 with step(sys.argv[1] + "/model"):
     secret = os.environ["DATABASE"]
@@ -192,7 +192,7 @@ import sys
 from components.config import Webhook
 from components.finish import finish
 from components.surroundings.notify import RunEnd
-from pipelines.process import step
+from pipelines.step_process.process import step
 with step():
     experiment, tracking_uri = {"name": "digits", "seed": 0}, sys.argv[1]
     for address in (tracking_uri, tracking_uri.replace("127.0.0.1", "127.0.0.2")):

@@ -7,7 +7,8 @@ import pytest
 
 from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import load
-from pipelines.targets.local.surroundings import available_memory, bytes_of, registrable, surroundings, tracking_uri
+from pipelines.step_process.registration import registrable
+from pipelines.targets.local.surroundings import available_memory, bytes_of, surroundings, tracking_uri
 from pipelines.workspace import Workspace
 
 

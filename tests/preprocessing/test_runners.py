@@ -258,7 +258,7 @@ def test_a_dataflow_job_that_fails_is_told_with_its_last_words_and_leaves_no_dat
 # A step of a pipeline on a platform, which submits a graph that takes half a minute.
 STEP = """
 import sys, time
-from pipelines.process import step
+from pipelines.step_process.process import step
 with step(sys.argv[1] + "/dataset"):
     import apache_beam as beam
     from preprocessing.engines.dataflow import Dataflow

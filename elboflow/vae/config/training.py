@@ -4,9 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from elboflow.settings import Settings, by_name
+from elboflow.settings import RequestError, Settings, by_name
 from elboflow.settings.explain import ConflictsError, Problem
 from elboflow.settings.locations import allowing
+from elboflow.settings.text import counted
 from elboflow.vae.config.devices import GPU, Device, Parallel, Precision
 from elboflow.vae.config.optimisation import Adam, Cosine, Fraction, LearningRate, Optimizer
 
@@ -133,3 +134,15 @@ class TrainingConfig(Settings):
             )
             raise ConflictsError([Problem(("micro_batches",), sentence)])
         return self
+
+    def check_examples(self, examples: int) -> None:
+        """Checks that a train split has enough examples for a batch.
+
+        Raises:
+            RequestError: It has not.
+        """
+        if examples < self.batch_size:
+            raise RequestError(
+                f"training.batch_size is {self.batch_size}; the train split holds {counted(examples, 'example')}, "
+                "and a batch can be no larger"
+            )

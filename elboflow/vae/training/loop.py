@@ -55,7 +55,7 @@ def train(
             before that); the machines of a distributed training were interrupted, or lost each other.
         WatchStoppedError: The watch stopped the training.
     """
-    _check(job)
+    job.training.check_examples(sum(job.source.counts))
     with implementation().together(job, cluster, _WORKER) as processes, implementation().scope():
         trained = run(job, processes, watch, observers)
     if job.training.parallel is None:
@@ -184,15 +184,6 @@ def _is_over(state: State, total: int, stopping: EarlyStopping | None) -> bool:
     if state.sums.steps:
         return False  # in the middle of an epoch
     return state.step >= total or (stopping is not None and state.epoch - state.best.epoch >= stopping.patience)
-
-
-def _check(job: Job) -> None:
-    examples = sum(job.source.counts)
-    if examples < job.training.batch_size:
-        raise WorkError(
-            f"training.batch_size is {job.training.batch_size}; the train split holds {counted(examples, 'example')}, "
-            "and a batch can be no larger"
-        )
 
 
 def _warn_of_endless_warmup(training: TrainingConfig, total: int) -> None:

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from components.surroundings import servers
+from pipelines.experiment.images import Images
 from pipelines.targets.checks import SECONDS, Check, Finding
-from pipelines.targets.images import Images
 
 _KINDS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "

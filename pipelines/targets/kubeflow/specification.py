@@ -9,18 +9,17 @@ from kfp.dsl.base_component import BaseComponent
 
 from elboflow.settings import RequestError
 from elboflow.settings.variables import SECRETS
-from pipelines.experiment import Experiment
+from pipelines.experiment import Experiment, accelerators
+from pipelines.experiment.images import image_for
+from pipelines.experiment.machines import KubernetesAccelerator, KubernetesStep
+from pipelines.experiment.targets import KubeflowTarget
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
-from pipelines.targets import accelerators
-from pipelines.targets.config import KubeflowTarget
-from pipelines.targets.images import image_for
-from pipelines.targets.machines import KubernetesAccelerator, KubernetesStep
 from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
 
-logger = logging.getLogger("elboflow.targets")
+logger = logging.getLogger("elboflow.kubeflow")
 
 REQUESTS = {"computing": (1.0, "2Gi"), "other": (0.5, "1Gi")}
 """Cores and memory that a pod requests by default: the digits' steps take 0.6 GB and a core, of which MLflow and the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.surroundings import servers
 from elboflow.settings import RequestError, WorkError
-from elboflow.settings.variables import AT_WORK, CHECKPOINTS, MESSAGE_SECRET, RUN
+from elboflow.settings.variables import AT_WORK, CHECKPOINTS, MESSAGE_SECRET, RUN, STEP_SECONDS
 from pipelines.experiment import Experiment
 from pipelines.targets.data import require_mounted
 from pipelines.targets.local.runner import PATIENCE, arguments
@@ -62,15 +62,15 @@ class Containers:
             "mounts": [Mount(here, here, type="bind", read_only=True), Mount(place, place, type="bind")],
             "working_dir": here,
             "user": f"{os.getuid()}:{os.getgid()}",
-            "environment": {
-                "HOME": "/tmp",
-                RUN: run,
-                MESSAGE_SECRET: os.environ[MESSAGE_SECRET],
-                **{name: os.environ[name] for name in (AT_WORK, CHECKPOINTS) if name in os.environ},
-                **threads(experiment),
-            },
             "init": True,
             "labels": {LABEL: run},
+        }
+        self._environment = {
+            "HOME": "/tmp",
+            RUN: run,
+            MESSAGE_SECRET: os.environ[MESSAGE_SECRET],
+            **{name: os.environ[name] for name in (AT_WORK, CHECKPOINTS) if name in os.environ},
+            **threads(experiment),
         }
 
     def start(self, step: "BaseComponent", given: Mapping[str, Any]) -> "_Container":
@@ -82,8 +82,10 @@ class Containers:
         import docker
 
         command = [*step.component_spec.implementation.container.command, *arguments(step, given)]
+        environment = {**self._environment, STEP_SECONDS: os.environ[STEP_SECONDS]}
         with _explained():
-            return _Container(docker.from_env().containers.run(command=command, detach=True, **self._how))
+            client = docker.from_env()
+            return _Container(client.containers.run(command=command, detach=True, environment=environment, **self._how))
 
 
 class _Container:

@@ -1,7 +1,6 @@
 """What a local run says of itself while it is at work: `run.json` in its folder."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +13,7 @@ from components.surroundings.masking import masked
 from components.tracking.liveness import GONE as GONE
 from components.tracking.liveness import last_sign
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
-from elboflow.settings.variables import AT_WORK
-from pipelines.targets import ENDED, RunState, Status, StepState, seconds
+from pipelines.targets import ENDED, RunState, Status, StepState
 from pipelines.targets.local.process import Process
 from pipelines.targets.tasks import in_order
 
@@ -151,15 +149,6 @@ def _reader() -> "TypeAdapter[Record]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
-
-
-def seconds_so_far() -> dict[str, float]:
-    """Returns how long the steps took that have ended, of the run that this process is a step of."""
-    held = os.environ.get(AT_WORK)
-    with suppress(DamagedError):
-        record = read(Path(held).parent) if held else None
-        return seconds(record.steps) if record else {}
-    return {}
 
 
 def state(folder: Path) -> RunState | None:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.variables import STEP_SECONDS
+from pipelines.experiment.machines import LocalStep
 from pipelines.graphs import Task
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.artifacts import Artifact
 from pipelines.targets.local.screen import LOG, Log, Screen
-from pipelines.targets.machines import LocalStep
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
@@ -113,6 +114,7 @@ class Runner:
         else:
             self._states.append(StepState(name, "running", started=now))
             self.moved(self._states)
+            os.environ[STEP_SECONDS] = json.dumps(self.seconds)
             started = time.monotonic()
             self.screen.begin(name)
             outputs = self._tried(step, inputs)

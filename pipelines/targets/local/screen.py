@@ -9,8 +9,8 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 
 from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
-from pipelines import messages
 from pipelines.console import make_console
+from pipelines.step_process import messages
 
 LOG = "log.txt"
 """Everything that a step printed, in its folder."""

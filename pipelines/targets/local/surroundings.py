@@ -3,19 +3,17 @@
 import logging
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from elboflow.artifacts import DamagedError
 from elboflow.artifacts.temporary import temporary_folder
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError
 from elboflow.settings.locations import of_mlflow
 from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, RUN_PROCESS, TRACKING_URI
-from pipelines import messages
 from pipelines.experiment import Experiment
-from pipelines.process import quieten
+from pipelines.step_process import messages
+from pipelines.step_process.process import quieten
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger("elboflow.targets")
@@ -55,26 +53,6 @@ def named_tracking_uri(experiment: Experiment | None = None, option: str | None 
             except ValueError as error:
                 raise RequestError(f"{variable}: {error}") from None
     return None
-
-
-@contextmanager
-def registrable(dataset: str, model: str, evaluation: str, run: str) -> Iterator[None]:
-    """Lets a registration on this machine whose MLflow fails say how to do it again: the folders are finished.
-
-    Raises:
-        WorkError: The registration's, with the command.
-    """
-    try:
-        yield
-    except DamagedError:
-        raise
-    except WorkError as error:
-        if RUN_PROCESS not in os.environ:
-            raise
-        folders = shlex.join(["--dataset", dataset, "--model", model, "--evaluation", evaluation, "--run", run])
-        raise WorkError(
-            f"{error}\nwhat the run has made is finished; to register it: elboflow step register EXPERIMENT {folders}"
-        ) from error
 
 
 def threads(experiment: Experiment) -> dict[str, str]:

@@ -9,9 +9,9 @@ from google_cloud_pipeline_components.v1.custom_job import create_custom_trainin
 from kfp import components
 from kfp.dsl.base_component import BaseComponent
 
-from pipelines.targets.config import VertexTarget
-from pipelines.targets.images import image_for
-from pipelines.targets.machines import ReductionServer, VertexStep
+from pipelines.experiment.images import image_for
+from pipelines.experiment.machines import ReductionServer, VertexStep
+from pipelines.experiment.targets import VertexTarget
 
 STRATEGIES = {"standard": "STANDARD", "spot": "SPOT", "flex_start": "FLEX_START"}
 LONGEST = 7 * 24 * 60

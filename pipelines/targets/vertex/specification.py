@@ -8,11 +8,11 @@ from kfp.dsl.base_component import BaseComponent
 from elboflow.settings import RequestError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.experiment import Experiment
+from pipelines.experiment.images import image_for
+from pipelines.experiment.targets import VertexTarget
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
-from pipelines.secrets import PREFIX
-from pipelines.targets.config import VertexTarget
-from pipelines.targets.images import image_for
+from pipelines.step_process.secrets import PREFIX
 from pipelines.targets.placement import environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow

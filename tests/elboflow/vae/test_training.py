@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elboflow.settings import WorkError
+from elboflow.settings import RequestError, WorkError
 from elboflow.vae.compute.contract import Job
 from elboflow.vae.config import Checkpoints, Constant, EarlyStopping, TrainingConfig
 from elboflow.vae.data import InMemory
@@ -95,7 +95,7 @@ def test_early_stopping_returns_the_weights_of_the_best_epoch(split, digits_spec
 
 
 def test_a_batch_larger_than_the_split_is_refused(split, digits_specs, tmp_path):
-    with pytest.raises(WorkError, match="batch_size is 500; the train split holds 256"):
+    with pytest.raises(RequestError, match="batch_size is 500; the train split holds 256"):
         trained(split, digits_specs, tmp_path, batch_size=500)
 
 

@@ -21,9 +21,9 @@ from elboflow.settings import RequestError, Settings
 from elboflow.settings.annotations import alternatives
 from elboflow.settings.explain import Path as Keys
 from elboflow.settings.layout import has_kinds, inside, long_form, sections
-from pipelines import source
-from pipelines.overrides import ABSENT, default_of, plain
-from pipelines.source import ExperimentText
+from pipelines.experiment import text as source
+from pipelines.experiment.overrides import ABSENT, default_of, plain
+from pipelines.experiment.text import ExperimentText
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 

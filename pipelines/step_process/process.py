@@ -1,8 +1,8 @@
 """What surrounds a step in its own process: its lines in the log, its errors, and its end when the run is gone.
 
-A pipeline's runner mixes a step's output with that of the executor and of every library. What is meant for a
-person are messages (`pipelines.messages`), which a local run knows from text, and a reader of a cluster's log sees. No
-secret that the process knows of is printed.
+The output of a step is mixed with that of the executor and of every library. What is meant for a person are messages
+(`pipelines.step_process.messages`), which a local run recognises and a reader of a cluster's log sees. No secret that
+the process knows of is printed.
 """
 
 import errno
@@ -22,10 +22,10 @@ from components.surroundings import servers
 from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import RUN_PROCESS
-from pipelines.messages import Told
-from pipelines.process_start import prepare
-from pipelines.refusal import REFUSAL as REFUSAL
-from pipelines.refusal import beside
+from pipelines.step_process.messages import Told
+from pipelines.step_process.refusal import REFUSAL as REFUSAL
+from pipelines.step_process.refusal import beside
+from pipelines.step_process.start import prepare
 
 
 def quieten() -> None:
@@ -66,7 +66,7 @@ def step(output_file: str = "") -> Iterator[None]:
     An error that a person can understand becomes one message, without a traceback; any other error keeps its
     traceback. The process ends with code 2 where the request was wrong, 1 where the work failed, and 143 after a
     SIGTERM. A platform retries a failed step after any exit code; after a wrong request the next try ends at
-    once, with the same words, wherever `pipelines.refusal` has a place that outlives a try.
+    once, with the same words, wherever `pipelines.step_process.refusal` has a place that outlives a try.
 
     Args:
         output_file: A path in the folder of the step, beside which a refusal is left.
@@ -92,7 +92,7 @@ def step(output_file: str = "") -> Iterator[None]:
                 servers.watch()  # all requests of the step: Cloud Storage through Beam, MLflow, webhooks
                 if refusal is not None and (earlier := refusal.read()) is not None:
                     raise RequestError(earlier)
-                from pipelines.secrets import reveal
+                from pipelines.step_process.secrets import reveal
 
                 reveal()
                 yield

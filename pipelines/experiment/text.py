@@ -10,7 +10,7 @@ from typing import Any
 from elboflow.settings import RequestError, yaml_text
 from elboflow.settings.explain import Path as Keys
 from elboflow.settings.near import near
-from pipelines.older_spellings import respelled, respelled_values
+from pipelines.experiment.older_spellings import respelled, respelled_values
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from elboflow.vae.config import TrainingConfig
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
-from pipelines import environments, source
-from pipelines.older_spellings import respelled_values
-from pipelines.overrides import option, override
-from pipelines.targets.config import Targets
+from pipelines.experiment import environments
+from pipelines.experiment import text as source
+from pipelines.experiment.older_spellings import respelled_values
+from pipelines.experiment.overrides import option, override
+from pipelines.experiment.targets import Targets
 from pipelines.timing import cron
 from preprocessing.config import DataConfig
 
@@ -143,7 +144,7 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
     Args:
         experiment: The path of a YAML file, or the name of a ready-made experiment.
         assignments: Values to set, as KEY=VALUE; they win over the environment's.
-        env: The environment whose overlay is merged over the experiment (`pipelines/environments.py`).
+        env: The environment whose overlay is merged over the experiment (`pipelines/experiment/environments.py`).
 
     Raises:
         RequestError: Something is wrong with it. The message lists everything that is, one line each.

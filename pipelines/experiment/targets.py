@@ -11,15 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from elboflow.settings import PossiblyEmpty, Settings, by_name
 from elboflow.settings.explain import ConflictsError, Problem, nearest, written
 from elboflow.settings.zones import Timezone
-from pipelines.targets.images import Image, Images, absent_images
-from pipelines.targets.machines import (
+from pipelines.experiment.images import Image, Images, absent_images
+from pipelines.experiment.machines import (
     Amount,
     KubernetesStep,
     LocalStep,
     Step,
     VertexStep,
 )
-from pipelines.targets.regions import Region
+from pipelines.experiment.regions import Region
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Project
 from preprocessing.engines.direct import Direct

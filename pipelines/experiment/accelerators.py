@@ -141,7 +141,7 @@ class Catalogue(Settings):
 @cache
 def catalogue() -> Catalogue:
     """Returns the facts, read once and checked."""
-    text = resources.files("pipelines.targets").joinpath("accelerators.yaml").read_text(encoding="utf-8")
+    text = resources.files("pipelines.experiment").joinpath("accelerators.yaml").read_text(encoding="utf-8")
     return Catalogue.model_validate(yaml.safe_load(text))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from elboflow.settings import RequestError
 from elboflow.settings.explain import Path, dotted
-from pipelines import source
 from pipelines.experiment import Experiment, load
-from pipelines.overrides import ABSENT
+from pipelines.experiment import text as source
+from pipelines.experiment.overrides import ABSENT
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from elboflow.settings import Settings
 from elboflow.settings.explain import Problem, written
-from pipelines.targets import accelerators
-from pipelines.targets.machines import Accelerator, Step
+from pipelines.experiment import accelerators
+from pipelines.experiment.machines import Accelerator, Step
 
 Image = Annotated[
     str,

@@ -7,8 +7,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
 from elboflow.settings.explain import ConflictsError, Problem, written
-from pipelines.targets import accelerators
-from pipelines.targets.accelerators import Kind, Offer, Provisioning
+from pipelines.experiment import accelerators
+from pipelines.experiment.accelerators import Kind, Offer, Provisioning
 
 Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
 Minutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
@@ -23,7 +23,7 @@ def _list_kinds(schema: dict[str, Any]) -> None:
 
 
 class Accelerator(Settings):
-    """Chips to compute on, as `pipelines/targets/accelerators.yaml` lists them."""
+    """Chips to compute on, as `pipelines/experiment/accelerators.yaml` lists them."""
 
     kind: str = Field(description="the kind of GPU or TPU", json_schema_extra=_list_kinds)
     count: Annotated[int, Field(ge=1)] | None = Field(

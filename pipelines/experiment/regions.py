@@ -13,7 +13,7 @@ from elboflow.settings.explain import nearest
 @cache
 def regions() -> tuple[str, ...]:
     """Returns the names of all regions."""
-    text = resources.files("pipelines.targets").joinpath("regions.yaml").read_text(encoding="utf-8")
+    text = resources.files("pipelines.experiment").joinpath("regions.yaml").read_text(encoding="utf-8")
     return tuple(yaml.safe_load(text)["vertex"])
 
 

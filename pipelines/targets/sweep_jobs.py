@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from elboflow.settings import RequestError
+from pipelines.experiment.images import image_for
+from pipelines.experiment.targets import VertexTarget
 from pipelines.graphs import Graph
 from pipelines.graphs.sweep import Grid, Tuned
 from pipelines.sweeps.axes import grid
 from pipelines.sweeps.plan import Plan
 from pipelines.sweeps.tuning import metrics, parameters
 from pipelines.targets import Job
-from pipelines.targets.config import VertexTarget
-from pipelines.targets.images import image_for
 
 ALGORITHMS = {"tpe": "ALGORITHM_UNSPECIFIED", "random": "RANDOM_SEARCH"}
 """Vertex AI's names. Unspecified is its own Bayesian optimisation."""
