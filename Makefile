@@ -6,8 +6,8 @@ WORKERS ?= 2
 IMAGES  ?= cpu cuda tpu mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run nightly compile test test-slow test-all lint format setup setup-dev setup-backends pins images sboms push benchmarks \
-  clean
+.PHONY: help run nightly compile test test-slow test-all lint format docs docs-links setup setup-dev setup-docs \
+  setup-backends pins images sboms push benchmarks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,8 +41,15 @@ lint: setup-dev ## style, types, and who may import whom
 format: setup-dev ## put the code into its style
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
+docs: setup-docs ## build the pages of docs/ into build/docs; a dead link in them is an error
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+
+docs-links: setup-docs ## ask the other sites that they link to
+	@$(BIN)/python -m sphinx --quiet --builder linkcheck docs build/docs-links
+
 setup: .venv/.installed ## make .venv, once for each change of the pins
 setup-dev: .venv/.installed-dev ## the same, with what tests and linters need
+setup-docs: .venv/.installed-docs ## the same, with what builds the pages
 
 .venv/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ELBOflow needs Python 3.11 or newer; set PYTHON=…")'
@@ -56,11 +63,15 @@ setup-dev: .venv/.installed-dev ## the same, with what tests and linters need
 	@$(call install,.[dev])
 	@touch $@
 
+.venv/.installed-docs: .venv/.installed
+	@$(call install,.[docs])
+	@touch $@
+
 setup-backends: setup-dev ## add JAX and PyTorch, whose tests are skipped without them
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch jax
 
 pins: ## resolve constraints.txt anew
-	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra jax --python-version 3.11 --no-header --no-annotate \
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra docs --extra jax --python-version 3.11 --no-header --no-annotate \
 	  --upgrade --output-file .venv/pins.txt
 	@{ head -1 constraints.txt; cat .venv/pins.txt; grep -E '^(torch|uv)==' constraints.txt; } > .venv/constraints.txt
 	@mv .venv/constraints.txt constraints.txt

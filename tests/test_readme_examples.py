@@ -10,8 +10,10 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -38,7 +40,7 @@ def command_lines() -> list[str]:
     for block in blocks("", "sh", "bash", "console", "shell"):
         for line in block.replace("\\\n", " ").splitlines():
             if line.removeprefix("$ ").startswith("elboflow "):
-                words = shlex.split(line.removeprefix("$ "), comments=True)[1:]
+                words = shlex.split(line.removeprefix("$ ").partition(" > ")[0], comments=True)[1:]
                 several = words[0].split("|")
                 found += [shlex.join([word, *(other for other in words[1:] if other != "…")]) for word in several]
     return list(dict.fromkeys(found))
@@ -72,8 +74,8 @@ def parsed(line: str) -> tuple[list[str], dict[str, Any]]:
 
 
 def test_there_are_examples():
-    assert len(command_lines()) > 15
-    assert len([*blocks("yaml")]) > 3
+    assert len(command_lines()) > 50
+    assert len(of_experiments()) > 10
 
 
 @pytest.mark.parametrize("line", command_lines())
@@ -101,7 +103,12 @@ def experiments_in(block: str) -> Iterator[dict[str, Any]]:
         yield from (yaml_text.read(line).value for line in block.splitlines())
 
 
-@pytest.mark.parametrize("block", [*blocks("yaml")], ids=lambda block: block.splitlines()[0])
+def of_experiments() -> list[str]:
+    """Returns the YAML blocks without those of Kubernetes' own resources."""
+    return [block for block in blocks("yaml") if not re.search("^(apiVersion|spec):", block, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("block", of_experiments(), ids=lambda block: block.splitlines()[0])
 def test_a_yaml_block_is_an_experiment_or_can_be_merged_into_one(block: str, folder: Path):
     for values in experiments_in(block):
         if "data" in values:
@@ -135,6 +142,17 @@ def test_a_python_block_imports_what_exists(block: str):
         ):
             module = importlib.import_module(str(node.module))
             assert all(hasattr(module, name.name) for name in node.names), node.module
+
+
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.usefixtures("tensorflow_backend")
+def test_the_objective_of_the_page_on_kinds_has_a_loss():
+    (block,) = (block for block in blocks("python") if "(Objective)" in block)
+    defined: dict[str, Any] = {"__name__": "my_package"}
+    exec(compile(block, "docs/kinds.md", "exec"), defined)
+    objective = defined["Capacity"].model_validate({"kind": "capacity", "nats": 5})
+    loss = objective(SimpleNamespace(total_kl=np.array([5.0, 6.0]), reconstruction=np.array([-1.0, -2.0])), step=0)
+    assert np.asarray(loss.total).tolist() == [1, 102]
 
 
 @pytest.mark.parametrize("block", [*blocks("toml")], ids=lambda block: block.splitlines()[0])

@@ -183,15 +183,15 @@ def test_the_example_puts_artifacts_into_a_bucket(root: Path, program: Callable[
     )
 
 
-def in_readme(root: Path, words: str) -> str:
-    """The YAML of infra/README.md that has these words in it."""
-    written: list[str] = re.findall(r"(?s)```yaml\n(.*?)```", (root / "infra/README.md").read_text(encoding="utf-8"))
+def in_page(root: Path, words: str) -> str:
+    """The YAML of docs/kubeflow.md that has these words in it."""
+    written: list[str] = re.findall(r"(?s)```yaml\n(.*?)```", (root / "docs/kubeflow.md").read_text(encoding="utf-8"))
     (found,) = (each for each in written if words in each)
     return found
 
 
-def test_the_checkpoints_of_the_readme_outlive_their_pod(root: Path, tmp_path: Path) -> None:
-    given = yaml.safe_load(in_readme(root, "checkpoints"))
+def test_the_checkpoints_of_the_page_on_kubeflow_outlive_their_pod(root: Path, tmp_path: Path) -> None:
+    given = yaml.safe_load(in_page(root, "checkpoints"))
     given["targets"]["kubeflow"] |= {"image": "image", "tracking_uri": "http://mlflow"}
     path = tmp_path / "faces.yaml"
     path.write_text(yaml.safe_dump({"name": "faces", "data": {"source": "sklearn"}, **given}), encoding="utf-8")
@@ -200,8 +200,8 @@ def test_the_checkpoints_of_the_readme_outlive_their_pod(root: Path, tmp_path: P
     assert checkpoints_lost(load(str(path), ["training.checkpoints.folder=null"])) is not None
 
 
-def test_the_train_job_of_the_readme_runs_a_command_that_there_is(root: Path) -> None:
-    trainer = yaml.safe_load(in_readme(root, "TrainJob"))["spec"]["trainer"]
+def test_the_train_job_of_the_page_runs_a_command_that_there_is(root: Path) -> None:
+    trainer = yaml.safe_load(in_page(root, "TrainJob"))["spec"]["trainer"]
     program, *words = trainer["command"]
     assert (program, words[:2]) == ("elboflow", ["step", "train"])
     training = load("digits", [word for before, word in pairwise(words) if before == "--set"]).training
@@ -216,7 +216,7 @@ def test_the_train_job_of_the_readme_runs_a_command_that_there_is(root: Path) ->
 
 
 def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them(root: Path) -> None:
-    manifest = in_readme(root, "beam-workers")
+    manifest = in_page(root, "beam-workers")
     workers = yaml.safe_load(manifest)["spec"]["containers"][1]
     assert Flink(job_server="flink:8099").pool == f"localhost:{workers['args'][-1]}"
     assert workers["ports"][0]["containerPort"] == int(workers["args"][-1])

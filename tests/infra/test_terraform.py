@@ -143,11 +143,13 @@ def test_the_outputs_are_the_section_of_an_experiment_and_the_variables_of_the_w
     assert variables["REGISTRY"] == "europe-west4-docker.pkg.dev/my-project/elboflow"
 
 
-def test_the_readme_asks_for_outputs_and_variables_that_exist(root: Path, parsed: dict[str, dict[str, Any]]) -> None:
-    readme = (root / "infra/README.md").read_text(encoding="utf-8")
-    asked = set(re.findall(r"terraform output -\w+ (\w+)", readme))
+def test_the_page_on_vertex_ai_asks_for_outputs_and_variables_that_exist(
+    root: Path, parsed: dict[str, dict[str, Any]]
+) -> None:
+    page = (root / "docs/vertex-ai.md").read_text(encoding="utf-8")
+    asked = set(re.findall(r"terraform output -\w+ (\w+)", page))
     assert asked == blocks(parsed, "output").keys() - {"webhook"}
-    (given,) = re.findall(r"(?s)my\.auto\.tfvars <<EOF\n(.*?)\nEOF", readme)
+    (given,) = re.findall(r"(?s)my\.auto\.tfvars <<EOF\n(.*?)\nEOF", page)
     assert set(re.findall(r"(?m)^(\w+) *=", given)) <= blocks(parsed, "variable").keys()
 
 
