@@ -49,7 +49,7 @@ class Run:
     ) -> Registration:
         folders = self.dataset, self.model, self.evaluation
         registry = registry or RegistryConfig()
-        return register(*folders, registry, experiment or self.experiment, self.name, tracking_uri, report)
+        return register(*folders, registry, experiment or self.experiment, self.name, tracking_uri, report=report)
 
     @property
     def experiment(self) -> dict[str, Any]:

@@ -30,15 +30,16 @@ STANDS_STILL = """
 import os, sys, time
 from pathlib import Path
 from pipelines.experiment import load
-from pipelines.targets.local import execution
+from pipelines.graphs.training import Training
+from pipelines.targets.local.execution import execute
 from pipelines.workspace import open_to_write
 
-def stand_still(name, *_):
-    os.write(1, f"{name}\\n".encode())  # standard output is the screen's
+def stand_still(self, take, values):
+    os.write(1, f"{values.run}\\n".encode())
     time.sleep(600)
 
-execution._execute = stand_still
-execution.run(load("digits"), open_to_write(Path(sys.argv[1])))
+Training.build = stand_still
+execute(load("digits"), open_to_write(Path(sys.argv[1])))
 """
 
 
