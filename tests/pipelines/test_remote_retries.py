@@ -1,6 +1,7 @@
 """What a platform tries again: a step whose machine was taken away, and not a request that was wrong."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
