@@ -7,31 +7,24 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
     JsonOption,
-    OfExperimentOption,
     RunArgument,
-    TargetOption,
-    WorkspaceOption,
 )
 from pipelines.commands.outcome import tell
-from pipelines.commands.reached import reach
+from pipelines.commands.reached import Reached, reaching
 from pipelines.commands.run_words import has_ended, said, took, values
 
 
+@reaching
 def status(
+    reached: Reached,
     run: RunArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
     from pipelines.commands.found_run import found_run
 
-    state = found_run(reach(target, experiment, env, workspace), run)
+    state = found_run(reached.target, run)
     if as_json:
         print(json.dumps(values(state)))
         return
@@ -46,14 +39,12 @@ def status(
         console.print(state.link)
 
 
+@reaching
 def logs(
+    reached: Reached,
     run: RunArgument,
     step: Annotated[str | None, typer.Option(metavar="STEP", help="Only this step's.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="With the lines of KFP's executor.")] = False,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run's steps have printed so far."""
@@ -62,7 +53,7 @@ def logs(
     from pipelines.commands.found_run import found_run
     from pipelines.step_process import messages
 
-    place = reach(target, experiment, env, workspace)
+    place = reached.target
     lines: Iterable[str] = place.logs(found_run(place, run).id, step)
     if not verbose:
         lines = (line.replace(messages.MARK, "", 1) for line in messages.without_executor(lines))
@@ -74,22 +65,20 @@ def logs(
         print(printable(line))
 
 
+@reaching
 def cancel(
+    reached: Reached,
     run: RunArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """End a run; without effect on one that has ended."""
     from pipelines.commands.found_run import found_run
 
-    place = reach(target, experiment, env, workspace)
+    place = reached.target
     id = found_run(place, run).id
     place.cancel(id)
     state = place.run(id)
-    tell(f"{id}: {said(state) if has_ended(state) else f'ends as soon as {target} has stopped its step'}")
+    tell(f"{id}: {said(state) if has_ended(state) else f'ends as soon as {reached.name} has stopped its step'}")
     if as_json:
         print(json.dumps(values(state)))
 

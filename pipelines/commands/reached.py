@@ -1,11 +1,21 @@
 """A target that a command reaches, and a run there that it follows."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import workspaces
+from pipelines.commands.options import (
+    DEFAULT_WORKSPACE,
+    EnvOption,
+    OfExperimentOption,
+    TargetOption,
+    WorkspaceOption,
+)
 from pipelines.commands.outcome import pasteable, tell
 from pipelines.commands.run_words import said, values
 
@@ -13,16 +23,62 @@ if TYPE_CHECKING:
     from pipelines.targets import RunState, Target
 
 
-def reach(target: str, experiment: str | None, env: str | None, workspace: Path) -> "Target":
-    """Returns a target, as an experiment says how to reach it, or as the workspace remembers."""
-    from pipelines.connect import connect
+@dataclass(frozen=True)
+class Reached:
+    """What the options of a command say of the target that it asks.
 
-    wanted = None
-    if experiment is not None:
-        from pipelines.experiment import load
+    Attributes:
+        name: The target's name.
+        experiment: The experiment whose `targets` says how to reach it; None for as the workspace remembers.
+        env: The experiment's environment.
+        workspace: The workspace.
+    """
 
-        wanted = load(experiment, env=env)
-    return connect(target, wanted, workspaces.found(workspace))
+    name: str
+    experiment: str | None
+    env: str | None
+    workspace: Path
+
+    @cached_property
+    def target(self) -> "Target":
+        """The target, which is connected to when it is first asked for."""
+        from pipelines.connect import connect
+
+        wanted = None
+        if self.experiment is not None:
+            from pipelines.experiment import load
+
+            wanted = load(self.experiment, env=self.env)
+        return connect(self.name, wanted, workspaces.found(self.workspace))
+
+
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which target it asks. Its first parameter is the `Reached`."""
+
+    @wraps(command)
+    def with_options(target: str, experiment: str | None, env: str | None, workspace: Path, **own: Any) -> None:
+        command(Reached(target, experiment, env, workspace), **own)
+
+    _, *own = signature(command).parameters.values()
+    shared = list(signature(_options).parameters.values())
+    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in [*own, *shared]]
+    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # which is what Typer reads
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options
+
+
+def _options(
+    target: TargetOption = "local",
+    experiment: OfExperimentOption = None,
+    env: EnvOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Has the options of `reaching` as its parameters."""
+
+
+def to_follow(run: str, target: str, workspace: Path) -> str:
+    """Returns the command that follows a run."""
+    return pasteable("runs", "attach", run, "--target", target, "--workspace", workspace)
 
 
 def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
@@ -48,7 +104,7 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     try:
         ended = follow(target, state)
     except BaseException as error:  # it is no error of the run
-        again = pasteable("runs", "attach", state.id, "--target", target.name, "--workspace", workspace)
+        again = to_follow(state.id, target.name, workspace)
         tell(f"the run goes on; to follow it again: {again}")
         if as_json and isinstance(error, LostError):
             print(json.dumps(values(error.state)))

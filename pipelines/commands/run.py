@@ -101,7 +101,7 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.reached import accompany
+    from pipelines.commands.reached import accompany, to_follow
     from pipelines.commands.run_words import values
     from pipelines.connect import connect
     from pipelines.prerequisites import check_here
@@ -119,7 +119,7 @@ def _submit(
     if not started.id:
         _skip(started, as_json)
     elif no_wait:
-        tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
         print(json.dumps(values(started)) if as_json else started.id)
     else:
         accompany(platform, started, workspace, as_json)

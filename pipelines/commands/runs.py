@@ -12,14 +12,13 @@ from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
     JsonOption,
-    OfExperimentOption,
     RunArgument,
     TargetOption,
     WorkspaceOption,
     named,
 )
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.reached import accompany, reach
+from pipelines.commands.reached import Reached, accompany, reaching
 from pipelines.commands.run_words import begun, took, values
 from pipelines.targets import STATUSES
 
@@ -80,7 +79,7 @@ def listed(
     asked = limit if wanted is None and status is None else SEARCHED
     found = [
         run
-        for run in reach(target, known, env, workspace).runs(asked)
+        for run in Reached(target, known, env, workspace).target.runs(asked)
         if wanted in (None, run.experiment) and status in (None, run.status)
     ][:limit]
     if target == "local":
@@ -103,20 +102,17 @@ def listed(
 
 
 @app.command()
+@reaching
 def attach(
+    reached: Reached,
     run: RunArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
     from pipelines.commands.found_run import found_run
 
-    place = reach(target, experiment, env, workspace)
-    state = found_run(place, run)
-    accompany(place, state, workspace, as_json, _missed(place, state))
+    state = found_run(reached.target, run)
+    accompany(reached.target, state, reached.workspace, as_json, _missed(reached.target, state))
 
 
 @app.command()
@@ -131,7 +127,7 @@ def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_j
 
     show_log()
     place = workspaces.found(workspace)
-    name = found_run(reach("local", None, None, workspace), run).id
+    name = found_run(Reached("local", None, None, workspace).target, run).id
     experiment, part = resumption.failed_part(TRAINING, name, place)
     check_here(experiment, workspace)
     waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=name)

@@ -13,13 +13,12 @@ from pipelines.commands.options import (
     EnvOption,
     ExperimentArgument,
     JsonOption,
-    OfExperimentOption,
     SetOption,
     TargetOption,
     WorkspaceOption,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.reached import reach
+from pipelines.commands.reached import Reached, reaching, to_follow
 from pipelines.commands.run import check_settings
 from pipelines.timing import CatchUp, Timing
 
@@ -123,15 +122,13 @@ def create(
 
 
 @app.command("list")
+@reaching
 def listed(
-    target: TargetOption = "local",
+    reached: Reached,
     all_targets: Annotated[
         bool,
         typer.Option("--all-targets", help="Of this machine, and of every platform that the workspace was used with."),
     ] = False,
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """List schedules."""
@@ -141,107 +138,95 @@ def listed(
     if all_targets:
         from pipelines import all_targets as targets
 
-        schedules, unreachable = targets.all_targets(Workspace(workspace.resolve()), targets.PATIENCE)
+        schedules, unreachable = targets.all_targets(Workspace(reached.workspace.resolve()), targets.PATIENCE)
         print_schedules(schedules, unreachable, as_json)
     else:
-        print_schedules(reach(target, experiment, env, workspace).schedules(), None, as_json)
+        print_schedules(reached.target.schedules(), None, as_json)
 
 
 @app.command()
+@reaching
 def show(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Show a schedule."""
     from pipelines.commands.timetable import print_schedule
 
-    print_schedule(reach(target, experiment, env, workspace).schedule(id), as_json)
+    print_schedule(reached.target.schedule(id), as_json)
 
 
 @app.command()
+@reaching
 def pause(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
-    place = reach(target, experiment, env, workspace)
+    place = reached.target
     place.pause(id)
     print_schedule(place.schedule(id), as_json)
 
 
 @app.command()
+@reaching
 def resume(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Let a paused schedule go on."""
     from pipelines.commands.timetable import print_schedule
 
-    place = reach(target, experiment, env, workspace)
+    place = reached.target
     place.resume(id)
     print_schedule(place.schedule(id), as_json)
 
 
 @app.command()
+@reaching
 def run(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
     from pipelines.commands.run_words import values
 
-    started = reach(target, experiment, env, workspace).trigger(id)
-    tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+    started = reached.target.trigger(id)
+    tell(f"to follow it: {to_follow(started.id, reached.name, reached.workspace)}")
     print(json.dumps(values(started)) if as_json else started.id)
 
 
 @app.command()
+@reaching
 def delete(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
-    reach(target, experiment, env, workspace).delete(id)
-    print(json.dumps({"schedule": id, "target": target, "status": "deleted"}) if as_json else id)
+    reached.target.delete(id)
+    print(json.dumps({"schedule": id, "target": reached.name, "status": "deleted"}) if as_json else id)
 
 
 @app.command()
+@reaching
 def history(
+    reached: Reached,
     id: ScheduleArgument,
-    target: TargetOption = "local",
-    experiment: OfExperimentOption = None,
-    env: EnvOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Show what became of a schedule's ticks, the newest first."""
     from pipelines.commands.timetable import print_history
 
     show_log()
-    place = reach(target, experiment, env, workspace)
+    place = reached.target
     schedule = place.schedule(id)
     if schedule.status == "deleted":
         tell(f"{id} was {schedule.reason}")

@@ -19,7 +19,7 @@ from pipelines.commands.options import (
     WorkspaceOption,
     recorded_in,
 )
-from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.outcome import show_log, tell
 from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.reached import accompany
+    from pipelines.commands.reached import accompany, to_follow
     from pipelines.commands.run_words import values
     from pipelines.connect import connect
     from pipelines.targets import sweep_jobs
@@ -144,7 +144,7 @@ def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: 
     platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
     started = platform.submit(job)
     if no_wait:
-        tell(f"to follow it: {pasteable('runs', 'attach', started.id, '--target', target, '--workspace', workspace)}")
+        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
         print(json.dumps(values(started)) if as_json else started.id)
     else:
         accompany(platform, started, workspace, as_json)
