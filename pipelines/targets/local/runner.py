@@ -117,9 +117,18 @@ class Runner:
             self._states.append(StepState(name, "running", started=now))
             self.moved(self._states)
             os.environ[STEP_SECONDS] = json.dumps(self.seconds)
-            started = time.monotonic()
             self.screen.begin(name)
-            outputs = self._tried(step, inputs)
+            given = artifacts.executor_input(step, inputs, self.folder / name)
+            settings, tries, started = self.settings(name), 0, time.monotonic()
+            while failure := self._run(step, given, settings.timeout_minutes):
+                tries += 1
+                # After a wrong request, another try would end with the same words.
+                if failure.is_refusal or tries > settings.retry.attempts:
+                    raise StepError(self.run, name, failure.reason)
+                wait = settings.retry.wait_seconds * settings.retry.factor ** (tries - 1)
+                self.screen.say(f"{failure.reason}; try {tries + 1} of {settings.retry.attempts + 1} in {wait:g} s")
+                time.sleep(wait)
+            outputs = artifacts.read(step, self.folder / name)
             self.seconds[name] = round(time.monotonic() - started, 1)
             self.screen.end()
             self.screen.say(f"{self.seconds[name]} s")
@@ -130,31 +139,13 @@ class Runner:
             raise DoneError
         return Ended(outputs)
 
-    def _tried(self, step: "BaseComponent", inputs: Mapping[str, Any]) -> dict[str, Any]:
-        settings, folder = self.settings(step.name), self.folder / step.name
-        given = artifacts.executor_input(step, inputs, folder)
-        retry = settings.retry
-        for attempt in range(retry.attempts + 1):
-            reason, code = self._run(step, given, folder, settings.timeout_minutes)
-            if code == 0:
-                return artifacts.read(step, folder)
-            if code == RequestError.exit_code:  # another try would end with the same words
-                break
-            if attempt < retry.attempts:
-                wait = retry.wait_seconds * retry.factor**attempt
-                self.screen.say(f"{reason}; tried again in {wait:g} s, {retry.attempts - attempt} more times at most")
-                time.sleep(wait)
-        raise StepError(self.run, step.name, reason)
-
-    def _run(
-        self, step: "BaseComponent", given: Mapping[str, Any], folder: Path, minutes: int | None
-    ) -> tuple[str, int]:
-        """Runs a step once, and returns why it failed, and its exit code."""
-        with Log(folder / LOG) as log:
+    def _run(self, step: "BaseComponent", given: Mapping[str, Any], minutes: int | None) -> "Failure | None":
+        """Runs a step once, and returns how it failed; None where it succeeded."""
+        with Log(self.folder / step.name / LOG) as log:
             try:
                 process = self.start(step, given)
             except WorkError as error:
-                return str(error), error.exit_code
+                return Failure(str(error))
             late = threading.Event()
 
             def time_out() -> None:
@@ -175,8 +166,21 @@ class Runner:
             finally:
                 timer.cancel()
         if late.is_set():
-            return f"its {minutes} minutes are over (targets.local.steps.{step.name}.timeout_minutes)", code or 1
-        return _reason(log, code), code
+            return Failure(f"its {minutes} minutes are over (targets.local.steps.{step.name}.timeout_minutes)")
+        return Failure(_reason(log, code), code == RequestError.exit_code) if code else None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A try of a step that failed.
+
+    Attributes:
+        reason: Why.
+        is_refusal: Whether the request was wrong.
+    """
+
+    reason: str
+    is_refusal: bool = False
 
 
 def _reason(log: Log, code: int) -> str:
