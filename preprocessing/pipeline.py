@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elboflow.settings import WorkError
-from elboflow.settings.text import counted
+from elboflow.settings.text import counted, short_path
 from preprocessing import address, files, folder, graph, manifest
 from preprocessing.config import DataConfig
 from preprocessing.describe import describe
@@ -94,7 +94,7 @@ def preprocess(
     with contextlib.ExitStack() as attempts:
         temporary = attempts.enter_context(folder.attempt(output))
         if found := folder.withdraw(output, digests):
-            LOG.info("reused %s: %s", output, _contents(found))
+            LOG.info("reused %s: %s", short_path(output), _contents(found))
             _warn(found)
             return Preprocessed(str(output), found, reused=True)
         if shared != output:
@@ -104,7 +104,7 @@ def preprocess(
             folder.commit(output, made.manifest, made.places)
         except OSError as error:
             raise WorkError(f"could not write the dataset to {output}: {error}") from None
-    LOG.info("wrote %s in %.1f s to %s", _contents(made.manifest), time.monotonic() - started, output)
+    LOG.info("wrote %s in %.1f s to %s", _contents(made.manifest), time.monotonic() - started, short_path(output))
     _warn(made.manifest)
     return Preprocessed(str(output), made.manifest, reused=False)
 

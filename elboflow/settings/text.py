@@ -1,6 +1,9 @@
 """Numbers and values in sentences."""
 
 import json
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from elboflow.settings.terminal import one_line
@@ -15,6 +18,14 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         plural: The plural, where it is not the singular and an s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def short_path(path: Path | str) -> str:
+    """Returns a path for a person: relative to the current folder where it is in there, and digests shortened."""
+    text = str(path)
+    with suppress(ValueError, OSError):  # a URI, or no current folder
+        text = str(Path(text).relative_to(Path.cwd()))
+    return re.sub("[0-9a-f]{64}", lambda digest: f"{digest[0][:8]}…", text)
 
 
 def short(text: str) -> str:

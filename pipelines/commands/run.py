@@ -22,12 +22,11 @@ from pipelines.commands.options import (
     recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.ui import pages
+from pipelines.commands.summary import summarise_run
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
     from pipelines.targets import RunState
-    from pipelines.targets.local.execution import Run
     from pipelines.targets.local.resumption import Part
     from pipelines.workspace import Workspace
 
@@ -174,7 +173,7 @@ def waited_for(
     except KeyboardInterrupt as interrupt:
         advice = "the same command again goes on from the last checkpoint of the training"
         raise KeyboardInterrupt(interrupt.args[0] if interrupt.args else signal.SIGINT, advice) from None
-    _summarise(done, workspace)
+    summarise_run(done, workspace)
     if as_json:
         print(json.dumps({**_recorded(place, done.run, wanted), **asdict(done)}))
 
@@ -206,31 +205,3 @@ def _skip(skipped: "RunState", as_json: bool) -> None:
     tell(f"skipped: {skipped.reason or 'nothing changed'}")
     if as_json:
         print(json.dumps({**values(skipped), "run": None}))
-
-
-def _summarise(done: "Run", workspace: Path) -> None:
-    from rich.table import Table
-
-    from elboflow.vae.evaluation import folder as evaluations
-    from pipelines.console import make_console
-
-    console = make_console(stderr=True)
-    console.print()
-    if done.evaluation is None or done.mlflow is None:
-        made = {"dataset": done.dataset, "model": done.model, "evaluation": done.evaluation, "report": done.report}
-        for name, path in made.items():
-            if path is not None:
-                console.print(f"{name}: {path}")
-        return
-    table = Table(
-        "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
-    )
-    for name, metric in evaluations.load(Path(done.evaluation)).metrics.items():
-        value, low, high = metric.shown
-        table.add_row(name, value, f"{low} … {high}")
-    console.print(table)
-    champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
-    console.print(f"\n{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
-    console.print(f"report: {done.report}")
-    for line in pages(done.mlflow, workspace):
-        console.print(line, soft_wrap=True)

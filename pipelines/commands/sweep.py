@@ -20,12 +20,11 @@ from pipelines.commands.options import (
     recorded_in,
 )
 from pipelines.commands.outcome import show_log, tell
-from pipelines.commands.ui import pages
+from pipelines.commands.summary import summarise_sweep
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
     from pipelines.sweeps.plan import Plan
-    from pipelines.targets.local.sweep import Swept
 
 TRIALS = 30
 
@@ -128,7 +127,7 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
             failed = {"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}
             print(json.dumps({**failed, "trials": execution.ended_trials(plan, error.run, place)}))
         raise
-    _summarise(done, workspace)
+    summarise_sweep(done, workspace)
     if as_json:
         print(json.dumps(asdict(done)))
 
@@ -148,31 +147,3 @@ def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: 
         print(json.dumps(values(started)) if as_json else started.id)
     else:
         accompany(platform, started, workspace, as_json)
-
-
-def _summarise(done: "Swept", workspace: Path) -> None:
-    from rich.table import Table
-
-    from components.sweep.trial import written
-    from elboflow.vae.evaluation import folder
-    from elboflow.vae.evaluation.metrics import summary
-    from pipelines.console import make_console
-
-    console = make_console(stderr=True)
-    keys = list(done.best)
-    table = Table(*keys, "validation ELBO", "", box=None, title=done.run, title_justify="left")
-    for tried in done.trials:
-        bound = "" if tried["bound"] is None else f"{tried['bound']:.2f}"
-        remark = "the best" if tried["best"] else "" if tried["status"] == "finished" else tried["status"]
-        table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
-    console.print()
-    console.print(table)
-    assert done.evaluation is not None
-    assert done.mlflow is not None  # a sweep runs to its end
-    found = summary(folder.load(Path(done.evaluation)).metrics)
-    console.print(f"\nthe best on the test split: {found}")
-    champion = "is the champion now" if done.mlflow["promoted"] else "is not the champion"
-    console.print(f"{done.mlflow['model']} version {done.mlflow['version']} {champion}: {done.mlflow['reason']}")
-    console.print(f"comparison: {done.comparison}\nreport: {done.report}")
-    for line in pages(done.mlflow, workspace):
-        console.print(line, soft_wrap=True)

@@ -172,7 +172,8 @@ def test_the_same_command_succeeds_after_a_kill_in_the_middle_of_every_step(tmp_
         assert len(list(workspace.glob("runs/*"))) == number + 1
     code, out, err = start(workspace).end()
     assert code == 0, err
-    assert f"reused {json.loads(out)['dataset']}" in err
+    dataset = Path(json.loads(out)["dataset"])
+    assert f"reused {dataset.parent}/{dataset.name[:8]}…" in err
     assert len(list((workspace / "datasets").glob("*/dataset.json"))) == 1
 
 

@@ -1,0 +1,76 @@
+"""The last lines of a run and of a sweep: what was measured, whether it is the champion, and where to look."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.commands.ui import pages
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.targets.local.execution import Run
+    from pipelines.targets.local.sweep import Swept
+
+
+def summarise_run(done: "Run", workspace: Path) -> None:
+    """Prints what a run has left."""
+    from rich.table import Table
+
+    from elboflow.settings.text import short_path
+    from elboflow.vae.evaluation import folder
+    from pipelines.console import make_console
+
+    console = make_console(stderr=True)
+    console.print()
+    if done.evaluation is None or done.mlflow is None:
+        made = {"dataset": done.dataset, "model": done.model, "evaluation": done.evaluation, "report": done.report}
+        for name, path in made.items():
+            if path is not None:
+                console.print(f"{name}: {short_path(path)}")
+        return
+    table = Table(
+        "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
+    )
+    for name, metric in folder.load(Path(done.evaluation)).metrics.items():
+        value, low, high = metric.shown
+        table.add_row(name, value, f"{low} … {high}")
+    console.print(table)
+    console.print()
+    _print_registration(console, done, done.mlflow, workspace)
+
+
+def summarise_sweep(done: "Swept", workspace: Path) -> None:
+    """Prints what a sweep has left."""
+    from rich.table import Table
+
+    from components.sweep.trial import written
+    from elboflow.settings.text import short_path
+    from elboflow.vae.evaluation import folder
+    from elboflow.vae.evaluation.metrics import summary
+    from pipelines.console import make_console
+
+    assert done.evaluation is not None
+    assert done.mlflow is not None  # a sweep runs to its end
+    console = make_console(stderr=True)
+    keys = list(done.best)
+    table = Table(*keys, "validation ELBO", "", box=None, title=done.run, title_justify="left")
+    for tried in done.trials:
+        bound = "" if tried["bound"] is None else f"{tried['bound']:.2f}"
+        remark = "the best" if tried["best"] else "" if tried["status"] == "finished" else tried["status"]
+        table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
+    console.print()
+    console.print(table)
+    console.print(f"\nthe best on the test split: {summary(folder.load(Path(done.evaluation)).metrics)}")
+    console.print(f"comparison: {short_path(done.comparison)}")
+    _print_registration(console, done, done.mlflow, workspace)
+
+
+def _print_registration(console: "Console", done: "Run", registered: dict[str, Any], workspace: Path) -> None:
+    from elboflow.settings.text import short_path
+
+    champion = "is the champion now" if registered["promoted"] else "is not the champion"
+    console.print(f"{registered['model']} version {registered['version']} {champion}: {registered['reason']}")
+    if done.report is not None:
+        console.print(f"report: {short_path(done.report)}")
+    for line in pages(registered, workspace):
+        console.print(line, soft_wrap=True)
