@@ -206,7 +206,7 @@ def test_the_end_of_a_run_is_told_only_to_an_mlflow_that_this_machine_or_the_exp
     workspace: Workspace, at_work: AtWork, monkeypatch: pytest.MonkeyPatch
 ):
     told: list[str] = []
-    monkeypatch.setattr(dead.killed, "begin", lambda record, experiment, place, uri: told.append(uri))
+    monkeypatch.setattr(dead.in_mlflow, "end", lambda record, experiment, place, uri: told.append(uri))
     record = read(at_work.folder)
     assert record is not None
     replace(record, tracking_uri="https://mlflow.example").write(workspace.runs)

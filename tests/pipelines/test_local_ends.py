@@ -12,7 +12,7 @@ from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.graphs import Take, Values
 from pipelines.graphs.training import Training
-from pipelines.targets.local import execution, killed, recording
+from pipelines.targets.local import execution, in_mlflow, recording
 from pipelines.targets.local.artifacts import Artifact
 from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace, open_to_write
@@ -44,7 +44,7 @@ def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         execution.execute(load("digits"), workspace)
-    assert time.monotonic() - began < killed.MOMENT + 2
+    assert time.monotonic() - began < in_mlflow.MOMENT + 2
     wait_for(lambda: ended(workspace) == ["KILLED"])
 
 

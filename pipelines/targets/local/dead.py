@@ -14,7 +14,7 @@ from components.tracking import liveness
 from elboflow.artifacts import DamagedError, lock
 from pipelines.experiment import NOT_RECORDED
 from pipelines.targets import ENDED
-from pipelines.targets.local import artifacts, killed
+from pipelines.targets.local import artifacts, in_mlflow
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.targets.local.surroundings import TRACKING_URIS
 from pipelines.workspace import Workspace
@@ -81,14 +81,14 @@ def _tell_here(record: Record, workspace: Workspace) -> None:
     if experiment is None or record.tracking_uri is not None:
         return  # it is of an older version, or recorded elsewhere
     if not workspace.database.is_file() or not liveness.has_run(workspace.database, record.run):
-        killed.begin(record, experiment, workspace, workspace.tracking_uri)
+        in_mlflow.end(record, experiment, workspace, workspace.tracking_uri)
 
 
 def _tell_elsewhere(record: Record, workspace: Workspace, tracking_uri: str | None) -> None:
     """Has the end of a run written into another MLflow, by a process apart, and notes in its record that it was."""
     experiment = _experiment(workspace.runs / record.run)
     if tracking_uri is not None and experiment is not None:
-        killed.begin(record, experiment, workspace, tracking_uri)
+        in_mlflow.end(record, experiment, workspace, tracking_uri)
         replace(record, tracking_uri=None).write(workspace.runs)
 
 

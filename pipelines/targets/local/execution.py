@@ -82,7 +82,7 @@ def execute(
         tracking_uri=tracking_uri(experiment, workspace),
     )
     with (
-        recorded(name, experiment, workspace, planned, in_mlflow=graph.trains_once) as moved,
+        recorded(name, experiment, workspace, planned, begins=graph.trains_once) as moved,
         surroundings(experiment, workspace, name if graph.trains_once else None) as key,
         Screen(key) as screen,
     ):

@@ -14,7 +14,7 @@ from elboflow.artifacts import lock, write_atomically
 from elboflow.settings import RequestError, WorkError, variables
 from pipelines.experiment import Experiment
 from pipelines.targets import StepState, seconds
-from pipelines.targets.local import artifacts, begun, killed
+from pipelines.targets.local import artifacts, in_mlflow
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, LOCK, Record
 from pipelines.targets.local.runner import StepError
@@ -29,7 +29,7 @@ SECONDS_TO_TELL = 10.0
 
 @contextmanager
 def recorded(
-    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...], in_mlflow: bool = True
+    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...], begins: bool
 ) -> Iterator[Callable[[Sequence[StepState]], None]]:
     """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns.
 
@@ -38,7 +38,7 @@ def recorded(
         experiment: The experiment.
         workspace: Where the record goes.
         planned: The names of the run's steps, in their order.
-        in_mlflow: Whether its run in MLflow is made now; a step of a sweep makes its own.
+        begins: Whether its run in MLflow is made now; a step of a sweep makes its own.
 
     Yields:
         What is to be called whenever a step has begun or ended, with all that have begun.
@@ -54,8 +54,8 @@ def recorded(
         tracking_uri=None if place == workspace.tracking_uri else without_userinfo(place),
     )
     at_work = _lock(record, experiment, workspace)
-    if in_mlflow:
-        begun.record(record, experiment, place)
+    if begins:
+        in_mlflow.begin(record, experiment.recorded(), place)
 
     def moved(steps: Sequence[StepState]) -> None:
         nonlocal record
@@ -71,7 +71,7 @@ def recorded(
         if experiment.notify is not None:
             _finish(record, "cancelled", None, experiment, workspace)
         else:  # a person who interrupts is not kept waiting for MLflow
-            killed.record(record, experiment.recorded(), workspace, place)
+            in_mlflow.end(record, experiment.recorded(), workspace, place, in_mlflow.MOMENT)
         raise
     except BaseException as error:
         step, reason = (error.step, error.reason) if isinstance(error, StepError) else (None, str(error))
