@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from kfp.dsl import PipelineTaskFinalStatus
@@ -60,17 +61,18 @@ def run_outcome(
     if vertex is not None:
         project, location, job = vertex.groups()
         link = f"https://console.cloud.google.com/vertex-ai/locations/{location}/pipelines/runs/{job}?project={project}"
+    ended = partial(RunEnd, run, experiment, link=link, target="kubeflow" if vertex is None else "vertex")
     outcome = _STATES.get(status.state)
     if outcome in ("failed", "cancelled"):
         failure = (_asked(vertex) if vertex is not None and outcome == "failed" else None) or _told(status)
-        return RunEnd(run, experiment, outcome, failure.step, failure.reason, link, failure.seconds)
+        return ended(outcome, step=failure.step, reason=failure.reason, seconds=failure.seconds)
     has_registered = _registered(experiment, run, tracking_uri)
     if has_registered or (has_registered is None and outcome == "succeeded"):
-        return RunEnd(run, experiment, "succeeded", link=link)
+        return ended("succeeded")
     if outcome == "succeeded":
-        return RunEnd(run, experiment, "skipped", reason="nothing had changed since the last success", link=link)
+        return ended("skipped", reason="nothing had changed since the last success")
     reason = f"no model was registered, and the platform says no more than the state {status.state}"
-    return RunEnd(run, experiment, "failed", reason=reason, link=link)
+    return ended("failed", reason=reason)
 
 
 def _registered(experiment: str, run: str, tracking_uri: str) -> bool | None:

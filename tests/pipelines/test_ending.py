@@ -185,7 +185,7 @@ def test_vertex_is_asked_which_step_failed(tmp_path: Path, monkeypatch: pytest.M
     with serving(tmp_path, monkeypatch, answers) as server:
         monkeypatch.setenv(VERTEX_ENDPOINT, server.endpoint)
         found = ended(status("FAILED", LISTED.format("condition-1")), "digits", "n-1", None, f"sqlite:///{tmp_path}/m")
-    assert (found.status, found.step, found.reason) == ("failed", "train", "exited with 1")
+    assert (found.status, found.step, found.reason, found.target) == ("failed", "train", "exited with 1", "vertex")
     assert found.seconds == {"preprocess": 41.5}
     console = "https://console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs"
     assert found.link == f"{console}/digits-20261121?project=123"
