@@ -321,7 +321,7 @@ def test_the_ui_s_port_must_be_free(tmp_path: Path):
         port = taken.getsockname()[1]
         done = elboflow("ui", "--workspace", tmp_path, "--port", str(port))
     assert done.exit_code == 2
-    assert f"port {port} cannot be listened on: Address already in use" in done.stderr
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in done.stderr
 
 
 def test_what_is_given_twice_for_one_feature_is_refused():

@@ -93,6 +93,7 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
         take.__self__.artifacts.update(made)
 
     monkeypatch.setattr(Training, "build", built)
+    monkeypatch.setattr("pipelines.commands.run.summarise_run", lambda *_: None)  # of an evaluation that is none
     code, said = asked(tmp_path / "workspace")
     assert (code, said["status"], said["target"]) == (0, "succeeded", "local")
     own = {"dataset", "model", "evaluation", "report", "mlflow", "metrics", "seconds"}
