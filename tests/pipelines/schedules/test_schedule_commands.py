@@ -312,11 +312,13 @@ def test_in_80_columns_no_column_of_the_history_is_broken_and_the_reason_folds(
 
 @pytest.mark.parametrize("id", ["digits-1", "0e1c5d4e-7f3a-4a52-9d53-0d2f1f6e8a11"])
 def test_in_80_columns_no_column_of_the_list_is_broken(id: str, narrow: None, capsys: pytest.CaptureFixture[str]):
-    from pipelines.commands.timetable import print_table
+    from pipelines.commands.timetable import print_schedules
 
     night = datetime(2026, 11, 20, 1, tzinfo=UTC)
     timing = Timing("*/15 2-4 * * mon-fri", "America/Argentina/Buenos_Aires")
-    print_table([ScheduleState(id=id, timing=timing, status="active", next=night, reason=REASON, **KNOWN)], None, False)
+    print_schedules(
+        [ScheduleState(id=id, timing=timing, status="active", next=night, reason=REASON, **KNOWN)], None, False
+    )
     out = capsys.readouterr().out
     _, *lines = out.splitlines()
     assert max(map(len, lines)) <= 80
