@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elboflow.settings.variables import WORKSPACE
+from elboflow.settings.variables import TRACKING_URI, WORKSPACE
 
 
 def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
@@ -184,7 +184,7 @@ def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target:
         raise RequestError(
             f"--tracking-uri: is of runs on this machine; that of {target} is targets.{target}.tracking_uri"
         )
-    os.environ["ELBOFLOW_TRACKING_URI"] = tracking_uri
+    os.environ[TRACKING_URI] = tracking_uri
     return [*(assignments or ()), "targets.local.tracking_uri=null"]
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
-from pipelines.experiment.targets import KubeflowTarget, VertexTarget
+from pipelines.experiment.kubeflow import KubeflowTarget
+from pipelines.experiment.vertex import VertexTarget
 from preprocessing.files import is_uri
 
 _BUCKETS = PurePosixPath("/gcs")  # where Vertex AI shows its steps all buckets

@@ -6,7 +6,7 @@ from typing import Any
 
 from elboflow.settings import RequestError
 from pipelines.experiment.images import image_for
-from pipelines.experiment.targets import VertexTarget
+from pipelines.experiment.vertex import VertexTarget
 from pipelines.graphs import Graph
 from pipelines.graphs.sweep import Grid, Tuned
 from pipelines.sweeps.axes import grid

@@ -10,7 +10,7 @@ from typing import Any
 import hcl2
 import pytest
 
-from pipelines.experiment.targets import VertexTarget
+from pipelines.experiment.vertex import VertexTarget
 
 Checker = Callable[..., subprocess.CompletedProcess[str]]
 Terraform = Callable[..., subprocess.CompletedProcess[str]]

@@ -6,7 +6,7 @@ from packaging.version import InvalidVersion, Version
 
 from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
-from pipelines.experiment.targets import KubeflowTarget
+from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.targets.checks import Check, Finding, data, mlflow, registries
 from pipelines.targets.kubeflow.api import API
 from pipelines.targets.kubeflow.connection import OLDEST, Connection

@@ -8,7 +8,7 @@ from pydantic import Field
 from components.surroundings import retries
 from components.surroundings.causes import first_line, said
 from elboflow.settings import RequestError, Settings
-from pipelines.experiment.targets import (
+from pipelines.experiment.kubeflow import (
     Cookie,
     IdentityAwareProxy,
     InCluster,

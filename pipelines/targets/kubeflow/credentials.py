@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from elboflow.settings import RequestError
-from pipelines.experiment.targets import Cookie, IdentityAwareProxy, InCluster, Token
+from pipelines.experiment.kubeflow import Cookie, IdentityAwareProxy, InCluster, Token
 from pipelines.targets.kubeflow.connection import Connection
 
 FRESH = 3000.0

@@ -11,8 +11,8 @@ from elboflow.settings import RequestError
 from elboflow.settings.variables import SECRETS
 from pipelines.experiment import Experiment, accelerators
 from pipelines.experiment.images import image_for
+from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import KubernetesAccelerator, KubernetesStep
-from pipelines.experiment.targets import KubeflowTarget
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets.placement import COMPUTING, environment, placed, retried

@@ -9,7 +9,7 @@ from components.surroundings import google, servers
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.experiment.machines import VertexStep
-from pipelines.experiment.targets import VertexTarget
+from pipelines.experiment.vertex import VertexTarget
 from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError, data, mlflow, registries
 from pipelines.targets.vertex.connection import Connection
 from preprocessing.engines.dataflow import Dataflow

@@ -8,7 +8,7 @@ from pydantic import Field
 from components.surroundings import google, servers
 from components.surroundings.causes import first_line, short
 from elboflow.settings import RequestError, Settings, WorkError
-from pipelines.experiment.targets import DefaultCredentials, Impersonation, VertexTarget
+from pipelines.experiment.vertex import DefaultCredentials, Impersonation, VertexTarget
 from pipelines.targets.errors import Remedies
 
 

@@ -11,7 +11,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from pipelines.experiment.images import image_for
 from pipelines.experiment.machines import ReductionServer, VertexStep
-from pipelines.experiment.targets import VertexTarget
+from pipelines.experiment.vertex import VertexTarget
 
 STRATEGIES = {"standard": "STANDARD", "spot": "SPOT", "flex_start": "FLEX_START"}
 LONGEST = 7 * 24 * 60

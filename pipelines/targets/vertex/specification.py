@@ -9,7 +9,7 @@ from elboflow.settings import RequestError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.experiment import Experiment
 from pipelines.experiment.images import image_for
-from pipelines.experiment.targets import VertexTarget
+from pipelines.experiment.vertex import VertexTarget
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.step_process.secrets import PREFIX

@@ -1,0 +1,47 @@
+"""The steps of all pipelines by name, and what all targets have in common."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from elboflow.settings.explain import Problem, nearest, written
+from pipelines.experiment.machines import Step
+
+STEPS = (
+    *("preprocess", "train", "evaluate", "register"),
+    *("begin", "search", "worker-pools", "choose", "choose-found"),  # of sweeps
+    *("decide", "finish"),  # around the others, on platforms
+)
+"""The steps of all pipelines (`pipelines/graphs/`)."""
+ACCELERATED = ("train", "evaluate")
+"""The steps that can use an accelerator."""
+
+
+def _is_step(name: str) -> str:
+    if name not in STEPS:
+        raise ValueError(f"there is no such step; {nearest(name, STEPS)}")
+    return name
+
+
+StepName = Annotated[str, AfterValidator(_is_step), Field(json_schema_extra={"enum": list(STEPS)})]
+
+HTTPAddress = Annotated[
+    str,
+    written(r"https?://[^\s@/]+(/\S*)?", "begin with http:// or https:// and have no spaces, no name and no password"),
+]
+TrackingURI = Annotated[HTTPAddress, Field(description="the address of the MLflow server")]
+Variable = Annotated[
+    str,
+    written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable"),
+]
+
+
+def misplaced(steps: Mapping[str, Step]) -> list[Problem]:
+    """Returns the accelerators of steps that compute on processors."""
+    sentence = f"this step computes on processors; steps that can use one: {', '.join(ACCELERATED)}"
+    return [
+        Problem(("steps", name, "accelerator"), sentence)
+        for name, step in steps.items()
+        if step.accelerator is not None and name not in ACCELERATED
+    ]
