@@ -5,7 +5,6 @@ from typing import Any, get_args, get_origin
 from elboflow.settings.annotations import alternatives, takes
 from elboflow.settings.layout import has_kinds, inside, section, sections, words
 from elboflow.settings.spelling import in_full
-from elboflow.settings.yaml_writing import flow
 
 _EXPECTED = {
     "int_": "be a whole number",
@@ -62,7 +61,11 @@ def _list(annotation: Any, value: Any) -> str:
     if tuples and ... not in tuples[0]:
         return f"be a list of {len(tuples[0])} values"
     could_be_in_it = takes(annotation, [value]) or (isinstance(value, str) and has_kinds(inside(annotation, 0)))
-    return f"be a list: {flow([value])}" if could_be_in_it else "be a list"
+    if not could_be_in_it:
+        return "be a list"
+    from elboflow.settings.yaml_writing import flow  # PyYAML is not where models only predict
+
+    return f"be a list: {flow([value])}"
 
 
 def _section(annotation: Any) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 from elboflow.settings.annotations import takes
 from elboflow.settings.base import Settings
 from elboflow.settings.layout import kind, sections
-from elboflow.settings.yaml_writing import flow
 
 _MOST = 3
 _LONGEST = 200
@@ -18,6 +17,8 @@ def in_full(annotation: Any, value: Any) -> str:
         annotation: The annotation of the section, or of the choice between several.
         value: A scalar or a list that is written in its place.
     """
+    from elboflow.settings.yaml_writing import flow  # PyYAML is not where models only predict
+
     found = [written for here in sections(annotation).values() if (written := _written(here, value)) is not None]
     if isinstance(value, str) and (named := [one for one in found if str(one.get("kind")) in value]):
         found = named  # a file `faces.npz`: the kind is npz
