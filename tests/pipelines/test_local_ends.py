@@ -14,6 +14,7 @@ from pipelines.graphs import Take, Values
 from pipelines.graphs.training import Training
 from pipelines.targets.local import execution, in_mlflow, recording
 from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.resumption import Part
 from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace, open_to_write
 from tests.servers.wire import wait_for
@@ -56,6 +57,15 @@ def test_a_run_that_was_interrupted_before_there_is_an_mlflow_is_killed_in_the_o
     with pytest.raises(KeyboardInterrupt):
         execution.execute(load("digits"), workspace)
     wait_for(lambda: workspace.database.exists() and ended(workspace) == ["KILLED"], 60)
+
+
+def test_a_part_of_a_pipeline_without_its_registration_is_finished_in_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workspace = open_to_write(tmp_path / "workspace")
+    monkeypatch.setattr(Training, "build", lambda *_: None)
+    execution.execute(load("digits"), workspace, part=Part({}, until="train"))
+    wait_for(lambda: workspace.database.exists() and ended(workspace) == ["FINISHED"], 60)
 
 
 def asked(workspace: Path, *arguments: str) -> tuple[int, dict[str, Any]]:

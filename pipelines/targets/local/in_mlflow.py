@@ -28,11 +28,11 @@ def begin(run: Record, experiment: dict[str, Any], tracking_uri: str) -> None:
 def end(
     run: Record, experiment: dict[str, Any], workspace: Workspace, tracking_uri: str, patience: float = 0.0
 ) -> None:
-    """Has the end of a run that was interrupted, or found dead, written into MLflow, and waits for it for a moment."""
+    """Has the end of a run that did not come to its registration written into MLflow, and waits for it for a moment."""
     ended = {
         "run": run.run,
         "experiment": run.experiment,
-        "status": "cancelled",
+        "status": "succeeded" if run.status == "succeeded" else "cancelled",
         "reason": run.reason,
         "link": str(workspace.runs / run.run),
         "seconds": seconds(run.steps),

@@ -83,6 +83,8 @@ def recorded(
         record = record.over("succeeded")
         if experiment.notify is not None:
             _finish(record, "succeeded", None, experiment, workspace)
+        elif begins and "register" not in planned:  # which would have ended its run in MLflow
+            in_mlflow.end(record, experiment.recorded(), workspace, place)
     finally:
         for step in planned:
             artifacts.remove(workspace.runs / name / step)
