@@ -55,8 +55,9 @@ CARRIED = (
 )
 """The files of this project that prediction imports; `serving.py` lies beside them.
 
-The project is on no index: a model that required `elboflow` could not be served, or with the code of whoever took that
-name. Kinds of outside packages are required by their distribution and version.
+The project is on no package index. A model that required `elboflow` could not be served, or it would run the code of an
+unrelated package that was registered under that name. Kinds of outside packages are required by their distribution and
+version.
 """
 _REQUIRED = ("h5py", "keras", "mlflow-skinny", "numpy", "pandas", "pydantic")
 """What prediction and MLflow's scoring server import, besides the backend; `mlflow` would bring 40 more packages."""

@@ -57,8 +57,8 @@ class Tracking:
         uri: `sqlite:///PATH` or the URL of an MLflow server.
         experiment: Name of the MLflow experiment.
         run: Name of the pipeline run, where it is known. On a platform the run is found by the path of the model
-            folder (`runs.at_work_on`). A training of no pipeline run gets a run of its own, which the registration of
-            its model takes over (`handover`).
+            folder (`runs.at_work_on`). A training outside a pipeline run has a separate MLflow run, which the
+            registration of its model takes over (`handover`).
     """
 
     uri: str

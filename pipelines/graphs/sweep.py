@@ -4,6 +4,7 @@ The trials are a loop where a platform trains them side by side, the jobs of Ver
 Optuna.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from pipelines.graphs.training import evaluated_and_registered, preprocessed
 
 
 @dataclass(frozen=True)
-class _Sweep:
+class _Sweep(ABC):
     """What all sweeps have in common.
 
     Attributes:
@@ -30,9 +31,9 @@ class _Sweep:
     skips: bool = False
     trains_once: bool = False
 
+    @abstractmethod
     def tried(self, take: Take, values: Values, dataset: Any) -> Task:
-        """Makes the tasks of the trials, and returns the one whose outputs are the best of them."""
-        raise NotImplementedError  # each kind of sweep has its own
+        """Makes the tasks of the trials, and returns the task whose outputs are the best model and its experiment."""
 
     def build(self, take: Take, values: Values) -> None:
         """Makes the tasks."""

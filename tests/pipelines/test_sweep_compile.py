@@ -143,7 +143,9 @@ def test_trials_of_vertex_outlive_their_run_in_the_folder_of_the_sweep():
 
 
 def test_trials_on_several_machines_each_are_refused():
-    with pytest.raises(RequestError, match=r"targets\.vertex\.train: 2 machines; each trial of a sweep trains on one"):
+    with pytest.raises(
+        RequestError, match=r"targets\.vertex\.steps\.train: 2 machines; each trial of a sweep trains on one"
+    ):
         grid("vertex", "targets.vertex.steps.train={accelerator: {kind: a100-40gb, count: 2}, workers: 2}")
 
 
