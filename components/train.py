@@ -105,8 +105,11 @@ def train(
 
     made_of = fingerprint.fingerprint(data.manifest.digest, model, training, seed)
     named = digest(made_of)
-    checkpoints = place(output, named, training.checkpoints)
-    with live.curves(monitoring.tracking if is_chief else None, checkpoints, output, named, anew=restart) as watching:
+    tracking = monitoring.tracking if is_chief else None
+    with (
+        place(output, named, training.checkpoints) as checkpoints,
+        live.curves(tracking, checkpoints, output, named, anew=restart) as watching,
+    ):
         if is_chief and training.tensorboard:
             watching += (tensorboard.events(output / folder.TENSORBOARD),)
         profile = Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None

@@ -9,7 +9,6 @@ removes its own files, and a lifecycle rule of the bucket must remove the files 
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -23,7 +22,7 @@ from typing import IO, cast
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from elboflow.artifacts import write_atomically
+from elboflow.artifacts import lock, write_atomically
 from elboflow.settings import RequestError, WorkError
 from preprocessing import files, manifest, rejects
 from preprocessing.manifest import Manifest
@@ -53,17 +52,18 @@ def attempt(output: str) -> Iterator[str]:
     try:
         with locked(output):
             for leftover in Path(output).glob(_ATTEMPT + "*"):
-                _remove_if_dead(leftover)
+                if not lock.is_held(leftover):
+                    shutil.rmtree(leftover, ignore_errors=True)
             folder = tempfile.mkdtemp(prefix=_ATTEMPT, dir=output)
-            alive = os.open(folder, os.O_RDONLY)
-            fcntl.flock(alive, fcntl.LOCK_EX)
+            alive = lock.hold(Path(folder))
     except OSError as error:
         raise RequestError(f"cannot write the dataset to {output}: {error.strerror}") from None
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(alive)
+        if alive is not None:
+            os.close(alive)
 
 
 def finished(output: str, digests: Collection[str]) -> tuple[Manifest | None, str]:
@@ -126,12 +126,8 @@ def locked(folder: str) -> Iterator[None]:
         yield
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with lock.locked(Path(folder)):
         yield
-    finally:
-        os.close(handle)
 
 
 def _move(before: list[str], after: list[str]) -> None:
@@ -162,15 +158,3 @@ def _remove_from_bucket(folder: str) -> None:
 def _content(path: str) -> str:
     with files.open_to_read(path) as file:
         return file.read().decode(errors="replace")
-
-
-def _remove_if_dead(folder: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # the other attempt has already removed its folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder)
-        except BlockingIOError:
-            pass  # its process is alive
-        finally:
-            os.close(handle)

@@ -1,6 +1,7 @@
 """Shared by all tests. Frameworks take seconds to import: tests import them inside, in one worker."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,16 @@ from tests.servers.tracking_server import serving
 
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_mlflow() -> Iterator[None]:
+    """Restores the MLflow of the environment, which `mlflow.set_tracking_uri` overwrites for all later tests."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """The folder of a training's checkpoints."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from elboflow.artifacts import lock
@@ -13,8 +15,12 @@ FOLDER = "checkpoints"
 _BUCKETS, _MOUNTED = "gs://", Path("/gcs")  # Vertex AI shows buckets to its machines as folders
 
 
-def place(output: Path, fingerprint: str, settings: Checkpoints) -> Path:
-    """Returns the folder of a training's checkpoints: in its model folder, or in the folder of all trainings.
+@contextmanager
+def place(output: Path, fingerprint: str, settings: Checkpoints) -> Iterator[Path]:
+    """Gives a training the folder of its checkpoints: in its model folder, or in the folder of all trainings.
+
+    In a workspace, the first of two equal trainings at once has the folder of their fingerprint, in which a later one
+    resumes; the second saves in its model folder.
 
     Args:
         output: The model folder.
@@ -24,14 +30,19 @@ def place(output: Path, fingerprint: str, settings: Checkpoints) -> Path:
     Raises:
         RequestError: `training.checkpoints.folder` is a bucket's URI where no buckets are mounted.
     """
-    shared = folder(settings)
-    if shared is None and (of_workspace := os.environ.get(CHECKPOINTS)):
-        from elboflow.vae.training.lock import LOCK  # imports a framework
-
-        # The same training twice at once: the second saves beside its model.
+    if (shared := folder(settings)) is not None:
+        yield shared / fingerprint[:32]
+    elif (of_workspace := os.environ.get(CHECKPOINTS)) is None:
+        yield output / FOLDER
+    else:
         named = Path(of_workspace) / fingerprint[:32]
-        return output / FOLDER if lock.is_held(named / LOCK) else named
-    return output / FOLDER if shared is None else shared / fingerprint[:32]
+        named.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as locks:
+            try:
+                locks.enter_context(lock.exclusive(named.with_name(f"{named.name}.lock")))
+            except BlockingIOError:
+                named = output / FOLDER
+            yield named
 
 
 def folder(settings: Checkpoints) -> Path | None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
+_switching = threading.Lock()
 # What the UI shows of an experiment first: training runs and their curves, rather than traces of a language model.
 _TRAINS_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -61,13 +63,14 @@ def use(tracking_uri: str) -> "MlflowClient":
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     # Parts of MlflowClient, and everything that resolves models:/ and runs:/, look at the process's own setting. MLflow
     # also writes it into the environment, where it would name the MLflow of the next command.
-    before = os.environ.get(_VARIABLE)
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
-    if before is None:
-        os.environ.pop(_VARIABLE, None)
-    else:
-        os.environ[_VARIABLE] = before
+    with _switching:  # two threads at once would restore what the other has written
+        before = os.environ.get(_VARIABLE)
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_registry_uri(tracking_uri)
+        if before is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = before
     client = mlflow.MlflowClient()
     client.search_experiments(max_results=1)
     return client

@@ -1,12 +1,13 @@
 """Temporary folders. A killed process leaves its own; the next process that makes one removes those of dead ones."""
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from elboflow.artifacts import lock
 
 PREFIX = "elboflow-temporary-"
 _ALIVE = ".alive"
@@ -19,15 +20,17 @@ def temporary_folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder = made / "files"
     folder.mkdir()
+    held = None
     try:
-        with open(made / _ALIVE, "w", encoding="utf-8") as alive:
-            with suppress(OSError):  # a file system without locks: after a kill, the folder is for the system to remove
-                fcntl.flock(alive, fcntl.LOCK_EX)
-                alive.write("locked")  # only now may it be taken for dead
-                alive.flush()
-            yield folder
+        # Locked before it has its name: a file of that name without a holder is of a dead process. Without locks there
+        # is no such file, and after a kill, the folder is for the system to remove.
+        if (held := lock.hold(made / "new")) is not None:
+            (made / "new").rename(made / _ALIVE)
+        yield folder
     finally:
         shutil.rmtree(made, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
 def remove_dead() -> None:
@@ -39,10 +42,4 @@ def remove_dead() -> None:
 
 
 def _is_dead(file: Path) -> bool:
-    """Returns whether a process once held the lock of a file, and none does now."""
-    with open(os.open(file, os.O_RDWR | os.O_NOFOLLOW), encoding="utf-8") as alive:
-        try:
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return alive.read() != ""
+    return file.is_file() and not lock.is_held(file)

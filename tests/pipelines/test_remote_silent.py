@@ -16,19 +16,19 @@ COMMANDS = [("runs", "list"), ("status", "some-run"), ("schedule", "list")]
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("kubeflow", "vertex")])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setattr(waiting, "_servers", {})  # which were given up in the test before
-    monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
-    monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
     platform: Platform = request.getfixturevalue(request.param)
     return platform
 
 
 @pytest.fixture
-def known(platform: Platform) -> Platform:
-    """A platform that its workspace remembers."""
+def known(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """A platform that its workspace remembers, and that has a second to answer from now on."""
     platform.server.faults.rehearsed = True
     assert platform.run("--no-wait").code == 0
     for run in platform.server.runs.values():
         run.execution.close()
+    monkeypatch.setattr(waiting, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(waiting, "NOTICE_SECONDS", SECONDS / 2)
     return platform
 
 

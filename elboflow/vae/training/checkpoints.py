@@ -14,16 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae.config import Checkpoints
 from elboflow.vae.training import stored
 from elboflow.vae.training.fingerprint import differences
-from elboflow.vae.training.lock import LOCK, alone
 from elboflow.vae.training.state import State
 
 logger = logging.getLogger("elboflow.training")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+LOCK = ".lock"
 _REMEDY = "--restart starts over and moves the checkpoints aside"
 
 
@@ -147,7 +148,7 @@ class Keeper:
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._locks.enter_context(alone(self._folder))
+        self._lock()
         stored.clean(self._folder)
         if not (self._restart and stored.found(self._folder)):
             return
@@ -156,7 +157,16 @@ class Keeper:
         logger.info("starting over; the checkpoints so far are in %s", aside)
         (aside / LOCK).unlink(missing_ok=True)
         self._folder.mkdir()
-        self._locks.enter_context(alone(self._folder))
+        self._lock()
+
+    def _lock(self) -> None:
+        try:
+            self._locks.enter_context(lock.exclusive(self._folder / LOCK))
+        except BlockingIOError:
+            raise WorkError(
+                f"another training is at work in {self._folder}, and two would overwrite each other's checkpoints; "
+                "wait for it, or give this one another output folder"
+            ) from None
 
     def _close(self) -> None:
         with self._changed:

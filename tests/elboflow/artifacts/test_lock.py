@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from elboflow.artifacts import lock
 
 
@@ -44,6 +46,24 @@ def test_who_waits_for_a_lock_gets_it_when_it_is_released(tmp_path: Path):
     assert time.monotonic() - started < 20
     os.close(held)
     child.wait()
+
+
+def test_an_exclusive_lock_leaves_no_file_and_is_free_for_the_next(tmp_path: Path):
+    for _ in range(2):
+        with lock.exclusive(tmp_path / "lock"):
+            with pytest.raises(BlockingIOError), lock.exclusive(tmp_path / "lock"):
+                pass
+            assert lock.is_held(tmp_path / "lock")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_locked_like_a_file(tmp_path: Path):
+    held = lock.hold(tmp_path)
+    assert held is not None
+    assert lock.is_held(tmp_path)
+    os.close(held)
+    with lock.locked(tmp_path):
+        assert lock.hold(tmp_path, patience=0) is None
 
 
 def test_a_place_that_cannot_be_written_to_holds_no_lock(tmp_path: Path):
