@@ -21,8 +21,7 @@ MOMENT = 2.0
 
 def begin(run: Record, experiment: dict[str, Any], tracking_uri: str) -> None:
     """Has the MLflow run of a run made, while the first step is at work."""
-    began = round(1000 * run.created.timestamp())
-    _start("begin", {"experiment": experiment, "run": run.run, "began": began, "tracking_uri": tracking_uri})
+    _start("begin", {"begun": _begun(run, experiment, tracking_uri)})
 
 
 def end(
@@ -38,10 +37,15 @@ def end(
         "seconds": seconds(run.steps),
         "target": "local",
     }
-    process = _start("end", {"ended": ended, "experiment": experiment, "tracking_uri": tracking_uri})
+    process = _start("end", {"begun": _begun(run, experiment, tracking_uri), "ended": ended})
     if process is not None and patience:
         with suppress(subprocess.TimeoutExpired):  # the interrupt counts, also without its record
             process.wait(patience)
+
+
+def _begun(run: Record, experiment: dict[str, Any], tracking_uri: str) -> dict[str, Any]:
+    began = round(1000 * run.created.timestamp())
+    return {"experiment": experiment, "run": run.run, "began": began, "tracking_uri": tracking_uri}
 
 
 def _start(what: str, request: dict[str, Any]) -> "subprocess.Popen[bytes] | None":
@@ -71,10 +75,10 @@ def main(what: str) -> None:
 
     request = json.load(sys.stdin)
     with suppress(RequestError, WorkError):
-        if what == "begin":
-            finish.begin(**request)
-        else:
-            finish.finish(RunEnd(**request["ended"]), request["experiment"], None, request["tracking_uri"])
+        begun = request["begun"]
+        finish.begin(**begun)  # an end may be faster than the beginning
+        if what == "end":
+            finish.finish(RunEnd(**request["ended"]), begun["experiment"], None, begun["tracking_uri"])
 
 
 if __name__ == "__main__":
