@@ -14,10 +14,10 @@ from tests.servers.tracking_server import serving
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# KFP asks `inspect.stack` at each setting of each task, and `inspect` walks through all modules for each frame whose file
-# is none of theirs: those that start pytest and its workers. With TensorFlow there, a pipeline compiled in 5 s.
+# KFP calls `inspect.stack` for each setting of each task, and `inspect` walks through all modules for each frame whose
+# file is none of theirs: those that start pytest and its workers. With TensorFlow imported, a pipeline took 5 s.
 for _file, _module in {"<frozen runpy>": "runpy", "<string>": "__main__"}.items():
-    inspect.modulesbyfile[os.path.abspath(_file)] = _module  # type: ignore[attr-defined]  # not in its stubs
+    inspect.modulesbyfile[str(Path(_file).absolute())] = _module  # type: ignore[attr-defined]  # not in its stubs
 
 
 @pytest.fixture(autouse=True)

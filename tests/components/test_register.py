@@ -267,6 +267,7 @@ def test_a_killed_registration_goes_on_and_holds_no_lock(
     assert (found["runs"], found["models"], found["versions"]) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_two_registrations_at_once_make_one_database_and_two_versions_without_a_framework(
     written: Written, values: np.ndarray, tmp_path: Path
 ) -> None:

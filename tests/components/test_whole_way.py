@@ -86,7 +86,7 @@ def test_the_same_training_again_gives_the_same_bytes_and_is_recognised(
 def test_a_wrong_request_leaves_the_model_and_a_training_that_fails_leaves_none_to_be_taken_for_its_own(
     trained: Run, tmp_path: Path
 ) -> None:
-    train(trained.dataset, tmp_path, SMALL_MODEL, SHORT_TRAINING, seed=0)
+    shutil.copytree(trained.model, tmp_path, dirs_exist_ok=True)
     too_large = SHORT_TRAINING.model_copy(update={"batch_size": 10_000})
     with pytest.raises(RequestError, match="batch_size is 10000; the train split holds"):
         train(trained.dataset, tmp_path, SMALL_MODEL, too_large, seed=0, restart=True)

@@ -221,6 +221,7 @@ def test_the_main_job_registers_with_mlflow_on_postgresql(machine: Machine) -> N
     assert not (machine.folder / "workspace/mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("main_job")
 def test_mlflow_answers_to_the_names_that_it_has_and_to_no_others(machine: Machine) -> None:
     assert status(machine, "mlflow:5000") == 200

@@ -108,6 +108,7 @@ def test_it_is_formatted(root: Path, terraform: Terraform) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("checkers")
 def test_checkov_finds_nothing_and_every_exception_has_a_reason(root: Path, checker: Checker) -> None:
     checked = checker(

@@ -252,7 +252,11 @@ def group_of_the_server_on(workspace: Path) -> int | None:
 
 @pytest.mark.parametrize(
     ("ending", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow), (signal.SIGINT, 0)],
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+        (signal.SIGINT, 0),
+    ],
 )
 def test_the_ui_leaves_no_server_behind_however_it_is_ended(ending: signal.Signals, code: int, tmp_path: Path):
     (tmp_path / "mlflow.db").touch()

@@ -83,6 +83,7 @@ def test_a_source_that_no_container_sees_is_refused(engine: DockerEngine, tmp_pa
     assert not engine.containers
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_container_at_work(engine: DockerEngine, tmp_path: Path):
     run = begin(engine, tmp_path / "workspace", "training.epochs=100000")
     deadline = time.monotonic() + 120

@@ -279,6 +279,7 @@ def test_a_champion_makes_images_and_reconstructs_a_dataset(main_job: MainJob, t
     assert pairs.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_shard_damaged_between_two_steps_fails_the_run_and_is_named(tmp_path: Path, start: Start):
     run = start(tmp_path / "workspace")
     run.until("wrote 1,797 examples")

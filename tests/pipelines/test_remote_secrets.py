@@ -56,6 +56,7 @@ def look(platform: Platform, done: Done, mlflow: Path) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_on_a_platform_tells_no_secret(planted: Platform, mlflow_folder: Path):
     planted.settings["data.source"] = "{kind: npz, path: /absent/mnist.npz}"
     planted.target = f"{planted.target[:-1]}, volumes: [{{claim: raw, mount: /absent}}]}}"

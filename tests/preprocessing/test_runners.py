@@ -106,6 +106,7 @@ def test_a_job_server_and_workers_elsewhere_make_the_same_bytes(cluster, raw, tm
     assert contents(tmp_path / "cluster") == contents(tmp_path / "direct")
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("beam-cluster")
 def test_workers_may_write_to_a_volume_that_is_not_the_datasets(cluster, raw, tmp_path):
     shared = tmp_path / "volume"

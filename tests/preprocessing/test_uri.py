@@ -138,7 +138,7 @@ def test_what_an_account_may_not_do_is_told_in_a_line(method, path, code, said, 
     assert not [path for path in (buckets.folder / "out").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_tables_in_a_bucket_are_read_by_pattern_and_what_is_rejected_is_listed_there(kind, buckets, tmp_path):
     for number in range(3):
         sizes = [number * 200 + row + 0.5 for row in range(200)]

@@ -137,6 +137,7 @@ with live.curves(live.Tracking(uri, "hanging"), folder / "saved", folder, "of th
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_within_seconds_although_mlflow_has_stopped_answering(
     mlflow_server: str, proxy: Proxy, tmp_path: Path
 ):

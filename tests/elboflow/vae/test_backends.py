@@ -64,6 +64,7 @@ def results(tmp_path_factory, tensorflow_backend) -> dict[str, dict]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_the_same_weights_give_the_same_bound_within_a_thousandth_of_a_nat(results, backend):
@@ -74,6 +75,7 @@ def test_the_same_weights_give_the_same_bound_within_a_thousandth_of_a_nat(resul
             np.testing.assert_allclose(mine, reference, atol=1e-3, err_msg=f"{name} on {backend}")
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_trains(results, backend):
@@ -82,6 +84,7 @@ def test_every_backend_trains(results, backend):
     assert results[backend]["curve"][-1] > results[backend]["curve"][0] + 5
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_micro_batches_give_the_weights_of_whole_batches_on_every_backend(results, backend):
@@ -93,6 +96,7 @@ def test_micro_batches_give_the_weights_of_whole_batches_on_every_backend(result
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_muon_clipping_dropout_and_averaging_together_lower_the_loss_on_every_backend(results, backend):
@@ -102,6 +106,7 @@ def test_muon_clipping_dropout_and_averaging_together_lower_the_loss_on_every_ba
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_on_every_backend(results, backend):

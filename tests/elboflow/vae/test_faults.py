@@ -98,6 +98,7 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_call_of_the_system_leaves_the_checkpoint_before_or_the_new_one_whole(tmp_path):
     script = Path(__file__).with_name("keeping_process.py")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -61,10 +61,12 @@ def pair(tmp_path_factory):
     return curves(chief, "data"), chief, other
 
 
+@pytest.mark.slow
 def test_two_machines_give_the_loss_of_one(found, pair):
     assert_equal(pair[0], found["one"], 1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_chief_writes(pair):
     _, chief, other = pair
     assert (chief / "data-checkpoints").is_dir()

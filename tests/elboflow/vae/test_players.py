@@ -22,7 +22,7 @@ NAMES = {
     | {f"critic_{name}" for name in ("error", "loss", "gradient_norm", "skipped")},
 }
 
-pytestmark = pytest.mark.xdist_group("players")  # its fixture is dear
+pytestmark = [pytest.mark.xdist_group("players"), pytest.mark.slow]  # its fixture is dear
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])

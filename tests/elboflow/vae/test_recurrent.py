@@ -109,6 +109,7 @@ def test_a_model_of_texts_learns_them(tmp_path):
     np.testing.assert_array_equal(again["text"], words)
 
 
+@pytest.mark.slow
 def test_micro_batches_give_the_weights_of_whole_batches():
     from tests.elboflow.vae.given import weights
     from tests.elboflow.vae.stepping import stepping

@@ -20,6 +20,23 @@ from tests.elboflow.vae.killing import STEPS_OF_EPOCH, Process, assert_same, at_
 SMALL = Flat(latent=4, encoder=MLP(hidden=[16]), decoder=MLP(hidden=[16]))
 
 
+def trained(digits, specs, folder, *, watch=None, observers=(), weights=None, **settings):
+    from elboflow.vae.training import train
+
+    settings = {"epochs": 4, "batch_size": 32, "early_stopping": EarlyStopping(), **settings}
+    job = Job(
+        InMemory(replace(digits[:256], weights=weights)),
+        InMemory(digits[256:384]),
+        specs,
+        SMALL,
+        TrainingConfig(**{"learning_rate": Constant(initial=3e-3)} | settings),
+        0,
+        folder,
+        {"seed": 0},
+    )
+    return train(job, watch=watch, observers=observers)
+
+
 def test_a_training_that_is_killed_at_work_ends_like_one_that_never_was(tmp_path):
     whole = Process(tmp_path / "whole", "tensorflow", epochs=150)
     moments = [at_work(random.Random(0))]
@@ -46,21 +63,8 @@ def test_a_training_that_is_killed_at_twenty_random_moments_ends_like_one_that_n
 class TestInThisProcess:
     @pytest.fixture
     def train(self, digits, digits_specs, tmp_path):
-        def training(name, *, watch=None, observers=(), weights=None, **settings):
-            from elboflow.vae.training import train
-
-            settings = {"epochs": 4, "batch_size": 32, "early_stopping": EarlyStopping(), **settings}
-            job = Job(
-                InMemory(replace(digits[:256], weights=weights)),
-                InMemory(digits[256:384]),
-                digits_specs,
-                SMALL,
-                TrainingConfig(**{"learning_rate": Constant(initial=3e-3)} | settings),
-                0,
-                tmp_path / name,
-                {"seed": 0},
-            )
-            return train(job, watch=watch, observers=observers)
+        def training(name, **asked):
+            return trained(digits, digits_specs, tmp_path / name, **asked)
 
         return training
 
@@ -68,12 +72,16 @@ class TestInThisProcess:
         assert (one.curves.train, one.curves.validation) == (other.curves.train, other.curves.validation)
         assert_same_weights(one, other)
 
-    def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, train, monkeypatch):
+    @pytest.fixture(scope="class")
+    def whole(self, digits, digits_specs, tmp_path_factory):
+        """The training that nothing ends: of 4 epochs of 8 steps."""
+        return trained(digits, digits_specs, tmp_path_factory.mktemp("whole"))
+
+    def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, whole, train, monkeypatch):
         from elboflow.vae.training import calls
 
-        many = train("many")
         monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
-        self.assert_same(many, train("one"))
+        self.assert_same(whole, train("one"))
 
     @pytest.mark.parametrize(
         "settings",
@@ -133,10 +141,11 @@ class TestInThisProcess:
         assert result.curves.validation["step"] == [1]
         assert result.epochs == result.best_epoch == 1
 
-    def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(self, train, monkeypatch, tmp_path):
+    def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(
+        self, whole, train, monkeypatch, tmp_path
+    ):
         from elboflow.vae.training import calls
 
-        whole = train("whole")
         monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
         late = train("late", max_minutes=1e-6)
         assert (late.out_of_time, late.curves.validation["step"]) == (True, [1])

@@ -138,6 +138,7 @@ def test_no_more_than_a_thousand_wait_to_be_made_up_for_and_they_are_the_latest(
     assert "at most 1,000 wait to be made up for, the latest" in (ticks[0].reason or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("catch_up", CATCH_UPS)
 def test_a_kill_at_any_place_leaves_every_tick_in_one_record(
     catch_up: CatchUp, memory: Path, monkeypatch: pytest.MonkeyPatch
