@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests import disks
+from tests.servers.wire import wait_for
 
 pytestmark = pytest.mark.xdist_group("main_job")
 
@@ -141,6 +142,7 @@ def main_job(tmp_path_factory: pytest.TempPathFactory, start: Start) -> MainJob:
     settings = {**SMALL, "training.epochs": "200", "training.checkpoints.every_steps": "12"}
     killed = start(workspace, run_command(workspace, settings))
     killed.until("epoch ")
+    wait_for(lambda: list(workspace.glob("checkpoints/*/step-*/checkpoint.json")) != [])
     killed.process.kill()
     killed.process.wait()
     wait_until_none_is_left(workspace)
