@@ -121,5 +121,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     if as_json:
         print(json.dumps(values(ended)))
     if ended.status not in ("succeeded", "skipped"):
+        if target.name != "local":
+            again = pasteable("runs", "retry", ended.id, "--target", target.name, "--workspace", workspace)
+            tell(f"to repeat it from the step that failed: {again}")
         raise WorkError(f"{ended.id}: {said(ended)}")
     tell(f"{ended.id}: {said(ended)}")
