@@ -199,7 +199,8 @@ class _Curves:
                 return self._created(client, experiment_id), {}
         if found.info.status == "FINISHED":
             raise RequestError(f"the MLflow run {found.info.run_id} is finished")
-        client.update_run(found.info.run_id, status="RUNNING")
+        if run is not None or self._is_own:  # of a platform's run, the pipeline's first and last step write the status
+            client.update_run(found.info.run_id, status="RUNNING")
         return found, {name: steps for name, (steps, _) in recorded_curves.steps_of(client, found).items()}
 
     def _created(self, client: "MlflowClient", experiment_id: str) -> "Run":

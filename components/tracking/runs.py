@@ -27,9 +27,10 @@ def at_work_on(client: "MlflowClient", experiment_id: str, folder: Path) -> "Run
     """Returns the MLflow run of the pipeline run, on a platform, that a step's output folder belongs to.
 
     The run's name is no input of a training, with which no run would find the cached result of another. Its folder
-    tells: Vertex AI keeps what a run writes under its name, Kubeflow under its id.
+    tells: Vertex AI keeps what a run writes under its name, Kubeflow under its id. A run that failed is retried by
+    Kubeflow under the same id.
     """
-    at_work = f"attributes.status = 'RUNNING' and tags.`{tags.JOB}` != ''"
+    at_work = f"attributes.status != 'FINISHED' and tags.`{tags.JOB}` != ''"
     for found in client.search_runs([experiment_id], at_work):
         if {found.data.tags.get(tags.RUN), found.data.tags[tags.JOB]} & set(folder.parts):
             return found

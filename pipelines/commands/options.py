@@ -162,6 +162,7 @@ OfExperimentOption = Annotated[
         autocompletion=experiments,
     ),
 ]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Start it, and do not follow it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")]
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
 PLATFORMS = ("kubeflow", "vertex")

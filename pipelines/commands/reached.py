@@ -81,6 +81,15 @@ def to_follow(run: str, target: str, workspace: Path) -> str:
     return pasteable("runs", "attach", run, "--target", target, "--workspace", workspace)
 
 
+def started(target: "Target", state: "RunState", workspace: Path, no_wait: bool, as_json: bool) -> None:
+    """Follows a run that has just been started, as `accompany` does, or says how to."""
+    if no_wait:
+        tell(f"to follow it: {to_follow(state.id, target.name, workspace)}")
+        print(json.dumps(values(state)) if as_json else state.id)
+    else:
+        accompany(target, state, workspace, as_json)
+
+
 def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
     """Follows a run to its end, and ends the command as the run ended.
 
@@ -112,5 +121,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     if as_json:
         print(json.dumps(values(ended)))
     if ended.status not in ("succeeded", "skipped"):
+        if target.name != "local":
+            again = pasteable("runs", "retry", ended.id, "--target", target.name, "--workspace", workspace)
+            tell(f"to repeat it from the step that failed: {again}")
         raise WorkError(f"{ended.id}: {said(ended)}")
     tell(f"{ended.id}: {said(ended)}")

@@ -15,6 +15,7 @@ from pipelines.commands.options import (
     EnvOption,
     ExperimentArgument,
     JsonOption,
+    NoWaitOption,
     SetOption,
     TargetOption,
     TrackingOption,
@@ -39,7 +40,7 @@ def run(
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
     ] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it, and do not follow it.")] = False,
+    no_wait: NoWaitOption = False,
     release: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
     ] = None,
@@ -100,8 +101,7 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.reached import accompany, to_follow
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import started
     from pipelines.connect import connect
     from pipelines.prerequisites import check_here
     from pipelines.releases import reference
@@ -114,14 +114,11 @@ def _submit(
     submitted = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local":
         workspaces.made(workspace, wanted)
-    started = platform.submit(submitted)
-    if not started.id:
-        _skip(started, as_json)
-    elif no_wait:
-        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
-        print(json.dumps(values(started)) if as_json else started.id)
+    state = platform.submit(submitted)
+    if state.id:
+        started(platform, state, workspace, no_wait, as_json)
     else:
-        accompany(platform, started, workspace, as_json)
+        _skip(state, as_json)
 
 
 def _here(

@@ -12,13 +12,14 @@ from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
     JsonOption,
+    NoWaitOption,
     RunArgument,
     TargetOption,
     WorkspaceOption,
     named,
 )
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.reached import Reached, accompany, reaching
+from pipelines.commands.reached import Reached, accompany, reaching, started
 from pipelines.commands.run_words import begun, took, values
 from pipelines.targets import STATUSES
 
@@ -116,21 +117,37 @@ def attach(
 
 
 @app.command()
-def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
-    """Repeat a run of this machine from the step that failed."""
+@reaching
+def retry(
+    reached: Reached,
+    run: RunArgument,
+    no_wait: NoWaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Repeat a run from the step that failed, with what its finished steps made: on Vertex AI, as a new run."""
     from pipelines.commands.found_run import found_run
     from pipelines.commands.outcome import show_log
+
+    show_log()
+    failed = found_run(reached.target, run).id
+    if reached.name == "local" and not no_wait:
+        _retry_here(failed, reached.workspace, as_json)
+        return
+    state = reached.target.retry(failed)
+    if state.id != failed:
+        tell(f"{state.id} repeats {failed} from the step that failed, with what its finished steps made")
+    started(reached.target, state, reached.workspace, no_wait, as_json)
+
+
+def _retry_here(run: str, workspace: Path, as_json: bool) -> None:
     from pipelines.commands.run import waited_for
     from pipelines.graphs.training import TRAINING
     from pipelines.prerequisites import check_here
     from pipelines.targets.local import resumption
 
-    show_log()
-    place = workspaces.found(workspace)
-    name = found_run(Reached("local", None, None, workspace).target, run).id
-    experiment, part = resumption.failed_part(TRAINING, name, place)
+    experiment, part = resumption.failed_part(TRAINING, run, workspaces.found(workspace))
     check_here(experiment, workspace)
-    waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=name)
+    waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=run)
 
 
 def _missed(target: "Target", state: "RunState") -> Iterator[str]:

@@ -59,7 +59,7 @@ def train(
     assignments: SetOption = None,
     env: EnvOption = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start over; what was saved of a training so far is moved aside.")
+        bool, typer.Option("--restart", help="Start over: checkpoints are moved aside, a model is replaced.")
     ] = False,
     profile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")

@@ -19,7 +19,7 @@ from pipelines.commands.options import (
     WorkspaceOption,
     recorded_in,
 )
-from pipelines.commands.outcome import show_log, tell
+from pipelines.commands.outcome import show_log
 from pipelines.commands.summary import summarise_sweep
 
 if TYPE_CHECKING:
@@ -133,17 +133,11 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.reached import accompany, to_follow
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import started
     from pipelines.connect import connect
     from pipelines.targets import sweep_jobs
     from pipelines.workspace import Workspace
 
     job = sweep_jobs.job(plan, target)
     platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
-    started = platform.submit(job)
-    if no_wait:
-        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
-        print(json.dumps(values(started)) if as_json else started.id)
-    else:
-        accompany(platform, started, workspace, as_json)
+    started(platform, platform.submit(job), workspace, no_wait, as_json)

@@ -87,6 +87,7 @@ def step(output_file: str = "") -> Iterator[None]:
         if RUN_PROCESS in os.environ:
             threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
         refusal = beside(output_file) if output_file else None
+        earlier = None
         try:
             with _terminable():
                 servers.watch()  # all requests of the step: Cloud Storage through Beam, MLflow, webhooks
@@ -106,7 +107,7 @@ def step(output_file: str = "") -> Iterator[None]:
             if reason is None:
                 traceback.print_exc()
                 sys.exit(1)
-            if isinstance(reason, RequestError) and refusal is not None:
+            if isinstance(reason, RequestError) and refusal is not None and earlier is None:
                 refusal.leave(masked(str(reason)))
             told.error(str(reason))
             sys.exit(reason.exit_code)

@@ -6,6 +6,9 @@ A platform retries a failed step after any exit code. Where the reason is kept, 
 - in a pod of Kubeflow Pipelines with artifacts in `gs://`: in the bucket itself, because the pod's folder ends with it;
 - in a pod with artifacts in MinIO or S3: nowhere. The store's credentials are the launcher's alone, and it uploads what
   succeeded. There each try makes the request again and finds out anew that it is wrong, as a rule within seconds.
+
+Who repeats the run (`elboflow runs retry`) may have mended what was wrong. Kubeflow then gives the step the same
+outputs, and each of its pods the name of the one that it replaces: what a pod of the same name left no longer counts.
 """
 
 import logging
@@ -65,7 +68,8 @@ class _InBucket:
         from google.api_core.exceptions import NotFound
 
         try:
-            return str(self._blob().download_as_text(timeout=_SECONDS, retry=None))
+            pod, _, reason = str(self._blob().download_as_text(timeout=_SECONDS, retry=None)).partition("\n")
+            return None if pod == os.environ[POD] else reason
         except NotFound:
             return None
         except Exception as error:  # no error here is a reason to refuse
@@ -74,7 +78,7 @@ class _InBucket:
 
     def leave(self, reason: str) -> None:
         try:
-            self._blob().upload_from_string(reason, timeout=_SECONDS, retry=None)
+            self._blob().upload_from_string(f"{os.environ[POD]}\n{reason}", timeout=_SECONDS, retry=None)
         except Exception as error:
             logger.warning("could not write gs://%s/%s: %s", self._bucket, self._name, _line(error))
 

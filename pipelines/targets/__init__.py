@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from elboflow.settings import RequestError
 from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
@@ -58,6 +59,20 @@ class RunState:
     ended: datetime | None = None
     link: str | None = None
     reason: str | None = None
+
+
+def require_failed(run: RunState) -> None:
+    """Refuses to repeat a run that has not failed and was not cancelled.
+
+    Raises:
+        RequestError: It is at work, or it succeeded.
+    """
+    to_it = "" if run.target == "local" else f" --target {run.target}"
+    if run.status not in ENDED:
+        raise RequestError(f"the run {run.id} is at work; `elboflow cancel {run.id}{to_it}` ends it")
+    if run.status in ("succeeded", "skipped"):
+        ended = "succeeded" if run.status == "succeeded" else "was skipped"
+        raise RequestError(f"the run {run.id} {ended}; a new one: elboflow run {run.experiment}{to_it}")
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,12 @@ class Target(Protocol):
 
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
+
+    def retry(self, id: str) -> RunState:
+        """Repeats a run that failed or was cancelled, from the step that failed, with what its finished steps made.
+
+        Returns it at work again, or the new run that repeats it, where the platform ends a run for good.
+        """
 
     def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
         """Makes a schedule of a job."""

@@ -15,6 +15,7 @@ from pipelines.experiment import Experiment, load
 from pipelines.graphs.training import TRAINING
 from pipelines.targets import Status, StepState
 from pipelines.targets.local.artifacts import KEPT, Artifact
+from pipelines.targets.local.client import LocalClient
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import EXPERIMENT, Record
 from pipelines.targets.local.resumption import failed_part, part
@@ -125,3 +126,26 @@ def test_a_run_that_cannot_be_repeated_says_why(workspace: Workspace, run: str, 
     done = CliRunner().invoke(app, ["runs", "retry", run, "--workspace", str(workspace.folder)])
     assert done.exit_code == 2
     assert told in done.stderr
+
+
+def test_a_failed_run_that_is_repeated_and_not_waited_for_is_at_work_by_itself(workspace: Workspace):
+    ran(workspace, "digits-1", DIGITS, [], "failed")
+    words = ["runs", "retry", "digits-1", "--no-wait", "--workspace", str(workspace.folder)]
+    done = CliRunner().invoke(app, words)
+    try:
+        assert (done.exit_code, done.stdout) == (0, "digits-1\n"), done.stderr
+        assert "runs attach digits-1 --target local" in done.stderr
+        assert LocalClient(workspace).run("digits-1").status == "running"
+        assert "the run digits-1 is at work" in CliRunner().invoke(app, words).stderr
+    finally:
+        LocalClient(workspace).cancel("digits-1")
+    assert LocalClient(workspace).run("digits-1").status == "cancelled"
+
+
+def test_a_repetition_without_waiting_that_is_refused_says_why_and_leaves_the_run_as_it_was(workspace: Workspace):
+    gone = load("digits", ["data.source={kind: npz, path: /nowhere.npz}"])
+    ran(workspace, "digits-1", gone, [], "failed")
+    done = CliRunner().invoke(app, ["runs", "retry", "digits-1", "--no-wait", "--workspace", str(workspace.folder)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "/nowhere.npz" in done.stderr
+    assert LocalClient(workspace).run("digits-1").status == "failed"

@@ -113,14 +113,14 @@ def test_an_output_folder_that_cannot_be_written_is_no_second_error(tmp_path: Pa
 POD = STEP.replace('str(folder / "model")', "'/gcs/bucket/runs/1/model'")
 
 
-def in_pod(body: str, folder: Path, storage: str) -> tuple[int, str]:
+def in_pod(body: str, folder: Path, storage: str, pod: str = "train-1") -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-c", POD.replace("BODY", body), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         timeout=60,
-        env={**os.environ, "KFP_POD_NAME": "train-1", "STORAGE_EMULATOR_HOST": storage},
+        env={**os.environ, "KFP_POD_NAME": pod, "STORAGE_EMULATOR_HOST": storage},
     )
     return done.returncode, done.stdout
 
@@ -130,11 +130,10 @@ def test_the_pod_of_the_next_try_finds_in_the_bucket_that_the_request_was_wrong(
     with StorageServer(tmp_path / "buckets", "bucket") as storage:
         said = (2, "[elboflow] error: training.backend: jax is not installed\n")
         assert in_pod(body, tmp_path, storage.url) == said
-        assert in_pod(body, tmp_path, storage.url) == said
-    assert tries(tmp_path) == 1
-    assert (tmp_path / "buckets/bucket/runs/1/refused.txt").read_text(
-        encoding="utf-8"
-    ) == "training.backend: jax is not installed"
+        assert in_pod(body, tmp_path, storage.url, "train-2") == said
+        assert tries(tmp_path) == 1
+        # Kubeflow retries a run with pods of the same names: what was wrong may have been mended.
+        assert in_pod("print('done')", tmp_path, storage.url) == (0, "done\n")
     assert not Path("/gcs/bucket").exists()
 
 

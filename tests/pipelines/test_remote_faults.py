@@ -114,6 +114,8 @@ def test_a_failure_in_the_third_step_ends_the_command_with_the_step_and_exit_cod
     platform.server.faults.break_step(3, "fails")
     done = platform.run()
     told(done, 1, "failed in train")
+    again = f"runs retry {done.result['run']} --target {platform.name} --workspace {platform.workspace}"
+    assert done.err.splitlines()[-2].endswith(again)
     assert done.result["status"] == "failed"
     states = {step["name"]: step["status"] for step in done.result["steps"]}
     assert states["train"] == "failed"

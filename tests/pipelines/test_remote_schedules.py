@@ -57,6 +57,19 @@ def test_a_schedule_is_made_paused_resumed_run_and_deleted_in_the_same_words(pla
     assert ticked.id in platform.server.runs
 
 
+def test_a_run_of_a_schedule_that_failed_is_repeated_and_stays_in_the_schedule_s_history(platform: Platform):
+    assert create(platform).code == 0
+    (id,) = platform.server.schedules
+    platform.server.faults.break_step(3, "fails")
+    ticked = platform.server.tick(id)
+    wait_for(lambda: not running(platform.server))
+    platform.server.faults.break_step(3, "is killed")  # of which another try makes good
+    repeated = platform.ask("runs", "retry", ticked.id, "--json")
+    assert repeated.code == 0, repeated.err
+    history = platform.ask("schedule", "history", id, "--json").result["history"]
+    assert [run["run"] for run in history] == [*dict.fromkeys([repeated.result["run"], ticked.id])]
+
+
 def test_a_schedule_that_another_person_deleted_is_a_wrong_request_in_one_line(platform: Platform):
     assert create(platform).code == 0
     (id,) = platform.server.schedules

@@ -34,6 +34,7 @@ class Task:
     Attributes:
         number: From 1, in the order in which tasks begin.
         name: In the specification.
+        path: Its name, behind those of the parts that it is in.
         log: What it prints.
         executor: The executor's label in the specification.
         parameters: Its output parameters, each with its type and the file to write it to.
@@ -44,6 +45,7 @@ class Task:
 
     number: int
     name: str
+    path: str
     log: Path
     executor: str = ""
     parameters: dict[str, tuple[int, str]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from typing import Any
 
 from google.protobuf import json_format
 from kfp import dsl, local
+from kfp.dsl.executor import create_artifact_instance
 from kfp.dsl.types import artifact_types
 from kfp.local import executor_input_utils, placeholder_utils, status, subprocess_task_handler
 from kfp.local.config import LocalExecutionConfig
@@ -85,11 +86,14 @@ class Engine:
         outer: Task | None = getattr(self._thread, "task", None)
         with self._lock:
             self._last += 1
-            task = Task(self._last, name, Path(self.run.folder) / f"{self._last:02}-{name}.log")
+            path = name if outer is None else f"{outer.path}.{name}"
+            task = Task(self._last, name, path, Path(self.run.folder) / f"{self._last:02}-{name}.log")
+        where = {"number": task.number, "path": path, "parent": None if outer is None else outer.number}
+        if path in self.run.kept:
+            self.report({"event": "kept", **where})
+            return {key: _restored(value) for key, value in self.run.kept[path].items()}, status.Status.SUCCESS
         self._thread.task = task
-        parent = None if outer is None else outer.number
-        began = {"number": task.number, "name": name, "kind": kind, "parent": parent, "log": str(task.log)}
-        self.report({"event": "began", **began})
+        self.report({"event": "began", **where, "name": name, "kind": kind, "log": str(task.log)})
         outputs, ended = {}, status.Status.FAILURE
         try:
             outputs, ended = execute()
@@ -178,6 +182,16 @@ def _plain(value: Any) -> Any:
     return {
         "artifact": {"name": value.name, "uri": value.uri, "schema": value.schema_title, "metadata": value.metadata}
     }
+
+
+def _restored(value: Any) -> Any:
+    """Returns an output from its JSON values."""
+    if isinstance(value, list):
+        return [_restored(element) for element in value]
+    if not (isinstance(value, dict) and "artifact" in value):
+        return value
+    made = value["artifact"]
+    return create_artifact_instance({**made, "type": {"schemaTitle": made["schema"]}})
 
 
 def main(job: Path, events: Connection) -> None:

@@ -8,9 +8,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,15 +37,18 @@ class Step:
     Attributes:
         number: From 1, in the order of their beginnings.
         name: In the specification.
+        path: Its name, behind those of the parts that it is in.
         kind: step or part.
         parent: The number of the part that it belongs to.
         state: running, succeeded, failed or cancelled.
         log: The file of what it prints.
         outputs: Parameters as values, artifacts as {"artifact": {name, uri, schema, metadata}}.
+        attempts: How often it was started; 0 for one that is kept of an earlier try of the run.
     """
 
     number: int
     name: str
+    path: str
     kind: Kind
     parent: int | None
     log: Path
@@ -64,10 +67,18 @@ class Execution:
         state: pending, running, succeeded, failed or cancelled.
         steps: Those that have begun.
         created, started, ended: Times in UTC.
+
+    Args:
+        run: What is to be executed.
+        ended: Called when it has ended.
+        kept: Steps of an earlier try, which are not executed again.
     """
 
-    def __init__(self, run: SubmittedRun, ended: Callable[["Execution"], None] | None = None) -> None:
-        self.run = run
+    def __init__(
+        self, run: SubmittedRun, ended: Callable[["Execution"], None] | None = None, kept: Sequence[Step] = ()
+    ) -> None:
+        self._kept = {step.path: step for step in kept}
+        self.run = run = replace(run, kept={step.path: step.outputs for step in kept})
         self.state: State = "pending"
         self.steps: dict[int, Step] = {}
         self.created = now()
@@ -83,6 +94,11 @@ class Execution:
         self._process.start()
         events.close()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def succeeded(self) -> list[Step]:
+        """The steps that succeeded, without the parts."""
+        return [step for step in self.steps.values() if step.state == "succeeded" and step.kind == "step"]
 
     @property
     def failed(self) -> list[Step]:
@@ -119,7 +135,16 @@ class Execution:
                     self.state, self.started = "running", now()
                 elif event["event"] == "began":
                     self.steps[event["number"]] = Step(
-                        event["number"], event["name"], event["kind"], event["parent"], Path(event["log"])
+                        event["number"],
+                        event["name"],
+                        event["path"],
+                        event["kind"],
+                        event["parent"],
+                        Path(event["log"]),
+                    )
+                elif event["event"] == "kept":
+                    self.steps[event["number"]] = replace(
+                        self._kept[event["path"]], number=event["number"], parent=event["parent"], attempts=0
                     )
                 elif event["event"] == "ended":
                     step = self.steps[event["number"]]

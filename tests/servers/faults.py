@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Breaking = Literal["fails", "hangs", "is killed"]
 """How a step breaks: in each of its tries; or, as where its machine is taken away, in the first."""
@@ -161,6 +161,15 @@ class Faults:
         """The steps that break, by number."""
         with self._lock:
             return dict(self._steps)
+
+    def of_a_run(self) -> dict[str, Any]:
+        """Returns the fields of a `SubmittedRun` that say how its steps are executed."""
+        return {
+            "broken": {str(number): how for number, how in self.steps.items()},
+            "rehearsed": self.rehearsed,
+            "step_seconds": self.step_seconds,
+            "answers": dict(self.answers),
+        }
 
     def strike(self, method: str, path: str) -> Fault | None:
         """Returns the fault that meets a request, if any."""

@@ -29,6 +29,7 @@ class SubmittedRun:
         rehearsed: Whether steps are only announced.
         step_seconds: How long a rehearsed step takes.
         answers: What the text outputs of rehearsed steps hold, by the step's name.
+        kept: What steps of an earlier try made, which are not executed again: their outputs, by their paths.
         hurry: The part of each wait between attempts that is really waited.
         api: The server that launches custom jobs; with `ca`, whose certificate it has, and `token`.
     """
@@ -46,6 +47,7 @@ class SubmittedRun:
     rehearsed: bool = False
     step_seconds: float = 0.02
     answers: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     hurry: float = 0.01
     api: str = ""
     ca: str = ""

@@ -1,7 +1,8 @@
 """Kubeflow Pipelines' v2beta1 REST API: experiments, and runs that execute."""
 
 import hashlib
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,7 @@ class KubeflowServer(Schedules, Pipelines):
                     mounts=self.mounts,
                     secrets=secrets,
                     environment=self.environment,
-                    broken={str(key): how for key, how in self.faults.steps.items()},
-                    rehearsed=self.faults.rehearsed,
-                    step_seconds=self.faults.step_seconds,
-                    answers=dict(self.faults.answers),
+                    **self.faults.of_a_run(),
                 )
             )
             self.runs[id] = Run(id, {**body, "run_id": id}, execution)
@@ -186,6 +184,26 @@ class KubeflowServer(Schedules, Pipelines):
         if run.execution.ended is not None:
             raise RefusedError(400, f"Failed to terminate the run {id}: it has ended")
         run.execution.cancel()
+        return answer({})
+
+    @route("POST", "/apis/v2beta1/runs/{id}:retry")
+    def retry_run(self, request: Request, id: str) -> Reply:
+        """Executes a run again but for its pods that succeeded, the exit task's among them; the others are deleted.
+
+        As `GenerateRetryExecution` and Argo do: https://github.com/kubeflow/pipelines/blob/master/backend/src/common/util/workflow.go
+        """
+        request.only("experiment_id")
+        run = self._run(id)
+        with self.creating:
+            before = run.execution
+            if before.state not in ("failed", "cancelled"):
+                raise RefusedError(400, f"Failed to retry run {id}: Workflow must be Failed/Error to retry")
+            for step in before.steps.values():
+                if step.kind == "step" and step.state != "succeeded":
+                    shutil.rmtree(before.run.mounted(f"{before.run.root}/{before.run.name}/{step.name}"), True)
+            again = replace(before.run, folder=f"{before.run.folder}-again", **self.faults.of_a_run())
+            run.execution = Execution(again, kept=before.succeeded)
+            run.execution.created = before.created
         return answer({})
 
     @route("POST", "/apis/v2beta1/runs/{id}:archive")

@@ -4,7 +4,7 @@ Bodies are parsed into the protobufs of `google.cloud.aiplatform_v1`, and what t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,16 @@ from google.protobuf import json_format
 
 from tests.servers import specifications, vertex_tasks
 from tests.servers.custom_jobs import CustomJobs
-from tests.servers.execution import Execution, now
+from tests.servers.execution import Execution, Step, now
 from tests.servers.google_identity import GoogleIdentity
 from tests.servers.jobs import SubmittedRun
 from tests.servers.storage import StorageServer
-from tests.servers.vertex_api import PLACE, parsed, stamp
+from tests.servers.vertex_api import PLACE, PREVIEW, parsed, stamp
 from tests.servers.vertex_schedules import Schedules
 from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
-_STATES = {
-    "pending": "PENDING",
-    "running": "RUNNING",
-    "succeeded": "SUCCEEDED",
-    "failed": "FAILED",
-    "cancelled": "CANCELLED",
-}
+NUMBER = "vertex-ai-pipelines-run-billing-id"
+"""The label by which a job's number is told."""
 
 
 @dataclass
@@ -90,7 +85,26 @@ class VertexServer(Schedules, CustomJobs):
         job = parsed(types.PipelineJob, request.json())
         return self.shown(request, self.message(self.start(job, request.one("pipelineJobId"))))
 
-    def start(self, job: Any, id: str = "") -> Run:
+    @route("POST", f"{PREVIEW}/pipelineJobs")
+    def rerun_job(self, request: Request, project: str, location: str) -> Reply:
+        """Takes a pipeline job that repeats another, and executes of it what is not to be skipped.
+
+        The fields are those of `google.cloud.aiplatform_v1beta1.types.PipelineJob`.
+        """
+        self.here(project, location)
+        request.only("pipelineJobId")
+        body = request.json()
+        number, tasks = body.pop("originalPipelineJobId", ""), body.pop("pipelineTaskRerunConfigs", [])
+        job = parsed(types.PipelineJob, body)
+        original = next((run for run in self.runs.values() if run.message.labels[NUMBER] == number), None)
+        if original is None:
+            raise RefusedError(404, f"The original PipelineJob {number} does not exist.")
+        if original.execution.ended is None:
+            raise RefusedError(400, f"The original PipelineJob {number} has not ended.")
+        kept = vertex_tasks.kept(original, tasks)
+        return self.shown(request, self.message(self.start(job, request.one("pipelineJobId"), kept)))
+
+    def start(self, job: Any, id: str = "", kept: Sequence[Step] = ()) -> Run:
         """Checks a pipeline job as Vertex AI does, and executes it."""
         spec, given, root = self._checked(job)
         with self.creating:
@@ -99,10 +113,10 @@ class VertexServer(Schedules, CustomJobs):
                 raise RefusedError(400, f"{id!r} is no valid pipeline job id.")
             if id in self.runs:
                 raise RefusedError(409, f"There is already an existing PipelineJob with the resource name: {id}.")
-            resource = f"{self.parent}/pipelineJobs/{id}"
+            resource, number = f"{self.parent}/pipelineJobs/{id}", str(self.next_number())
             stood = {
                 "{{$.pipeline_job_resource_name}}": resource,
-                "{{$.pipeline_job_uuid}}": str(self.next_number()),
+                "{{$.pipeline_job_uuid}}": number,
                 "{{$.pipeline_root}}": root,
                 "{{$.pipeline_google_cloud_project_id}}": self.project,
                 "{{$.pipeline_google_cloud_location}}": self.location,
@@ -118,16 +132,15 @@ class VertexServer(Schedules, CustomJobs):
                     folder=str(self.folder / "runs" / id),
                     mounts=self.mounts,
                     environment=self.environment,
-                    broken={str(key): how for key, how in self.faults.steps.items()},
-                    rehearsed=self.faults.rehearsed,
-                    step_seconds=self.faults.step_seconds,
-                    answers=dict(self.faults.answers),
+                    **self.faults.of_a_run(),
                     api=self.url,
                     ca=str(self.certificate),
                     token=self.token or "",
-                )
+                ),
+                kept=kept,
             )
             job.name = resource
+            job.labels[NUMBER] = number
             self.runs[id] = Run(id, job, execution)
         return self.runs[id]
 
@@ -240,6 +253,8 @@ class VertexServer(Schedules, CustomJobs):
             raise RefusedError(400, f"gcsOutputDirectory must be a Cloud Storage folder: {root!r}")
         if not (self._buckets / root.removeprefix("gs://").partition("/")[0]).is_dir():
             raise RefusedError(400, f"The bucket of {root} does not exist.")
+        if NUMBER in job.labels:
+            raise RefusedError(400, f"The label {NUMBER} is reserved.")
         _check_labels(job.labels)
         return spec, given, root
 

@@ -15,6 +15,7 @@ from tests.servers.registry import Registry
 from tests.servers.wire import RefusedError, Reply, Request, answer, route
 
 PLACE = "/v1/projects/{project}/locations/{location}"
+PREVIEW = PLACE.replace("/v1/", "/v1beta1/")
 _CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
           409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
 

@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from tests.servers.containers import LAUNCHER
 from tests.servers.custom_jobs import CustomJob
 from tests.servers.execution import Step
+from tests.servers.wire import RefusedError
 
 if TYPE_CHECKING:
     from tests.servers.vertex import Run
@@ -30,15 +31,17 @@ def details(run: "Run", parent: str) -> list[Any]:
             "taskId": str(step.number + 1),
             "parentTaskId": str((step.parent or 0) + 1),
             "taskName": step.name,
-            "state": _state(step.state),
+            "taskUniqueName": step.path,
+            "state": "SKIPPED" if _is_kept(step) else _state(step.state),
             **_times(step),
         }
-        if step.kind == "step":
+        if step.kind == "step" and not _is_kept(step):
             job = f"{parent}/customJobs/{_id(run, step)}"
             launched = _launches(run, step.name)
             detail["executorDetail"] = (
                 {"customJobDetail": {"job": job}} if launched else {"containerDetail": {"mainJob": job}}
             )
+        if step.kind == "step":
             detail["outputs"] = _artifacts(step, parent)
             detail["execution"] = {
                 "schemaTitle": "system.ContainerExecution",
@@ -48,6 +51,31 @@ def details(run: "Run", parent: str) -> list[Any]:
             detail["error"] = {"code": 9, "message": _error(step)}
         made.append(detail)
     return [json_format.ParseDict(detail, types.PipelineTaskDetail.pb(types.PipelineTaskDetail())) for detail in made]
+
+
+def kept(original: "Run", tasks: list[dict[str, Any]]) -> list[Step]:
+    """Returns the steps of a job that its repetition takes over: those that are to be skipped.
+
+    Args:
+        original: The job.
+        tasks: `PipelineTaskRerunConfig`s, as JSON values.
+    """
+    found = []
+    for task in tasks:
+        if unknown := set(task) - {"taskId", "taskName", "skipTask"}:
+            raise RefusedError(400, f"Invalid JSON payload received. Unknown name {unknown}")
+        step = original.execution.steps.get(int(task["taskId"]) - 1)  # 0 is the job itself
+        if step is not None and step.path != task["taskName"]:
+            raise RefusedError(400, f"The task {task['taskId']} is {step.path}, and not {task['taskName']}.")
+        if step is not None and step.kind == "step" and task.get("skipTask"):
+            if step.state != "succeeded":
+                raise RefusedError(400, f"The task {step.path} has no outputs to skip it with.")
+            found.append(step)
+    return found
+
+
+def _is_kept(step: Step) -> bool:
+    return step.kind == "step" and step.state == "succeeded" and step.attempts == 0
 
 
 def log(runs: Iterable["Run"], custom_jobs: dict[str, CustomJob], id: str) -> list[tuple[str, str]]:

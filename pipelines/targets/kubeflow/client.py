@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.targets import ENDED, Job, RunState
+from pipelines.targets import ENDED, Job, RunState, require_failed
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import pages
 from pipelines.targets.kubeflow.schedules import Schedules
@@ -64,6 +64,13 @@ class KubeflowClient(Schedules):
             if self.state(self._run(id)).status not in ENDED:
                 self.patiently(lambda: self.client.terminate_run(id))
 
+    def retry(self, id: str) -> RunState:
+        """Repeats a run that failed or was cancelled, as the same run: Kubeflow keeps the pods that succeeded."""
+        with self.asking(f"the retry of the run {id}"):
+            require_failed(self.state(self._run(id)))
+            self.once(lambda: self.requests.run_service_retry_run(id), lambda: self._at_work(id))
+            return self.state(self._run(id))
+
     def _runs_in(self, experiment: str, limit: int) -> list[Any]:
         return pages(
             lambda token: self.patiently(
@@ -77,6 +84,10 @@ class KubeflowClient(Schedules):
 
     def _run(self, id: str) -> Any:
         return self.patiently(lambda: self.client.get_run(id))
+
+    def _at_work(self, id: str) -> Any:
+        run = self.client.get_run(id)
+        return None if self.state(run).status in ENDED else run
 
     def _log(self, run: str, step: str, pod: str) -> list[str]:
         """Returns the log of a pod, by the one route of the API server that is in no client: that of its own UI."""

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import NEW_RUN
-from pipelines.targets import ENDED, Job, RunState
+from pipelines.targets import ENDED, Job, RunState, require_failed
 from pipelines.targets.local.record import Record, read, state
 from pipelines.targets.local.screen import LOG
 from pipelines.workspace import Workspace
@@ -57,22 +57,12 @@ class LocalClient:
         if experiment is None:
             raise RequestError("a run on this machine starts from an experiment, and the job holds none")
         run = new_name(job.name)
-        folder = self.workspace.runs / run
-        folder.mkdir(parents=True, exist_ok=True)
-        with _nameless(json.dumps(experiment)) as source, open(folder / OUTPUT, "wb") as output:
-            command = [sys.executable, "-m", "pipelines", "run", f"/dev/fd/{source.fileno()}"]  # JSON is YAML
-            command += ["--workspace", str(self.workspace.folder), "--json"]
-            command += ["--if-changed"] if arguments.get("if_changed") else []
-            process = subprocess.Popen(
-                command,
-                pass_fds=(source.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, NEW_RUN: run},
-            )
-        return self._begun(process, folder, job.name)
+        self._folder(run).mkdir(parents=True, exist_ok=True)
+        with _nameless(json.dumps(experiment)) as source:
+            words = ["run", f"/dev/fd/{source.fileno()}"]  # JSON is YAML
+            words += ["--if-changed"] if arguments.get("if_changed") else []
+            process = self._started(run, words, source.fileno())
+        return self._begun(process, self._folder(run), job.name)
 
     def run(self, id: str) -> RunState:
         """Returns a run."""
@@ -116,6 +106,25 @@ class LocalClient:
                 f"kill -9 {record.process.id}"
             )
 
+    def retry(self, id: str) -> RunState:
+        """Repeats a run from the step that failed, in a process of its own, which goes on when this one ends."""
+        failed = self.run(id)
+        require_failed(failed)
+        return self._begun(self._started(id, ["runs", "retry", id]), self._folder(id), failed.experiment)
+
+    def _started(self, run: str, words: list[str], *descriptors: int) -> "subprocess.Popen[bytes]":
+        """Starts the process of a run, with a command and the open files that it reads."""
+        with open(self._folder(run) / OUTPUT, "wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipelines", *words, "--workspace", str(self.workspace.folder), "--json"],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, NEW_RUN: run},
+            )
+
     def _folder(self, id: str) -> Path:
         return self.workspace.runs / id
 
@@ -130,7 +139,7 @@ class LocalClient:
     def _begun(self, process: "subprocess.Popen[bytes]", folder: Path, experiment: str) -> RunState:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if (record := read(folder)) is not None:
+            if (record := read(folder)) is not None and record.process.id == process.pid:
                 return record.state(folder)
             if process.poll() is not None:
                 return _ended_early(process.returncode, folder, experiment)

@@ -73,7 +73,8 @@ def execute(
         StepError: A step failed.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
-    name = name or os.environ.pop(NEW_RUN, None) or new_name(experiment.name)
+    detached = os.environ.pop(NEW_RUN, None)
+    name = name or detached or new_name(experiment.name)
     planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
     values = Values.of(
         experiment,

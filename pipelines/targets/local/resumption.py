@@ -13,7 +13,7 @@ from elboflow.artifacts import DamagedError
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment, load
 from pipelines.graphs import Graph
-from pipelines.targets import ENDED
+from pipelines.targets import require_failed
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.artifacts import Artifact
 from pipelines.targets.local.record import EXPERIMENT, Record, read
@@ -96,11 +96,7 @@ def failed_part(graph: Graph, run: str, workspace: Workspace) -> tuple[Experimen
     record = read(folder) if Path(run).name == run else None
     if record is None:
         raise RequestError(f"there is no run {run!r} in {workspace.folder}; `elboflow runs` lists those there are")
-    status = record.state(folder).status
-    if status not in ENDED:
-        raise RequestError(f"the run {run} is at work; `elboflow cancel {run}` ends it")
-    if status == "succeeded":
-        raise RequestError(f"the run {run} succeeded; a new one: elboflow run {record.experiment}")
+    require_failed(record.state(folder))
     if record.planned != graph.steps:
         raise RequestError(f"the run {run} is a sweep; the same command again goes on with it")
     try:

@@ -41,9 +41,10 @@ class API:
         """The session of all requests."""
         return self.connection.session()
 
-    def url(self, *resource: str) -> str:
+    def url(self, *resource: str, version: str = "v1") -> str:
         """Returns the address of a resource of the project: `url("pipelineJobs", id)`."""
-        return "/".join((f"https://{self.connection.address}/v1/{self.connection.parent}", *map(_quoted, resource)))
+        place = f"https://{self.connection.address}/{version}/{self.connection.parent}"
+        return "/".join((place, *map(_quoted, resource)))
 
     def job(self, id: str) -> Any:
         """Returns a `PipelineJob`, as JSON values."""
@@ -70,8 +71,14 @@ class API:
         """Returns a `PipelineJob` as a run."""
         return states.run_state(job, self.specification(job), self.connection)
 
-    def start(self, wanted: Any, experiment: str) -> RunState:
-        """Submits a job, once: its id is given here, and Vertex AI refuses a second job of the same id."""
+    def start(self, wanted: Any, experiment: str, version: str = "v1") -> RunState:
+        """Submits a job, once: its id is given here, and Vertex AI refuses a second job of the same id.
+
+        Args:
+            wanted: The `PipelineJob`, as JSON values.
+            experiment: The experiment's name.
+            version: The version of the API that knows all its fields.
+        """
         id, tried = unique(experiment), False
 
         def create() -> Any:
@@ -79,7 +86,7 @@ class API:
             again, tried = tried, True
             try:
                 return self.session.request(
-                    "POST", self.url("pipelineJobs"), params={"pipelineJobId": id}, json=wanted
+                    "POST", self.url("pipelineJobs", version=version), params={"pipelineJobId": id}, json=wanted
                 ).json()
             except google.GoogleError as error:
                 if error.status != 409 or not again:

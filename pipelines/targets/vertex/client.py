@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from elboflow.settings import RequestError
-from pipelines.targets import ENDED, Job, RunState
+from pipelines.targets import ENDED, Job, RunState, require_failed
 from pipelines.targets.vertex import logs, states
-from pipelines.targets.vertex.jobs import EXPERIMENT, pipeline_job
+from pipelines.targets.vertex.jobs import EXPERIMENT, pipeline_job, rerun
 from pipelines.targets.vertex.schedules import Schedules
 
 
@@ -48,3 +48,11 @@ class VertexClient(Schedules):
         with self.asking(f"the run {id}"):
             if self.state(self.job(id)).status not in ENDED:
                 self.session.post(self.url("pipelineJobs", f"{id}:cancel"), {})
+
+    def retry(self, id: str) -> RunState:
+        """Repeats a run that failed or was cancelled, as a new run that takes over what its finished steps made."""
+        with self.asking(f"the retry of the run {id}"):
+            failed = self.job(id)
+            state = self.state(failed)
+            require_failed(state)
+            return self.start(rerun(failed), state.experiment, "v1beta1")

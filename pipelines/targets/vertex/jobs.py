@@ -2,11 +2,19 @@
 
 from typing import Any
 
+from elboflow.settings import RequestError
 from pipelines.targets import Job
+from pipelines.targets.tasks import DECIDE, FINISH
 from pipelines.targets.vertex.connection import Connection
 
 EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
 """Labels: a job's experiment, the schedule that triggered it by hand, and which missed ticks a schedule catches up."""
+
+_NUMBER = "vertex-ai-pipelines-run-billing-id"
+"""The label by which Vertex AI tells a job's number."""
+
+_SUBMITTED = ("displayName", "pipelineSpec", "templateUri", "runtimeConfig", "encryptionSpec", "serviceAccount",
+              "network", "reservedIpRanges", "pscInterfaceConfig")  # fmt: skip
 
 
 def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
@@ -26,6 +34,33 @@ def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
         "network": connection.network,
     }
     return made | {name: value for name, value in optional.items() if value is not None}
+
+
+def rerun(job: Any) -> dict[str, Any]:
+    """Returns the `PipelineJob` of v1beta1 that repeats one, with its inputs, from the steps that did not succeed.
+
+    The steps around the work are run again in any case: the first begins the new run in MLflow, the last ends it.
+    https://cloud.google.com/vertex-ai/docs/pipelines/rerun-pipeline-task
+
+    Raises:
+        RequestError: Vertex AI does not tell the job's number.
+    """
+    labels = dict(job.get("labels", {}))
+    number = labels.pop(_NUMBER, None)
+    if number is None:
+        raise RequestError(f"{job['name']}: has no label {_NUMBER}, by which Vertex AI would know what to repeat")
+    if schedule := job.get("scheduleName"):
+        labels[SCHEDULE] = schedule.rpartition("/")[2]
+    tasks = [
+        {
+            "taskId": task["taskId"],
+            "taskName": task.get("taskUniqueName", ""),
+            "skipTask": task.get("state") in ("SUCCEEDED", "SKIPPED") and task["taskName"] not in (DECIDE, FINISH),
+        }
+        for task in job.get("jobDetail", {}).get("taskDetails", [])
+    ]
+    given = {field: job[field] for field in _SUBMITTED if field in job}
+    return {**given, "labels": labels, "originalPipelineJobId": number, "pipelineTaskRerunConfigs": tasks}
 
 
 def document(text: str) -> dict[str, Any]:

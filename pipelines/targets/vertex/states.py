@@ -47,7 +47,8 @@ def run_state(job: Any, specification: dict[str, Any], connection: Connection) -
     status = _RUN.get(job.get("state"), "pending")
     steps = in_order(known, details, status)
     reason = _reason(job) or next((step.reason for step in steps if step.status == "failed"), None)
-    if status == "succeeded" and details and unchanged(known, steps):
+    reused = any(task.get("state") == "SKIPPED" for task in _details(job))
+    if status == "succeeded" and details and not reused and unchanged(known, steps):
         status, reason = "skipped", "nothing has changed since the last success"
     return RunState(
         id=id,
