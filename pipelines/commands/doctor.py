@@ -27,11 +27,7 @@ def doctor(
     target: TargetOption = "local",
     experiment: Annotated[
         str | None,
-        typer.Option(
-            metavar="EXPERIMENT",
-            help="What is to run; needed for kubeflow and vertex.",
-            callback=named,
-        ),
+        typer.Option(metavar="EXPERIMENT", help="What is to run; needed for kubeflow and vertex.", callback=named),
     ] = None,
     assignments: SetOption = None,
     env: EnvOption = None,

@@ -118,8 +118,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment, such as training.epochs=5."),
 ]
 EnvOption = Annotated[
-    str | None,
-    typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it."),
+    str | None, typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it.")
 ]
 WorkspaceOption = Annotated[
     Path,
@@ -148,8 +147,7 @@ TargetOption = Annotated[
     str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.", autocompletion=targets)
 ]
 PlatformOption = Annotated[
-    str,
-    typer.Option("--target", metavar="TARGET", help="The platform: kubeflow or vertex.", autocompletion=platforms),
+    str, typer.Option("--target", metavar="TARGET", help="The platform: kubeflow or vertex.", autocompletion=platforms)
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `elboflow runs` lists it.")]
 OfExperimentOption = Annotated[

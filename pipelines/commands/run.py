@@ -100,10 +100,9 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.reached import accompany, to_follow
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import accompany, to_follow, values
+    from pipelines.commands.workspaces import check_here
     from pipelines.connect import connect
-    from pipelines.prerequisites import check_here
     from pipelines.releases import reference
     from pipelines.targets.submission import job
     from pipelines.workspace import Workspace
@@ -132,8 +131,8 @@ def _here(
     workspace: Path,
     as_json: bool,
 ) -> None:
+    from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
-    from pipelines.prerequisites import check_here
     from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import resumption
@@ -180,7 +179,7 @@ def waited_for(
 
 def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
     from elboflow.settings import RequestError, WorkError
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import values
     from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
 
@@ -200,7 +199,7 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
 
 
 def _skip(skipped: "RunState", as_json: bool) -> None:
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import values
 
     tell(f"skipped: {skipped.reason or 'nothing changed'}")
     if as_json:

@@ -18,8 +18,7 @@ from pipelines.commands.options import (
     named,
 )
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.reached import Reached, accompany, reaching
-from pipelines.commands.run_words import begun, took, values
+from pipelines.commands.reached import Reached, accompany, begun, reaching, took, values
 from pipelines.targets import STATUSES
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def listed(
     if not found:
         tell(f"no runs on {target} yet" if asked == limit else f"no such runs among the latest {asked:,} on {target}")
         return
-    from pipelines.table import print_table
+    from pipelines.console import print_table
 
     rows = [
         (run.id, run.status, begun(run), took(run.created, run.ended), run.experiment, run.link or "") for run in found
@@ -109,7 +108,7 @@ def attach(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
-    from pipelines.commands.found_run import found_run
+    from pipelines.commands.reached import found_run
 
     state = found_run(reached.target, run)
     accompany(reached.target, state, reached.workspace, as_json, _missed(reached.target, state))
@@ -118,11 +117,11 @@ def attach(
 @app.command()
 def retry(run: RunArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
     """Repeat a run of this machine from the step that failed."""
-    from pipelines.commands.found_run import found_run
     from pipelines.commands.outcome import show_log
+    from pipelines.commands.reached import found_run
     from pipelines.commands.run import waited_for
+    from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
-    from pipelines.prerequisites import check_here
     from pipelines.targets.local import resumption
 
     show_log()

@@ -67,9 +67,9 @@ def create(
     """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
     from elboflow.settings import RequestError
     from pipelines.commands.timetable import values
+    from pipelines.commands.workspaces import check_here
     from pipelines.connect import connect
     from pipelines.experiment import load
-    from pipelines.prerequisites import check_here
     from pipelines.releases import reference
     from pipelines.schedules.local import twin
     from pipelines.targets.submission import job
@@ -136,21 +136,16 @@ def listed(
     from pipelines.workspace import Workspace
 
     if all_targets:
-        from pipelines import all_targets as targets
+        from pipelines.connect import of_all_targets
 
-        schedules, unreachable = targets.all_targets(Workspace(reached.workspace.resolve()), targets.PATIENCE)
-        print_schedules(schedules, unreachable, as_json)
+        print_schedules(*of_all_targets(Workspace(reached.workspace.resolve())), as_json)
     else:
         print_schedules(reached.target.schedules(), None, as_json)
 
 
 @app.command()
 @reaching
-def show(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def show(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Show a schedule."""
     from pipelines.commands.timetable import print_schedule
 
@@ -159,11 +154,7 @@ def show(
 
 @app.command()
 @reaching
-def pause(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def pause(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
@@ -174,11 +165,7 @@ def pause(
 
 @app.command()
 @reaching
-def resume(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def resume(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Let a paused schedule go on."""
     from pipelines.commands.timetable import print_schedule
 
@@ -189,13 +176,9 @@ def resume(
 
 @app.command()
 @reaching
-def run(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def run(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import values
 
     started = reached.target.trigger(id)
     tell(f"to follow it: {to_follow(started.id, reached.name, reached.workspace)}")
@@ -204,11 +187,7 @@ def run(
 
 @app.command()
 @reaching
-def delete(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def delete(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
     reached.target.delete(id)
     print(json.dumps({"schedule": id, "target": reached.name, "status": "deleted"}) if as_json else id)
@@ -251,7 +230,7 @@ def _catch_up(wanted: str) -> CatchUp:
 
 
 def _tell_if_nobody_runs_it(workspace: Path) -> None:
-    from pipelines.schedules.heartbeat import trouble
+    from pipelines.schedules.daemon import trouble
 
     if (reason := trouble(workspace.resolve())) is not None:
         tell(f"{reason}: its ticks run under {pasteable('scheduler', '--workspace', workspace)}")

@@ -35,8 +35,7 @@ EvaluationOption = Annotated[
 def preprocess(
     experiment: ExperimentArgument,
     output: Annotated[
-        str,
-        typer.Option(metavar="DIR", help="The folder to write, here or at gs://….", callback=stored),
+        str, typer.Option(metavar="DIR", help="The folder to write, here or at gs://….", callback=stored)
     ],
     assignments: SetOption = None,
     env: EnvOption = None,
@@ -155,14 +154,6 @@ def register(
     check(uri, wanted.name)
     check_source(wanted.name, wanted.data, dataset)
     show_log()
-    registered = register(
-        dataset,
-        model,
-        evaluation,
-        wanted.registry,
-        wanted.recorded(),
-        name,
-        uri,
-    )
+    registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
     tell(f"{registered.model} version {registered.version}: {registered.reason}")
     print(json.dumps(asdict(registered)))

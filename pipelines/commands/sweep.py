@@ -114,7 +114,7 @@ def _planned(
 
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
-    from pipelines.prerequisites import check_here
+    from pipelines.commands.workspaces import check_here
     from pipelines.targets.local import sweep as execution
     from pipelines.targets.local.runner import StepError
 
@@ -133,8 +133,7 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.reached import accompany, to_follow
-    from pipelines.commands.run_words import values
+    from pipelines.commands.reached import accompany, to_follow, values
     from pipelines.connect import connect
     from pipelines.targets import sweep_jobs
     from pipelines.workspace import Workspace

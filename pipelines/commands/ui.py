@@ -70,7 +70,6 @@ def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
 
     Args:
         mlflow: The registration: tracking_uri, run_id, model and version.
-        workspace: The workspace.
     """
     from components.tracking import databases
 

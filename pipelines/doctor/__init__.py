@@ -9,7 +9,6 @@ from pathlib import Path
 
 from components.surroundings import servers
 from elboflow.settings import RequestError
-from elboflow.settings.variables import TRACKING_URI as TRACKING_URI
 from pipelines.experiment import Experiment
 from pipelines.targets import NAMES
 from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError
@@ -20,9 +19,7 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
     """Yields what the checks find, in their order, while they run in threads.
 
     Args:
-        target: Where runs are to be: `local`, `kubeflow` or `vertex`.
         experiment: What is to run; without it, only this machine is checked.
-        workspace: The folder of local runs.
 
     Raises:
         RequestError: The target is unknown, or the experiment does not describe it.
@@ -59,12 +56,12 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
 
 def _of_target(target: str, experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     if experiment is None or target == "local":
-        from pipelines.doctor import records, schedules
+        from pipelines.doctor import schedules
         from pipelines.targets.local import checks as local
 
         return [
             *local.checks(experiment, workspace),
-            Check("records", lambda: records.records(workspace.folder)),
+            Check("records", lambda: schedules.records(workspace.folder)),
             Check("schedules", lambda: schedules.schedules(workspace.folder)),
         ]
     if target == "kubeflow":

@@ -17,9 +17,9 @@ from elboflow.vae.families.flat import Flat
 from elboflow.vae.model import ModelConfig
 from pipelines.experiment import environments
 from pipelines.experiment import text as source
-from pipelines.experiment.older_spellings import respelled_values
 from pipelines.experiment.overrides import option, override
 from pipelines.experiment.targets import Targets
+from pipelines.experiment.text import respelled_values
 from pipelines.timing import cron
 from preprocessing.config import DataConfig
 
@@ -142,7 +142,6 @@ def load(experiment: str, assignments: Sequence[str] = (), env: str | None = Non
     """Reads and checks an experiment.
 
     Args:
-        experiment: The path of a YAML file, or the name of a ready-made experiment.
         assignments: Values to set, as KEY=VALUE; they win over the environment's.
         env: The environment whose overlay is merged over the experiment (`pipelines/experiment/environments.py`).
 

@@ -66,14 +66,12 @@ class Kind(Settings):
     """A kind of accelerator.
 
     Attributes:
-        chip: gpu or tpu.
         accelerator_type: Vertex AI's name; None where the machine type says it.
         gke: The value of GKE's node label that names it; None for a kind that a node selector has to choose.
         disk: The only type of boot disk that its machines take.
         quota: The metric of Vertex AI's quota for training on it.
         attached: Whether its machines exist without it, too.
         on_vertex: Whether Vertex AI trains on it; GKE has all kinds.
-        offers: The numbers in which it can be had.
     """
 
     chip: Literal["gpu", "tpu"]
@@ -108,7 +106,6 @@ class Kind(Settings):
         """Returns the offer of the fewest chips, on that machine type if one is given.
 
         Args:
-            machine: The machine type.
             provisioning: The way in which it should be had; where there is no such offer, it is not looked at.
 
         Raises:

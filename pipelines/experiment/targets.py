@@ -6,10 +6,9 @@ from pydantic import Field
 
 from elboflow.settings import Settings
 from elboflow.settings.explain import Problem
-from pipelines.experiment.images import Image
 from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import Amount, LocalStep
-from pipelines.experiment.steps import StepName, TrackingURI
+from pipelines.experiment.steps import Image, StepName, TrackingURI
 from pipelines.experiment.vertex import VertexTarget
 
 

@@ -32,8 +32,6 @@ def compiled(graph: Graph, values: Values, platform: Platform, *, root: str | No
     ended. Whether to decide is the one parameter of the pipeline: `if_changed`.
 
     Args:
-        graph: The graph.
-        values: What its steps are given.
         platform: How the platform runs steps.
         root: Where the platform keeps the artifacts of runs, if the pipeline is to say so.
         console: What stands before a job's id in the address of its page; empty where that is not known.

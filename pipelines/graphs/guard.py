@@ -38,13 +38,7 @@ def decide(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def finish(
-    status: PipelineTaskFinalStatus,
-    experiment: str,
-    run: str,
-    job: str,
-    console: str,
-    notify: str,
-    tracking_uri: str,
+    status: PipelineTaskFinalStatus, experiment: str, run: str, job: str, console: str, notify: str, tracking_uri: str
 ) -> None:
     """Writes how the run ended into MLflow, and tells it where the experiment asks for that.
 

@@ -50,10 +50,6 @@ def evaluated_and_registered(
     Registration acts on MLflow, and is never cached.
 
     Args:
-        take: Makes a task.
-        values: What the steps are given.
-        dataset: The dataset.
-        model: The model.
         experiment: The experiment that the model is of, as JSON.
         seed: The seed of the evaluation.
     """

@@ -17,11 +17,9 @@ from elboflow.artifacts import write_atomically
 from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
 from elboflow.settings.variables import NEW_RUN
-from pipelines.schedules.folders import absent
-from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder
-from pipelines.schedules.states import Key, Schedule
+from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder, tick_outcome
+from pipelines.schedules.states import Key, Schedule, absent
 from pipelines.schedules.store import Store
-from pipelines.schedules.tick_outcome import tick_outcome
 from pipelines.targets.local.client import new_name
 
 SOURCE = "experiment.yaml"

@@ -32,9 +32,7 @@ class Choices:
     """Values to try, one after the other.
 
     Attributes:
-        key: The key of the experiment, dotted.
         text: The values as they were asked for.
-        values: The values.
     """
 
     key: str
@@ -47,10 +45,7 @@ class Range:
     """A range of numbers to search.
 
     Attributes:
-        key: The key of the experiment, dotted.
         text: The range as it was asked for.
-        low: The lowest value.
-        high: The highest.
         log: Whether it is searched by magnitude.
     """
 

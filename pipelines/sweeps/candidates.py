@@ -1,11 +1,14 @@
-"""The candidates of a sweep: the experiment with some values set, checked before anything starts."""
+"""The candidates of a sweep: the experiment with some values set, checked before anything starts; the best of them."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from components.sweep.choose import choose as choose_best
+from components.sweep.history import Sweep
 from components.sweep.trial import Candidate
 from elboflow.settings import RequestError
 from elboflow.settings.explain import explain
@@ -68,3 +71,35 @@ def check(
 
 def _modelled(candidate: Candidate) -> str:
     return Experiment.model_validate(candidate.experiment).outcome_space
+
+
+class Chosen(NamedTuple):
+    """The best candidate: its experiment, as JSON, and its seed."""
+
+    experiment: str
+    seed: int
+
+
+def choose(
+    trials: Sequence[Path], experiment: str, over: str, run: str, tracking_uri: str, model: Path, comparison: Path
+) -> Chosen:
+    """Takes the best of the trials (`components.sweep.choose`).
+
+    Args:
+        over: What varied, as it was asked for: by dotted key, as JSON.
+
+    Raises:
+        WorkError: No trial finished.
+    """
+    varied = json.loads(experiment)
+    tracked = Sweep(varied, run, tracking_uri)
+    best = choose_best(
+        [Path(trial) for trial in trials], varied, json.loads(over), tracked, Path(model), Path(comparison)
+    )
+    chosen = candidate(varied, best.values)
+    return Chosen(json.dumps(chosen.experiment), chosen.seed)
+
+
+def mounted(root: str) -> Path:
+    """Returns the folder of a root in a step: Vertex AI mounts buckets under `/gcs`."""
+    return Path(root.replace("gs://", "/gcs/", 1))

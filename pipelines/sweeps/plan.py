@@ -33,10 +33,7 @@ class Plan:
     """What a sweep is to try.
 
     Attributes:
-        experiment: The experiment that varies.
-        axes: What varies.
         parallel: Trials at work at once.
-        search: How values are chosen.
     """
 
     experiment: Experiment

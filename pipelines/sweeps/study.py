@@ -40,7 +40,6 @@ class Settings:
     """How to search here.
 
     Attributes:
-        search: How to search.
         parallel: Trials at work at once.
         study: The SQLite file that keeps the study.
     """
@@ -61,12 +60,9 @@ def search(
     """Searches for the values of the best validation bound. Killed and called again, it goes on where it was.
 
     Args:
-        dataset: The dataset folder.
         experiment: The experiment that varies, as `Experiment.recorded()` gives it.
         over: What varies: by dotted key, as the command line has it.
-        settings: How to search.
         output: Where trials have their folders, named by their digests.
-        tracked: Where trials are recorded.
     """
     wanted = Experiment.model_validate(experiment)
     axes = parse([f"{key}={text}" for key, text in over.items()], wanted)

@@ -24,8 +24,7 @@ from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.step_process.process import step
 from pipelines.sweeps.axes import Axis, Range, parse
-from pipelines.sweeps.candidates import candidate
-from pipelines.sweeps.choice import mounted
+from pipelines.sweeps.candidates import candidate, mounted
 
 METRIC = "elbo"
 _FILE, _TRIAL = "CLOUD_ML_HP_METRIC_FILE", "CLOUD_ML_TRIAL_ID"
@@ -38,12 +37,9 @@ class Trial:
     """What all trials of a tuning job have in common: what a trial is given, but for the values.
 
     Attributes:
-        dataset: The dataset folder.
         experiment: The experiment that varies, as `Experiment.recorded()` gives it.
         over: What varies: by dotted key, as the command line has it.
-        run: The sweep's run name.
         trials_root: Where trials have their folders.
-        tracking_uri: The MLflow.
     """
 
     dataset: str

@@ -41,8 +41,6 @@ class RunState:
 
     Attributes:
         id: What `status`, `logs`, `cancel` and `runs attach` take.
-        experiment: The experiment's name.
-        target: The target's name.
         status: pending, running, succeeded, failed, cancelled or skipped; damaged where its record cannot be read.
         steps: Those that have begun, or are known to come, in their order.
         link: The run's page in the platform's console.
@@ -65,7 +63,6 @@ class Job:
     """What is submitted: a compiled pipeline, or a published version of one, and its arguments.
 
     Attributes:
-        name: The experiment's name.
         specification: The pipeline as IR YAML; None for a published version.
         release: The published version; None for a specification.
         arguments: Those that differ from the pipeline's own defaults.

@@ -29,7 +29,6 @@ class Remedies:
         """Returns the error of a command.
 
         Args:
-            status: The HTTP status.
             said: What the platform says, in a line.
             what: What was asked for: "the run digits-…".
         """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elboflow.settings import RequestError
-from pipelines.experiment.images import image_for
+from pipelines.experiment.steps import image_for
 from pipelines.experiment.vertex import VertexTarget
 from pipelines.graphs import Graph
 from pipelines.graphs.sweep import Grid, Tuned
@@ -24,7 +24,7 @@ def job(plan: Plan, target: str) -> Job:
     Raises:
         RequestError: The experiment does not say how to run on the target, or the target cannot run such a sweep.
     """
-    from pipelines.targets.specification import specification
+    from pipelines.targets.submission import specification
 
     graph = _on_kubeflow(plan) if target == "kubeflow" else _on_vertex(plan)
     return Job(plan.experiment.name, specification(plan.experiment, target, graph))

@@ -1,7 +1,9 @@
 """The steps of a compiled pipeline: which there are, in their order, and how far each is."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.targets import ENDED, Status, StepState
@@ -50,7 +52,6 @@ def in_order(known: Sequence[str], states: Iterable[StepState], status: Status) 
         known: The pipeline's steps; where it is not at hand, none, and all states are taken.
         states: What the platform knows of tasks, those that are no steps included. A step of a loop comes several
             times, and gets a number.
-        status: The run's.
     """
     begun: dict[str, list[StepState]] = {}
     for state in sorted(states, key=lambda state: (state.started is None, state.started)):
@@ -69,3 +70,8 @@ def unchanged(known: Sequence[str], steps: Iterable[StepState]) -> bool:
     """Returns whether a run that succeeded did so by deciding that nothing had changed."""
     worked = {step.name for step in steps if step.status == "succeeded"} - {DECIDE, FINISH}
     return DECIDE in known and not worked
+
+
+def unique(experiment: str) -> str:
+    """Returns a unique name: NAME-YYYYMMDD-HHMMSS-HEX, in lower case, for ids that want it so."""
+    return f"{experiment}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -62,7 +62,6 @@ def simulated(text: str, after: datetime, zone: tzinfo, literally: bool = False)
 
     Args:
         text: Five fields that `check` has accepted.
-        after: The moment.
         zone: The timezone whose wall clock the fields mean.
         literally: Whether a time ticks exactly as often as the wall clock shows it, in nights of a clock change, too.
             cronsim does this for six fields, of which the first is seconds.

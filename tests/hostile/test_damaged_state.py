@@ -17,7 +17,7 @@ from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
 from pipelines.connect import MEMORY, _memory
-from pipelines.doctor.records import records
+from pipelines.doctor.schedules import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes

@@ -12,7 +12,7 @@ from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, ScheduleState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
-from pipelines.targets.naming import unique
+from pipelines.targets.tasks import unique
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar
 

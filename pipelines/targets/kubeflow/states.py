@@ -28,10 +28,7 @@ def run_state(run: Any, specification: dict[str, Any], experiment: str, connecti
     """Returns a `V2beta1Run` as a run.
 
     Args:
-        run: The run.
         specification: Its pipeline; empty where that is not known any more.
-        experiment: The experiment's name.
-        connection: Where it runs.
     """
     known = steps_of(specification)
     status = _STATUS.get(run.state or "", "pending")

@@ -82,7 +82,6 @@ def explained(
     """Turns the errors of an API of Google, and of the network, into one line that says what to do.
 
     Args:
-        connection: Who asks.
         remedies: What to do about the API's errors.
         what: What is asked for: "the run digits-…".
         reached: Called when the API has answered.

@@ -9,8 +9,8 @@ from google_cloud_pipeline_components.v1.custom_job import create_custom_trainin
 from kfp import components
 from kfp.dsl.base_component import BaseComponent
 
-from pipelines.experiment.images import image_for
 from pipelines.experiment.machines import ReductionServer, VertexStep
+from pipelines.experiment.steps import image_for
 from pipelines.experiment.vertex import VertexTarget
 
 STRATEGIES = {"standard": "STANDARD", "spot": "SPOT", "flex_start": "FLEX_START"}
@@ -25,8 +25,6 @@ def custom_job(
     """Returns a component of the step's name, inputs and outputs that runs it as a custom job.
 
     Args:
-        step: The step's component.
-        settings: Its machines.
         target: Who it runs as, in which network, under which key and labels.
         experiment: The experiment's name, for the job's.
         environment: Environment variables of the step.

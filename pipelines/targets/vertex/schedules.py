@@ -7,10 +7,10 @@ from typing import Any, Literal
 from components.surroundings import google, retries
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, ScheduleState
-from pipelines.targets.naming import unique
+from pipelines.targets.tasks import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.api import API
-from pipelines.targets.vertex.jobs import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
+from pipelines.targets.vertex.states import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
 from pipelines.timing import Timing
 
 _STATES: dict[str, Literal["active", "paused", "ended"]] = {

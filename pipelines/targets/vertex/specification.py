@@ -8,7 +8,7 @@ from kfp.dsl.base_component import BaseComponent
 from elboflow.settings import RequestError
 from elboflow.settings.variables import VERTEX_ENDPOINT
 from pipelines.experiment import Experiment
-from pipelines.experiment.images import image_for
+from pipelines.experiment.steps import image_for
 from pipelines.experiment.vertex import VertexTarget
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled

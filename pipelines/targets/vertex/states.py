@@ -1,13 +1,14 @@
-"""What Vertex AI says of a pipeline job, as a `RunState`."""
+"""A pipeline job as Vertex AI takes it, and what Vertex AI says of one, as a `RunState`."""
 
 from datetime import datetime
 from typing import Any
 
-from pipelines.targets import RunState, Status, StepState
+from pipelines.targets import Job, RunState, Status, StepState
 from pipelines.targets.tasks import in_order, steps_of, unchanged
 from pipelines.targets.vertex.connection import Connection
-from pipelines.targets.vertex.jobs import EXPERIMENT
 
+EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
+"""Labels: a job's experiment, the schedule that triggered it by hand, and which missed ticks a schedule catches up."""
 LISTED = "name,displayName,state,createTime,endTime,error,labels"
 """The fields that a list of runs needs: the compiled pipeline of each would be 50 kB a run."""
 
@@ -40,7 +41,6 @@ def run_state(job: Any, specification: dict[str, Any], connection: Connection) -
     Args:
         job: The job, as JSON values.
         specification: Its pipeline; empty where that is not known.
-        connection: Where it runs.
     """
     id = job["name"].rpartition("/")[2]
     known, details = steps_of(specification), [_step(task) for task in _details(job)]
@@ -97,3 +97,31 @@ def _custom_job(executor: Any) -> str | None:
 def _reason(resource: Any) -> str | None:
     message: str = resource.get("error", {}).get("message", "")
     return message.strip().partition("\n")[0] or None
+
+
+def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
+    """Returns the `PipelineJob` of a job. A published version is named, and read by Vertex AI itself."""
+    made: dict[str, Any] = {
+        "displayName": job.name,
+        "labels": {**connection.labels, **job.labels, EXPERIMENT: job.name},
+        "runtimeConfig": {"gcsOutputDirectory": connection.root, "parameterValues": job.arguments},
+    }
+    if job.specification is not None:
+        made["pipelineSpec"] = document(job.specification)
+    key = connection.encryption_key
+    optional = {
+        "templateUri": job.release,
+        "encryptionSpec": None if key is None else {"kmsKeyName": key},
+        "serviceAccount": connection.service_account,
+        "network": connection.network,
+    }
+    return made | {name: value for name, value in optional.items() if value is not None}
+
+
+def document(text: str) -> dict[str, Any]:
+    """Returns the pipeline of a compiled one's YAML, whose first document it is."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
+    first: dict[str, Any] = next(yaml.load_all(text, loader))
+    return first
