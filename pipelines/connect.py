@@ -31,33 +31,31 @@ logger = logging.getLogger("elboflow.targets")
 
 
 def connect(target: str, experiment: Experiment | None, workspace: Workspace) -> Target:
-    """Returns a target.
+    """Returns a target: as the experiment describes it, or, without one, as the workspace was last used with it.
 
-    Args:
-        experiment: The experiment whose section `targets` describes it; None for the connection that the workspace
-            was last used with.
-        workspace: The workspace, which remembers the connection as soon as the platform has answered.
+    The workspace remembers the connection as soon as the platform has answered.
 
     Raises:
-        RequestError: There is no such target, or nothing says how to reach it.
+        RequestError: Nothing says how to reach it.
     """
     if target == "local":
         return LocalTarget(workspace)
+    client, kind = _platform(target)
+    connection = _connection(target, kind, experiment, workspace)
+    platform: Target = client(connection, _remember(target, connection, workspace))
+    return platform
+
+
+def _platform(target: str) -> tuple[Any, Any]:
     if target == "kubeflow":
         from pipelines.targets.kubeflow.client import KubeflowClient
         from pipelines.targets.kubeflow.connection import Connection as Cluster
 
-        on_kubeflow = experiment.targets.kubeflow if experiment else None
-        cluster = _connection(target, Cluster, on_kubeflow, experiment, workspace)
-        return KubeflowClient(cluster, _remember(target, cluster, workspace))
-    if target == "vertex":
-        from pipelines.targets.vertex.client import VertexClient
-        from pipelines.targets.vertex.connection import Connection as Project
+        return KubeflowClient, Cluster
+    from pipelines.targets.vertex.client import VertexClient
+    from pipelines.targets.vertex.connection import Connection as Project
 
-        on_vertex = experiment.targets.vertex if experiment else None
-        project = _connection(target, Project, on_vertex, experiment, workspace)
-        return VertexClient(project, _remember(target, project, workspace))
-    raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+    return VertexClient, Project
 
 
 def remembered(workspace: Workspace) -> tuple[str, ...]:
@@ -66,10 +64,11 @@ def remembered(workspace: Workspace) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in memory)
 
 
-def _connection(target: str, kind: Any, section: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
-    if section is not None:
-        return kind.of(section)
+def _connection(target: str, kind: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
     if experiment is not None:
+        section = getattr(experiment.targets, target)
+        if section is not None:
+            return kind.of(section)
         raise RequestError(f"targets.{target}: missing; the experiment {experiment.name} does not say how to reach it")
     remembered = _memory(workspace).get(target)
     if remembered is None:

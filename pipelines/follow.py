@@ -31,8 +31,7 @@ def follow(target: Target, state: RunState, sleep: Callable[[float], None] = tim
     """Shows a run until it has ended, and returns how.
 
     Raises:
-        LostError: The platform has been out of reach for too long, the credentials are no longer good, or the run is
-            not there any more.
+        LostError: The platform has been out of reach for too long, refuses the credentials, or has lost the run.
     """
     screen = _Steps()
     with screen:

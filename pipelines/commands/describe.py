@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from elboflow.settings import RequestError
 from pipelines.commands.options import (
     PLATFORMS,
     EnvOption,
@@ -145,7 +147,6 @@ def compile(
 ) -> None:
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
     from elboflow.artifacts import write_atomically
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
     from pipelines.targets.submission import specification
 
@@ -174,9 +175,6 @@ def publish(
 ) -> None:
     """Publish the compiled pipeline as a version that never changes, for `run` and `schedule create --release`."""
     import json
-    from dataclasses import asdict
-
-    from elboflow.settings import RequestError
 
     if target not in PLATFORMS:
         raise RequestError(f"--target {target}: no platform to publish on; allowed: {', '.join(PLATFORMS)}")

@@ -1,10 +1,12 @@
 """`elboflow doctor`: whether everything that a run needs is there."""
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elboflow.settings import RequestError
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
@@ -36,10 +38,8 @@ def doctor(
 ) -> None:
     """Check what a run needs, here and on a platform: each line says what was found, and how to mend it."""
     import json
-    from dataclasses import asdict
 
     from components.surroundings.masking import masked_values
-    from elboflow.settings import RequestError
     from pipelines.console import make_console
     from pipelines.doctor import examine
     from pipelines.experiment import load

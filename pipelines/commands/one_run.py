@@ -8,13 +8,12 @@ import typer
 
 from pipelines.commands.options import JsonOption, RunArgument
 from pipelines.commands.outcome import tell
-from pipelines.commands.reached import Reached, has_ended, reaching, said, took, values
+from pipelines.commands.reached import Reached, found_run, has_ended, reaching, said, took, values
 
 
 @reaching
 def status(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
-    from pipelines.commands.reached import found_run
 
     state = found_run(reached.target, run)
     if as_json:
@@ -42,7 +41,6 @@ def logs(
     """Print what a run's steps have printed so far."""
     from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
-    from pipelines.commands.reached import found_run
     from pipelines.step_process import messages
 
     place = reached.target
@@ -60,7 +58,6 @@ def logs(
 @reaching
 def cancel(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """End a run; without effect on one that has ended."""
-    from pipelines.commands.reached import found_run
 
     place = reached.target
     id = found_run(place, run).id

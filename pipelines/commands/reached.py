@@ -9,14 +9,18 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, EnvOption, OfExperimentOption, TargetOption, WorkspaceOption
 from pipelines.commands.outcome import pasteable, tell
 from pipelines.targets import ENDED, RunState
 
 if TYPE_CHECKING:
-    from pipelines.targets import Target
+    from pipelines.targets import Job, Target
+
+LATEST = "latest"
+SEARCHED = 200
+"""The latest runs whose ids are compared with the beginning of one."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,30 @@ def to_follow(run: str, target: str, workspace: Path) -> str:
     return pasteable("runs", "attach", run, "--target", target, "--workspace", workspace)
 
 
+def submit(target: "Target", job: "Job", workspace: Path, no_wait: bool, as_json: bool) -> None:
+    """Starts a run, and follows it to its end unless nobody is to wait for it."""
+    started = target.submit(job)
+    if not started.id:
+        skip(started, as_json)
+    elif no_wait:
+        tell_started(started, target.name, workspace, as_json)
+    else:
+        accompany(target, started, workspace, as_json)
+
+
+def skip(skipped: RunState, as_json: bool) -> None:
+    """Ends a command whose run was not needed."""
+    tell(f"skipped: {skipped.reason or 'nothing changed'}")
+    if as_json:
+        print(json.dumps(values(skipped)))
+
+
+def tell_started(started: RunState, target: str, workspace: Path, as_json: bool) -> None:
+    """Prints a run that nobody waits for, and how to follow it."""
+    tell(f"to follow it: {to_follow(started.id, target, workspace)}")
+    print(json.dumps(values(started)) if as_json else started.id)
+
+
 def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
     """Follows a run to its end, and ends the command as the run ended.
 
@@ -84,7 +112,6 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     Raises:
         WorkError: The run failed or was cancelled, or could not be followed to its end.
     """
-    from elboflow.settings import WorkError
     from pipelines.follow import LostError, follow
 
     if state.link:
@@ -106,23 +133,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
     tell(f"{ended.id}: {said(ended)}")
 
 
-if TYPE_CHECKING:
-    from pipelines.targets import Target
-
-LATEST = "latest"
-SEARCHED = 200
-"""The latest runs whose ids are compared with the beginning of one."""
-
-
 def found_run(target: "Target", word: str) -> "RunState":
-    """Returns the run that a word means.
-
-    Args:
-        word: Its id, a beginning that no other of the latest runs has, or `latest`.
-
-    Raises:
-        RequestError: There is none, or there are several.
-    """
+    """Returns the run that a word means: its id, the beginning of one, or `latest`. RequestError unless it is one."""
     if word == LATEST:
         newest = target.runs(1)
         if not newest:

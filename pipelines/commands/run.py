@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
     ExperimentArgument,
     JsonOption,
+    ReleaseOption,
     SetOption,
     TargetOption,
     TrackingOption,
@@ -22,11 +24,13 @@ from pipelines.commands.options import (
     recorded_in,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.reached import skip, submit, values
 from pipelines.commands.summary import summarise_run
+from pipelines.commands.workspaces import check_here
+from pipelines.targets import RunState
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
-    from pipelines.targets import RunState
     from pipelines.targets.local.resumption import Part
     from pipelines.workspace import Workspace
 
@@ -40,9 +44,7 @@ def run(
         bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it, and do not follow it.")] = False,
-    release: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
-    ] = None,
+    release: ReleaseOption = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="Begin with this step, after what an earlier run made.")
     ] = None,
@@ -55,12 +57,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
-    from pipelines.targets import NAMES
 
-    if target not in NAMES:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     check_settings(assignments or (), release)
     if docker and (target != "local" or no_wait):
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
@@ -80,7 +78,6 @@ def check_settings(assignments: Sequence[str], release: str | None) -> None:
     Raises:
         RequestError: There is one, of something else than how to reach a target.
     """
-    from elboflow.settings import RequestError
 
     if release is not None:
         for assignment in assignments:
@@ -100,8 +97,6 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.reached import accompany, to_follow, values
-    from pipelines.commands.workspaces import check_here
     from pipelines.connect import connect
     from pipelines.releases import reference
     from pipelines.targets.submission import job
@@ -113,14 +108,7 @@ def _submit(
     submitted = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local":
         workspaces.made(workspace, wanted)
-    started = platform.submit(submitted)
-    if not started.id:
-        _skip(started, as_json)
-    elif no_wait:
-        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
-        print(json.dumps(values(started)) if as_json else started.id)
-    else:
-        accompany(platform, started, workspace, as_json)
+    submit(platform, submitted, workspace, no_wait, as_json)
 
 
 def _here(
@@ -131,9 +119,7 @@ def _here(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
-    from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import resumption
 
@@ -141,7 +127,7 @@ def _here(
     image = containers.image(wanted, workspace) if docker else None
     place = workspaces.made(workspace, wanted)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
-        _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
+        skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return
     part = resumption.part(TRAINING, wanted, place, *steps)
     waited_for(wanted, place, part, workspace, as_json, image=image)
@@ -178,9 +164,6 @@ def waited_for(
 
 
 def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
-    from elboflow.settings import RequestError, WorkError
-    from pipelines.commands.reached import values
-    from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
 
     try:
@@ -196,11 +179,3 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
     change = changed(wanted.data, wanted.recorded(), tracking_uri(wanted, place))
     tell(change.reason)
     return None if change.changed else change.reason
-
-
-def _skip(skipped: "RunState", as_json: bool) -> None:
-    from pipelines.commands.reached import values
-
-    tell(f"skipped: {skipped.reason or 'nothing changed'}")
-    if as_json:
-        print(json.dumps({**values(skipped), "run": None}))

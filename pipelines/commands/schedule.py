@@ -4,23 +4,28 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from elboflow.settings import RequestError
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
     ExperimentArgument,
     JsonOption,
+    ReleaseOption,
     SetOption,
     TargetOption,
     WorkspaceOption,
 )
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.reached import Reached, reaching, to_follow
+from pipelines.commands.reached import Reached, reaching, tell_started
 from pipelines.commands.run import check_settings
-from pipelines.timing import CatchUp, Timing
+from pipelines.commands.workspaces import check_here
+
+if TYPE_CHECKING:
+    from pipelines.timing import CatchUp
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
 
@@ -58,21 +63,18 @@ def create(
     end: MomentOption = None,
     env: EnvOption = None,
     assignments: SetOption = None,
-    release: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
-    ] = None,
+    release: ReleaseOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
-    from elboflow.settings import RequestError
     from pipelines.commands.timetable import values
-    from pipelines.commands.workspaces import check_here
     from pipelines.connect import connect
     from pipelines.experiment import load
     from pipelines.releases import reference
     from pipelines.schedules.local import twin
     from pipelines.targets.submission import job
+    from pipelines.timing import Timing
     from pipelines.timing.calendar import check, moment, on_wall_clock, to_catch_up
     from pipelines.timing.cron import portable
     from pipelines.workspace import Workspace, open_to_write
@@ -178,11 +180,7 @@ def resume(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) 
 @reaching
 def run(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
-    from pipelines.commands.reached import values
-
-    started = reached.target.trigger(id)
-    tell(f"to follow it: {to_follow(started.id, reached.name, reached.workspace)}")
-    print(json.dumps(values(started)) if as_json else started.id)
+    tell_started(reached.target.trigger(id), reached.name, reached.workspace, as_json)
 
 
 @app.command()
@@ -221,8 +219,8 @@ def _files(experiment: str, env: str | None) -> tuple[Path, ...]:
     return tuple(file for each in written if (file := Path(each.name)).is_file())
 
 
-def _catch_up(wanted: str) -> CatchUp:
-    from elboflow.settings import RequestError
+def _catch_up(wanted: str) -> "CatchUp":
+    from pipelines.timing import CatchUp
 
     if wanted not in get_args(CatchUp):
         raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(get_args(CatchUp))}")

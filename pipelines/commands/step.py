@@ -1,5 +1,6 @@
 """`elboflow step …`: one component by hand, from folder to folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -138,7 +139,6 @@ def register(
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
     import json
-    from dataclasses import asdict
 
     from components.binding.agreement import check_source
     from components.register import register

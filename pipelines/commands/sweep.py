@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elboflow.settings import RequestError
 from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
@@ -19,12 +20,14 @@ from pipelines.commands.options import (
     WorkspaceOption,
     recorded_in,
 )
-from pipelines.commands.outcome import show_log, tell
+from pipelines.commands.outcome import show_log
+from pipelines.commands.reached import submit
 from pipelines.commands.summary import summarise_sweep
+from pipelines.commands.workspaces import check_here
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
-    from pipelines.sweeps.plan import Plan
+    from pipelines.sweeps.candidates import Plan
 
 TRIALS = 30
 
@@ -63,12 +66,8 @@ def sweep(
 
     The same command again goes on with a sweep that was killed.
     """
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
-    from pipelines.targets import NAMES
 
-    if target not in NAMES:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
     wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
@@ -90,9 +89,8 @@ def _planned(
     target: str,
 ) -> "Plan":
     """Returns what to try. All of it has been checked."""
-    from elboflow.settings import RequestError
     from pipelines.sweeps import axes, candidates
-    from pipelines.sweeps.plan import SAMPLERS, Plan, Search
+    from pipelines.sweeps.candidates import SAMPLERS, Plan, Search
 
     varied = axes.parse(over, wanted)
     if search is None:
@@ -114,7 +112,6 @@ def _planned(
 
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.workspaces import check_here
     from pipelines.targets.local import sweep as execution
     from pipelines.targets.local.runner import StepError
 
@@ -133,16 +130,10 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.reached import accompany, to_follow, values
     from pipelines.connect import connect
-    from pipelines.targets import sweep_jobs
+    from pipelines.targets.submission import sweep_job
     from pipelines.workspace import Workspace
 
-    job = sweep_jobs.job(plan, target)
+    job = sweep_job(plan, target)
     platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
-    started = platform.submit(job)
-    if no_wait:
-        tell(f"to follow it: {to_follow(started.id, target, workspace)}")
-        print(json.dumps(values(started)) if as_json else started.id)
-    else:
-        accompany(platform, started, workspace, as_json)
+    submit(platform, job, workspace, no_wait, as_json)

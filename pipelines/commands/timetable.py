@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from components.surroundings.masking import masked, masked_values
 from elboflow.settings.terminal import printable
 from pipelines.commands.outcome import tell
 from pipelines.commands.reached import values as run_values
@@ -55,7 +56,6 @@ def print_schedules(
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     """Prints a schedule."""
-    from components.surroundings.masking import masked
 
     if as_json:
         print(json.dumps(values(schedule)))
@@ -98,7 +98,6 @@ def print_history(runs: "Sequence[RunState]", timezone: str, as_json: bool) -> N
 
 def values(schedule: "ScheduleState") -> dict[str, Any]:
     """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
-    from components.surroundings.masking import masked_values
 
     shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
     shown["reason"] = masked_values(shown["reason"])

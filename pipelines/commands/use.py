@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from elboflow.settings import RequestError
 from pipelines.commands import workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
@@ -73,7 +74,6 @@ def _given(words: list[str]) -> dict[str, str]:
     Raises:
         RequestError: One is written otherwise, or a feature is given twice.
     """
-    from elboflow.settings import RequestError
 
     found: dict[str, str] = {}
     for word in words:

@@ -35,11 +35,7 @@ def made(folder: Path, experiment: "Experiment | None" = None) -> "Workspace":
 
 
 def check_here(experiment: "Experiment", workspace: Path, backends: Collection[str] = ()) -> None:
-    """Checks what a run on this machine needs before anything is started: its MLflow, its data, its backend.
-
-    Args:
-        workspace: The workspace's folder, which need not be there yet.
-        backends: The backends of its trainings, if they are not that of the experiment alone.
+    """Checks what a run on this machine needs before anything is started: its MLflow, its data, its backends.
 
     Raises:
         RequestError: Something is missing.

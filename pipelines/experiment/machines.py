@@ -34,11 +34,7 @@ class Accelerator(Settings):
         return accelerators.kind(self.kind)
 
     def offer(self, machine: str | None = None, workers: int = 1, provisioning: Provisioning | None = None) -> Offer:
-        """Returns what each of the workers gets.
-
-        Args:
-            workers: Machines of the same type, which the chips are divided among.
-            provisioning: How the machines come about, where that decides how many chips are the fewest.
+        """Returns what each worker gets, among whom the chips are divided; `provisioning` decides the fewest.
 
         Raises:
             ConflictsError: That does not exist. Its problems are at `accelerator` or `machine`, of a step.

@@ -27,12 +27,7 @@ RENAMED: Mapping[Keys, Keys] = {
 
 @dataclass(frozen=True)
 class ExperimentText:
-    """The YAML of an experiment.
-
-    Attributes:
-        name: The file's path, or the name of the ready-made experiment, for messages.
-        places: The place of each key, `FILE:LINE`, by path.
-    """
+    """The YAML of an experiment; `name` is its file or ready-made name, `places` has the `FILE:LINE` of each key."""
 
     name: str
     text: str
@@ -100,11 +95,7 @@ def parse(name: str, text: str) -> ExperimentText:
 
 
 def value(text: str) -> Any:
-    """Reads one YAML value, as `--set` takes it.
-
-    Raises:
-        YAMLTextError: It is not one.
-    """
+    """Reads one YAML value, as `--set` takes it, or raises YAMLTextError."""
     return yaml_text.read(text).value
 
 

@@ -88,8 +88,7 @@ def search(
 
         from components.sweep.history import Sweep
         from components.sweep.trial import of_run
-        from pipelines.sweeps.candidates import choose
-        from pipelines.sweeps.plan import Search
+        from pipelines.sweeps.candidates import Search, choose
         from pipelines.sweeps.study import Settings, search
         from preprocessing.reader import open_dataset
 

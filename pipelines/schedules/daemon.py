@@ -45,7 +45,6 @@ class Daemon:
     """The scheduler of a workspace, which holds the workspace's lock while it is open.
 
     Args:
-        launcher: What starts runs; by default processes of this machine.
         drain: Whether it waits for active runs when it is stopped, as it has to where they end with it.
         slots: How many runs of all schedules may be active at once; by default what the machine can carry.
 

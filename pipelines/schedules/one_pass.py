@@ -35,10 +35,6 @@ def one_pass(
 ) -> dict[str, str]:
     """Does everything that is due. If it is killed, the next pass of any process completes it.
 
-    Args:
-        slots: How many runs may be active at once.
-        heartbeat: Called between two steps, each of which is short.
-
     Returns:
         The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
     """
@@ -120,11 +116,7 @@ def _try_again(store: Store, tick: Tick, now: datetime) -> None:
 
 
 def admit(store: Store, slots: int) -> None:
-    """Claims free slots for the first ticks of the queue whose schedules allow one more run.
-
-    Args:
-        slots: How many runs of all schedules may be active at once.
-    """
+    """Claims free slots, which all schedules share, for the first ticks whose schedules allow one more run."""
     with store.transaction():
         open_ticks = store.open_ticks()
         active = Counter(tick.key.schedule for tick in open_ticks if tick.state in ACTIVE)
@@ -140,8 +132,8 @@ def admit(store: Store, slots: int) -> None:
 def queued(open_ticks: Sequence[Tick], schedules: Iterable[Schedule]) -> list[Tick]:
     """Returns the waiting ticks, the next first, without those of paused schedules.
 
-    Args:
-        open_ticks: All ticks that have not ended, the oldest first.
+    They are ordered by their time, then by the name of their schedule. Caught-up ticks come after all others, and so do
+    the ticks behind them in their own schedule: a long backlog must not delay tonight's runs.
     """
     names = {schedule.id: schedule.name for schedule in schedules if schedule.paused is None}
     queue: list[tuple[bool, datetime, str, str, Tick]] = []

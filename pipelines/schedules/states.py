@@ -153,11 +153,9 @@ class TickState(RunState):
 
 
 def kept(folder: str, workspace: Path) -> str:
-    """Returns a folder as it is stored, such as `..` where the workspace is in it.
+    """Returns a folder as it is stored: relative to the workspace (a path without symbolic links) if that is in it.
 
-    Args:
-        folder: Its absolute path.
-        workspace: The workspace, without symbolic links.
+    So the schedules of a moved project go on, and those of a copy work in the copy.
     """
     try:
         real = Path(folder).resolve()

@@ -54,11 +54,7 @@ class Store(Database):
         return found
 
     def schedule(self, id: str) -> Schedule | None:
-        """Returns a schedule, even a deleted one.
-
-        Raises:
-            WorkError: It is damaged.
-        """
+        """Returns a schedule, even a deleted one. A damaged one is a WorkError."""
         found = self.read("SELECT * FROM schedules WHERE id = ?", id)
         try:
             return self._schedule(found[0]) if found else None
@@ -137,11 +133,7 @@ class Store(Database):
         return found[0] if found else None
 
     def turn(self, key: Key, before: str, to: str, **values: Any) -> bool:
-        """Changes the state of a tick in one statement, and returns whether it was in the state `before`.
-
-        Args:
-            before: The state that it has to be in.
-        """
+        """Changes the state of a tick in one statement, and returns whether it was in the state `before`."""
         columns = ", ".join(["state = ?", *(f"{column} = ?" for column in values)])
         command = f"UPDATE ticks SET {columns} WHERE schedule = ? AND tick = ? AND state = ?"
         return self.write(command, to, *map(plain, values.values()), *named(key), before) == 1

@@ -46,11 +46,7 @@ def main(workspace: Path, key: Key) -> None:
 
 
 def claim(store: Store, key: Key, name: str) -> str | None:
-    """Turns a claimed tick into one that this process runs.
-
-    Returns:
-        The name of its run; None where the tick already ran or its schedule was deleted.
-    """
+    """Turns a claimed tick into one of this process. Returns its run; None if it ran, or its schedule was deleted."""
     run = new_name(name)
     is_ours = store.turn(key, "claimed", "running", process=os.getpid(), started=datetime.now(UTC), run=run)
     return run if is_ours else None

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from pipelines.timing import Timing
+if TYPE_CHECKING:
+    from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
@@ -98,7 +99,7 @@ class ScheduleState:
     id: str
     experiment: str
     target: str
-    timing: Timing
+    timing: "Timing"
     status: Outlook
     if_changed: bool = False
     next: datetime | None = None
@@ -129,7 +130,7 @@ class Target(Protocol):
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
 
-    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+    def create_schedule(self, job: Job, timing: "Timing", if_changed: bool) -> ScheduleState:
         """Makes a schedule of a job."""
 
     def schedules(self) -> list[ScheduleState]:

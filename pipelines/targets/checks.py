@@ -26,13 +26,7 @@ State = Literal["well", "ill", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
-
-    Attributes:
-        what: What was checked: `bucket gs://data`.
-        state: well; ill, which is to be mended before a run; or unknown, where it cannot be told from here.
-        mend: What to do about it, unless it is well.
-    """
+    """What a check found: `ill` is to be mended before a run, as `mend` says; `unknown` cannot be told from here."""
 
     what: str
     state: State
@@ -41,11 +35,7 @@ class Finding:
 
 
 class UnknownError(Exception):
-    """A check cannot find out what it should; the text says why.
-
-    Attributes:
-        mend: How a person can find it out.
-    """
+    """A check cannot find out what it should; the text says why, and `mend` how a person can."""
 
     def __init__(self, found: str, mend: str) -> None:
         super().__init__(found)
@@ -54,12 +44,7 @@ class UnknownError(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """A check.
-
-    Attributes:
-        look: Returns the findings, or raises `UnknownError`.
-        seconds: After these it is reported as unknown.
-    """
+    """What to check: `look` returns findings, or raises `UnknownError`, within some seconds."""
 
     what: str
     look: Callable[[], Finding | Iterable[Finding]]
@@ -143,11 +128,7 @@ def images_named(image: str | Images) -> list[str]:
 
 
 def image_checks(images: Iterable[str], token: Callable[[], str | None] = lambda: None) -> list[Check]:
-    """Returns a check of each image.
-
-    Args:
-        token: Returns the token for Google's registries; others are asked anonymously.
-    """
+    """Returns a check of each image; Google's registries are asked with the token, others anonymously."""
     return [Check(f"image {image}", partial(is_there, image, token)) for image in images]
 
 
@@ -164,7 +145,7 @@ def parsed(image: str) -> tuple[str, str, str]:
 
 
 def is_there(image: str, token: Callable[[], str | None] = lambda: None) -> Finding:
-    """Asks an image's registry for it."""
+    """Asks an image's registry for it, as container engines do (OCI distribution 2)."""
     import requests
 
     what, (registry, repository, reference) = f"image {image}", parsed(image)

@@ -15,22 +15,14 @@ _BUCKETS = PurePosixPath("/gcs")  # where Vertex AI shows its steps all buckets
 
 
 def require_readable(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> None:
-    """Looks whether the steps of a target can read the source of an experiment, as far as its location tells.
-
-    Raises:
-        RequestError: They cannot; it names the key, and what to write.
-    """
+    """Raises RequestError, with the key and what to write, for a source that the steps of a target cannot read."""
     for key, location in experiment.data.source.locations.items():
         if reason := _unreadable(experiment, target, location):
             raise RequestError(f"data.source.{key}: {location} is a path that {reason}")
 
 
 def require_mounted(experiment: Experiment, *folders: Path) -> None:
-    """Looks whether containers of this machine, which mount these folders alone, can read the source.
-
-    Raises:
-        RequestError: They cannot.
-    """
+    """Raises RequestError for a source that containers of this machine, with these folders mounted, cannot read."""
     for key, location in experiment.data.source.locations.items():
         path = Path(location).expanduser().resolve()
         if not is_uri(location) and not any(path.is_relative_to(folder.resolve()) for folder in folders):
@@ -80,12 +72,8 @@ def require_no_secret(experiment: Experiment | Mapping[str, Any], disclosure: st
 
     The steps need the experiment as it is: what is hidden in it could not be read, and what is not is shown to all.
 
-    Args:
-        experiment: The experiment, or its JSON values.
-        disclosure: What would show the secret or keep it, as a sentence.
-
     Raises:
-        RequestError: It does; it names the key, and the variable.
+        RequestError: It does; it names the key, the variable, and what would disclose the secret.
     """
     values = experiment if isinstance(experiment, Mapping) else experiment.model_dump(mode="json")
     for key, text in _texts(values, ""):

@@ -21,7 +21,7 @@ from pipelines.doctor.schedules import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
-from pipelines.sweeps.plan import Plan, Search
+from pipelines.sweeps.candidates import Plan, Search
 from pipelines.sweeps.study import Settings, _study
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record

@@ -18,6 +18,9 @@ from pipelines.targets.errors import Remedies
 OLDEST = "2.14.0"
 """The first Kubeflow Pipelines that gives an exit task the final status of a run; older ones refuse the pipeline."""
 
+FRESH = 3000.0
+"""Seconds for which Google's identity token, which lasts an hour, is used."""
+
 
 class Connection(Settings):
     """The part of `targets.kubeflow` that requests need; a workspace remembers it. It has no secrets."""
@@ -90,12 +93,7 @@ def delay(error: Exception) -> float | None:
 
 @contextmanager
 def explained(connection: Connection, what: str, reached: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turns the errors of Kubeflow, and of the network, into one line that says what to do.
-
-    Args:
-        what: What is asked for: "the run 2f1c…".
-        reached: Called when Kubeflow has answered.
-    """
+    """Turns the errors of Kubeflow, and of the network, into one line that says what to do about `what`."""
     from google.auth.exceptions import GoogleAuthError
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError
@@ -114,10 +112,6 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
         sentence = f"{connection.place}: Google refuses a token: {first_line(error)}; {connection.login}"
         raise RequestError(sentence) from error
     reached()
-
-
-FRESH = 3000.0
-"""Seconds for which Google's identity token, which lasts an hour, is used."""
 
 
 def credentials(connection: Connection) -> dict[str, Any]:

@@ -41,10 +41,6 @@ def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
 def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> list[Finding]:
     """Checks an MLflow that is a SQLite file, and its champions; mends what any command would mend: a workspace that
     was moved, and runs that were killed.
-
-    Args:
-        workspace: The workspace, whose own it usually is.
-        experiment: The name of the experiment that is to run, if it is known.
     """
     if not database.is_file():
         return [Finding("MLflow", "well", f"{version('mlflow')}; the first run makes {database}")]

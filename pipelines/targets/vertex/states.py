@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.targets import Job, RunState, Status, StepState
-from pipelines.targets.tasks import in_order, steps_of, unchanged
+from pipelines.targets.tasks import outcome, steps_of
 from pipelines.targets.vertex.connection import Connection
 
 EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
@@ -36,19 +36,10 @@ _TASK: dict[str, Status] = {
 
 
 def run_state(job: Any, specification: dict[str, Any], connection: Connection) -> RunState:
-    """Returns a `PipelineJob` as a run.
-
-    Args:
-        job: The job, as JSON values.
-        specification: Its pipeline; empty where that is not known.
-    """
+    """Returns a `PipelineJob` as a run; its specification is empty where that is not known."""
     id = job["name"].rpartition("/")[2]
-    known, details = steps_of(specification), [_step(task) for task in _details(job)]
-    status = _RUN.get(job.get("state"), "pending")
-    steps = in_order(known, details, status)
-    reason = _reason(job) or next((step.reason for step in steps if step.status == "failed"), None)
-    if status == "succeeded" and details and unchanged(known, steps):
-        status, reason = "skipped", "nothing has changed since the last success"
+    found, status = [_step(task) for task in _details(job)], _RUN.get(job.get("state"), "pending")
+    steps, status, reason = outcome(steps_of(specification), found, status, _reason(job))
     return RunState(
         id=id,
         experiment=job.get("labels", {}).get(EXPERIMENT, job.get("displayName", "")),
