@@ -10,19 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    ReleaseOption,
-    SetOption,
-    TargetOption,
-    TrackingOption,
-    WorkspaceOption,
-    recorded_in,
-)
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.reached import skip, submit, values
 from pipelines.commands.summary import summarise_run
@@ -36,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: ExperimentArgument,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    target: TargetOption = "local",
+    experiment: options.ExperimentArgument,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    target: options.TargetOption = "local",
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it, and do not follow it.")] = False,
-    release: ReleaseOption = None,
+    release: options.ReleaseOption = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="Begin with this step, after what an earlier run made.")
     ] = None,
@@ -52,9 +40,9 @@ def run(
     docker: Annotated[
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
     from pipelines.experiment import load
@@ -64,7 +52,7 @@ def run(
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)

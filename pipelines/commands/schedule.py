@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    ReleaseOption,
-    SetOption,
-    TargetOption,
-    WorkspaceOption,
-)
+from pipelines.commands import options
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.reached import Reached, reaching, tell_started
 from pipelines.commands.run import check_settings
@@ -37,7 +28,7 @@ MomentOption = Annotated[str | None, typer.Option(metavar="TIME", help="2026-12-
 
 @app.command()
 def create(
-    experiment: ExperimentArgument,
+    experiment: options.ExperimentArgument,
     cron: Annotated[
         str | None,
         typer.Option(help="Minute, hour, day of month, month, day of week; by default the experiment's schedule.cron."),
@@ -45,7 +36,7 @@ def create(
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Such as Europe/Berlin; by default schedule.timezone, or UTC.")
     ] = None,
-    target: TargetOption = "local",
+    target: options.TargetOption = "local",
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Skip a run if neither data nor experiment changed since a success.")
     ] = False,
@@ -61,11 +52,11 @@ def create(
     ] = None,
     start: MomentOption = None,
     end: MomentOption = None,
-    env: EnvOption = None,
-    assignments: SetOption = None,
-    release: ReleaseOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
+    env: options.EnvOption = None,
+    assignments: options.SetOption = None,
+    release: options.ReleaseOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
     from pipelines.commands.timetable import values
@@ -131,7 +122,7 @@ def listed(
         bool,
         typer.Option("--all-targets", help="Of this machine, and of every platform that the workspace was used with."),
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """List schedules."""
     from pipelines.commands.timetable import print_schedules
@@ -147,7 +138,7 @@ def listed(
 
 @app.command()
 @reaching
-def show(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
+def show(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Show a schedule."""
     from pipelines.commands.timetable import print_schedule
 
@@ -156,7 +147,7 @@ def show(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) ->
 
 @app.command()
 @reaching
-def pause(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
+def pause(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
@@ -167,7 +158,7 @@ def pause(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -
 
 @app.command()
 @reaching
-def resume(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
+def resume(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a paused schedule go on."""
     from pipelines.commands.timetable import print_schedule
 
@@ -178,14 +169,14 @@ def resume(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) 
 
 @app.command()
 @reaching
-def run(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
+def run(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
     tell_started(reached.target.trigger(id), reached.name, reached.workspace, as_json)
 
 
 @app.command()
 @reaching
-def delete(reached: Reached, id: ScheduleArgument, as_json: JsonOption = False) -> None:
+def delete(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
     reached.target.delete(id)
     print(json.dumps({"schedule": id, "target": reached.name, "status": "deleted"}) if as_json else id)
@@ -197,7 +188,7 @@ def history(
     reached: Reached,
     id: ScheduleArgument,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Show what became of a schedule's ticks, the newest first."""
     from pipelines.commands.timetable import print_history

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    SetOption,
-    TargetOption,
-    TrackingOption,
-    WorkspaceOption,
-    recorded_in,
-)
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import show_log
 from pipelines.commands.reached import submit
 from pipelines.commands.summary import summarise_sweep
@@ -33,7 +22,7 @@ TRIALS = 30
 
 
 def sweep(
-    experiment: ExperimentArgument,
+    experiment: options.ExperimentArgument,
     over: Annotated[
         list[str],
         typer.Option(
@@ -54,13 +43,13 @@ def sweep(
         ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Trials at work at once.")] = 1,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    target: TargetOption = "local",
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    target: options.TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
 
@@ -70,7 +59,7 @@ def sweep(
 
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
     plan = _planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":
