@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from elboflow import __version__
-from pipelines.commands import describe, doctor, one_run, publish, run, runs, schedule, scheduler, step, sweep, ui, use
+from pipelines.commands import describe, doctor, one_run, run, runs, schedule, scheduler, step, sweep, ui, use
 from pipelines.commands.outcome import Commands, traceback_told
 from pipelines.step_process.start import prepare, use_utf8
 
@@ -44,7 +44,7 @@ app.command()(scheduler.scheduler)
 app.command()(sweep.sweep)
 app.add_typer(step.app, name="step")
 app.command()(describe.compile)
-app.command()(publish.publish)
+app.command()(describe.publish)
 app.command()(describe.experiments)
 app.command()(describe.init)
 app.command()(describe.config)

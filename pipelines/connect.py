@@ -1,13 +1,17 @@
 """The connection to a target: as an experiment describes it, or as it was the last time.
 
 A workspace remembers in `targets.json` which platforms it was last used with: addresses, names of projects and of
-environment variables, and no secrets.
+environment variables, and no secrets. They are asked together in threads, which are daemonic: one that hangs in a
+platform's library does not delay the end of the command.
 """
 
 import json
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,43 +20,42 @@ from elboflow.artifacts import DamagedError, read_json, write_atomically
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.schedules.local import LocalTarget
-from pipelines.targets import NAMES, Target
+from pipelines.targets import NAMES, ScheduleState, Target
 from pipelines.workspace import Workspace
 
 MEMORY = "targets.json"
+PATIENCE = 10.0
+"""Seconds that a platform has for its answer."""
 
 logger = logging.getLogger("elboflow.targets")
 
 
 def connect(target: str, experiment: Experiment | None, workspace: Workspace) -> Target:
-    """Returns a target.
+    """Returns a target: as the experiment describes it, or, without one, as the workspace was last used with it.
 
-    Args:
-        target: `local`, `kubeflow` or `vertex`.
-        experiment: The experiment whose section `targets` describes it; None for the connection that the workspace
-            was last used with.
-        workspace: The workspace, which remembers the connection as soon as the platform has answered.
+    The workspace remembers the connection as soon as the platform has answered.
 
     Raises:
-        RequestError: There is no such target, or nothing says how to reach it.
+        RequestError: Nothing says how to reach it.
     """
     if target == "local":
         return LocalTarget(workspace)
+    client, kind = _platform(target)
+    connection = _connection(target, kind, experiment, workspace)
+    platform: Target = client(connection, _remember(target, connection, workspace))
+    return platform
+
+
+def _platform(target: str) -> tuple[Any, Any]:
     if target == "kubeflow":
         from pipelines.targets.kubeflow.client import KubeflowClient
         from pipelines.targets.kubeflow.connection import Connection as Cluster
 
-        on_kubeflow = experiment.targets.kubeflow if experiment else None
-        cluster = _connection(target, Cluster, on_kubeflow, experiment, workspace)
-        return KubeflowClient(cluster, _remember(target, cluster, workspace))
-    if target == "vertex":
-        from pipelines.targets.vertex.client import VertexClient
-        from pipelines.targets.vertex.connection import Connection as Project
+        return KubeflowClient, Cluster
+    from pipelines.targets.vertex.client import VertexClient
+    from pipelines.targets.vertex.connection import Connection as Project
 
-        on_vertex = experiment.targets.vertex if experiment else None
-        project = _connection(target, Project, on_vertex, experiment, workspace)
-        return VertexClient(project, _remember(target, project, workspace))
-    raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
+    return VertexClient, Project
 
 
 def remembered(workspace: Workspace) -> tuple[str, ...]:
@@ -61,10 +64,11 @@ def remembered(workspace: Workspace) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in memory)
 
 
-def _connection(target: str, kind: Any, section: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
-    if section is not None:
-        return kind.of(section)
+def _connection(target: str, kind: Any, experiment: Experiment | None, workspace: Workspace) -> Any:
     if experiment is not None:
+        section = getattr(experiment.targets, target)
+        if section is not None:
+            return kind.of(section)
         raise RequestError(f"targets.{target}: missing; the experiment {experiment.name} does not say how to reach it")
     remembered = _memory(workspace).get(target)
     if remembered is None:
@@ -103,3 +107,43 @@ def _remember(target: str, connection: Any, workspace: Workspace) -> Callable[[]
         done = True
 
     return remember
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A target that did not answer."""
+
+    target: str
+    reason: str
+
+
+def of_all_targets(
+    workspace: Workspace, patience: float = PATIENCE
+) -> tuple[Sequence[ScheduleState], Sequence[Unreachable]]:
+    """Returns the schedules of all targets, and the targets that cannot be reached or do not answer in time."""
+    answers: dict[str, list[ScheduleState] | Unreachable] = {}
+
+    def ask(target: str) -> None:
+        try:
+            answers[target] = connect(target, None, workspace).schedules()
+        except Exception as error:  # a fault of one target must not hide the others
+            answers[target] = Unreachable(target, " ".join(str(error).split()) or type(error).__name__)
+
+    platforms = [target for target in remembered(workspace) if target != "local"]
+    threads = [threading.Thread(target=ask, args=(target,), daemon=True) for target in platforms]
+    deadline = time.monotonic() + patience
+    for thread in threads:
+        thread.start()
+    ask("local")
+    schedules: list[ScheduleState] = []
+    unreachable: list[Unreachable] = []
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    for target in ("local", *platforms):
+        late = f"no answer within {patience:.0f} s; `elboflow schedule list --target {target}` says why"
+        answer = answers.get(target, Unreachable(target, late))
+        if isinstance(answer, Unreachable):
+            unreachable.append(answer)
+        else:
+            schedules += answer
+    return schedules, unreachable

@@ -20,11 +20,7 @@ PATIENCE = 600.0
 
 
 class LostError(WorkError):
-    """A run can be followed no further; it goes on all the same.
-
-    Attributes:
-        state: The run as it was last seen.
-    """
+    """A run can be followed no further; it goes on all the same."""
 
     def __init__(self, reason: str, state: RunState) -> None:
         super().__init__(reason)
@@ -34,14 +30,8 @@ class LostError(WorkError):
 def follow(target: Target, state: RunState, sleep: Callable[[float], None] = time.sleep) -> RunState:
     """Shows a run until it has ended, and returns how.
 
-    Args:
-        target: Where it runs.
-        state: The run as it was last seen.
-        sleep: Waits some seconds.
-
     Raises:
-        LostError: The platform has been out of reach for too long, the credentials are no longer good, or the run is
-            not there any more.
+        LostError: The platform has been out of reach for too long, refuses the credentials, or has lost the run.
     """
     screen = _Steps()
     with screen:

@@ -55,6 +55,22 @@ def created_once(create: Callable[[], Answer], find: Callable[[], Answer | None]
     return retried(attempt, delay)
 
 
+def removed_once(remove: Callable[[], object], delay: Delay) -> None:
+    """Removes a resource. If a retry does not find it (404), a try whose answer was lost has removed it."""
+    tried = False
+
+    def attempt() -> None:
+        nonlocal tried
+        again, tried = tried, True
+        try:
+            remove()
+        except Exception as error:
+            if not again or getattr(error, "status", None) != 404:
+                raise
+
+    retried(attempt, delay)
+
+
 def retry_after(headers: object) -> float:
     """Returns the seconds of a Retry-After header; 0 where there is none, or a date."""
     value = headers.get("Retry-After") if hasattr(headers, "get") else None

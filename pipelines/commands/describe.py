@@ -1,15 +1,16 @@
-"""`elboflow experiments`, `init`, `config` and `compile`: about experiments, without running any."""
+"""`elboflow experiments`, `init`, `config`, `compile`, `publish`: about experiments, without running any."""
 
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PLATFORMS, EnvOption, ExperimentArgument, PlatformOption, SetOption, local, named
-from pipelines.commands.options import experiments as complete_experiments
+from elboflow.settings import RequestError
+from pipelines.commands import options
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 
@@ -33,13 +34,15 @@ def init(
             "--from",
             metavar="EXPERIMENT",
             help="What to start from.",
-            callback=named,
-            autocompletion=complete_experiments,
+            callback=options.named,
+            autocompletion=options.experiments,
         ),
     ] = "digits",
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The file to write; by default NAME.yaml.", parser=str, callback=local),
+        typer.Option(
+            metavar="FILE", help="The file to write; by default NAME.yaml.", parser=str, callback=options.local
+        ),
     ] = None,
 ) -> None:
     """Write an experiment's YAML to edit, from a ready-made one or another file."""
@@ -77,12 +80,12 @@ def config(
         typer.Argument(
             metavar="EXPERIMENT",
             help="A YAML file, or the name of a ready-made experiment; with --describe, a key or nothing.",
-            callback=named,
-            autocompletion=complete_experiments,
+            callback=options.named,
+            autocompletion=options.experiments,
         ),
     ] = None,
-    assignments: SetOption = None,
-    env: EnvOption = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print only what --env and --set change.")] = False,
     describe: Annotated[
         bool, typer.Option("--describe", help="Print what the settings mean: all, or those of a KEY.")
@@ -126,22 +129,21 @@ def _schema() -> str:
 
 
 def compile(
-    experiment: ExperimentArgument,
-    target: PlatformOption,
+    experiment: options.ExperimentArgument,
+    target: options.PlatformOption,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The YAML file to write.", parser=str, callback=local)
+        Path, typer.Option(metavar="FILE", help="The YAML file to write.", parser=str, callback=options.local)
     ] = Path("pipeline.yaml"),
-    assignments: SetOption = None,
-    env: EnvOption = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
 ) -> None:
     """Write the pipeline as the IR YAML that Kubeflow Pipelines or Vertex AI takes."""
     from elboflow.artifacts import write_atomically
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
-    from pipelines.targets.specification import specification
+    from pipelines.targets.submission import specification
 
-    if target not in PLATFORMS:
-        raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(PLATFORMS)}")
+    if target not in options.PLATFORMS:
+        raise RequestError(f"--target {target}: no platform to compile for; allowed: {', '.join(options.PLATFORMS)}")
     show_log()
     wanted = load(experiment, assignments or (), env)
     text = specification(wanted, target)
@@ -150,3 +152,32 @@ def compile(
     except OSError as error:
         raise RequestError(f"{output} cannot be written: {error.strerror}") from None
     print(output)
+
+
+def publish(
+    experiment: options.ExperimentArgument,
+    target: options.PlatformOption,
+    version: Annotated[
+        str | None,
+        typer.Option(help="The version, such as v1.0.0; by default of the project's version and the content."),
+    ] = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Publish the compiled pipeline as a version that never changes, for `run` and `schedule create --release`."""
+    import json
+
+    if target not in options.PLATFORMS:
+        raise RequestError(f"--target {target}: no platform to publish on; allowed: {', '.join(options.PLATFORMS)}")
+    from pipelines import releases
+    from pipelines.experiment import load
+
+    wanted = load(experiment, assignments or (), env)
+    show_log()
+    release = releases.publish(wanted, target, version)
+    what = "published" if release.published else "there already, with the same pipeline:"
+    tell(f"{what} {release.experiment} {release.version}, sha256 {release.digest}")
+    environment = ["--env", env] if env else []
+    tell(f"run it: {pasteable('run', experiment, '--target', target, *environment, '--release', release.version)}")
+    print(json.dumps(asdict(release)) if as_json else release.reference)

@@ -1,19 +1,13 @@
 """`elboflow doctor`: whether everything that a run needs is there."""
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    JsonOption,
-    SetOption,
-    TargetOption,
-    WorkspaceOption,
-    named,
-)
+from elboflow.settings import RequestError
+from pipelines.commands import options
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,26 +18,22 @@ SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "ye
 
 
 def doctor(
-    target: TargetOption = "local",
+    target: options.TargetOption = "local",
     experiment: Annotated[
         str | None,
         typer.Option(
-            metavar="EXPERIMENT",
-            help="What is to run; needed for kubeflow and vertex.",
-            callback=named,
+            metavar="EXPERIMENT", help="What is to run; needed for kubeflow and vertex.", callback=options.named
         ),
     ] = None,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Check what a run needs, here and on a platform: each line says what was found, and how to mend it."""
     import json
-    from dataclasses import asdict
 
     from components.surroundings.masking import masked_values
-    from elboflow.settings import RequestError
     from pipelines.console import make_console
     from pipelines.doctor import examine
     from pipelines.experiment import load

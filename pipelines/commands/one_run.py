@@ -6,29 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.options import (
-    JsonOption,
-    RunArgument,
-)
+from pipelines.commands.options import JsonOption, RunArgument
 from pipelines.commands.outcome import tell
-from pipelines.commands.reached import Reached, reaching
-from pipelines.commands.run_words import has_ended, said, took, values
+from pipelines.commands.reached import Reached, found_run, has_ended, reaching, said, took, values
 
 
 @reaching
-def status(
-    reached: Reached,
-    run: RunArgument,
-    as_json: JsonOption = False,
-) -> None:
+def status(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
-    from pipelines.commands.found_run import found_run
 
     state = found_run(reached.target, run)
     if as_json:
         print(json.dumps(values(state)))
         return
-    from pipelines.table import print_table
+    from pipelines.console import print_table
 
     console = _console()
     console.print(f"{state.id}: {said(state)}")
@@ -50,7 +41,6 @@ def logs(
     """Print what a run's steps have printed so far."""
     from components.surroundings.masking import masked
     from elboflow.settings.terminal import printable
-    from pipelines.commands.found_run import found_run
     from pipelines.step_process import messages
 
     place = reached.target
@@ -66,13 +56,8 @@ def logs(
 
 
 @reaching
-def cancel(
-    reached: Reached,
-    run: RunArgument,
-    as_json: JsonOption = False,
-) -> None:
+def cancel(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """End a run; without effect on one that has ended."""
-    from pipelines.commands.found_run import found_run
 
     place = reached.target
     id = found_run(place, run).id

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from elboflow.settings import RequestError
 from elboflow.settings.variables import TRACKING_URI, WORKSPACE
 
 
@@ -18,9 +19,17 @@ def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
     return None if value is None else Path(_location(parameter, value))
 
 
+def target(parameter: typer.CallbackParam, value: str) -> str:
+    """The callback of the name of a target."""
+    from pipelines.targets import NAMES
+
+    if value not in NAMES:
+        raise RequestError(f"--target {value}: unknown target; allowed: {', '.join(NAMES)}")
+    return value
+
+
 def folder(parameter: typer.CallbackParam, value: str) -> Path:
     """The callback of a folder of this machine that need not exist yet: a workspace, an output."""
-    from elboflow.settings import RequestError
 
     path = Path(_location(parameter, value))
     with suppress(OSError):  # what cannot even be looked at is told when it is used
@@ -31,7 +40,6 @@ def folder(parameter: typer.CallbackParam, value: str) -> Path:
 
 def tracking(parameter: typer.CallbackParam, value: str | None) -> str | None:
     """The callback of the address of an MLflow: a server, or a database."""
-    from elboflow.settings import RequestError
     from elboflow.settings.locations import of_mlflow
 
     try:
@@ -60,7 +68,6 @@ def model(parameter: typer.CallbackParam, value: str) -> str:
 
 
 def _location(parameter: typer.CallbackParam, value: str, *schemes: str) -> str:
-    from elboflow.settings import RequestError
     from elboflow.settings.locations import normalised
 
     try:
@@ -118,8 +125,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment, such as training.epochs=5."),
 ]
 EnvOption = Annotated[
-    str | None,
-    typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it."),
+    str | None, typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it.")
 ]
 WorkspaceOption = Annotated[
     Path,
@@ -145,11 +151,14 @@ DatasetOption = Annotated[
     str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
 TargetOption = Annotated[
-    str, typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.", autocompletion=targets)
+    str,
+    typer.Option(metavar="TARGET", help="Where: local, kubeflow or vertex.", callback=target, autocompletion=targets),
 ]
 PlatformOption = Annotated[
-    str,
-    typer.Option("--target", metavar="TARGET", help="The platform: kubeflow or vertex.", autocompletion=platforms),
+    str, typer.Option("--target", metavar="TARGET", help="The platform: kubeflow or vertex.", autocompletion=platforms)
+]
+ReleaseOption = Annotated[
+    str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `elboflow runs` lists it.")]
 OfExperimentOption = Annotated[
@@ -177,7 +186,6 @@ def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target:
     Raises:
         RequestError: The run is on a platform, whose steps reach another network.
     """
-    from elboflow.settings import RequestError
 
     if tracking_uri is None:
         return assignments or []
@@ -190,12 +198,7 @@ def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target:
 
 
 def must_be_folders(*folders: Path | str) -> None:
-    """Looks, before anything is started, whether the folders that a command is to read are there.
-
-    Raises:
-        RequestError: One is not. (A bucket has no folders: a dataset there is looked for when it is opened.)
-    """
-    from elboflow.settings import RequestError
+    """Raises RequestError for a folder to read that is not there; one in a bucket is looked for when it is opened."""
     from elboflow.settings.locations import scheme
 
     for folder in folders:
@@ -204,12 +207,7 @@ def must_be_folders(*folders: Path | str) -> None:
 
 
 def must_be_apart(output: Path | str, *inputs: Path | str) -> None:
-    """Looks whether an output would be written among what is read.
-
-    Raises:
-        RequestError: It is the folder of an input.
-    """
-    from elboflow.settings import RequestError
+    """Raises RequestError for an output that is the folder of an input."""
 
     for given in inputs:
         if output == given or os.path.realpath(output) == os.path.realpath(given):

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from elboflow.settings import variables
+from elboflow.settings import RequestError, variables
 from pipelines.step_process.start import check_names
 
 
@@ -80,7 +80,6 @@ def _refuse_empty(words: Sequence[str]) -> None:
     Raises:
         RequestError: A word of the command line, the value of an option, or ELBOFLOW_WORKSPACE is empty or blank.
     """
-    from elboflow.settings import RequestError
 
     for before, word in pairwise(("", *words)):
         if not word.strip():
@@ -118,11 +117,7 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def resumable(restart: bool) -> Iterator[None]:
-    """Lets a command that is interrupted say how to go on with what it does.
-
-    Args:
-        restart: Whether this time it was told to start over.
-    """
+    """Lets a command that is interrupted say how to go on; `restart`: whether it was told to start over."""
     try:
         yield
     except KeyboardInterrupt as interrupt:

@@ -1,26 +1,26 @@
-"""A target that a command reaches, and a run there that it follows."""
+"""A target that a command reaches, and its runs: found by a word, followed, told in words and as JSON."""
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    OfExperimentOption,
-    TargetOption,
-    WorkspaceOption,
-)
+from pipelines.commands.options import DEFAULT_WORKSPACE, EnvOption, OfExperimentOption, TargetOption, WorkspaceOption
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.run_words import said, values
+from pipelines.targets import ENDED, RunState
 
 if TYPE_CHECKING:
-    from pipelines.targets import RunState, Target
+    from pipelines.targets import Target
+
+LATEST = "latest"
+SEARCHED = 200
+"""The latest runs whose ids are compared with the beginning of one."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Reached:
     """What the options of a command say of the target that it asks.
 
     Attributes:
-        name: The target's name.
         experiment: The experiment whose `targets` says how to reach it; None for as the workspace remembers.
-        env: The experiment's environment.
-        workspace: The workspace.
     """
 
     name: str
@@ -81,29 +78,39 @@ def to_follow(run: str, target: str, workspace: Path) -> str:
     return pasteable("runs", "attach", run, "--target", target, "--workspace", workspace)
 
 
-def started(target: "Target", state: "RunState", workspace: Path, no_wait: bool, as_json: bool) -> None:
-    """Follows a run that has just been started, as `accompany` does, or says how to."""
-    if no_wait:
-        tell(f"to follow it: {to_follow(state.id, target.name, workspace)}")
-        print(json.dumps(values(state)) if as_json else state.id)
+def started(target: "Target", state: RunState, workspace: Path, no_wait: bool, as_json: bool) -> None:
+    """Follows a run that has just been started to its end, unless nobody is to wait for it."""
+    if not state.id:
+        skip(state, as_json)
+    elif no_wait:
+        tell_started(state, target.name, workspace, as_json)
     else:
         accompany(target, state, workspace, as_json)
+
+
+def skip(skipped: RunState, as_json: bool) -> None:
+    """Ends a command whose run was not needed."""
+    tell(f"skipped: {skipped.reason or 'nothing changed'}")
+    if as_json:
+        print(json.dumps(values(skipped)))
+
+
+def tell_started(started: RunState, target: str, workspace: Path, as_json: bool) -> None:
+    """Prints a run that nobody waits for, and how to follow it."""
+    tell(f"to follow it: {to_follow(started.id, target, workspace)}")
+    print(json.dumps(values(started)) if as_json else started.id)
 
 
 def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
     """Follows a run to its end, and ends the command as the run ended.
 
     Args:
-        target: Where it runs.
-        state: The run as it was last seen.
-        workspace: The workspace of the command.
         as_json: Whether to end with one JSON object on standard output.
         missed: Lines to show first: what its steps have told so far.
 
     Raises:
         WorkError: The run failed or was cancelled, or could not be followed to its end.
     """
-    from elboflow.settings import WorkError
     from pipelines.follow import LostError, follow
 
     if state.link:
@@ -126,3 +133,60 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
             tell(f"to repeat it from the step that failed: {again}")
         raise WorkError(f"{ended.id}: {said(ended)}")
     tell(f"{ended.id}: {said(ended)}")
+
+
+def found_run(target: "Target", word: str) -> "RunState":
+    """Returns the run that a word means: its id, the beginning of one, or `latest`. RequestError unless it is one."""
+    if word == LATEST:
+        newest = target.runs(1)
+        if not newest:
+            raise RequestError(f"{LATEST}: there are no runs on {target.name} yet")
+        return target.run(newest[0].id)
+    try:
+        return target.run(word)
+    except RequestError:
+        begun = [run.id for run in target.runs(SEARCHED) if run.id.startswith(word)] if word else []
+        if not begun:
+            raise
+    if len(begun) > 1:
+        raise RequestError(f"{word}: {len(begun)} runs begin so: {', '.join(begun[:3])}{', …' if begun[3:] else ''}")
+    return target.run(begun[0])
+
+
+def values(state: "RunState") -> dict[str, Any]:
+    """Returns a run as JSON values; times in ISO 8601, in UTC."""
+    from components.surroundings.masking import masked_values
+
+    shown: dict[str, Any] = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
+    for told in (shown, *shown["steps"]):
+        told["reason"] = masked_values(told["reason"])
+    return {"run": shown.pop("id") or None, **shown}
+
+
+def begun(run: "RunState") -> str:
+    """Returns when a run began, in the time of this machine."""
+    return f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
+
+
+def took(started: datetime | None, ended: datetime | None) -> str:
+    """Returns how long something took, or has taken so far."""
+    if started is None:
+        return ""
+    seconds = ((ended or datetime.now(started.tzinfo)) - started).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds >= 0 else ""  # the clock was put back
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{int(minutes)} min {seconds % 60:02.0f} s" if hours < 1 else f"{int(hours)} h {int(minutes) % 60:02} min"
+
+
+def has_ended(state: "RunState") -> bool:
+    """Returns whether a run has ended."""
+    return state.status in ENDED
+
+
+def said(state: "RunState") -> str:
+    """Returns a run's status, with the reason for it."""
+    if state.status != "failed":
+        return f"{state.status}: {state.reason}" if state.reason else state.status
+    step = next((step.name for step in state.steps if step.status == "failed"), None)
+    return f"failed{f' in {step}' if step else ''}" + (f": {state.reason}" if state.reason else "")

@@ -9,41 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    NoWaitOption,
-    SetOption,
-    TargetOption,
-    TrackingOption,
-    WorkspaceOption,
-    recorded_in,
-)
+from elboflow.settings import RequestError, WorkError
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import pasteable, show_log, tell
+from pipelines.commands.reached import skip, started, values
 from pipelines.commands.summary import summarise_run
+from pipelines.commands.workspaces import check_here
+from pipelines.targets import RunState
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
-    from pipelines.targets import RunState
     from pipelines.targets.local.resumption import Part
     from pipelines.workspace import Workspace
 
 
 def run(
-    experiment: ExperimentArgument,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    target: TargetOption = "local",
+    experiment: options.ExperimentArgument,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    target: options.TargetOption = "local",
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
     ] = False,
-    no_wait: NoWaitOption = False,
-    release: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
-    ] = None,
+    no_wait: options.NoWaitOption = False,
+    release: options.ReleaseOption = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="Begin with this step, after what an earlier run made.")
     ] = None,
@@ -51,23 +40,19 @@ def run(
     docker: Annotated[
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
-    from pipelines.targets import NAMES
 
-    if target not in NAMES:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     check_settings(assignments or (), release)
     if docker and (target != "local" or no_wait):
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
@@ -81,7 +66,6 @@ def check_settings(assignments: Sequence[str], release: str | None) -> None:
     Raises:
         RequestError: There is one, of something else than how to reach a target.
     """
-    from elboflow.settings import RequestError
 
     if release is not None:
         for assignment in assignments:
@@ -101,9 +85,7 @@ def _submit(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    from pipelines.commands.reached import started
     from pipelines.connect import connect
-    from pipelines.prerequisites import check_here
     from pipelines.releases import reference
     from pipelines.targets.submission import job
     from pipelines.workspace import Workspace
@@ -114,11 +96,7 @@ def _submit(
     submitted = job(wanted, target, if_changed, reference(wanted, target, release))
     if target == "local":
         workspaces.made(workspace, wanted)
-    state = platform.submit(submitted)
-    if state.id:
-        started(platform, state, workspace, no_wait, as_json)
-    else:
-        _skip(state, as_json)
+    started(platform, platform.submit(submitted), workspace, no_wait, as_json)
 
 
 def _here(
@@ -130,8 +108,6 @@ def _here(
     as_json: bool,
 ) -> None:
     from pipelines.graphs.training import TRAINING
-    from pipelines.prerequisites import check_here
-    from pipelines.targets import RunState
     from pipelines.targets.local import docker as containers
     from pipelines.targets.local import resumption
 
@@ -139,7 +115,7 @@ def _here(
     image = containers.image(wanted, workspace) if docker else None
     place = workspaces.made(workspace, wanted)
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
-        _skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
+        skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return
     part = resumption.part(TRAINING, wanted, place, *steps)
     waited_for(wanted, place, part, workspace, as_json, image=image)
@@ -176,9 +152,6 @@ def waited_for(
 
 
 def _recorded(place: "Workspace", run: str, wanted: "Experiment") -> dict[str, Any]:
-    from elboflow.settings import RequestError, WorkError
-    from pipelines.commands.run_words import values
-    from pipelines.targets import RunState
     from pipelines.targets.local.client import LocalClient
 
     try:
@@ -194,11 +167,3 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
     change = changed(wanted.data, wanted.recorded(), tracking_uri(wanted, place))
     tell(change.reason)
     return None if change.changed else change.reason
-
-
-def _skip(skipped: "RunState", as_json: bool) -> None:
-    from pipelines.commands.run_words import values
-
-    tell(f"skipped: {skipped.reason or 'nothing changed'}")
-    if as_json:
-        print(json.dumps({**values(skipped), "run": None}))

@@ -19,8 +19,7 @@ from pipelines.commands.options import (
     named,
 )
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.reached import Reached, accompany, reaching, started
-from pipelines.commands.run_words import begun, took, values
+from pipelines.commands.reached import Reached, accompany, begun, found_run, reaching, started, took, values
 from pipelines.targets import STATUSES
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def listed(
     if not found:
         tell(f"no runs on {target} yet" if asked == limit else f"no such runs among the latest {asked:,} on {target}")
         return
-    from pipelines.table import print_table
+    from pipelines.console import print_table
 
     rows = [
         (run.id, run.status, begun(run), took(run.created, run.ended), run.experiment, run.link or "") for run in found
@@ -110,7 +109,6 @@ def attach(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
-    from pipelines.commands.found_run import found_run
 
     state = found_run(reached.target, run)
     accompany(reached.target, state, reached.workspace, as_json, _missed(reached.target, state))
@@ -125,7 +123,6 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a run from the step that failed, with what its finished steps made: on Vertex AI, as a new run."""
-    from pipelines.commands.found_run import found_run
     from pipelines.commands.outcome import show_log
 
     show_log()
@@ -141,8 +138,8 @@ def retry(
 
 def _retry_here(run: str, workspace: Path, as_json: bool) -> None:
     from pipelines.commands.run import waited_for
+    from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
-    from pipelines.prerequisites import check_here
     from pipelines.targets.local import resumption
 
     experiment, part = resumption.failed_part(TRAINING, run, workspaces.found(workspace))

@@ -4,23 +4,19 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    SetOption,
-    TargetOption,
-    WorkspaceOption,
-)
+from elboflow.settings import RequestError
+from pipelines.commands import options
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.reached import Reached, reaching, to_follow
+from pipelines.commands.reached import Reached, reaching, tell_started
 from pipelines.commands.run import check_settings
-from pipelines.timing import CatchUp, Timing
+from pipelines.commands.workspaces import check_here
+
+if TYPE_CHECKING:
+    from pipelines.timing import CatchUp
 
 app = typer.Typer(no_args_is_help=True, help="Run an experiment again and again, at the times that a cron says.")
 
@@ -32,7 +28,7 @@ MomentOption = Annotated[str | None, typer.Option(metavar="TIME", help="2026-12-
 
 @app.command()
 def create(
-    experiment: ExperimentArgument,
+    experiment: options.ExperimentArgument,
     cron: Annotated[
         str | None,
         typer.Option(help="Minute, hour, day of month, month, day of week; by default the experiment's schedule.cron."),
@@ -40,7 +36,7 @@ def create(
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Such as Europe/Berlin; by default schedule.timezone, or UTC.")
     ] = None,
-    target: TargetOption = "local",
+    target: options.TargetOption = "local",
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Skip a run if neither data nor experiment changed since a success.")
     ] = False,
@@ -56,23 +52,20 @@ def create(
     ] = None,
     start: MomentOption = None,
     end: MomentOption = None,
-    env: EnvOption = None,
-    assignments: SetOption = None,
-    release: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Run what `elboflow publish` published as this version.")
-    ] = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
+    env: options.EnvOption = None,
+    assignments: options.SetOption = None,
+    release: options.ReleaseOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
-    from elboflow.settings import RequestError
     from pipelines.commands.timetable import values
     from pipelines.connect import connect
     from pipelines.experiment import load
-    from pipelines.prerequisites import check_here
     from pipelines.releases import reference
     from pipelines.schedules.local import twin
     from pipelines.targets.submission import job
+    from pipelines.timing import Timing
     from pipelines.timing.calendar import check, moment, on_wall_clock, to_catch_up
     from pipelines.timing.cron import portable
     from pipelines.workspace import Workspace, open_to_write
@@ -129,28 +122,23 @@ def listed(
         bool,
         typer.Option("--all-targets", help="Of this machine, and of every platform that the workspace was used with."),
     ] = False,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """List schedules."""
     from pipelines.commands.timetable import print_schedules
     from pipelines.workspace import Workspace
 
     if all_targets:
-        from pipelines import all_targets as targets
+        from pipelines.connect import of_all_targets
 
-        schedules, unreachable = targets.all_targets(Workspace(reached.workspace.resolve()), targets.PATIENCE)
-        print_schedules(schedules, unreachable, as_json)
+        print_schedules(*of_all_targets(Workspace(reached.workspace.resolve())), as_json)
     else:
         print_schedules(reached.target.schedules(), None, as_json)
 
 
 @app.command()
 @reaching
-def show(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def show(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Show a schedule."""
     from pipelines.commands.timetable import print_schedule
 
@@ -159,11 +147,7 @@ def show(
 
 @app.command()
 @reaching
-def pause(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def pause(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
@@ -174,11 +158,7 @@ def pause(
 
 @app.command()
 @reaching
-def resume(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def resume(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a paused schedule go on."""
     from pipelines.commands.timetable import print_schedule
 
@@ -189,26 +169,14 @@ def resume(
 
 @app.command()
 @reaching
-def run(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def run(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
-    from pipelines.commands.run_words import values
-
-    started = reached.target.trigger(id)
-    tell(f"to follow it: {to_follow(started.id, reached.name, reached.workspace)}")
-    print(json.dumps(values(started)) if as_json else started.id)
+    tell_started(reached.target.trigger(id), reached.name, reached.workspace, as_json)
 
 
 @app.command()
 @reaching
-def delete(
-    reached: Reached,
-    id: ScheduleArgument,
-    as_json: JsonOption = False,
-) -> None:
+def delete(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
     reached.target.delete(id)
     print(json.dumps({"schedule": id, "target": reached.name, "status": "deleted"}) if as_json else id)
@@ -220,7 +188,7 @@ def history(
     reached: Reached,
     id: ScheduleArgument,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Show what became of a schedule's ticks, the newest first."""
     from pipelines.commands.timetable import print_history
@@ -242,8 +210,8 @@ def _files(experiment: str, env: str | None) -> tuple[Path, ...]:
     return tuple(file for each in written if (file := Path(each.name)).is_file())
 
 
-def _catch_up(wanted: str) -> CatchUp:
-    from elboflow.settings import RequestError
+def _catch_up(wanted: str) -> "CatchUp":
+    from pipelines.timing import CatchUp
 
     if wanted not in get_args(CatchUp):
         raise RequestError(f"--catch-up {wanted}: expected one of {', '.join(get_args(CatchUp))}")
@@ -251,7 +219,7 @@ def _catch_up(wanted: str) -> CatchUp:
 
 
 def _tell_if_nobody_runs_it(workspace: Path) -> None:
-    from pipelines.schedules.heartbeat import trouble
+    from pipelines.schedules.daemon import trouble
 
     if (reason := trouble(workspace.resolve())) is not None:
         tell(f"{reason}: its ticks run under {pasteable('scheduler', '--workspace', workspace)}")

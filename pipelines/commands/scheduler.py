@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from elboflow.settings import WorkError
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import pasteable, show_log, tell
 
@@ -33,11 +34,10 @@ def scheduler(
     ] = False,
 ) -> None:
     """Run what the workspace's schedules say, until SIGTERM or Ctrl-C. The runs then at work go on."""
-    from elboflow.settings import WorkError
     from pipelines.workspace import open_to_write
 
     if check:
-        from pipelines.schedules.heartbeat import holder, trouble
+        from pipelines.schedules.daemon import holder, trouble
 
         folder = workspace.resolve()
         if (reason := trouble(folder)) is not None:

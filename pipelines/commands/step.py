@@ -1,45 +1,33 @@
 """`elboflow step …`: one component by hand, from folder to folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    DatasetOption,
-    EnvOption,
-    ExperimentArgument,
-    SetOption,
-    TrackingOption,
-    WorkspaceOption,
-    folder,
-    local,
-    must_be_apart,
-    must_be_folders,
-    stored,
-)
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import resumable, show_log, tell
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
-OutputOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=folder)]
-ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=local)]
+OutputOption = Annotated[
+    Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=options.folder)
+]
+ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=options.local)]
 EvaluationOption = Annotated[
-    Path, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=local)
+    Path, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=options.local)
 ]
 
 
 @app.command()
 def preprocess(
-    experiment: ExperimentArgument,
+    experiment: options.ExperimentArgument,
     output: Annotated[
-        str,
-        typer.Option(metavar="DIR", help="The folder to write, here or at gs://….", callback=stored),
+        str, typer.Option(metavar="DIR", help="The folder to write, here or at gs://….", callback=options.stored)
     ],
-    assignments: SetOption = None,
-    env: EnvOption = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
 ) -> None:
     """Raw data → a dataset folder."""
     from components.preprocess import preprocess
@@ -53,18 +41,18 @@ def preprocess(
 
 @app.command()
 def train(
-    experiment: ExperimentArgument,
-    dataset: DatasetOption,
+    experiment: options.ExperimentArgument,
+    dataset: options.DatasetOption,
     output: OutputOption,
-    assignments: SetOption = None,
-    env: EnvOption = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over: checkpoints are moved aside, a model is replaced.")
     ] = False,
     profile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
-    tracking_uri: TrackingOption = None,
+    tracking_uri: options.TrackingOption = None,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was.
 
@@ -74,8 +62,8 @@ def train(
     from pipelines.targets.local.surroundings import limit_threads, named_tracking_uri
 
     wanted = load(experiment, assignments or (), env)
-    must_be_folders(dataset)
-    must_be_apart(output, dataset)
+    options.must_be_folders(dataset)
+    options.must_be_apart(output, dataset)
     limit_threads(wanted)  # before anything is imported that would start more of them
     from components.binding.agreement import check_dataset
     from components.tracking.live import Tracking
@@ -102,12 +90,12 @@ def train(
 
 @app.command()
 def evaluate(
-    experiment: ExperimentArgument,
-    dataset: DatasetOption,
+    experiment: options.ExperimentArgument,
+    dataset: options.DatasetOption,
     model: ModelOption,
     output: OutputOption,
-    assignments: SetOption = None,
-    env: EnvOption = None,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
 ) -> None:
     """A dataset folder and a model folder → an evaluation folder."""
     from components.binding.agreement import check_dataset
@@ -115,8 +103,8 @@ def evaluate(
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
-    must_be_folders(dataset, model)
-    must_be_apart(output, dataset, model)
+    options.must_be_folders(dataset, model)
+    options.must_be_apart(output, dataset, model)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
     evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
@@ -125,21 +113,20 @@ def evaluate(
 
 @app.command()
 def register(
-    experiment: ExperimentArgument,
-    dataset: DatasetOption,
+    experiment: options.ExperimentArgument,
+    dataset: options.DatasetOption,
     model: ModelOption,
     evaluation: EvaluationOption,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
-    tracking_uri: TrackingOption = None,
+    tracking_uri: options.TrackingOption = None,
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
     import json
-    from dataclasses import asdict
 
     from components.binding.agreement import check_source
     from components.register import register
@@ -148,21 +135,13 @@ def register(
     from pipelines.targets.local.surroundings import named_tracking_uri
 
     wanted = load(experiment, assignments or (), env)
-    must_be_folders(dataset, model, evaluation)
+    options.must_be_folders(dataset, model, evaluation)
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
     uri = named_tracking_uri(wanted, tracking_uri) or workspaces.made(workspace, wanted).tracking_uri
     check(uri, wanted.name)
     check_source(wanted.name, wanted.data, dataset)
     show_log()
-    registered = register(
-        dataset,
-        model,
-        evaluation,
-        wanted.registry,
-        wanted.recorded(),
-        name,
-        uri,
-    )
+    registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
     tell(f"{registered.model} version {registered.version}: {registered.reason}")
     print(json.dumps(asdict(registered)))

@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    EnvOption,
-    ExperimentArgument,
-    JsonOption,
-    SetOption,
-    TargetOption,
-    TrackingOption,
-    WorkspaceOption,
-    recorded_in,
-)
+from elboflow.settings import RequestError
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import show_log
+from pipelines.commands.reached import started
 from pipelines.commands.summary import summarise_sweep
+from pipelines.commands.workspaces import check_here
 
 if TYPE_CHECKING:
     from pipelines.experiment import Experiment
-    from pipelines.sweeps.plan import Plan
+    from pipelines.sweeps.candidates import Plan
 
 TRIALS = 30
 
 
 def sweep(
-    experiment: ExperimentArgument,
+    experiment: options.ExperimentArgument,
     over: Annotated[
         list[str],
         typer.Option(
@@ -51,27 +43,23 @@ def sweep(
         ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Trials at work at once.")] = 1,
-    assignments: SetOption = None,
-    env: EnvOption = None,
-    target: TargetOption = "local",
+    assignments: options.SetOption = None,
+    env: options.EnvOption = None,
+    target: options.TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
 
     The same command again goes on with a sweep that was killed.
     """
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
-    from pipelines.targets import NAMES
 
-    if target not in NAMES:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    wanted = load(experiment, recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
     plan = _planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":
@@ -90,9 +78,8 @@ def _planned(
     target: str,
 ) -> "Plan":
     """Returns what to try. All of it has been checked."""
-    from elboflow.settings import RequestError
     from pipelines.sweeps import axes, candidates
-    from pipelines.sweeps.plan import SAMPLERS, Plan, Search
+    from pipelines.sweeps.candidates import SAMPLERS, Plan, Search
 
     varied = axes.parse(over, wanted)
     if search is None:
@@ -114,7 +101,6 @@ def _planned(
 
 
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
-    from pipelines.prerequisites import check_here
     from pipelines.targets.local import sweep as execution
     from pipelines.targets.local.runner import StepError
 
@@ -133,11 +119,10 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
 
 
 def _submit(plan: "Plan", target: str, no_wait: bool, workspace: Path, as_json: bool) -> None:
-    from pipelines.commands.reached import started
     from pipelines.connect import connect
-    from pipelines.targets import sweep_jobs
+    from pipelines.targets.submission import sweep_job
     from pipelines.workspace import Workspace
 
-    job = sweep_jobs.job(plan, target)
+    job = sweep_job(plan, target)
     platform = connect(target, plan.experiment, Workspace(workspace.resolve()))
     started(platform, platform.submit(job), workspace, no_wait, as_json)

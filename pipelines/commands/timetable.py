@@ -6,15 +6,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from components.surroundings.masking import masked, masked_values
 from elboflow.settings.terminal import printable
 from pipelines.commands.outcome import tell
-from pipelines.commands.run_words import values as run_values
+from pipelines.commands.reached import values as run_values
+from pipelines.console import print_table
 from pipelines.schedules.states import TickState
-from pipelines.table import print_table
 from pipelines.timing.calendar import on_wall_clock
 
 if TYPE_CHECKING:
-    from pipelines.all_targets import Unreachable
+    from pipelines.connect import Unreachable
     from pipelines.targets import RunState, ScheduleState
 
 _ORIGIN = {"catch-up": "made up for", "hand": "by hand"}
@@ -26,9 +27,7 @@ def print_schedules(
     """Prints schedules, and the targets that did not answer as lines of the same table.
 
     Args:
-        schedules: The schedules.
         unreachable: Of several targets, those that did not answer; None where only one was asked.
-        as_json: Whether to print one JSON object instead.
     """
     if as_json:
         silent = {} if unreachable is None else {"unreachable": [asdict(target) for target in unreachable]}
@@ -57,7 +56,6 @@ def print_schedules(
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     """Prints a schedule."""
-    from components.surroundings.masking import masked
 
     if as_json:
         print(json.dumps(values(schedule)))
@@ -100,7 +98,6 @@ def print_history(runs: "Sequence[RunState]", timezone: str, as_json: bool) -> N
 
 def values(schedule: "ScheduleState") -> dict[str, Any]:
     """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
-    from components.surroundings.masking import masked_values
 
     shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
     shown["reason"] = masked_values(shown["reason"])

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from elboflow.settings import RequestError, WorkError
 from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, TrackingOption, WorkspaceOption
 from pipelines.commands.outcome import pasteable, show_log, tell
@@ -32,7 +33,6 @@ def ui(
 
     from components.surroundings.masking import masked, without_userinfo
     from components.tracking import databases, readable, relocation
-    from elboflow.settings import RequestError
     from pipelines.targets.local.surroundings import named_tracking_uri
 
     place = workspaces.found(workspace)
@@ -70,7 +70,6 @@ def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
 
     Args:
         mlflow: The registration: tracking_uri, run_id, model and version.
-        workspace: The workspace.
     """
     from components.tracking import databases
 
@@ -105,7 +104,6 @@ def _serve(store: str, artifacts: Path, host: str, port: int) -> None:
             return
         finally:
             _end(server)
-    from elboflow.settings import WorkError
 
     raise WorkError(f"the MLflow server ended with exit code {code}")
 

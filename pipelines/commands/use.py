@@ -5,16 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import workspaces
-from pipelines.commands.options import (
-    DEFAULT_WORKSPACE,
-    DatasetOption,
-    ModelArgument,
-    TrackingOption,
-    WorkspaceOption,
-    local,
-    must_be_folders,
-)
+from elboflow.settings import RequestError
+from pipelines.commands import options, workspaces
 from pipelines.commands.outcome import show_log
 
 OutputOption = Annotated[
@@ -23,22 +15,22 @@ OutputOption = Annotated[
         metavar="FILE",
         help="A .png, a grid of images; a .txt, texts; a .csv, a table; or a .npz, the values.",
         parser=str,
-        callback=local,
+        callback=options.local,
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes what is drawn.")]
 
 
 def generate(
-    model: ModelArgument,
+    model: options.ModelArgument,
     output: OutputOption,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of examples.")] = 64,
     seed: SeedOption = 0,
     given: Annotated[
         list[str] | None, typer.Option(metavar="FEATURE=VALUE", help="What a conditional model is conditioned on.")
     ] = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
 ) -> None:
     """Make new examples with a trained model."""
     from components import predict
@@ -49,19 +41,19 @@ def generate(
 
 
 def reconstruct(
-    model: ModelArgument,
-    dataset: DatasetOption,
+    model: options.ModelArgument,
+    dataset: options.DatasetOption,
     output: OutputOption,
     split: Annotated[str, typer.Option(help="The split to take examples from.")] = "test",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, at most all.")] = 32,
     seed: SeedOption = 0,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    tracking_uri: TrackingOption = None,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingOption = None,
 ) -> None:
     """Pass a dataset's examples through a trained model, and show them beside the originals."""
     from components import predict
 
-    must_be_folders(dataset)
+    options.must_be_folders(dataset)
     show_log()
     predict.reconstruct(_folder(model, workspace, tracking_uri), dataset, output, split, n, seed)
     print(output)
@@ -73,7 +65,6 @@ def _given(words: list[str]) -> dict[str, str]:
     Raises:
         RequestError: One is written otherwise, or a feature is given twice.
     """
-    from elboflow.settings import RequestError
 
     found: dict[str, str] = {}
     for word in words:

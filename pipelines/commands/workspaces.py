@@ -1,5 +1,6 @@
 """The workspace of a command. Opening it records the end of runs that were killed."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,6 @@ def found(folder: Path) -> "Workspace":
 def made(folder: Path, experiment: "Experiment | None" = None) -> "Workspace":
     """Returns a workspace to write into, made if need be.
 
-    Args:
-        folder: The workspace's folder.
-        experiment: What is to run there.
-
     Raises:
         RequestError: It cannot be written to.
     """
@@ -35,3 +32,25 @@ def made(folder: Path, experiment: "Experiment | None" = None) -> "Workspace":
     workspace = open_to_write(folder)
     dead.end(workspace, None if experiment is None else tracking_uri(experiment, workspace))
     return workspace
+
+
+def check_here(experiment: "Experiment", workspace: Path, backends: Collection[str] = ()) -> None:
+    """Checks what a run on this machine needs before anything is started: its MLflow, its data, its backends.
+
+    Raises:
+        RequestError: Something is missing.
+        WorkError: The MLflow of the workspace is damaged.
+    """
+    from components.surroundings import checkpoints
+    from components.tracking import preflight
+    from elboflow.vae.compute import check, devices
+    from pipelines.targets.local.surroundings import tracking_uri
+    from pipelines.workspace import Workspace
+    from preprocessing import sources
+
+    preflight.check(tracking_uri(experiment, Workspace(workspace.resolve())), experiment.name)
+    sources.check(experiment.data)
+    checkpoints.folder(experiment.training.checkpoints)
+    devices.require(experiment.training.device)
+    for backend in backends or [experiment.training.backend]:
+        check(backend)

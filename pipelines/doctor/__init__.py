@@ -9,20 +9,14 @@ from pathlib import Path
 
 from components.surroundings import servers
 from elboflow.settings import RequestError
-from elboflow.settings.variables import TRACKING_URI as TRACKING_URI
 from pipelines.experiment import Experiment
-from pipelines.targets import NAMES
+from pipelines.targets import NAMES as NAMES
 from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError
 from pipelines.workspace import Workspace
 
 
 def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iterator[Finding]:
-    """Yields what the checks find, in their order, while they run in threads.
-
-    Args:
-        target: Where runs are to be: `local`, `kubeflow` or `vertex`.
-        experiment: What is to run; without it, only this machine is checked.
-        workspace: The folder of local runs.
+    """Yields what the checks find, in their order, while they run in threads; without an experiment, of this machine.
 
     Raises:
         RequestError: The target is unknown, or the experiment does not describe it.
@@ -41,8 +35,6 @@ def examine(target: str, experiment: Experiment | None, workspace: Path) -> Iter
 
 def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[Check]:
     """Returns the checks for runs on a target."""
-    if target not in NAMES:
-        raise RequestError(f"--target {target}: unknown target; allowed: {', '.join(NAMES)}")
     if experiment is None and target != "local":
         raise RequestError(f"--target {target}: say with --experiment EXPERIMENT whose targets.{target} is meant")
     from pipelines.doctor import machine
@@ -59,12 +51,12 @@ def checks(target: str, experiment: Experiment | None, workspace: Path) -> list[
 
 def _of_target(target: str, experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     if experiment is None or target == "local":
-        from pipelines.doctor import records, schedules
+        from pipelines.doctor import schedules
         from pipelines.targets.local import checks as local
 
         return [
             *local.checks(experiment, workspace),
-            Check("records", lambda: records.records(workspace.folder)),
+            Check("records", lambda: schedules.records(workspace.folder)),
             Check("schedules", lambda: schedules.schedules(workspace.folder)),
         ]
     if target == "kubeflow":

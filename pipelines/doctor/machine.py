@@ -79,12 +79,7 @@ def _version(name: str) -> str | None:
 
 
 def devices(backend: str, root: Path = Path("/dev")) -> Finding:
-    """Looks at the accelerators of this machine.
-
-    Args:
-        backend: The framework that is to compute on them.
-        root: Where the system keeps its devices.
-    """
+    """Looks at the accelerators of this machine, whose devices are in `root`, and whether the backend sees them."""
     gpus, tpus = _gpus(root), len(list(root.glob("accel[0-9]*"))) or len(list(root.glob("vfio/[0-9]*")))
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
     if not gpus and not tpus:

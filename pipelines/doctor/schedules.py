@@ -1,25 +1,31 @@
-"""The schedules of this machine: whether a scheduler runs them in time, and whether what they run is still there."""
+"""The schedules of this machine, whether they run in time and what they run is there, and its damaged records."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from elboflow.artifacts import read_json
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.explain import explain
 from elboflow.settings.text import counted
+from pipelines.connect import MEMORY
 from pipelines.experiment import Experiment
+from pipelines.schedules.daemon import holder, places, trouble
 from pipelines.schedules.database import FILE, blank
-from pipelines.schedules.heartbeat import holder, places, trouble
-from pipelines.schedules.queue import queued
+from pipelines.schedules.one_pass import queued
 from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import Schedule
 from pipelines.schedules.store import Store
 from pipelines.targets.checks import Finding
+from pipelines.targets.local import record
 from pipelines.timing.calendar import Calendar
 from preprocessing.files import is_uri
+
+MOST = 3
+"""Damaged files that are named."""
 
 LONG = timedelta(hours=12)
 """A tick that has waited for as long says that the machine does not do the work of its schedules."""
@@ -106,3 +112,26 @@ def _wrong(schedule: Schedule) -> str | None:
     places = [place for place in experiment.data.source.locations.values() if not is_uri(place)]
     absent = [str(place) for place in (folder / Path(place).expanduser() for place in places) if not place.exists()]
     return f"its data are not there: {', '.join(absent)}" if absent else None
+
+
+def records(workspace: Path) -> Iterator[Finding]:
+    """Reads the records of runs and sweeps, and what is remembered of platforms; says nothing where there are none."""
+    runs, damaged = list(workspace.glob(f"runs/*/{record.FILE}")), []
+    readers: list[tuple[Callable[[Path], object], Path]] = [(record.read, path.parent) for path in runs]
+    readers += [
+        (lambda file: read_json(file, dict), path)
+        for path in (*workspace.glob("sweeps/*/sweep.json"), workspace / MEMORY)
+    ]
+    for read, path in readers:
+        try:
+            read(path)
+        except FileNotFoundError:
+            continue
+        except WorkError as error:
+            damaged.append(str(error))
+    if damaged:
+        more = f"; {len(damaged) - MOST:,} more" if len(damaged) > MOST else ""
+        mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
+        yield Finding("records", "ill", "; ".join(damaged[:MOST]) + more, mend)
+    elif runs:
+        yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")

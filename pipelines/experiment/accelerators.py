@@ -66,14 +66,12 @@ class Kind(Settings):
     """A kind of accelerator.
 
     Attributes:
-        chip: gpu or tpu.
         accelerator_type: Vertex AI's name; None where the machine type says it.
         gke: The value of GKE's node label that names it; None for a kind that a node selector has to choose.
         disk: The only type of boot disk that its machines take.
         quota: The metric of Vertex AI's quota for training on it.
         attached: Whether its machines exist without it, too.
         on_vertex: Whether Vertex AI trains on it; GKE has all kinds.
-        offers: The numbers in which it can be had.
     """
 
     chip: Literal["gpu", "tpu"]
@@ -94,26 +92,14 @@ class Kind(Settings):
         return sorted({offer.chips for offer in self.offers if offer.hosts == 1})
 
     def offer(self, count: int, machine: str | None = None) -> Offer:
-        """Returns the offer of that many chips, on that machine type if one is given, else on the usual one.
-
-        Raises:
-            ConflictsError: There is none. Its problem is at `accelerator.count` or at `machine`, of a step.
-        """
+        """Returns the offer of that many chips. Problems are at `accelerator.count` or `machine`, of a step."""
         offers = [offer for offer in self.offers if offer.chips == count]
         if not offers:
             raise ConflictsError([Problem(("accelerator", "count"), f"{count} is not allowed; {self.described()}")])
         return self._on(machine, offers)
 
     def fewest(self, machine: str | None = None, provisioning: Provisioning | None = None) -> Offer:
-        """Returns the offer of the fewest chips, on that machine type if one is given.
-
-        Args:
-            machine: The machine type.
-            provisioning: The way in which it should be had; where there is no such offer, it is not looked at.
-
-        Raises:
-            ConflictsError: There is none. Its problem is at `machine`, of a step.
-        """
+        """Returns the offer of the fewest chips, as `offer` does; `provisioning` counts only where it exists."""
         offers = [offer for offer in self.offers if provisioning in offer.provisioning] or self.offers
         return self._on(machine, sorted(offers, key=lambda offer: offer.chips))
 
@@ -151,11 +137,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def kind(name: str) -> Kind:
-    """Returns a kind by its name.
-
-    Raises:
-        ConflictsError: There is none of that name. Its problem is at `accelerator.kind`, of a step.
-    """
+    """Returns a kind by its name. The problem of an unknown one is at `accelerator.kind`, of a step."""
     if name not in kinds():
         sentence = f"unknown kind '{name}'; {nearest(name, list(kinds()))}"
         raise ConflictsError([Problem(("accelerator", "kind"), sentence)])

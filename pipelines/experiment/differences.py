@@ -27,7 +27,6 @@ def differences(experiment: str, changed: Experiment) -> list[Difference]:
     Both experiments have all defaults filled in; one that is invalid without its environment is compared as written.
 
     Args:
-        experiment: The path of a YAML file, or the name of a ready-made experiment.
         changed: The same experiment with changes.
     """
     try:

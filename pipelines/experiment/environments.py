@@ -31,10 +31,6 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 def find(experiment: str, env: str) -> ExperimentText:
     """Reads the overlay of an experiment for an environment.
 
-    Args:
-        experiment: The path of a YAML file, or the name of a ready-made experiment.
-        env: The environment's name.
-
     Raises:
         RequestError: There is none, or it cannot be read as YAML with unique keys.
     """
@@ -58,13 +54,7 @@ def existing(experiment: str) -> list[str]:
 
 
 def merge(base: ExperimentText, overlay: ExperimentText, settings: type[Settings]) -> ExperimentText:
-    """Returns an experiment with an overlay merged over it. The place of each key is in the file that sets it.
-
-    Args:
-        base: The experiment.
-        overlay: The overlay.
-        settings: The settings of an experiment.
-    """
+    """Returns an experiment with an overlay merged over it. The place of each key is in the file that sets it."""
     places = dict(base.places)
 
     def taken(path: Keys, value: Any) -> Any:

@@ -8,9 +8,17 @@ from pydantic import BeforeValidator, Field, model_validator
 from elboflow.settings import PossiblyEmpty, Settings, by_name
 from elboflow.settings.explain import ConflictsError, Problem, written
 from elboflow.settings.zones import Timezone
-from pipelines.experiment.images import Image, Images, absent_images
 from pipelines.experiment.machines import KubernetesStep
-from pipelines.experiment.steps import HTTPAddress, StepName, TrackingURI, Variable, misplaced
+from pipelines.experiment.steps import (
+    HTTPAddress,
+    Image,
+    Images,
+    StepName,
+    TrackingURI,
+    Variable,
+    absent_images,
+    misplaced,
+)
 from preprocessing.engines import Engine
 from preprocessing.engines.direct import Direct
 

@@ -13,8 +13,7 @@ from pipelines.experiment.accelerators import Kind, Offer, Provisioning
 Amount = Annotated[str, written(r"\d+(\.\d+)?(Mi|Gi|Ti|M|G|T)", "be an amount such as 16Gi")]
 Minutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
 MachineType = Annotated[
-    str,
-    written(r"[a-z]+\d+[a-z]*-[a-z]+(-\d+[a-z]*)?(-[a-z]+)?", "be a machine type such as n2-standard-8"),
+    str, written(r"[a-z]+\d+[a-z]*-[a-z]+(-\d+[a-z]*)?(-[a-z]+)?", "be a machine type such as n2-standard-8")
 ]
 
 
@@ -35,12 +34,7 @@ class Accelerator(Settings):
         return accelerators.kind(self.kind)
 
     def offer(self, machine: str | None = None, workers: int = 1, provisioning: Provisioning | None = None) -> Offer:
-        """Returns what each of the workers gets.
-
-        Args:
-            machine: The machine type, if it has to be a certain one.
-            workers: Machines of the same type, which the chips are divided among.
-            provisioning: How the machines come about, where that decides how many chips are the fewest.
+        """Returns what each worker gets, among whom the chips are divided; `provisioning` decides the fewest.
 
         Raises:
             ConflictsError: That does not exist. Its problems are at `accelerator` or `machine`, of a step.

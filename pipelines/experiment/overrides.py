@@ -10,7 +10,7 @@ from elboflow.settings.explain import Path, dotted, shown
 from elboflow.settings.layout import inside, long_form, section
 from elboflow.settings.yaml_text import MOST_LEVELS, YAMLTextError
 from pipelines.experiment import text as source
-from pipelines.experiment.older_spellings import respelled
+from pipelines.experiment.text import respelled
 
 ABSENT: Any = object()
 """The value of a key that is not written, or that has no default."""

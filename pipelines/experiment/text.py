@@ -1,28 +1,33 @@
 """The YAML text of an experiment: from a file or from the ready-made ones, with the line of every key."""
 
 import itertools
+import logging
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from elboflow.settings import RequestError, yaml_text
 from elboflow.settings.explain import Path as Keys
+from elboflow.settings.explain import dotted
 from elboflow.settings.near import near
-from pipelines.experiment.older_spellings import respelled, respelled_values
+
+logger = logging.getLogger("elboflow.experiment")
+
+RENAMED: Mapping[Keys, Keys] = {
+    ("targets", target, step): ("targets", target, "steps", "register" if step == "registration" else step)
+    for target in ("kubeflow", "vertex")
+    for step in ("preprocess", "train", "evaluate", "registration")
+}
+"""Keys that were renamed: the older spelling goes on being read. In 0.1.0, steps stood beside a target's settings."""
 
 
 @dataclass(frozen=True)
 class ExperimentText:
-    """The YAML of an experiment.
-
-    Attributes:
-        name: The file's path, or the name of the ready-made experiment, for messages.
-        text: The YAML.
-        values: The values, as plain data.
-        places: The place of each key, `FILE:LINE`, by path.
-    """
+    """The YAML of an experiment; `name` is its file or ready-made name, `places` has the `FILE:LINE` of each key."""
 
     name: str
     text: str
@@ -90,11 +95,7 @@ def parse(name: str, text: str) -> ExperimentText:
 
 
 def value(text: str) -> Any:
-    """Reads one YAML value, as `--set` takes it.
-
-    Raises:
-        YAMLTextError: It is not one.
-    """
+    """Reads one YAML value, as `--set` takes it, or raises YAMLTextError."""
     return yaml_text.read(text).value
 
 
@@ -124,3 +125,46 @@ def _text(name: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RequestError(f"{name}:{line}: not text in UTF-8: the byte 0x{content[error.start]:02x}") from None
+
+
+def respelled(path: Keys) -> Keys:
+    """Returns the path of a key as it is spelled now."""
+    for older, newer in RENAMED.items():
+        if path[: len(older)] == older:
+            _notice(older, newer)
+            return (*newer, *path[len(older) :])
+    return path
+
+
+def respelled_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of an experiment, or of an overlay, under the keys as they are spelled now.
+
+    A key that is given in both spellings stays, and is refused as an unknown one.
+    """
+    for older, newer in RENAMED.items():
+        found = _section(values, older[:-1])
+        if found is None or older[-1] not in found or _section(values, newer) is not None:
+            continue
+        _notice(older, newer)
+        values = _moved(values, older, newer)
+    return values
+
+
+def _section(values: Any, path: Keys) -> dict[str, Any] | None:
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else None
+
+
+def _moved(values: dict[str, Any], older: Keys, newer: Keys) -> dict[str, Any]:
+    key = str(older[0])
+    if len(older) > 1:
+        return {**values, key: _moved(values[key], older[1:], newer[1:])}
+    rest = {name: value for name, value in values.items() if name != key}
+    steps, step = map(str, newer)
+    return {**rest, steps: {**(rest.get(steps) or {}), step: values[key]}}
+
+
+@cache
+def _notice(older: Keys, newer: Keys) -> None:
+    logger.warning("%s is called %s now; the older spelling goes on being read", dotted(older), dotted(newer))

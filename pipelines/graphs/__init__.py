@@ -25,7 +25,6 @@ class Values:
     A step takes its own section alone: a change in one section leaves the cached results of the steps before it valid.
 
     Attributes:
-        name: The experiment's name.
         seed: The root of all randomness.
         data, model, training, evaluation, registry: Sections of the experiment, as JSON.
         experiment: `Experiment.recorded()`, as JSON.
@@ -89,7 +88,6 @@ class Take(Protocol):
         """Returns the task.
 
         Args:
-            step: The step's component; its name is that of the task.
             cached: Whether a platform may take the result of an earlier task with the same inputs.
             after: Tasks that end before this one begins, besides those whose outputs are among the inputs.
             **inputs: The step's inputs by name: values, or outputs of tasks.

@@ -9,7 +9,7 @@ from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
 from elboflow.artifacts.temporary import temporary_folder
-from pipelines.graphs import Graph, Take, Values, full_name, guard
+from pipelines.graphs import Graph, Take, Values, full_name, steps
 
 RUN = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 """What stands for the name of a run until the platform starts one."""
@@ -32,8 +32,6 @@ def compiled(graph: Graph, values: Values, platform: Platform, *, root: str | No
     ended. Whether to decide is the one parameter of the pipeline: `if_changed`.
 
     Args:
-        graph: The graph.
-        values: What its steps are given.
         platform: How the platform runs steps.
         root: Where the platform keeps the artifacts of runs, if the pipeline is to say so.
         console: What stands before a job's id in the address of its page; empty where that is not known.
@@ -48,7 +46,7 @@ def compiled(graph: Graph, values: Values, platform: Platform, *, root: str | No
 def _guarded(graph: Graph, values: Values, take: Take, root: str | None, console: str) -> GraphComponent:
     def finished() -> Any:
         return take(
-            guard.finish,
+            steps.finish,
             cached=False,
             experiment=values.experiment,
             run=values.run,
@@ -65,7 +63,7 @@ def _guarded(graph: Graph, values: Values, take: Take, root: str | None, console
     def unless_unchanged(if_changed: bool = False) -> None:
         with dsl.ExitHandler(finished()):
             decided = take(
-                guard.decide,
+                steps.decide,
                 cached=False,
                 data=values.data,
                 experiment=values.experiment,

@@ -47,11 +47,7 @@ class _Sweep(ABC):
 
 @dataclass(frozen=True)
 class Grid(_Sweep):
-    """All combinations of some values, as a loop of a platform.
-
-    Attributes:
-        combinations: Values by dotted key, each as JSON.
-    """
+    """All combinations of some values, each as JSON, by dotted key, as a loop of a platform."""
 
     combinations: tuple[str, ...] = ()
     steps: tuple[str, ...] = ("preprocess", "begin", "train", "choose", "evaluate", "register")
@@ -77,12 +73,7 @@ class Grid(_Sweep):
 
 @dataclass(frozen=True)
 class Search(_Sweep):
-    """Trials that Optuna asks for, a grid's included, in one step.
-
-    Attributes:
-        settings: How to search (`pipelines.sweeps.plan.Search`), as JSON.
-        study: The SQLite file that keeps the study.
-    """
+    """Trials that Optuna asks for, a grid's included, in one step; a SQLite file keeps the study."""
 
     settings: str = ""
     study: str = ""
@@ -104,12 +95,7 @@ class Search(_Sweep):
 
 @dataclass(frozen=True)
 class Tuned(_Sweep):
-    """Trials that Vertex AI's hyperparameter tuning asks for.
-
-    Attributes:
-        pool: The machine of a trial as a `WorkerPoolSpec`, as JSON.
-        job: The arguments of the tuning job, of Google's component `HyperparameterTuningJobRunOp`.
-    """
+    """Trials that Vertex AI's hyperparameter tuning asks for, each on a `WorkerPoolSpec` in JSON."""
 
     pool: str = ""
     job: Mapping[str, Any] = field(default_factory=dict)

@@ -45,18 +45,7 @@ def preprocessed(take: Take, values: Values) -> object:
 def evaluated_and_registered(
     take: Take, values: Values, dataset: object, model: object, experiment: object, seed: object
 ) -> None:
-    """Makes the last two tasks of a pipeline that trains.
-
-    Registration acts on MLflow, and is never cached.
-
-    Args:
-        take: Makes a task.
-        values: What the steps are given.
-        dataset: The dataset.
-        model: The model.
-        experiment: The experiment that the model is of, as JSON.
-        seed: The seed of the evaluation.
-    """
+    """Makes the last two tasks of a pipeline that trains. Registration acts on MLflow, and is never cached."""
     evaluation = take(steps.evaluate, dataset=dataset, model=model, settings=values.evaluation, seed=seed).outputs[
         "evaluation"
     ]

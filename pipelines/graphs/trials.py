@@ -88,8 +88,7 @@ def search(
 
         from components.sweep.history import Sweep
         from components.sweep.trial import of_run
-        from pipelines.sweeps.choice import choose
-        from pipelines.sweeps.plan import Search
+        from pipelines.sweeps.candidates import Search, choose
         from pipelines.sweeps.study import Settings, search
         from preprocessing.reader import open_dataset
 
@@ -110,13 +109,7 @@ def search(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def worker_pools(
-    dataset: Input[Dataset],
-    experiment: str,
-    over: str,
-    run: str,
-    trials_root: str,
-    tracking_uri: str,
-    pool: str,
+    dataset: Input[Dataset], experiment: str, over: str, run: str, trials_root: str, tracking_uri: str, pool: str
 ) -> list:
     """The dataset → the worker pools of a tuning job on Vertex AI, whose container is a trial.
 
@@ -153,7 +146,7 @@ def choose(
     with step(model.path):
         from pathlib import Path
 
-        from pipelines.sweeps.choice import choose
+        from pipelines.sweeps.candidates import choose
 
         folders = [Path(trial.path) for trial in trials]
         return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
@@ -176,7 +169,7 @@ def choose_found(
         from pathlib import Path
 
         from components.sweep.trial import of_run
-        from pipelines.sweeps.choice import choose, mounted
+        from pipelines.sweeps.candidates import choose, mounted
 
         folders = of_run(mounted(trials_root), run)
         return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))

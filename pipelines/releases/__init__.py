@@ -12,7 +12,7 @@ from typing import Protocol
 
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
-from pipelines.targets.specification import specification
+from pipelines.targets.submission import specification
 
 logger = logging.getLogger("elboflow.releases")
 
@@ -26,9 +26,6 @@ class Release:
     """A published version.
 
     Attributes:
-        experiment: The experiment's name, which is the pipeline's.
-        target: The platform.
-        version: The version's name.
         reference: What a run is submitted of: what `Job.release` holds.
         digest: The SHA-256 of the compiled pipeline, in hexadecimal.
         published: Whether it was published now, and had not been there before.
@@ -60,8 +57,6 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
     """Publishes the pipeline of an experiment.
 
     Args:
-        experiment: The experiment.
-        target: `kubeflow` or `vertex`.
         version: The version; by default made of the project's version and of the pipeline's digest.
 
     Raises:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kfp_server_api import ApiException
+
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
@@ -43,7 +45,6 @@ class PipelineVersions:
 
     def put(self, pipeline: str, version: str, specification: str, digest: str) -> str:
         """Uploads a version, and its pipeline where it is the first."""
-        from kfp_server_api import ApiException
 
         description = f"sha256:{digest}"
         with self._api.asking(f"the version {version} of {pipeline}"), _file(specification) as path:

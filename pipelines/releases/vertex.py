@@ -23,7 +23,6 @@ class Repository:
 
     Args:
         address: https://LOCATION-kfp.pkg.dev/PROJECT/REPOSITORY. A host of another name has the resources, too.
-        connection: Who asks.
     """
 
     def __init__(self, address: str, connection: Connection) -> None:

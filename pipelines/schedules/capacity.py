@@ -17,11 +17,7 @@ _ROOT = Path("/")
 
 
 def slots(root: Path = _ROOT) -> int:
-    """Returns how many runs may be active at once: 1 for every 2 cores and 4 GiB, and at least 1.
-
-    Args:
-        root: Where the system's files are.
-    """
+    """Returns how many runs may be active at once: 1 for every 2 cores and 4 GiB, and at least 1."""
     return max(1, min(int(cores(root) / CORES), memory(root) // MEMORY))
 
 

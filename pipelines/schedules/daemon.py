@@ -1,29 +1,36 @@
 """The scheduler: one process for a workspace, which does a pass over its schedules every second.
 
 Its state is in `schedules.db` alone: the next pass does what one has missed, whether it was killed, the disk was full
-or the clock jumped.
+or the clock jumped. It holds a lock, and writes a heartbeat every few seconds, by which others know that it runs.
 """
 
 import logging
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from elboflow.artifacts.lock import hold
+from elboflow.artifacts.lock import hold, is_held
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from pipelines.schedules import capacity
-from pipelines.schedules.database import FILE, blank
-from pipelines.schedules.heartbeat import EVERY, LOCK, announce, beat, holder, sign
+from pipelines.schedules.database import FILE, Database, blank
 from pipelines.schedules.launch import Launcher, Processes
 from pipelines.schedules.one_pass import end_dead, one_pass
 from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
+
+LOCK = "scheduler.lock"
+EVERY = 5.0
+"""Seconds between two heartbeats."""
+
+STALE = timedelta(seconds=30)
+"""The age of a heartbeat after which the scheduler hangs, or cannot write."""
 
 JUMP = 2.0
 """Seconds between the wall clock and the monotonic clock that count as a jump."""
@@ -38,8 +45,6 @@ class Daemon:
     """The scheduler of a workspace, which holds the workspace's lock while it is open.
 
     Args:
-        workspace: The workspace's folder.
-        launcher: What starts runs; by default processes of this machine.
         drain: Whether it waits for active runs when it is stopped, as it has to where they end with it.
         slots: How many runs of all schedules may be active at once; by default what the machine can carry.
 
@@ -175,3 +180,58 @@ class Daemon:
 def _ahead() -> float:
     """Returns the seconds by which the wall clock is ahead of the monotonic clock."""
     return time.time() - time.monotonic()
+
+
+def beat(database: Database, now: datetime) -> None:
+    """Writes a heartbeat of this process."""
+    database.write(
+        "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?)", os.getpid(), socket.gethostname(), now.isoformat()
+    )
+
+
+def announce(database: Database, slots: int) -> None:
+    """Writes how many runs the scheduler allows at once."""
+    database.write("INSERT OR REPLACE INTO places VALUES (1, ?)", slots)
+
+
+def places(database: Database) -> int | None:
+    """Returns how many runs the last scheduler allowed at once; None where there was none."""
+    rows = database.read("SELECT runs FROM places")
+    return rows[0]["runs"] if rows else None
+
+
+def sign(lock: int) -> None:
+    """Writes into the lock's file which process holds it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def holder(workspace: Path) -> str | None:
+    """Returns the process that is the workspace's scheduler; None where there is none."""
+    lock = workspace / LOCK
+    if not is_held(lock):
+        return None
+    return lock.read_text(encoding="utf-8", errors="replace") or "a process that just started"
+
+
+def _last_beat(workspace: Path) -> datetime | None:
+    if not (workspace / FILE).is_file():
+        return None
+    with Database(workspace) as database:
+        rows = database.read("SELECT heartbeat FROM daemon")
+    try:
+        return datetime.fromisoformat(rows[0]["heartbeat"]) if rows else None
+    except (TypeError, ValueError):  # damaged; a running scheduler replaces it
+        return None
+
+
+def trouble(workspace: Path) -> str | None:
+    """Returns why no tick of a workspace would run now, or None where a scheduler is running well."""
+    process = holder(workspace)
+    if process is None:
+        return f"no scheduler is at work on {workspace}"
+    beaten = _last_beat(workspace)
+    if beaten is None or abs(datetime.now(UTC) - beaten) > STALE:  # one in the future is from a clock that was ahead
+        since = f"since {beaten:%Y-%m-%d %H:%M:%S} UTC" if beaten else "yet"
+        return f"the scheduler of {workspace} ({process}) has not said {since} that it is at work"
+    return None

@@ -10,17 +10,16 @@ from pathlib import Path
 from elboflow.artifacts import sha256
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.near import near
+from pipelines.schedules.daemon import places
 from pipelines.schedules.database import FILE, blank
-from pipelines.schedules.folders import absent
-from pipelines.schedules.heartbeat import places
 from pipelines.schedules.launch import LOG, Processes, tick_folder
 from pipelines.schedules.one_pass import end_dead
 from pipelines.schedules.record_due import record_due
 from pipelines.schedules.report import deleted, places_in_queue, schedule_state, tick_state, unreadable_state
-from pipelines.schedules.states import Key, Schedule, Tick
+from pipelines.schedules.states import Key, Schedule, Tick, absent
 from pipelines.schedules.store import Store
 from pipelines.targets import Job, RunState, ScheduleState
-from pipelines.targets.disclosure import require_no_secret
+from pipelines.targets.data import require_no_secret
 from pipelines.targets.local.client import LocalClient
 from pipelines.timing import Timing
 from pipelines.timing.calendar import INSTANT, check

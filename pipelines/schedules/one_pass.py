@@ -2,18 +2,17 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
 from elboflow.settings import RequestError
-from pipelines.schedules.launch import Launcher, tick_folder
-from pipelines.schedules.queue import admit
+from pipelines.schedules.launch import Launcher, tick_folder, tick_outcome
 from pipelines.schedules.record_due import record_due
-from pipelines.schedules.states import Schedule, Tick
+from pipelines.schedules.states import ACTIVE, Schedule, Tick
 from pipelines.schedules.store import Store
-from pipelines.schedules.tick_outcome import tick_outcome
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar
 
@@ -35,14 +34,6 @@ def one_pass(
     heartbeat: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
     """Does everything that is due. If it is killed, the next pass of any process completes it.
-
-    Args:
-        store: The schedules.
-        launcher: What starts runs.
-        workspace: The workspace's folder.
-        now: The time.
-        slots: How many runs may be active at once.
-        heartbeat: Called between two steps, each of which is short.
 
     Returns:
         The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
@@ -122,3 +113,35 @@ def _try_again(store: Store, tick: Tick, now: datetime) -> None:
     reason = f"{attempts} processes were started for it and ended before they began; their output is in its log"
     if store.turn(tick.key, "claimed", "failed", ended=now, attempts=attempts, reason=reason):
         log.error("%s: %s", tick.key, reason)
+
+
+def admit(store: Store, slots: int) -> None:
+    """Claims free slots, which all schedules share, for the first ticks whose schedules allow one more run."""
+    with store.transaction():
+        open_ticks = store.open_ticks()
+        active = Counter(tick.key.schedule for tick in open_ticks if tick.state in ACTIVE)
+        schedules = {schedule.id: schedule for schedule in store.schedules()}
+        for tick in queued(open_ticks, schedules.values()):
+            if active.total() >= slots:
+                return
+            id = tick.key.schedule
+            if active[id] < schedules[id].timing.max_active and store.turn(tick.key, "waiting", "claimed"):
+                active[id] += 1
+
+
+def queued(open_ticks: Sequence[Tick], schedules: Iterable[Schedule]) -> list[Tick]:
+    """Returns the waiting ticks, the next first, without those of paused schedules.
+
+    They are ordered by their time, then by the name of their schedule. Caught-up ticks come after all others, and so do
+    the ticks behind them in their own schedule: a long backlog must not delay tonight's runs.
+    """
+    names = {schedule.id: schedule.name for schedule in schedules if schedule.paused is None}
+    queue: list[tuple[bool, datetime, str, str, Tick]] = []
+    with_backlog: set[str] = set()
+    for tick in open_ticks:
+        id = tick.key.schedule
+        if tick.state == "waiting" and id in names:
+            if tick.origin == "catch-up":
+                with_backlog.add(id)
+            queue.append((id in with_backlog, tick.key.time, names[id], id, tick))
+    return [tick for *_, tick in sorted(queue, key=lambda each: each[:4])]

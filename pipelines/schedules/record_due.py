@@ -132,12 +132,7 @@ def _crowded(schedule: Schedule, open_ticks: list[Tick]) -> str | None:
 
 
 def _pass_over(
-    store: Store,
-    schedule: Schedule,
-    calendar: Calendar,
-    between: tuple[datetime, datetime],
-    fate: Fate,
-    now: datetime,
+    store: Store, schedule: Schedule, calendar: Calendar, between: tuple[datetime, datetime], fate: Fate, now: datetime
 ) -> bool:
     """Records that the ticks between two moments do not run. Returns False if one step does not reach the second."""
     after, until = between

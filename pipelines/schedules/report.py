@@ -7,7 +7,7 @@ from pathlib import Path
 from elboflow.artifacts import sha256
 from elboflow.settings import RequestError
 from pipelines.schedules.launch import LOG, tick_folder
-from pipelines.schedules.queue import queued
+from pipelines.schedules.one_pass import queued
 from pipelines.schedules.states import Key, Range, Schedule, State, Tick, TickState
 from pipelines.schedules.store import Store
 from pipelines.targets import FileState, Outlook, ScheduleState, Status
@@ -33,9 +33,6 @@ def schedule_state(
     """Returns a schedule as it is now.
 
     Args:
-        store: The schedules.
-        workspace: Their workspace.
-        schedule: The schedule.
         places: What `places_in_queue` returned, where it is known.
     """
     now = datetime.now(UTC)
@@ -70,15 +67,7 @@ def places_in_queue(store: Store) -> dict[Key, int]:
 def tick_state(
     workspace: Workspace, schedule: Schedule, record: Tick | Range, now: datetime, places: dict[Key, int]
 ) -> TickState:
-    """Returns a tick, or a range of ticks.
-
-    Args:
-        workspace: Its workspace.
-        schedule: Its schedule.
-        record: Its record.
-        now: The time.
-        places: The positions of the waiting ticks.
-    """
+    """Returns a tick, or a range of ticks."""
     known = TickState("", schedule.name, "local", _STATUS[record.state], reason=record.reason, record=record.state)
     if isinstance(record, Range):
         first, last, recorded = record.first, record.last, record.recorded

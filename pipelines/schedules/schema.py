@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipelines.schedules.folders import kept
+from pipelines.schedules.states import kept
 
 VERSION = 4
 
@@ -70,7 +70,6 @@ def upgrade(database: sqlite3.Connection, workspace: Path) -> None:
     """Brings the tables to this version, within a transaction of the caller.
 
     Args:
-        database: The database.
         workspace: The workspace that it is in, without symbolic links.
     """
     for step in _STEPS[version(database) :]:

@@ -1,11 +1,16 @@
 """The records of this machine's schedules and of each of their ticks. All times are in UTC."""
 
+import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Strict
 
 from pipelines.targets import RunState
-from pipelines.timing import Timing
+from pipelines.timing import Count, Moment, Text, Timing
 
 Origin = Literal["tick", "catch-up", "hand"]
 """Why a run was asked for: a tick in time, a missed tick that is run later, or `elboflow schedule run`."""
@@ -20,42 +25,52 @@ ACTIVE: frozenset[State] = frozenset({"claimed", "running"})
 """The states of a tick that holds a slot."""
 
 
+Number = Annotated[int, Strict()]
+
+
+def _section(text: Any) -> Any:
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except RecursionError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A schedule.
 
     Attributes:
         id: The experiment's name and a number that is never used again.
-        name: The experiment's name.
         experiment: The experiment, resolved, as JSON values: a copy of what its files said at creation.
         folder: The working directory at creation, absolute. The experiment's paths are relative to it. A folder that
             contains the workspace follows the workspace when both are moved or copied.
-        timing: When it ticks.
         if_changed: Whether a run is skipped when neither data nor experiment changed.
-        created: When it was created.
         settled: Every tick up to this moment has its record.
         paused: Since when it is paused; None where it is not.
         deleted: When it was deleted; None where it was not.
     """
 
-    id: str
-    name: str
-    experiment: dict[str, Any]
-    folder: str
+    id: Text
+    name: Text
+    experiment: Annotated[dict[str, Any], BeforeValidator(_section)]
+    folder: Text
     timing: Timing
     if_changed: bool
-    created: datetime
-    settled: datetime
-    paused: datetime | None = None
-    deleted: datetime | None = None
+    created: Moment
+    settled: Moment
+    paused: Moment | None = None
+    deleted: Moment | None = None
 
 
 @dataclass(frozen=True)
 class Key:
     """Identifies a tick: a schedule and a moment."""
 
-    schedule: str
-    time: datetime
+    schedule: Text
+    time: Moment
 
     @property
     def folder(self) -> str:
@@ -72,26 +87,21 @@ class Tick:
     """The record of a tick.
 
     Attributes:
-        key: Its schedule and its moment.
-        origin: Why its run was asked for.
-        state: Its state.
         attempts: How many processes were started for it and ended before they claimed it.
         process: The id of the process that runs it.
         run: The run's name, as `elboflow status` and `logs` take it.
-        exit_code: The run's.
-        reason: Why it failed or did not run.
     """
 
     key: Key
     origin: Origin
     state: State
-    attempts: int = 0
-    process: int | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    run: str | None = None
-    exit_code: int | None = None
-    reason: str | None = None
+    attempts: Number = 0
+    process: Number | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
+    run: Text | None = None
+    exit_code: Number | None = None
+    reason: Text | None = None
 
     @property
     def last(self) -> datetime:
@@ -104,22 +114,16 @@ class Range:
     """The record of consecutive ticks that did not run for one reason.
 
     Attributes:
-        schedule: Their schedule.
-        first: The first of them.
-        last: The last of them.
-        ticks: Their number.
-        state: The state of each.
-        reason: Why they did not run.
         recorded: When the last of them was recorded.
     """
 
-    schedule: str
-    first: datetime
-    last: datetime
-    ticks: int
+    schedule: Text
+    first: Moment
+    last: Moment
+    ticks: Count
     state: NeverRan
-    reason: str
-    recorded: datetime
+    reason: Text
+    recorded: Moment
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,10 @@ class TickState(RunState):
     Attributes:
         tick: Its moment; of a range, the last.
         first: The first tick of a range.
-        ticks: The number of ticks.
         future: Whether the tick is still to come: its run was recorded while the clock was ahead.
-        origin: Why its run was asked for.
         record: Its state; `status` is the nearest status of a run.
         place: Its position in the queue, from 1.
         line: The length of the queue.
-        exit_code: The run's.
         log: The file of everything that it printed.
     """
 
@@ -149,3 +150,30 @@ class TickState(RunState):
     line: int | None = None
     exit_code: int | None = None
     log: str | None = None
+
+
+def kept(folder: str, workspace: Path) -> str:
+    """Returns a folder as it is stored: relative to the workspace (a path without symbolic links) if that is in it.
+
+    So the schedules of a moved project go on, and those of a copy work in the copy.
+    """
+    try:
+        real = Path(folder).resolve()
+    except (OSError, RuntimeError, ValueError):  # a damaged row may hold anything
+        return folder
+    # The root contains every workspace, but is no project that could be moved.
+    if not Path(folder).is_absolute() or real == Path(real.anchor) or not workspace.is_relative_to(real):
+        return folder
+    return os.path.relpath(real, workspace)
+
+
+def located(folder: str, workspace: Path) -> str:
+    """Returns the absolute path of a stored folder."""
+    return os.path.normpath(workspace / folder)
+
+
+def absent(schedule: Schedule) -> str | None:
+    """Returns why no run can work in a schedule's folder; None where it exists."""
+    if Path(schedule.folder).is_dir():
+        return None
+    return f"the folder {schedule.folder}, in which the schedule was made, is no longer there"

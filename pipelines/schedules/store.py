@@ -3,19 +3,23 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Row
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from elboflow.settings import WorkError
-from pipelines.schedules import rows
 from pipelines.schedules.database import Database
-from pipelines.schedules.folders import kept, located
-from pipelines.schedules.rows import DamagedRowError, named, plain
-from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick
+from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick, kept, located
+from pipelines.timing import Moment
 
 Read = TypeVar("Read")
+
+
+class DamagedRowError(ValueError):
+    """A row holds what no version of ELBOflow writes. The text names the column and its value."""
 
 
 class Store(Database):
@@ -44,17 +48,13 @@ class Store(Database):
         found = {}
         for row in self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id"):
             try:
-                rows.schedule(row)
+                _read_schedule(row)
             except DamagedRowError as error:
                 found[str(row["id"])] = self._damage(error)
         return found
 
     def schedule(self, id: str) -> Schedule | None:
-        """Returns a schedule, even a deleted one.
-
-        Raises:
-            WorkError: It is damaged.
-        """
+        """Returns a schedule, even a deleted one. A damaged one is a WorkError."""
         found = self.read("SELECT * FROM schedules WHERE id = ?", id)
         try:
             return self._schedule(found[0]) if found else None
@@ -98,7 +98,7 @@ class Store(Database):
 
     def record_range(self, range: Range) -> None:
         """Adds a range, or replaces the one that begins with the same tick."""
-        self.write("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?, ?, ?, ?, ?)", *rows.of_range(range))
+        self.write("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?, ?, ?, ?, ?)", *map(plain, astuple(range)))
 
     def tick(self, key: Key) -> Tick | None:
         """Returns the record of a tick."""
@@ -109,7 +109,7 @@ class Store(Database):
         """Returns the ticks between two moments that have their own records, the oldest first."""
         query = "SELECT tick FROM ticks WHERE schedule = ? AND tick > ? AND tick <= ? ORDER BY tick"
         found = self.read(query, schedule, plain(after), plain(until))
-        return self._readable(found, rows.time, lambda row: f"a tick of {schedule}")
+        return self._readable(found, lambda row: _checked(_MOMENT, row["tick"]), lambda row: f"a tick of {schedule}")
 
     def open_ticks(self, schedule: str | None = None) -> list[Tick]:
         """Returns the ticks that have not ended, the oldest first."""
@@ -133,14 +133,7 @@ class Store(Database):
         return found[0] if found else None
 
     def turn(self, key: Key, before: str, to: str, **values: Any) -> bool:
-        """Changes the state of a tick in one statement, and returns whether it was in the state `before`.
-
-        Args:
-            key: The tick.
-            before: The state that it has to be in.
-            to: The new state.
-            **values: Other columns to set.
-        """
+        """Changes the state of a tick in one statement, and returns whether it was in the state `before`."""
         columns = ", ".join(["state = ?", *(f"{column} = ?" for column in values)])
         command = f"UPDATE ticks SET {columns} WHERE schedule = ? AND tick = ? AND state = ?"
         return self.write(command, to, *map(plain, values.values()), *named(key), before) == 1
@@ -153,14 +146,18 @@ class Store(Database):
         return self._ranges(self.read("SELECT * FROM ranges WHERE schedule = ? AND last > ?", schedule, plain(after)))
 
     def _schedule(self, row: Row) -> Schedule:
-        found = rows.schedule(row)
+        found = _read_schedule(row)
         return replace(found, folder=located(found.folder, self.workspace))
 
     def _ticks(self, found: Iterable[Row]) -> list[Tick]:
-        return self._readable(found, rows.tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")
+        return self._readable(found, _read_tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")
 
     def _ranges(self, found: Iterable[Row]) -> list[Range]:
-        return self._readable(found, rows.range_of, lambda row: f"the ticks from {row['first']} of {row['schedule']}")
+        return self._readable(
+            found,
+            lambda row: _checked(_RANGE, dict(row)),
+            lambda row: f"the ticks from {row['first']} of {row['schedule']}",
+        )
 
     def _readable(self, found: Iterable[Row], read: Callable[[Row], Read], what: Callable[[Row], str]) -> list[Read]:
         """Returns the readable rows, and notes the others in `damaged`."""
@@ -174,3 +171,35 @@ class Store(Database):
 
     def _damage(self, error: DamagedRowError) -> str:
         return f"cannot be read: its row in {self.path} is damaged, {error}"
+
+
+_SCHEDULE, _TICK, _RANGE = TypeAdapter(Schedule), TypeAdapter(Tick), TypeAdapter(Range)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as SQLite is given it: moments as text that sorts as they do."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
+
+
+def named(key: Key) -> tuple[str, str]:
+    """Returns a tick's primary key."""
+    return key.schedule, plain(key.time)
+
+
+def _read_schedule(row: Row) -> Schedule:
+    return _checked(_SCHEDULE, {**dict(row), "timing": dict(row)})
+
+
+def _read_tick(row: Row) -> Tick:
+    return _checked(_TICK, {**dict(row), "key": {"schedule": row["schedule"], "time": row["tick"]}})
+
+
+def _checked(kind: TypeAdapter[Read], values: Any) -> Read:
+    try:
+        return kind.validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    column, text = ("tick", *first["loc"])[-1], repr(first["input"])
+    column = "tick" if column == "time" else column
+    raise DamagedRowError(f"{column} is {text if len(text) <= 60 else f'{text[:57]}…'}")

@@ -17,11 +17,9 @@ from elboflow.artifacts import write_atomically
 from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
 from elboflow.settings.variables import NEW_RUN
-from pipelines.schedules.folders import absent
-from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder
-from pipelines.schedules.states import Key, Schedule
+from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder, tick_outcome
+from pipelines.schedules.states import Key, Schedule, absent
 from pipelines.schedules.store import Store
-from pipelines.schedules.tick_outcome import tick_outcome
 from pipelines.targets.local.client import new_name
 
 SOURCE = "experiment.yaml"
@@ -48,11 +46,7 @@ def main(workspace: Path, key: Key) -> None:
 
 
 def claim(store: Store, key: Key, name: str) -> str | None:
-    """Turns a claimed tick into one that this process runs.
-
-    Returns:
-        The name of its run; None where the tick already ran or its schedule was deleted.
-    """
+    """Turns a claimed tick into one of this process. Returns its run; None if it ran, or its schedule was deleted."""
     run = new_name(name)
     is_ours = store.turn(key, "claimed", "running", process=os.getpid(), started=datetime.now(UTC), run=run)
     return run if is_ours else None

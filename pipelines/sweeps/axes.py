@@ -29,13 +29,7 @@ _RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
 
 @dataclass(frozen=True)
 class Choices:
-    """Values to try, one after the other.
-
-    Attributes:
-        key: The key of the experiment, dotted.
-        text: The values as they were asked for.
-        values: The values.
-    """
+    """Values to try, one after the other; `text` is as they were asked for."""
 
     key: str
     text: str
@@ -44,15 +38,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """A range of numbers to search.
-
-    Attributes:
-        key: The key of the experiment, dotted.
-        text: The range as it was asked for.
-        low: The lowest value.
-        high: The highest.
-        log: Whether it is searched by magnitude.
-    """
+    """A range of numbers to search, by magnitude if `log`; `text` is as it was asked for."""
 
     key: str
     text: str
@@ -75,11 +61,7 @@ Axis = Choices | Range
 
 
 def parse(over: Sequence[str], experiment: Experiment) -> tuple[Axis, ...]:
-    """Reads what a sweep varies, in the order of the command line.
-
-    Args:
-        over: Texts such as `model.latent=2,8,32`.
-        experiment: The experiment whose keys vary.
+    """Reads what a sweep varies, such as `model.latent=2,8,32`, in the order of the command line.
 
     Raises:
         RequestError: A text is malformed, or its key does not exist, cannot be varied, or is given twice.

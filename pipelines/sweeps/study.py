@@ -20,8 +20,7 @@ from components.tracking import databases
 from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, grid, parse
-from pipelines.sweeps.candidates import candidate
-from pipelines.sweeps.plan import Search
+from pipelines.sweeps.candidates import Search, candidate
 from preprocessing.reader import open_dataset
 
 if TYPE_CHECKING:
@@ -37,13 +36,7 @@ _DIGEST, _FORGOTTEN = "digest", "forgotten"
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search here.
-
-    Attributes:
-        search: How to search.
-        parallel: Trials at work at once.
-        study: The SQLite file that keeps the study.
-    """
+    """How to search here: `parallel` trials at once, in the study that a SQLite file keeps."""
 
     search: Search
     parallel: int
@@ -60,13 +53,7 @@ def search(
 ) -> None:
     """Searches for the values of the best validation bound. Killed and called again, it goes on where it was.
 
-    Args:
-        dataset: The dataset folder.
-        experiment: The experiment that varies, as `Experiment.recorded()` gives it.
-        over: What varies: by dotted key, as the command line has it.
-        settings: How to search.
-        output: Where trials have their folders, named by their digests.
-        tracked: Where trials are recorded.
+    The output has a folder for each trial, named by its digest; `experiment` is as `Experiment.recorded()` gives it.
     """
     wanted = Experiment.model_validate(experiment)
     axes = parse([f"{key}={text}" for key, text in over.items()], wanted)

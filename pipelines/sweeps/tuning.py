@@ -24,8 +24,7 @@ from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.step_process.process import step
 from pipelines.sweeps.axes import Axis, Range, parse
-from pipelines.sweeps.candidates import candidate
-from pipelines.sweeps.choice import mounted
+from pipelines.sweeps.candidates import candidate, mounted
 
 METRIC = "elbo"
 _FILE, _TRIAL = "CLOUD_ML_HP_METRIC_FILE", "CLOUD_ML_TRIAL_ID"
@@ -35,16 +34,7 @@ _MOST_LINES = 100
 
 @dataclass(frozen=True)
 class Trial:
-    """What all trials of a tuning job have in common: what a trial is given, but for the values.
-
-    Attributes:
-        dataset: The dataset folder.
-        experiment: The experiment that varies, as `Experiment.recorded()` gives it.
-        over: What varies: by dotted key, as the command line has it.
-        run: The sweep's run name.
-        trials_root: Where trials have their folders.
-        tracking_uri: The MLflow.
-    """
+    """What all trials of a tuning job have in common: as `search` of `study.py` is given it."""
 
     dataset: str
     experiment: dict[str, Any]
@@ -65,22 +55,13 @@ def metrics() -> list[dict[str, str]]:
 
 
 def worker_pools(trial: Trial, pool: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the worker pools of a tuning job: one machine, whose container is a trial.
-
-    Args:
-        trial: What the trials have in common.
-        pool: The machine, the image and the environment, as a `WorkerPoolSpec`.
-    """
+    """Returns the worker pools of a tuning job: one machine, a `WorkerPoolSpec`, whose container is a trial."""
     command = ["python3", "-m", "pipelines.sweeps.tuning", json.dumps(asdict(trial))]
     return [{**pool, "container_spec": {**pool["container_spec"], "command": command}}]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Tries the values that Vertex AI gives: the process of a trial's container.
-
-    Raises:
-        SystemExit: The trial failed; Vertex AI then takes its values for bad ones.
-    """
+    """Tries the values that Vertex AI gives: the process of a trial's container, whose failure marks them as bad."""
     with step():
         trial = Trial(**json.loads(arguments[0]))
         outcome = _tried(trial, dict(argument.removeprefix("--").split("=", 1) for argument in arguments[1:]))

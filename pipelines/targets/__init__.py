@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from elboflow.settings import RequestError
-from pipelines.timing import Timing
+
+if TYPE_CHECKING:
+    from pipelines.timing import Timing
 
 NAMES = ("local", "kubeflow", "vertex")
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "damaged"]
@@ -42,8 +44,6 @@ class RunState:
 
     Attributes:
         id: What `status`, `logs`, `cancel` and `runs attach` take.
-        experiment: The experiment's name.
-        target: The target's name.
         status: pending, running, succeeded, failed, cancelled or skipped; damaged where its record cannot be read.
         steps: Those that have begun, or are known to come, in their order.
         link: The run's page in the platform's console.
@@ -80,7 +80,6 @@ class Job:
     """What is submitted: a compiled pipeline, or a published version of one, and its arguments.
 
     Attributes:
-        name: The experiment's name.
         specification: The pipeline as IR YAML; None for a published version.
         release: The published version; None for a specification.
         arguments: Those that differ from the pipeline's own defaults.
@@ -116,7 +115,7 @@ class ScheduleState:
     id: str
     experiment: str
     target: str
-    timing: Timing
+    timing: "Timing"
     status: Outlook
     if_changed: bool = False
     next: datetime | None = None
@@ -153,7 +152,7 @@ class Target(Protocol):
         Returns it at work again, or the new run that repeats it, where the platform ends a run for good.
         """
 
-    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+    def create_schedule(self, job: Job, timing: "Timing", if_changed: bool) -> ScheduleState:
         """Makes a schedule of a job."""
 
     def schedules(self) -> list[ScheduleState]:

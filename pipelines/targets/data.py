@@ -1,8 +1,10 @@
-"""Which raw data the steps of a platform, or in containers, can read: in a bucket, or in what they mount."""
+"""What is refused of an experiment's data before it is submitted: files that the steps cannot read, and secrets."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from components.surroundings.masking import variable_in
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.experiment.kubeflow import KubeflowTarget
@@ -13,22 +15,14 @@ _BUCKETS = PurePosixPath("/gcs")  # where Vertex AI shows its steps all buckets
 
 
 def require_readable(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> None:
-    """Looks whether the steps of a target can read the source of an experiment, as far as its location tells.
-
-    Raises:
-        RequestError: They cannot; it names the key, and what to write.
-    """
+    """Raises RequestError, with the key and what to write, for a source that the steps of a target cannot read."""
     for key, location in experiment.data.source.locations.items():
         if reason := _unreadable(experiment, target, location):
             raise RequestError(f"data.source.{key}: {location} is a path that {reason}")
 
 
 def require_mounted(experiment: Experiment, *folders: Path) -> None:
-    """Looks whether containers of this machine, which mount these folders alone, can read the source.
-
-    Raises:
-        RequestError: They cannot.
-    """
+    """Raises RequestError for a source that containers of this machine, with these folders mounted, cannot read."""
     for key, location in experiment.data.source.locations.items():
         path = Path(location).expanduser().resolve()
         if not is_uri(location) and not any(path.is_relative_to(folder.resolve()) for folder in folders):
@@ -65,3 +59,37 @@ def _unreadable_on_kubeflow(path: PurePosixPath, settings: KubeflowTarget | None
         "no step on Kubeflow can read; write gs://BUCKET/NAME, or a path below the mount of one of "
         f"targets.kubeflow.volumes ({there})"
     )
+
+
+if TYPE_CHECKING:
+    from pipelines.experiment import Experiment
+
+COMPILED = "the compiled pipeline would show it to all who see its runs"
+
+
+def require_no_secret(experiment: Experiment | Mapping[str, Any], disclosure: str = COMPILED) -> None:
+    """Looks whether an experiment holds a secret that is known here, such as in the path of its data.
+
+    The steps need the experiment as it is: what is hidden in it could not be read, and what is not is shown to all.
+
+    Raises:
+        RequestError: It does; it names the key, the variable, and what would disclose the secret.
+    """
+    values = experiment if isinstance(experiment, Mapping) else experiment.model_dump(mode="json")
+    for key, text in _texts(values, ""):
+        if (variable := variable_in(text)) is not None:
+            raise RequestError(
+                f"{key}: holds the value of ${variable}, a secret, and {disclosure}; take it out, or unset "
+                f"${variable} here if it is none"
+            )
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{key}.{number}")

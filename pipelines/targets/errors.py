@@ -26,13 +26,7 @@ class Remedies:
     quota: str = "try again later"
 
     def error(self, status: int | None, said: str, what: str) -> RequestError | WorkError:
-        """Returns the error of a command.
-
-        Args:
-            status: The HTTP status.
-            said: What the platform says, in a line.
-            what: What was asked for: "the run digits-…".
-        """
+        """Returns the error of a command that asked for `what`, such as "the run digits-…"."""
         match status:
             case 301 | 302 | 303 | 307 | 308:
                 return RequestError(f"{self.place} asks for a login ({status}); {self.login}")

@@ -11,8 +11,7 @@ from elboflow.vae.compute import parallelism
 from elboflow.vae.config import DataParallel, ModelParallel, TrainingConfig
 from pipelines.experiment import Experiment, accelerators
 from pipelines.experiment.machines import KubernetesStep, Retry, VertexStep
-from pipelines.targets.data import require_readable
-from pipelines.targets.disclosure import require_no_secret
+from pipelines.targets.data import require_no_secret, require_readable
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask

@@ -1,22 +1,28 @@
-"""What is submitted for an experiment."""
+"""What is submitted for an experiment: the job, and its graph compiled for the platform."""
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
+from pipelines.experiment.steps import image_for
+from pipelines.experiment.vertex import VertexTarget
+from pipelines.graphs import Graph
+from pipelines.graphs.training import TRAINING
 from pipelines.targets import Job
-from pipelines.targets.specification import specification
+
+if TYPE_CHECKING:
+    from pipelines.sweeps.candidates import Plan
+
+ALGORITHMS = {"tpe": "ALGORITHM_UNSPECIFIED", "random": "RANDOM_SEARCH"}
+"""Vertex AI's names. Unspecified is its own Bayesian optimisation."""
 
 
 def job(experiment: Experiment, target: str, if_changed: bool = False, release: str | None = None) -> Job:
-    """Returns the job of an experiment on a target.
+    """Returns the job of an experiment on a target, or of its published version `release`.
 
     A local run starts from the experiment itself; elsewhere the experiment is in the compiled pipeline's defaults.
-
-    Args:
-        experiment: The experiment.
-        target: `local`, `kubeflow` or `vertex`.
-        if_changed: Whether to run only if the data or the experiment differ from those of the last success.
-        release: The reference of the published version to run instead of the experiment as it is now.
 
     Raises:
         RequestError: The experiment does not say how to run on the target, or asks for what is impossible there.
@@ -26,3 +32,103 @@ def job(experiment: Experiment, target: str, if_changed: bool = False, release: 
         return Job(experiment.name, arguments={"experiment": experiment.model_dump(mode="json"), **arguments})
     compiled = specification(experiment, target) if release is None else None
     return Job(experiment.name, compiled, release, arguments)
+
+
+def specification(experiment: Experiment, target: str, graph: Graph = TRAINING) -> str:
+    """Returns the IR YAML of a pipeline for `kubeflow` or `vertex`.
+
+    Raises:
+        RequestError: The experiment does not say how to run on the target, or asks for what is impossible there.
+    """
+    if target == "kubeflow":
+        from pipelines.targets.kubeflow.specification import specification as compiled
+    else:
+        from pipelines.targets.vertex.specification import specification as compiled
+    return compiled(experiment, graph)
+
+
+def sweep_job(plan: "Plan", target: str) -> Job:
+    """Returns what is submitted for a sweep, or raises RequestError where the target cannot run it."""
+    graph = _on_kubeflow(plan) if target == "kubeflow" else _on_vertex(plan)
+    return Job(plan.experiment.name, specification(plan.experiment, target, graph))
+
+
+def _on_kubeflow(plan: "Plan") -> Graph:
+    if not plan.is_grid:
+        raise RequestError(
+            "--search: Kubeflow has no search of its own; targets that search: local (Optuna), vertex (Vertex AI's "
+            "hyperparameter tuning). A grid runs on all: --over KEY=A,B,C"
+        )
+    return _grid(plan, trials_root="")
+
+
+def _on_vertex(plan: "Plan") -> Graph:
+    from pipelines.graphs.sweep import Tuned
+    from pipelines.sweeps.tuning import metrics, parameters
+    from pipelines.targets.vertex.specification import Machines, given
+
+    target = given(plan.experiment)
+    train = target.step("train")
+    if train.machines > 1:
+        raise RequestError(
+            f"targets.vertex.steps.train: {train.machines} machines; each trial of a sweep trains on one, and "
+            "--parallel says how many do so at a time"
+        )
+    root = f"{target.root}/sweeps/{plan.name}"
+    if plan.is_grid:
+        return _grid(plan, f"{root}/trials")
+    pool = _pool(target, Machines(target, plan.experiment.name).environment("train"))
+    job = {
+        "display_name": f"{plan.experiment.name}-sweep",
+        "location": target.location,
+        "base_output_directory": f"{root}/job",
+        "study_spec_metrics": metrics(),
+        "study_spec_parameters": parameters(plan.axes),
+        "study_spec_algorithm": ALGORITHMS[plan.search.sampler],
+        "max_trial_count": plan.search.trials,
+        "max_failed_trial_count": plan.search.trials,  # a failed trial is an outcome, and no failure of the sweep
+        "encryption_spec_key_name": target.encryption_key or "",
+        "service_account": target.service_account or "",
+        "network": target.network or "",
+    }
+    return Tuned(_over(plan), plan.parallel, f"{root}/trials", pool=json.dumps(pool), job=job)
+
+
+def _grid(plan: "Plan", trials_root: str) -> Graph:
+    from pipelines.graphs.sweep import Grid
+    from pipelines.sweeps.axes import grid
+
+    combinations = tuple(json.dumps(values) for values in grid(plan.axes))
+    return Grid(_over(plan), plan.parallel, trials_root, combinations=combinations)
+
+
+def _over(plan: "Plan") -> str:
+    return json.dumps(plan.over)
+
+
+def _pool(target: VertexTarget, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the machine of a trial as a `WorkerPoolSpec`; a tuning job, like any custom job, needs a machine type."""
+    from pipelines.targets.vertex.specification import machine
+
+    step = target.step("train")
+    if not step.is_custom_job:
+        raise RequestError(
+            "targets.vertex.steps.train.machine: missing; the trials of Vertex AI's hyperparameter tuning are custom "
+            "jobs, which need a machine type (such as n2-standard-8) or an accelerator"
+        )
+    if step.provisioning != "standard":
+        raise RequestError(
+            f"targets.vertex.steps.train.provisioning: {step.provisioning}; the component for hyperparameter tuning "
+            "has standard machines only; a grid has all: --over KEY=A,B,C"
+        )
+    disk = "pd-ssd" if step.accelerator is None else step.accelerator.of_kind.disk
+    disk_spec = {"boot_disk_type": disk, "boot_disk_size_gb": step.disk_gigabytes} if step.disk_gigabytes else None
+    return {
+        "machine_spec": machine(step),
+        "replica_count": 1,
+        **({"disk_spec": disk_spec} if disk_spec else {}),
+        "container_spec": {
+            "image_uri": image_for(target.image, step.accelerator),
+            "env": [{"name": name, "value": value} for name, value in environment.items()],
+        },
+    }

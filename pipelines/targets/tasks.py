@@ -1,7 +1,9 @@
 """The steps of a compiled pipeline: which there are, in their order, and how far each is."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.targets import ENDED, Status, StepState
@@ -43,14 +45,23 @@ def _ordered(tasks: dict[str, Any]) -> list[str]:
     return ordered
 
 
+def outcome(
+    known: Sequence[str], states: Iterable[StepState], status: Status, reason: str | None
+) -> tuple[tuple[StepState, ...], Status, str | None]:
+    """Returns a run's steps, its status and the reason, as far as the platform tells; `known` is as in `in_order`."""
+    steps = in_order(known, states, status)
+    reason = reason or next((step.reason for step in steps if step.status == "failed"), None)
+    worked = {step.name for step in steps if step.status == "succeeded"} - {DECIDE, FINISH}
+    if status == "succeeded" and steps and DECIDE in known and not worked:
+        return steps, "skipped", "nothing has changed since the last success"
+    return steps, status, reason
+
+
 def in_order(known: Sequence[str], states: Iterable[StepState], status: Status) -> tuple[StepState, ...]:
     """Returns the steps of a run in the pipeline's order, those still to come as pending.
 
-    Args:
-        known: The pipeline's steps; where it is not at hand, none, and all states are taken.
-        states: What the platform knows of tasks, those that are no steps included. A step of a loop comes several
-            times, and gets a number.
-        status: The run's.
+    `states` may be of tasks that are no steps; a step of a loop comes several times, and gets a number. Where the
+    pipeline is not known, all states are taken.
     """
     begun: dict[str, list[StepState]] = {}
     for state in sorted(states, key=lambda state: (state.started is None, state.started)):
@@ -65,7 +76,9 @@ def in_order(known: Sequence[str], states: Iterable[StepState], status: Status) 
     return tuple(steps)
 
 
-def unchanged(known: Sequence[str], steps: Iterable[StepState]) -> bool:
-    """Returns whether a run that succeeded did so by deciding that nothing had changed."""
-    worked = {step.name for step in steps if step.status == "succeeded"} - {DECIDE, FINISH}
-    return DECIDE in known and not worked
+def unique(experiment: str) -> str:
+    """Returns a unique name: NAME-YYYYMMDD-HHMMSS-HEX, in lower case, for ids that want it so.
+
+    A submission that has to be repeated is recognised by it.
+    """
+    return f"{experiment}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

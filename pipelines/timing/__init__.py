@@ -2,10 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PositiveInt, Strict
 
 CatchUp = Literal["none", "last", "all"]
 """Which missed ticks run later."""
+
+_YEARS = range(1970, 9991)
+
+
+def _moment(value: Any) -> Any:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime) or moment.tzinfo is None or moment.year not in _YEARS:
+        raise ValueError
+    return moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A time with its offset; where it is read, in ISO 8601."""
+
+Text = Annotated[str, Strict()]
+Count = Annotated[PositiveInt, Strict()]
 
 
 @dataclass(frozen=True)
@@ -15,15 +33,13 @@ class Timing:
     Attributes:
         cron: Five fields: minute, hour, day of month, month, day of week.
         timezone: A name of the tz database, such as Europe/Berlin.
-        start: No tick before it.
-        end: No tick after it.
         max_active: Runs that may be active at once; a tick beyond them is recorded and does not run.
         catch_up: Which missed ticks run later.
     """
 
-    cron: str
-    timezone: str = "UTC"
-    start: datetime | None = None
-    end: datetime | None = None
-    max_active: int = 1
+    cron: Text
+    timezone: Text = "UTC"
+    start: Moment | None = None
+    end: Moment | None = None
+    max_active: Count = 1
     catch_up: CatchUp = "none"

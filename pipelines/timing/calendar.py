@@ -40,7 +40,6 @@ class Calendar:
     """The ticks of a timing.
 
     Args:
-        timing: The timing.
         literally: Whether a time ticks exactly as often as the wall clock shows it: never where the clock skips it,
             twice where it shows it twice. Kubeflow's controller ticks so.
 

@@ -58,14 +58,10 @@ def check(text: str) -> None:
 
 
 def simulated(text: str, after: datetime, zone: tzinfo, literally: bool = False) -> CronSim:
-    """Returns the ticks after a moment: an iterator that also knows the values of the fields.
+    """Returns the ticks after a moment, by an iterator that also knows the values of the checked fields.
 
-    Args:
-        text: Five fields that `check` has accepted.
-        after: The moment.
-        zone: The timezone whose wall clock the fields mean.
-        literally: Whether a time ticks exactly as often as the wall clock shows it, in nights of a clock change, too.
-            cronsim does this for six fields, of which the first is seconds.
+    Literally, a time ticks as often as the wall clock shows it, also in nights of a clock change: cronsim does this for
+    six fields, of which the first is seconds.
     """
     return CronSim(f"0 {text}" if literally else text, after.astimezone(zone))
 

@@ -17,11 +17,11 @@ from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.folder import FORMAT
 from pipelines.cli import app
 from pipelines.connect import MEMORY, _memory
-from pipelines.doctor.records import records
+from pipelines.doctor.schedules import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
-from pipelines.sweeps.plan import Plan, Search
+from pipelines.sweeps.candidates import Plan, Search
 from pipelines.sweeps.study import Settings, _study
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record

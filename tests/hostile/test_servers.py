@@ -234,7 +234,7 @@ def test_doctor_finds_an_mlflow_that_does_not_answer_within_seconds(
     address = f"http://me:S3CR3T@localhost:{free_port() if how == 'nobody listens' else server.port}"
     monkeypatch.setenv("ELBOFLOW_TRACKING_URI", address)
     monkeypatch.setattr(doctor, "SECONDS", 1.0)
-    monkeypatch.setattr("pipelines.targets.checks.mlflow.SECONDS", 1.0)
+    monkeypatch.setattr("pipelines.targets.checks.SECONDS", 1.0)
     mlflow = [check for check in doctor.checks("local", None, tmp_path) if check.what.startswith("MLflow")]
     monkeypatch.setattr(doctor, "checks", lambda *_: mlflow)
     started = time.monotonic()

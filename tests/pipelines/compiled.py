@@ -15,7 +15,7 @@ from kfp.local import graph_utils
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from pipelines.experiment import load
-from pipelines.targets.specification import specification
+from pipelines.targets.submission import specification
 
 TARGETS = {
     "kubeflow": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example'}",

@@ -10,7 +10,7 @@ from components.surroundings import retries
 from pipelines import follow, releases
 from pipelines.experiment import Experiment
 from pipelines.targets import submission
-from pipelines.targets.specification import specification
+from pipelines.targets.submission import specification
 from tests.pipelines.remote import Platform
 
 if TYPE_CHECKING:

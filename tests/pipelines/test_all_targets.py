@@ -58,10 +58,10 @@ def test_one_table_has_the_schedules_of_all_three_targets_with_times_of_the_same
 ASKS = """
 import sys
 from pathlib import Path
-from pipelines.all_targets import all_targets
+from pipelines.connect import of_all_targets
 from pipelines.workspace import Workspace
 
-schedules, unreachable = all_targets(Workspace(Path(sys.argv[1])), patience=3)
+schedules, unreachable = of_all_targets(Workspace(Path(sys.argv[1])), patience=3)
 print(*[f"{target.target}: {target.reason}" for target in unreachable], sep="\\n")
 """
 

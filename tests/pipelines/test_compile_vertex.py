@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter
 
-from pipelines.targets.vertex.custom_job import REDUCTION_SERVER
+from pipelines.targets.vertex.specification import REDUCTION_SERVER
 from preprocessing.engines import Engine
 from tests.pipelines.compiled import Compiled, compiled, images
 

@@ -18,7 +18,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components.config import Command
 from components.tracking import store
 from elboflow.settings.variables import VERTEX_ENDPOINT
-from pipelines.graphs import guard
+from pipelines.graphs import steps
 from pipelines.graphs.steps import IMAGE
 from pipelines.step_process.run_outcome import run_outcome as ended
 from preprocessing.config import DataConfig
@@ -44,7 +44,7 @@ def train(refuses: bool, folder: str) -> None:
 
 @dsl.pipeline(name="digits")
 def nightly(if_changed: bool, refuses: bool, folder: str, data: str, experiment: str, notify: str, tracking_uri: str):
-    finished = guard.finish(
+    finished = steps.finish(
         experiment=experiment,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         job=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
@@ -53,7 +53,7 @@ def nightly(if_changed: bool, refuses: bool, folder: str, data: str, experiment:
         tracking_uri=tracking_uri,
     )
     with dsl.ExitHandler(finished):
-        decided = guard.decide(
+        decided = steps.decide(
             data=data,
             experiment=experiment,
             if_changed=if_changed,
@@ -141,7 +141,7 @@ def test_a_run_that_is_to_run_anyway_and_fails_is_in_mlflow_under_its_name(
 @pytest.mark.xdist_group("mlflow")
 def test_when_mlflow_is_gone_it_is_told_all_the_same_and_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
-    guard.finish.python_func(  # which the platform would call in a process of its own
+    steps.finish.python_func(  # which the platform would call in a process of its own
         status=status("FAILED", "Task train failed.", resource="digits-1"),
         experiment=json.dumps(EXPERIMENT),
         run="n-1",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from elboflow.settings import RequestError
 from elboflow.vae.config import SGD, Adam, Constant, EarlyStopping, Lion, Muon, Optimizer
-from pipelines.experiment import Experiment, load, older_spellings
+from pipelines.experiment import Experiment, load, text
 from pipelines.experiment import text as source
 
 SHORTEST = "name: mine\ndata: {source: sklearn}\n"
@@ -440,7 +440,7 @@ def test_a_value_that_may_be_text_or_a_section_is_told_as_what_was_written(image
 def test_the_older_spelling_of_a_step_s_settings_goes_on_being_read_and_the_new_one_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    older_spellings._notice.cache_clear()
+    text._notice.cache_clear()
     path = tmp_path / "mine.yaml"
     target = (
         "{project: vae-project, location: europe-west4, image: i, tracking_uri: 'https://m', root: 'gs://bucket/v',"

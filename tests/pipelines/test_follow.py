@@ -9,7 +9,7 @@ import pytest
 from elboflow.settings import RequestError, WorkError
 from pipelines import follow
 from pipelines.targets import RunState, Status, StepState
-from pipelines.targets.tasks import in_order, steps_of, unchanged
+from pipelines.targets.tasks import in_order, outcome, steps_of
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -156,6 +156,6 @@ def test_the_steps_of_a_loop_are_told_apart_by_the_order_in_which_they_began():
 def test_a_run_is_unchanged_only_if_nothing_but_the_steps_around_the_work_succeeded():
     known = steps_of(PIPELINE)
     around = [step("decide", "succeeded"), step("finish", "succeeded"), StepState("preprocess", "skipped")]
-    assert unchanged(known, around)
-    assert not unchanged(known, [*around, step("preprocess", "succeeded")])
-    assert not unchanged(("preprocess",), [])
+    assert outcome(known, around, "succeeded", None)[1:] == ("skipped", "nothing has changed since the last success")
+    assert outcome(known, [*around, step("preprocess", "succeeded")], "succeeded", None)[1] == "succeeded"
+    assert outcome(("preprocess",), [], "succeeded", None)[1] == "succeeded"

@@ -20,7 +20,7 @@ from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.runner import DoneError, Process, Runner, StepError
 from pipelines.targets.local.screen import Screen
-from pipelines.targets.specification import specification
+from pipelines.targets.submission import specification
 from tests.pipelines.compiled import TARGETS, Compiled
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from elboflow.settings import RequestError
 from pipelines.experiment import load
-from pipelines.experiment.regions import regions
+from pipelines.experiment.vertex import regions
 
 
 def described(location: str) -> list[str]:

@@ -10,7 +10,7 @@ from elboflow.settings import RequestError, WorkError
 from pipelines import releases
 from pipelines.experiment import Experiment, load
 from pipelines.releases import Release
-from pipelines.targets.specification import specification
+from pipelines.targets.submission import specification
 from tests.pipelines.remote import Done, Platform
 from tests.servers.wire import wait_for
 

@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from elboflow.settings import RequestError
 from pipelines.experiment import load
 from pipelines.sweeps import axes, tuning
-from pipelines.sweeps.plan import Plan, Search
-from pipelines.targets import sweep_jobs
+from pipelines.sweeps.candidates import Plan, Search
+from pipelines.targets.submission import sweep_job
 from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
 
 OVER = ("model.latent=2,8", "seed=0,1")
@@ -32,7 +32,7 @@ def search(*assignments: str, sampler: str = "tpe") -> Compiled:
 
 
 def compiled(plan: Plan, target: str) -> Compiled:
-    job = sweep_jobs.job(plan, target)
+    job = sweep_job(plan, target)
     assert job.name == "digits"
     assert job.specification is not None
     return Compiled(job.specification)

@@ -15,7 +15,7 @@ from components.sweep.trial import Candidate, Outcome
 from elboflow.vae.watch import Watch
 from pipelines.experiment import load
 from pipelines.sweeps import study
-from pipelines.sweeps.plan import Search
+from pipelines.sweeps.candidates import Search
 from pipelines.sweeps.study import Settings
 
 DIGITS = load("digits", ["training.epochs=10"]).recorded()

@@ -13,8 +13,7 @@ from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
-from pipelines.targets.kubeflow.connection import Connection, delay, explained
-from pipelines.targets.kubeflow.credentials import credentials
+from pipelines.targets.kubeflow.connection import Connection, credentials, delay, explained
 
 Answer = TypeVar("Answer")
 

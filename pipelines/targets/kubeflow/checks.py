@@ -7,10 +7,9 @@ from packaging.version import InvalidVersion, Version
 from elboflow.settings import RequestError, WorkError
 from pipelines.experiment import Experiment
 from pipelines.experiment.kubeflow import KubeflowTarget
-from pipelines.targets.checks import Check, Finding, data, mlflow, registries
+from pipelines.targets.checks import Check, Finding, data_check, image_checks, images_named, server_check
 from pipelines.targets.kubeflow.api import API
-from pipelines.targets.kubeflow.connection import OLDEST, Connection
-from pipelines.targets.kubeflow.credentials import credentials
+from pipelines.targets.kubeflow.connection import OLDEST, Connection, credentials
 
 
 def checks(experiment: Experiment) -> list[Check]:
@@ -19,10 +18,10 @@ def checks(experiment: Experiment) -> list[Check]:
     if target is None:
         raise RequestError(f"targets.kubeflow: missing; {experiment.name} does not say how to reach Kubeflow")
     return [
-        data.check(experiment, "kubeflow"),
+        data_check(experiment, "kubeflow"),
         Check("Kubeflow", lambda: api(target), seconds=20),
-        mlflow.check(target.tracking_uri),
-        *registries.checks(registries.named(target.image)),
+        server_check(target.tracking_uri),
+        *image_checks(images_named(target.image)),
     ]
 
 

@@ -8,7 +8,7 @@ from pipelines.targets import ENDED, Job, RunState, require_failed
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import pages
 from pipelines.targets.kubeflow.schedules import Schedules
-from pipelines.targets.naming import unique
+from pipelines.targets.tasks import unique
 
 
 class KubeflowClient(Schedules):

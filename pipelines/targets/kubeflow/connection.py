@@ -1,25 +1,25 @@
 """How Kubeflow Pipelines is reached: the address, who asks, and what an error means for a person."""
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from components.surroundings import retries
 from components.surroundings.causes import first_line, said
 from elboflow.settings import RequestError, Settings
-from pipelines.experiment.kubeflow import (
-    Cookie,
-    IdentityAwareProxy,
-    InCluster,
-    KubeflowTarget,
-    NoCredentials,
-    Token,
-)
+from pipelines.experiment.kubeflow import Cookie, IdentityAwareProxy, InCluster, KubeflowTarget, NoCredentials, Token
 from pipelines.targets.errors import Remedies
 
 OLDEST = "2.14.0"
 """The first Kubeflow Pipelines that gives an exit task the final status of a run; older ones refuse the pipeline."""
+
+FRESH = 3000.0
+"""Seconds for which Google's identity token, which lasts an hour, is used."""
 
 
 class Connection(Settings):
@@ -93,13 +93,7 @@ def delay(error: Exception) -> float | None:
 
 @contextmanager
 def explained(connection: Connection, what: str, reached: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turns the errors of Kubeflow, and of the network, into one line that says what to do.
-
-    Args:
-        connection: The connection.
-        what: What is asked for: "the run 2f1c…".
-        reached: Called when Kubeflow has answered.
-    """
+    """Turns the errors of Kubeflow, and of the network, into one line that says what to do about `what`."""
     from google.auth.exceptions import GoogleAuthError
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError
@@ -118,3 +112,59 @@ def explained(connection: Connection, what: str, reached: Callable[[], None] = l
         sentence = f"{connection.place}: Google refuses a token: {first_line(error)}; {connection.login}"
         raise RequestError(sentence) from error
     reached()
+
+
+def credentials(connection: Connection) -> dict[str, Any]:
+    """Returns the arguments of `kfp.Client` that say who asks.
+
+    Raises:
+        RequestError: The environment variable that the experiment names is empty, or the pod has no token.
+    """
+    match connection.credentials:
+        case Token(variable=variable):
+            return {"existing_token": _value(variable, connection)}
+        case Cookie(variable=variable):
+            return {"cookies": _value(variable, connection)}
+        case IdentityAwareProxy(client_id=client):
+            return {"credentials": _identity(client)}
+        case InCluster():
+            return {"credentials": _of_the_pod(connection)}
+    return {}
+
+
+def _value(variable: str, connection: Connection) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise RequestError(f"targets.kubeflow.credentials: ${variable} is empty; {connection.login}")
+    return value
+
+
+def _of_the_pod(connection: Connection) -> Any:
+    from kfp.client import KF_PIPELINES_SA_TOKEN_ENV, KF_PIPELINES_SA_TOKEN_PATH, ServiceAccountTokenVolumeCredentials
+
+    path = os.environ.get(KF_PIPELINES_SA_TOKEN_ENV) or KF_PIPELINES_SA_TOKEN_PATH
+    if not Path(path).is_file():
+        raise RequestError(
+            f"targets.kubeflow.credentials: {path} is not there: in_cluster works in a pod; or name others"
+        )
+    return ServiceAccountTokenVolumeCredentials(path)
+
+
+def _identity(client_id: str) -> Any:
+    from google.auth.transport.requests import Request
+    from google.oauth2 import id_token
+    from kfp.client.token_credentials_base import TokenCredentialsBase
+
+    class Identity(TokenCredentialsBase):
+        """Google's identity token for the proxy, renewed before it is too old."""
+
+        def __init__(self) -> None:
+            self._token, self._until = "", 0.0
+
+        def refresh_api_key_hook(self, config: Any) -> None:
+            if time.monotonic() >= self._until:
+                self._token = id_token.fetch_id_token(Request(), client_id)
+                self._until = time.monotonic() + FRESH
+            config.api_key["authorization"] = self._token
+
+    return Identity()

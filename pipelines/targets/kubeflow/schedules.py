@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from components.surroundings import retries
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, ScheduleState
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
-from pipelines.targets.naming import unique
+from pipelines.targets.kubeflow.connection import delay
+from pipelines.targets.tasks import unique
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar
 
@@ -98,21 +100,8 @@ class Schedules(API):
 
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""
-        from kfp_server_api import ApiException
-
-        tried = False
-
-        def remove() -> None:
-            nonlocal tried
-            again, tried = tried, True
-            try:
-                self.client.delete_recurring_run(id)
-            except ApiException as error:
-                if not (again and error.status == 404):
-                    raise
-
         with self.asking(f"the schedule {id}"):
-            self.patiently(remove)
+            retries.removed_once(lambda: self.client.delete_recurring_run(id), delay)
 
     def history(self, id: str, limit: int = 50) -> list[RunState]:
         """Returns the runs of a schedule, those triggered by hand among them, the newest first."""
@@ -183,12 +172,7 @@ class Schedules(API):
 
 
 def six_fields(cron: str) -> str:
-    """Returns a cron expression of five fields as Kubeflow takes it: seconds first.
-
-    Example:
-        >>> six_fields("0 2 * * 1-5")
-        '0 0 2 * * 1-5'
-    """
+    """Returns a cron expression of five fields as Kubeflow takes it: seconds first."""
     return f"0 {cron}"
 
 

@@ -10,9 +10,9 @@ from kfp.dsl.base_component import BaseComponent
 from elboflow.settings import RequestError
 from elboflow.settings.variables import SECRETS
 from pipelines.experiment import Experiment, accelerators
-from pipelines.experiment.images import image_for
 from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import KubernetesAccelerator, KubernetesStep
+from pipelines.experiment.steps import image_for
 from pipelines.graphs import Graph, Values
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets.placement import COMPUTING, environment, placed, retried

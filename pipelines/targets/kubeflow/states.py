@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.targets import RunState, Status, StepState
 from pipelines.targets.kubeflow.connection import Connection
-from pipelines.targets.tasks import in_order, steps_of, unchanged
+from pipelines.targets.tasks import outcome, steps_of
 
 _STATUS: dict[str, Status] = {
     "PENDING": "pending",
@@ -25,20 +25,10 @@ _AROUND = re.compile(r"root|executor|(.+-)?driver")
 
 
 def run_state(run: Any, specification: dict[str, Any], experiment: str, connection: Connection) -> RunState:
-    """Returns a `V2beta1Run` as a run.
-
-    Args:
-        run: The run.
-        specification: Its pipeline; empty where that is not known any more.
-        experiment: The experiment's name.
-        connection: Where it runs.
-    """
+    """Returns a `V2beta1Run` as a run; its specification is empty where that is not known any more."""
     known = steps_of(specification)
-    status = _STATUS.get(run.state or "", "pending")
-    steps = in_order(known, [_step(task) for task in _tasks(run) if _is_step(_name(task), known)], status)
-    reason = _reason(run.error) or next((step.reason for step in steps if step.status == "failed"), None)
-    if status == "succeeded" and steps and unchanged(known, steps):
-        status, reason = "skipped", "nothing has changed since the last success"
+    found = [_step(task) for task in _tasks(run) if _is_step(_name(task), known)]
+    steps, status, reason = outcome(known, found, _STATUS.get(run.state or "", "pending"), _reason(run.error))
     return RunState(
         id=run.run_id,
         experiment=experiment,

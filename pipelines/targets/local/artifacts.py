@@ -27,10 +27,7 @@ class Artifact:
     """An artifact of a local run.
 
     Attributes:
-        name: The name of the output.
         schema: KFP's schema, such as `system.Model`.
-        uri: Its path.
-        metadata: What the step says of it.
     """
 
     name: str
@@ -48,7 +45,6 @@ def executor_input(step: "BaseComponent", inputs: Mapping[str, Any], folder: Pat
     """Returns what a step is started with.
 
     Args:
-        step: The step's component.
         inputs: Its inputs by name: artifacts and values.
         folder: The folder of its outputs.
     """

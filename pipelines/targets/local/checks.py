@@ -15,7 +15,7 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from elboflow.vae import folder, keras_file
 from pipelines.experiment import Experiment
-from pipelines.targets.checks import SECONDS, Check, Finding, data, mlflow
+from pipelines.targets.checks import SECONDS, Check, Finding, data_check, server_check
 from pipelines.targets.local import dead
 from pipelines.targets.local.surroundings import tracking_uri
 from pipelines.workspace import Workspace
@@ -33,19 +33,14 @@ def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
     database = databases.file_of(named)
     name = experiment.name if experiment else None
     return [
-        *([data.check(experiment, "local")] if experiment else []),
-        Check("MLflow", lambda: local_mlflow(database, workspace, name), 20) if database else mlflow.check(named),
+        *([data_check(experiment, "local")] if experiment else []),
+        Check("MLflow", lambda: local_mlflow(database, workspace, name), 20) if database else server_check(named),
     ]
 
 
 def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> list[Finding]:
     """Checks an MLflow that is a SQLite file, and its champions; mends what any command would mend: a workspace that
     was moved, and runs that were killed.
-
-    Args:
-        database: The file.
-        workspace: The workspace, whose own it usually is.
-        experiment: The name of the experiment that is to run, if it is known.
     """
     if not database.is_file():
         return [Finding("MLflow", "well", f"{version('mlflow')}; the first run makes {database}")]

@@ -28,7 +28,6 @@ def end(workspace: Workspace, tracking_uri: str | None = None) -> tuple[str, ...
     Safe to repeat, also after a kill. A workspace that cannot be written to is left as it is.
 
     Args:
-        workspace: The workspace.
         tracking_uri: The MLflow of the experiment that is to run, if it is known. Another than the workspace's own is
             told only if it is that one, or that of this machine: a record that another user wrote may name any, and
             would get the credentials for it.

@@ -29,11 +29,6 @@ class Run:
 
     Attributes:
         run: Its name, which is its folder under the workspace's `runs/`.
-        status: `succeeded`.
-        dataset: The dataset folder.
-        model: The model folder.
-        evaluation: The evaluation folder.
-        report: The evaluation's report.
         mlflow: What was registered: tracking_uri, run_id, model, version, promoted, reason.
         metrics: The metrics' values by name, in nats unless the name says otherwise.
         seconds: Wall time of each step, and `total`.
@@ -62,9 +57,6 @@ def execute(
     """Runs the steps of a pipeline, and returns what has run them.
 
     Args:
-        experiment: The experiment.
-        workspace: Where everything goes.
-        graph: The pipeline.
         name: The run's name, if it has one already.
         image: The image of the containers that the steps run in; None for processes of this Python.
         part: Which steps are run.

@@ -14,7 +14,6 @@ class Process:
     """A process of this machine.
 
     Attributes:
-        id: Its process id.
         started: When it started, as the system writes it.
     """
 

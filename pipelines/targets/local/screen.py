@@ -75,8 +75,6 @@ class Log:
     """Everything that a try of a step prints, in a file.
 
     Attributes:
-        path: The file.
-        last: The last lines.
         errors: What the step said of its failure.
     """
 

@@ -104,7 +104,6 @@ def surroundings(experiment: Experiment, workspace: Workspace, training: str | N
     Temporary files of steps get a folder that goes with the run.
 
     Args:
-        experiment: The experiment.
         workspace: The workspace, where the training of a run saves its checkpoints.
         training: The name of a run that trains once, under which its training shows curves in MLflow; None for others.
 

@@ -23,7 +23,7 @@ from components.sweep import choose, trial
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
 from pipelines.graphs.sweep import Search
-from pipelines.sweeps.plan import Plan
+from pipelines.sweeps.candidates import Plan
 from pipelines.targets.local.execution import Run, execute, outcome
 from pipelines.workspace import Workspace
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from components.surroundings import google, retries
 from pipelines.targets import RunState
-from pipelines.targets.naming import unique
+from pipelines.targets.tasks import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.connection import Connection, explained
-from pipelines.targets.vertex.jobs import document
+from pipelines.targets.vertex.states import document
 
 OPERATION_SECONDS = 60
 """How long an operation, such as a schedule's deletion, may take."""

@@ -10,7 +10,16 @@ from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
 from pipelines.experiment.machines import VertexStep
 from pipelines.experiment.vertex import VertexTarget
-from pipelines.targets.checks import SECONDS, Check, Finding, UnknownError, data, mlflow, registries
+from pipelines.targets.checks import (
+    SECONDS,
+    Check,
+    Finding,
+    UnknownError,
+    data_check,
+    image_checks,
+    images_named,
+    server_check,
+)
 from pipelines.targets.vertex.connection import Connection
 from preprocessing.engines.dataflow import Dataflow
 
@@ -25,17 +34,17 @@ def checks(experiment: Experiment) -> list[Check]:
     if target is None:
         raise RequestError(f"targets.vertex: missing; {experiment.name} does not say how to reach Vertex AI")
     project = Project(Connection.of(target))
-    images = registries.named(target.image)
+    images = images_named(target.image)
     if isinstance(target.runner, Dataflow) and target.runner.image:
         images = list(dict.fromkeys([*images, target.runner.image]))
     return [
-        data.check(experiment, "vertex"),
+        data_check(experiment, "vertex"),
         Check("credentials", project.credentials),
         Check("APIs", lambda: apis(project, target)),
         Check("bucket", lambda: bucket(project, target)),
-        *registries.checks(images, project.token),
+        *image_checks(images, project.token),
         *quotas(project, target),
-        mlflow.check(target.tracking_uri),
+        server_check(target.tracking_uri),
     ]
 
 
@@ -97,7 +106,7 @@ class Project:
 def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
     """Looks whether the APIs that runs of a target use are enabled in its project."""
     wanted = {"aiplatform", "logging", "storage"}
-    if target.repository or any(".pkg.dev/" in image for image in registries.named(target.image)):
+    if target.repository or any(".pkg.dev/" in image for image in images_named(target.image)):
         wanted.add("artifactregistry")
     if target.runner.kind == "dataflow":
         wanted |= {"compute", "dataflow"}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from elboflow.settings import RequestError
 from pipelines.targets import ENDED, Job, RunState, require_failed
 from pipelines.targets.vertex import logs, states
-from pipelines.targets.vertex.jobs import EXPERIMENT, pipeline_job, rerun
 from pipelines.targets.vertex.schedules import Schedules
+from pipelines.targets.vertex.states import EXPERIMENT, pipeline_job, rerun
 
 
 class VertexClient(Schedules):

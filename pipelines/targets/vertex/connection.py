@@ -53,11 +53,7 @@ class Connection(Settings):
         )
 
     def session(self, seconds: float = google.SECONDS) -> google.Session:
-        """Returns a session of Google's APIs with the target's credentials.
-
-        Raises:
-            RequestError: There are no Application Default Credentials.
-        """
+        """Returns a session of Google's APIs; without Application Default Credentials, a RequestError."""
         servers.introduce(f"https://{self.address}", self.remedies.place)
         account = self.credentials.service_account if isinstance(self.credentials, Impersonation) else None
         return google.Session(google.credentials(self.project, account), seconds)
@@ -79,14 +75,7 @@ class Connection(Settings):
 def explained(
     connection: Connection, remedies: Remedies, what: str, reached: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Turns the errors of an API of Google, and of the network, into one line that says what to do.
-
-    Args:
-        connection: Who asks.
-        remedies: What to do about the API's errors.
-        what: What is asked for: "the run digits-…".
-        reached: Called when the API has answered.
-    """
+    """Turns the errors of an API of Google, and of the network, into one line that says what to do about `what`."""
     import requests
     from google.auth.exceptions import GoogleAuthError, RefreshError
 

@@ -8,13 +8,7 @@ from components.surroundings import google
 
 
 def lines(session: google.Session, project: str, job: str) -> Iterator[str]:
-    """Yields what a custom job printed.
-
-    Args:
-        session: Who asks.
-        project: The project.
-        job: The custom job's id.
-    """
+    """Yields what a custom job printed."""
     url = f"{google.address('logging')}/v2/entries:list"
     wanted = {
         "resourceNames": [f"projects/{project}"],

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from components.surroundings import google, retries
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, ScheduleState
-from pipelines.targets.naming import unique
+from pipelines.targets.tasks import unique
 from pipelines.targets.vertex import states
 from pipelines.targets.vertex.api import API
-from pipelines.targets.vertex.jobs import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
+from pipelines.targets.vertex.states import CATCH_UP, EXPERIMENT, SCHEDULE, pipeline_job
 from pipelines.timing import Timing
 
 _STATES: dict[str, Literal["active", "paused", "ended"]] = {
@@ -79,19 +79,10 @@ class Schedules(API):
 
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""
-        tried = False
-
-        def remove() -> None:
-            nonlocal tried
-            again, tried = tried, True
-            try:
-                self.wait(self.session.request("DELETE", self.url("schedules", id)).json())
-            except google.GoogleError as error:
-                if error.status != 404 or not again:
-                    raise
-
         with self.asking(f"the schedule {id}"):
-            retries.retried(remove, google.delay)
+            retries.removed_once(
+                lambda: self.wait(self.session.request("DELETE", self.url("schedules", id)).json()), google.delay
+            )
 
     def history(self, id: str, limit: int = 50) -> list[RunState]:
         """Returns the runs of a schedule, those triggered by hand among them, the newest first."""

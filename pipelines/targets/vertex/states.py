@@ -1,16 +1,23 @@
-"""What Vertex AI says of a pipeline job, as a `RunState`."""
+"""A pipeline job as Vertex AI takes it, and what Vertex AI says of one, as a `RunState`."""
 
 from datetime import datetime
 from typing import Any
 
-from pipelines.targets import RunState, Status, StepState
-from pipelines.targets.tasks import in_order, steps_of, unchanged
+from elboflow.settings import RequestError
+from pipelines.targets import Job, RunState, Status, StepState
+from pipelines.targets.tasks import DECIDE, FINISH, outcome, steps_of
 from pipelines.targets.vertex.connection import Connection
-from pipelines.targets.vertex.jobs import EXPERIMENT
 
+EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
+"""Labels: a job's experiment, the schedule that triggered it by hand, and which missed ticks a schedule catches up."""
 LISTED = "name,displayName,state,createTime,endTime,error,labels"
 """The fields that a list of runs needs: the compiled pipeline of each would be 50 kB a run."""
 
+_NUMBER = "vertex-ai-pipelines-run-billing-id"
+"""The label by which Vertex AI tells a job's number."""
+
+_SUBMITTED = ("displayName", "pipelineSpec", "templateUri", "runtimeConfig", "encryptionSpec", "serviceAccount",
+              "network", "reservedIpRanges", "pscInterfaceConfig")  # fmt: skip
 _RUN: dict[str, Status] = {
     "PIPELINE_STATE_QUEUED": "pending",
     "PIPELINE_STATE_PENDING": "pending",
@@ -35,21 +42,13 @@ _TASK: dict[str, Status] = {
 
 
 def run_state(job: Any, specification: dict[str, Any], connection: Connection) -> RunState:
-    """Returns a `PipelineJob` as a run.
-
-    Args:
-        job: The job, as JSON values.
-        specification: Its pipeline; empty where that is not known.
-        connection: Where it runs.
-    """
+    """Returns a `PipelineJob` as a run; its specification is empty where that is not known."""
     id = job["name"].rpartition("/")[2]
-    known, details = steps_of(specification), [_step(task) for task in _details(job)]
-    status = _RUN.get(job.get("state"), "pending")
-    steps = in_order(known, details, status)
-    reason = _reason(job) or next((step.reason for step in steps if step.status == "failed"), None)
-    reused = any(task.get("state") == "SKIPPED" for task in _details(job))
-    if status == "succeeded" and details and not reused and unchanged(known, steps):
-        status, reason = "skipped", "nothing has changed since the last success"
+    tasks = _details(job)
+    found, status = [_step(task) for task in tasks], _RUN.get(job.get("state"), "pending")
+    steps, status, reason = outcome(steps_of(specification), found, status, _reason(job))
+    if status == "skipped" and any(task.get("state") == "SKIPPED" for task in tasks):
+        status, reason = "succeeded", None  # it repeats a run whose work was done
     return RunState(
         id=id,
         experiment=job.get("labels", {}).get(EXPERIMENT, job.get("displayName", "")),
@@ -98,3 +97,58 @@ def _custom_job(executor: Any) -> str | None:
 def _reason(resource: Any) -> str | None:
     message: str = resource.get("error", {}).get("message", "")
     return message.strip().partition("\n")[0] or None
+
+
+def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
+    """Returns the `PipelineJob` of a job. A published version is named, and read by Vertex AI itself."""
+    made: dict[str, Any] = {
+        "displayName": job.name,
+        "labels": {**connection.labels, **job.labels, EXPERIMENT: job.name},
+        "runtimeConfig": {"gcsOutputDirectory": connection.root, "parameterValues": job.arguments},
+    }
+    if job.specification is not None:
+        made["pipelineSpec"] = document(job.specification)
+    key = connection.encryption_key
+    optional = {
+        "templateUri": job.release,
+        "encryptionSpec": None if key is None else {"kmsKeyName": key},
+        "serviceAccount": connection.service_account,
+        "network": connection.network,
+    }
+    return made | {name: value for name, value in optional.items() if value is not None}
+
+
+def rerun(job: Any) -> dict[str, Any]:
+    """Returns the `PipelineJob` of v1beta1 that repeats one, with its inputs, from the steps that did not succeed.
+
+    The steps around the work are run again in any case: the first begins the new run in MLflow, the last ends it.
+    https://cloud.google.com/vertex-ai/docs/pipelines/rerun-pipeline-task
+
+    Raises:
+        RequestError: Vertex AI does not tell the job's number.
+    """
+    labels = dict(job.get("labels", {}))
+    number = labels.pop(_NUMBER, None)
+    if number is None:
+        raise RequestError(f"{job['name']}: has no label {_NUMBER}, by which Vertex AI would know what to repeat")
+    if schedule := job.get("scheduleName"):
+        labels[SCHEDULE] = schedule.rpartition("/")[2]
+    tasks = [
+        {
+            "taskId": task["taskId"],
+            "taskName": task.get("taskUniqueName", ""),
+            "skipTask": task.get("state") in ("SUCCEEDED", "SKIPPED") and task["taskName"] not in (DECIDE, FINISH),
+        }
+        for task in job.get("jobDetail", {}).get("taskDetails", [])
+    ]
+    given = {field: job[field] for field in _SUBMITTED if field in job}
+    return {**given, "labels": labels, "originalPipelineJobId": number, "pipelineTaskRerunConfigs": tasks}
+
+
+def document(text: str) -> dict[str, Any]:
+    """Returns the pipeline of a compiled one's YAML, whose first document it is."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
+    first: dict[str, Any] = next(yaml.load_all(text, loader))
+    return first

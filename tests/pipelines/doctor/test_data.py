@@ -8,8 +8,7 @@ import pytest
 
 from pipelines.doctor import checks
 from pipelines.experiment import Experiment
-from pipelines.targets.checks import Finding
-from pipelines.targets.checks.data import data, on_platform
+from pipelines.targets.checks import Finding, data, on_platform
 from preprocessing.config import DataConfig
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.targets.checks.registries import is_there
+from pipelines.targets.checks import is_there
 from tests.pipelines.doctor.cloud import Cloud
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.doctor import machine
-from pipelines.targets.checks import Finding, mlflow
+from pipelines.targets.checks import Finding, server
 from pipelines.targets.local.checks import local_mlflow
 from pipelines.targets.local.process import Process
 from pipelines.targets.local.record import Record
@@ -23,12 +23,12 @@ from tests.pipelines.doctor.cloud import Cloud
 
 def test_mlflow_behind_a_password_is_asked_with_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
     cloud.mlflow = "guarded"
-    found = mlflow.server(f"{cloud.url}/mlflow")
+    found = server(f"{cloud.url}/mlflow")
     assert (found.state, found.found) == ("ill", "refuses the credentials (401)")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    assert mlflow.server(f"{cloud.url}/mlflow/").state == "well"
-    assert mlflow.server(cloud.url).found == "is no MLflow: it answers 404"
+    assert server(f"{cloud.url}/mlflow/").state == "well"
+    assert server(cloud.url).found == "is no MLflow: it answers 404"
 
 
 def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

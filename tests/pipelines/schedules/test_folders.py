@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from pipelines.cli import app
 from pipelines.schedules import schema
 from pipelines.schedules.database import FILE, Database
-from pipelines.schedules.folders import kept, located
+from pipelines.schedules.states import kept, located
 from pipelines.schedules.store import Store
 from pipelines.timing import Timing
 from tests.pipelines.schedules.world import add

@@ -23,8 +23,7 @@ from elboflow.settings import WorkError
 from pipelines.cli import app
 from pipelines.schedules import capacity
 from pipelines.schedules import tick as tick_process
-from pipelines.schedules.daemon import Daemon
-from pipelines.schedules.heartbeat import places
+from pipelines.schedules.daemon import Daemon, places
 from pipelines.schedules.launch import tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
