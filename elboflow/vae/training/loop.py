@@ -166,16 +166,7 @@ class _Training:
             self._keep()
 
     def end_epoch(self, steps: int, seconds: float) -> None:
-        """Validates, and reports the epoch.
-
-        Args:
-            steps: The steps of the epoch that this process has made.
-            seconds: Their time.
-
-        Raises:
-            WorkError: The validation, or each step of the epoch, was not finite.
-            WatchStoppedError: The watch stops the training.
-        """
+        """Validates and reports an epoch, of which this process has made so many steps in so many seconds."""
         state, training, epoch = self.state, self.job.training, self.state.epoch + 1
         self._tolerance.check_epoch(state.sums, epoch)
         speed = steps * training.batch_size / seconds
@@ -198,13 +189,9 @@ class _Training:
             self._keep()  # before the model is saved; if time is up, the last checkpoint is from within the epoch
 
     def result(self) -> Trained:
-        """Returns the trained model, whose weights may be sharded over devices, and its curves.
-
-        Raises:
-            WorkError: It was interrupted, by a signal that did not end this process, or on another machine.
-        """
+        """Returns the trained model, whose weights may be sharded over devices, and its curves."""
         state, engine = self.state, self.engine
-        if self.is_interrupted:
+        if self.is_interrupted:  # on another machine, or the signal did not end this process
             raise WorkError(f"training was interrupted after step {state.step} of {self.total}; {self.keeper.kept()}")
         logger.info(
             "trained %s; best validation ELBO %.2f nats, in epoch %d",
