@@ -9,7 +9,7 @@ from elboflow.settings import RequestError
 from elboflow.vae import ops
 from elboflow.vae.curves import NO_MEASURES
 from elboflow.vae.model import Model, Player
-from elboflow.vae.terms import WEIGHT, Batch, Draw, Tensor, samples_first
+from elboflow.vae.terms import WEIGHT, Batch, Draw, Loss, Noise, Tensor, samples_first
 
 if TYPE_CHECKING:
     import keras
@@ -89,23 +89,21 @@ class TrainingStep:
         slots = [variable for turn in self.turns for variable in turn.optimizer.variables]
         return [*weights, *slots, *self.model.state]
 
-    def loss(
-        self, turn: Turn, batch: Batch, drawn: Sequence[Tensor], number: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def noise(self, drawn: Sequence[Tensor]) -> Noise:
+        """Returns the numbers of `draws`, `[examples, samples, …]` or `[examples, …]`, as a loss takes them."""
+        return samples_first(self.draws, {draw.name: found for draw, found in zip(self.draws, drawn, strict=True)})
+
+    def means(self, turn: Turn, batch: Batch, loss: Loss) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted mean loss of a batch, or of a part of a batch, and the unweighted means of the measures.
 
         Args:
             turn: The turn of the player.
-            batch: Features and `WEIGHT` by name, `[batch, …]`.
-            drawn: The numbers of `draws` for these examples, `[batch, samples, …]` or `[batch, …]`.
-            number: The step number, from 0.
+            batch: Features and `WEIGHT` by name, `[examples, …]`.
+            loss: The player's loss of these examples.
 
         Raises:
             RequestError: A measure has a name that training itself uses.
         """
-        numbers = {draw.name: found for draw, found in zip(self.draws, drawn, strict=True)}
-        noise = samples_first(self.draws, numbers)
-        loss = turn.player.loss(batch, noise, number)
         self._check_names(turn, loss.measures)
         measures = {turn.prefix + name: ops.mean(values) for name, values in loss.measures.items()}
         return ops.mean(batch[WEIGHT] * loss.total), measures

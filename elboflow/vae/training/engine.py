@@ -1,5 +1,6 @@
 """The model, its optimizers and the compiled steps that update them."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -12,11 +13,11 @@ from elboflow.vae.compute.training_step import TrainingStep, Turn
 from elboflow.vae.config import Skip
 from elboflow.vae.model import Model, variables
 from elboflow.vae.training import schedule
-from elboflow.vae.training.calls import Calls
 from elboflow.vae.training.feed import Feed
 from elboflow.vae.training.optimizers import optimizer
+from elboflow.vae.training.pacing import Pace
 from elboflow.vae.training.profile import Profiler
-from elboflow.vae.training.state import assign, values
+from elboflow.vae.training.state import State, assign, values
 
 
 class Engine:
@@ -31,7 +32,7 @@ class Engine:
 
     def __init__(self, job: Job, feed: Feed, total_steps: int, profiler: Profiler) -> None:
         training = job.training
-        self._feed, self._training = feed, training
+        self._feed, self._training, self._total_steps = feed, training, total_steps
         self._model = _initial_model(
             job, "float32" if training.precision == "float32" else f"mixed_{training.precision}"
         )
@@ -51,7 +52,10 @@ class Engine:
             skips_non_finite=isinstance(training.non_finite, Skip) or training.precision == "float16",
         )
         self._steps = implementation().training(step, job.seed)
-        self._calls = Calls(self._steps, feed.batch, 1 if _loops_are_slow(self._model) else feed.steps, profiler)
+        self._pace = Pace(1 if _loops_are_slow(self._model) else feed.steps, profiler)
+        self._rows = np.zeros(
+            (self._pace.most, feed.batch), np.int32
+        )  # of a fixed size, so that the step compiles once
 
     def values(self) -> list[np.ndarray]:
         """Returns copies of all variables that a step changes: those of the model and of the optimizers."""
@@ -91,22 +95,27 @@ class Engine:
             for turn, player in zip(self._turns, self._validated.players, strict=True):
                 turn.optimizer.finalize_variable_values(list(player.variables))
 
-    def run(self, epoch: int, first: int, steps: int, elbos: Sequence[float]) -> Iterator[Measures]:
-        """Runs steps of an epoch; yields the measures of each compiled call.
+    def run(self, state: State) -> Iterator[Measures]:
+        """Runs the steps that are left of an epoch; yields the measures of each compiled call.
 
         Args:
-            epoch: The epoch, from 1.
-            first: The number of the first step in the whole training, from 0.
-            steps: The number of steps.
-            elbos: The validation ELBOs of the previous epochs, which a plateau schedule needs.
+            state: The state from which the epoch goes on. Its validation ELBOs decide a plateau schedule.
         """
-        factor = schedule.plateau_factor(self._training.learning_rate, elbos)
-        done, skip = 0, first - (epoch - 1) * self._feed.steps
-        for portion in self._feed.epoch(epoch, skip, self._steps.to_device) if steps else ():
-            for measures in self._calls.run(portion.on_device, portion.rows[: steps - done], first + done, factor):
-                done += len(next(iter(measures.values())))
+        epoch, step = state.epoch + 1, state.step
+        factor = schedule.plateau_factor(self._training.learning_rate, state.curves.validation.get("elbo", []))
+        end = min(epoch * self._feed.steps, self._total_steps)
+        skip = step - (epoch - 1) * self._feed.steps
+        for portion in self._feed.epoch(epoch, skip, self._steps.to_device) if step < end else ():
+            rows = portion.rows[: end - step]
+            while len(rows):
+                count = self._pace.next(len(rows))
+                self._rows[:count] = rows[:count]
+                started = time.monotonic()
+                measures = self._steps(portion.on_device, self._rows, step, count, factor)
+                self._pace.after(count, time.monotonic() - started)
+                rows, step = rows[count:], step + count
                 yield measures
-            if done == steps:  # the training may end within an epoch: do not read the next portion
+            if step == end:  # the training may end within an epoch: do not read the next portion
                 return
 
     @property

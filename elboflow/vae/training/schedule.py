@@ -1,14 +1,18 @@
 """The learning rate as a function of the step and of the validation ELBOs so far."""
 
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 
 from keras import ops
 
+from elboflow.settings.text import counted
 from elboflow.vae import config
 from elboflow.vae.compute.training_step import Rate
 from elboflow.vae.terms import Tensor
+
+logger = logging.getLogger("elboflow.training")
 
 
 def rate(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:
@@ -45,6 +49,17 @@ def plateau_factor(settings: config.LearningRate, elbos: Sequence[float]) -> flo
         if waited == settings.patience:
             factor, waited = factor * settings.factor, 0
     return factor
+
+
+def warn_of_endless_warmup(settings: config.LearningRate, total_steps: int) -> None:
+    """Warns if the whole training ends within the warm-up."""
+    if settings.warmup_steps >= total_steps:
+        logger.warning(
+            "training.learning_rate.warmup_steps is %d, and the whole training has %s: the learning rate never "
+            "reaches its initial value",
+            settings.warmup_steps,
+            counted(total_steps, "step"),
+        )
 
 
 def _after_warmup(settings: config.LearningRate, steps_per_epoch: int, total_steps: int) -> Rate:

@@ -16,12 +16,9 @@ def main() -> None:
     training, machines, whole = pickle.load(sys.stdin.buffer)
     compute.use("torch", training, machines)
     # Only now may Keras be imported, also by unpickling the job.
-    from elboflow.vae.compute.torch.distributed import joined
-    from elboflow.vae.training.loop import run
+    from elboflow.vae.training.loop import train
 
-    job = pickle.load(sys.stdin.buffer)
-    with joined(whole):
-        run(job, whole)
+    train(pickle.load(sys.stdin.buffer), cluster=whole)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ KERAS = {
     },
     "layers/dropout.py": {"_flatten_layers"},
     "compute/jax/layout.py": {"_layout"},  # where a variable lies on a mesh
-    "compute/tensorflow/step.py": {
+    "compute/tensorflow/stateless.py": {
         "keras.src.optimizers.base_optimizer.BaseOptimizer",
         "_apply_weight_decay",
         "_backend_update_step",

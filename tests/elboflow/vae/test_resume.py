@@ -78,9 +78,9 @@ class TestInThisProcess:
         return trained(digits, digits_specs, tmp_path_factory.mktemp("whole"))
 
     def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, whole, train, monkeypatch):
-        from elboflow.vae.training import calls
+        from elboflow.vae.training import pacing
 
-        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        monkeypatch.setattr(pacing, "SECONDS_PER_CALL", 1e-9)
         self.assert_same(whole, train("one"))
 
     @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ class TestInThisProcess:
         ids=["plainly", "with all that has a state"],
     )
     def test_ctrl_c_is_heeded_after_the_state_is_safe(self, train, settings, monkeypatch, tmp_path):
-        from elboflow.vae.training import calls
+        from elboflow.vae.training import pacing
 
         whole = train("whole", **settings)
-        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        monkeypatch.setattr(pacing, "SECONDS_PER_CALL", 1e-9)
         told = []
 
         def interrupt(group, epoch, step, values):
@@ -144,9 +144,9 @@ class TestInThisProcess:
     def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(
         self, whole, train, monkeypatch, tmp_path
     ):
-        from elboflow.vae.training import calls
+        from elboflow.vae.training import pacing
 
-        monkeypatch.setattr(calls, "SECONDS_PER_CALL", 1e-9)
+        monkeypatch.setattr(pacing, "SECONDS_PER_CALL", 1e-9)
         late = train("late", max_minutes=1e-6)
         assert (late.out_of_time, late.curves.validation["step"]) == (True, [1])
         assert [folder.name for folder in (tmp_path / "late").glob("step-*")] == ["step-000000001"]

@@ -1,11 +1,14 @@
 """Training steps: micro-batches, dropout and the moving average of the weights, compiled."""
 
+import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 
+import elboflow
 from elboflow.settings import RequestError
 from elboflow.vae import ops
 from elboflow.vae.compute.contract import Job
@@ -129,3 +132,19 @@ def test_a_measure_is_one_of_training_itself_only_by_its_whole_name(digits, digi
     assert [train[name] for name in names] == [[1.0, 1.0]] * 3
     assert train["skipped_steps"] == [0, 0]
     assert np.isfinite(train["loss"]).all()
+
+
+def test_between_a_training_and_its_loss_stand_no_more_than_seven_frames(digits, digits_specs, tmp_path, monkeypatch):
+    from elboflow.vae.training import train
+
+    package, own, call = Path(elboflow.__file__).parent, [], ELBO.__call__
+
+    def seen(self, terms, step):
+        own.append([frame for frame in traceback.extract_stack() if Path(frame.filename).is_relative_to(package)])
+        return call(self, terms, step)
+
+    monkeypatch.setattr(ELBO, "__call__", seen)
+    split = InMemory(digits.head(64))
+    train(Job(split, split, digits_specs, model(), TrainingConfig(batch_size=64, epochs=1), 0, tmp_path, {}))
+    assert own[0][0].name == "train"
+    assert len(own[0]) <= 7, own[0]

@@ -49,9 +49,9 @@ def main(request: dict[str, Any]) -> None:
 
     training = TrainingConfig.model_validate(request["training"])
     compute.use(training.backend, training)
-    from elboflow.vae.training import calls, train
+    from elboflow.vae.training import pacing, train
 
-    calls.SECONDS_PER_CALL = request["seconds_per_call"]
+    pacing.SECONDS_PER_CALL = request["seconds_per_call"]
     codes = load_digits().images.astype(np.uint8)[..., None]
     examples = images(codes)
     job = Job(

@@ -1,6 +1,6 @@
 """A compiled loop of training steps; weights and optimizer state are donated from call to call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,11 +14,11 @@ from elboflow.vae.compute.jax import noise
 from elboflow.vae.compute.jax.devices import placement
 from elboflow.vae.compute.jax.distributed import connected
 from elboflow.vae.compute.jax.layout import DATA, MODEL, Divided
+from elboflow.vae.compute.pure_step import PureStep, State
 from elboflow.vae.compute.training_step import TrainingStep, Turn
 from elboflow.vae.data import Examples
 
 OnDevice = dict[str, jax.Array]
-State = list[jax.Array]
 
 _REPLICATED = PartitionSpec()
 
@@ -27,13 +27,12 @@ class LoopOfSteps:
     """The steps of `elboflow.vae.compute.contract.Steps` on JAX."""
 
     def __init__(self, step: TrainingStep, seed: int) -> None:
-        self._step, self._seed = step, seed
-        for turn in step.turns:
-            turn.optimizer.build(list(turn.player.variables))
+        self._step, self._seed, self._pure = step, seed, PureStep(step)
         if isinstance(distribution := keras.distribution.distribution(), Divided):
             distribution.check()
-        self._variables = step.variables
-        self._places = {id(variable): place for place, variable in enumerate(self._variables)}
+        self._variables = self._pure.variables
+        found = jax.value_and_grad(self._loss, has_aux=True)
+        self._found = found if step.micro_batches == 1 else _accumulated(found, step.micro_batches)
         devices = placement().devices
         self._mesh = jax.sharding.Mesh(devices, (DATA, MODEL)[: devices.ndim])
         self._layouts = [variable.value.sharding for variable in self._variables]
@@ -90,44 +89,30 @@ class LoopOfSteps:
         parts = self._parts(on_device, rows, number)
         measures: OnDevice = {}
         for turn in self._step.turns:
-            state, measured = self._updated(turn, state, parts, number, factor)
+            weights = self._pure.values_of(state, turn.player.variables)
+            (_, (loss, means, kept)), gradients = self._found(weights, turn, state, parts, number)
+            state, measured = self._pure.applied(turn, state, (loss, means, gradients, kept), number, factor)
             measures |= measured
         return jax.lax.with_sharding_constraint(state, self._layouts), measures
 
-    def _updated(
-        self, turn: Turn, state: State, parts: Any, number: jax.Array, factor: jax.Array
-    ) -> tuple[State, OnDevice]:
-        """Returns the state after the turn of a player, and the measures."""
-        optimizer, player = turn.optimizer, turn.player
-        loss, measures, gradients, kept = self._gradients(turn, state, parts, number)
-        state = self._replaced(state, [optimizer.learning_rate], [self._step.rate(number, factor)])
-        with self._scope(state):
-            size = turn.norm(gradients)
-            finite = jnp.isfinite(loss) & jnp.isfinite(size)
-            gradients = self._step.clipped(turn, gradients, finite)
-
-        def updated() -> State:
-            weights, slots = optimizer.stateless_apply(
-                self._values_of(state, optimizer.variables), gradients, self._values_of(state, player.variables)
-            )
-            changed = [*player.variables, *optimizer.variables, *self._step.model.state]
-            return self._replaced(state, changed, [*weights, *slots, *kept])
-
-        if self._step.skips_non_finite and not turn.skips:
-            state = jax.lax.cond(finite, updated, lambda: state)
-        else:
-            state = updated()
-        skipped = (~finite).astype(jnp.float32) if self._step.skips_non_finite else jnp.zeros(())
-        return state, {**measures, **self._step.measured(turn, loss, size, skipped)}
+    def _loss(self, weights: State, turn: Turn, state: State, part: Any, number: jax.Array) -> Any:
+        """Returns the scaled loss to differentiate, and the loss, the measures and the model's state."""
+        batch, drawn = part
+        with self._pure.scope(self._pure.replaced(state, turn.player.variables, weights)) as scope:
+            losses = turn.player.loss(batch, self._step.noise(drawn), number)
+            loss, measures = self._step.means(turn, batch, losses)
+            kept = [scope.get_current_value(variable) for variable in self._step.model.state]
+            return turn.scaled(loss), (loss, measures, kept)
 
     def _parts(self, on_device: OnDevice, rows: jax.Array, number: jax.Array) -> Any:
-        """Returns features, weights and noise of a batch, each `[micro-batches, examples, …]`.
+        """Returns features, weights and noise of a batch, `[examples, …]`, or `[micro-batches, examples, …]`.
 
         A micro-batch contains examples of every device: each device splits its own part of the batch.
         """
+        count = self._step.micro_batches
 
         def cut(batch: jax.Array) -> jax.Array:
-            return batch.reshape(self._step.micro_batches, -1, *batch.shape[1:])
+            return batch if count == 1 else batch.reshape(count, -1, *batch.shape[1:])
 
         def local(on_device: OnDevice, rows: jax.Array, noise: tuple[jax.Array, ...]) -> Any:
             batch = {name: values[0][rows] for name, values in on_device.items()}
@@ -136,40 +121,20 @@ class LoopOfSteps:
         drawn = noise.drawn(self._step.draws, self._seed, number, self._step.batch_size)
         if self._mesh.size == 1:
             return local(on_device, rows, drawn)
-        by_device, parts = PartitionSpec(DATA), PartitionSpec(None, DATA)
+        by_device = PartitionSpec(DATA)
+        parts = by_device if count == 1 else PartitionSpec(None, DATA)
         return jax.shard_map(local, mesh=self._mesh, in_specs=by_device, out_specs=parts)(on_device, rows, drawn)
 
-    def _gradients(self, turn: Turn, state: State, parts: Any, number: jax.Array) -> Any:
-        """Returns loss, measures, gradients and the model's state, each averaged over the micro-batches."""
 
-        def scaled(weights: list[jax.Array], part: Any) -> Any:
-            batch, drawn = part
-            with self._scope(self._replaced(state, turn.player.variables, weights)) as scope:
-                loss, measures = self._step.loss(turn, batch, drawn, number)
-                kept = [scope.get_current_value(variable) for variable in self._step.model.state]
-                return turn.scaled(loss), (loss, measures, kept)
+def _accumulated(found: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Returns `found`, a gradient of `_loss`, averaged over micro-batches, which are computed one after the other."""
 
+    def mean(weights: State, turn: Turn, state: State, parts: Any, number: jax.Array) -> Any:
         def compute(part: Any) -> Any:
-            weights = self._values_of(state, turn.player.variables)
-            (_, (loss, measures, kept)), gradients = jax.value_and_grad(scaled, has_aux=True)(weights, part)
-            return loss, measures, gradients, kept
+            return found(weights, turn, state, part, number)
 
-        if self._step.micro_batches == 1:
-            return compute(jax.tree.map(lambda batch: batch[0], parts))
         zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(compute, jax.tree.map(lambda b: b[0], parts)))
         total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, compute(part)), None), zero, parts)
-        return jax.tree.map(lambda value: value / self._step.micro_batches, total)
+        return jax.tree.map(lambda value: value / count, total)
 
-    def _scope(self, state: State) -> keras.StatelessScope:
-        """A scope in which the variables of model and optimizers have these values."""
-        return keras.StatelessScope(state_mapping=list(zip(self._variables, state, strict=True)))
-
-    def _values_of(self, state: State, variables: Sequence[keras.Variable]) -> State:
-        return [state[self._places[id(variable)]] for variable in variables]
-
-    def _replaced(self, state: State, variables: Sequence[keras.Variable], values: Sequence[jax.Array]) -> State:
-        """Returns the state with new values for some variables."""
-        changed = list(state)
-        for variable, value in zip(variables, values, strict=True):
-            changed[self._places[id(variable)]] = value
-        return changed
+    return mean

@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.compute.contract import Job, Measures, Steps
+from elboflow.vae.compute.pure_step import State
 from elboflow.vae.compute.tensorflow.devices import placement
 from elboflow.vae.compute.tensorflow.distributed import connected
 from elboflow.vae.compute.tensorflow.replicas import ReplicatedSteps, summed
-from elboflow.vae.compute.tensorflow.step import PureStep, State
+from elboflow.vae.compute.tensorflow.step import TensorFlowStep
 from elboflow.vae.compute.training_step import TrainingStep
 from elboflow.vae.data import Examples
 from elboflow.vae.model import Model
@@ -33,7 +34,7 @@ def compiled(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def training(step: TrainingStep, seed: int) -> Steps:
-    pure, where = PureStep(step, seed), placement()
+    pure, where = TensorFlowStep(step, seed), placement()
     if where.strategy is None:
         return _Steps(pure)
     return ReplicatedSteps(pure, where.strategy, step.batch_size, where.cluster)
@@ -82,7 +83,7 @@ def profiled(folder: Path) -> Iterator[None]:
 class _Steps:
     """Steps on one device."""
 
-    def __init__(self, step: PureStep) -> None:
+    def __init__(self, step: TensorFlowStep) -> None:
         self._step = step
         self._traced_step = tf.function(self._single_step, autograph=False)
         self._program = tf.function(self._run, jit_compile=True, autograph=False)
@@ -121,9 +122,10 @@ class _Steps:
     ) -> tuple[State, OnDevice]:
         """Returns the state after one step, and the measures."""
         batch = {name: tf.gather(values, rows) for name, values in on_device.items()}
+        drawn = self._step.drawn(number, 0, rows.shape[0])
         measures: OnDevice = {}
         for turn in self._step.turns:
-            found = self._step.found(turn, state, batch, number)
+            found = self._step.found(turn, state, batch, drawn, number)
             state, measured = self._step.applied(turn, state, found, number, factor)
             measures |= measured
         return state, measures

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from elboflow.vae.compute import contract
 from elboflow.vae.compute.cluster import Cluster
+from elboflow.vae.compute.pure_step import State
 from elboflow.vae.compute.tensorflow.distributed import connected
-from elboflow.vae.compute.tensorflow.step import Measures, PureStep, State
+from elboflow.vae.compute.tensorflow.step import Arrays, TensorFlowStep
 from elboflow.vae.compute.training_step import Turn
 from elboflow.vae.data import Examples
 
@@ -26,7 +27,7 @@ class ReplicatedSteps:
     """
 
     def __init__(
-        self, step: PureStep, strategy: tf.distribute.Strategy, batch_size: int, cluster: Cluster | None
+        self, step: TensorFlowStep, strategy: tf.distribute.Strategy, batch_size: int, cluster: Cluster | None
     ) -> None:
         self._step, self._strategy, self._cluster = step, strategy, cluster
         self._devices = strategy.extended.worker_devices
@@ -72,7 +73,7 @@ class ReplicatedSteps:
         return dict(zip(names, tf.unstack(measures, axis=1), strict=True))
 
     def _single_step(
-        self, state: State, on_device: Measures, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
+        self, state: State, on_device: Arrays, rows: tf.Tensor, number: tf.Tensor, factor: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
         """Returns the state after one step, and the measures, on a replica."""
         replica = tf.distribute.get_replica_context()
@@ -90,14 +91,14 @@ class ReplicatedSteps:
 class _Turn:
     """The turn of a player as two functions of flat vectors, so that one all-reduce sums all tensors of the turn."""
 
-    def __init__(self, step: PureStep, turn: Turn, replicas: int, jit: bool) -> None:
+    def __init__(self, step: TensorFlowStep, turn: Turn, replicas: int, jit: bool) -> None:
         self._step, self._turn, self._replicas = step, turn, replicas
         self.found = tf.function(self._find, jit_compile=jit, autograph=False)
         self.applied = tf.function(self._apply, jit_compile=jit, autograph=False)
         self._parts: Any = None  # the tensor specs of `_find`'s results
         self._names: list[str] = []
 
-    def names(self, on_device: Measures, examples: int) -> list[str]:
+    def names(self, on_device: Arrays, examples: int) -> list[str]:
         """Returns the names of the measures, in the order of `applied`; traces both functions.
 
         Args:
@@ -114,11 +115,10 @@ class _Turn:
         self.applied.get_concrete_function(state, sums, number, tf.TensorSpec((), tf.float32))
         return self._names
 
-    def _find(
-        self, state: State, on_device: Measures, rows: tf.Tensor, number: tf.Tensor, first: tf.Tensor
-    ) -> tf.Tensor:
+    def _find(self, state: State, on_device: Arrays, rows: tf.Tensor, number: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         batch = {name: tf.gather(values, rows) for name, values in on_device.items()}
-        found = self._step.found(self._turn, state, batch, number, first)
+        drawn = self._step.drawn(number, first, rows.shape[0])
+        found = self._step.found(self._turn, state, batch, drawn, number)
         self._parts = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), found)
         return tf.concat([tf.reshape(part, [-1]) for part in tf.nest.flatten(found)], axis=0)
 

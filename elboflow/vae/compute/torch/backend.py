@@ -104,7 +104,7 @@ class _Steps:
             drawn = self._drawn(first_step + i)
             measures: dict[str, torch.Tensor] = {}
             for turn in self._turns:
-                measures |= turn.take(batch, drawn, numbers[i], rates[i])
+                measures |= turn.applied(turn.found(batch, drawn, numbers[i]), rates[i])
             names = list(measures)
             of_steps.append(torch.stack(list(measures.values())))
         return dict(zip(names, torch.stack(of_steps, dim=1).numpy(force=True), strict=True))
@@ -126,7 +126,7 @@ class _Turn:
         self._weights = [variable.value for variable in turn.player.variables]
         self._state = step.model.state
         self._quick = FusedOptimizer(turn.optimizer)
-        self._found = Repeated(self._find)
+        self._repeated = Repeated(self._find)
         self._features: list[str] = []
         self._names: list[str] = []  # names of the measures, in the order of `_find`
 
@@ -134,12 +134,23 @@ class _Turn:
         """Prepares a series of steps; call it before the first step."""
         self._quick.begin()
 
-    def take(
-        self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor, rate: float
-    ) -> dict[str, torch.Tensor]:
+    def found(self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor) -> list[torch.Tensor]:
+        """Returns loss, measures, gradients and the model's state, averaged over micro-batches and processes."""
+        self._features = list(batch)
+        count = self._step.micro_batches
+        parts = list(zip(*(tensor.chunk(count) for tensor in (*batch.values(), *drawn)), strict=True))
+        sums = self._repeated(number, *parts[0])
+        if count > 1:
+            for part in parts[1:]:
+                torch._foreach_add_(sums, self._repeated(number, *part))
+            torch._foreach_div_(sums, count)
+        return averaged(sums) if processes() > 1 else sums
+
+    def applied(self, found: list[torch.Tensor], rate: float) -> dict[str, torch.Tensor]:
         """Updates weights, optimizer and the model's state; returns the measures."""
-        turn = self._turn
-        loss, measures, gradients, kept = self._means(batch, drawn, number)
+        turn, named, weights = self._turn, len(self._names), len(self._weights)
+        loss, *others = found
+        measures, gradients, kept = others[:named], others[named : named + weights], others[named + weights :]
         with torch.no_grad():
             size = norm(gradients) / turn.optimizer.scale_loss(1.0)
             finite = torch.isfinite(loss) & torch.isfinite(size)
@@ -150,22 +161,8 @@ class _Turn:
                 turn.optimizer.apply(gradients, list(turn.player.variables))
                 for variable, value in zip(self._state, kept, strict=True):
                     variable.assign(value)
-        named = dict(zip(self._names, measures, strict=True))
-        return named | self._step.measured(turn, loss, size, torch.full_like(loss, float(skipped)))
-
-    def _means(self, batch: OnDevice, drawn: Sequence[torch.Tensor], number: torch.Tensor) -> Any:
-        """Returns loss, measures, gradients and the model's state, averaged over micro-batches and processes."""
-        self._features = list(batch)
-        count = self._step.micro_batches
-        parts = list(zip(*(tensor.chunk(count) for tensor in (*batch.values(), *drawn)), strict=True))
-        sums = self._found(number, *parts[0])
-        if count > 1:
-            for part in parts[1:]:
-                torch._foreach_add_(sums, self._found(number, *part))
-            torch._foreach_div_(sums, count)
-        loss, *others = averaged(sums) if processes() > 1 else sums
-        named, weights = len(self._names), len(self._weights)
-        return loss, others[:named], others[named : named + weights], others[named + weights :]
+        means = dict(zip(self._names, measures, strict=True))
+        return means | self._step.measured(turn, loss, size, torch.full_like(loss, float(skipped)))
 
     def _find(self, number: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tensor]:
         """Returns loss, measures, gradients and the model's state of a part of a batch, in one list."""
@@ -173,7 +170,8 @@ class _Turn:
         batch = dict(zip(self._features, tensors, strict=False))
         scope = keras.StatelessScope(state_mapping=[(variable, variable.value) for variable in self._state])
         with scope if self._state else nullcontext():
-            loss, measures = self._step.loss(self._turn, batch, tensors[features:], number)
+            losses = self._turn.player.loss(batch, self._step.noise(tensors[features:]), number)
+            loss, measures = self._step.means(self._turn, batch, losses)
         # Clones, because a value that the loss did not assign is the variable itself, and the caller adds in place.
         kept = [scope.get_current_value(variable).clone() for variable in self._state]
         gradients = torch.autograd.grad(self._turn.scaled(loss), self._weights)

@@ -19,10 +19,12 @@ class Placement:
     Attributes:
         device: The device of this process.
         local_world_size: The number of processes on this machine, each with its own device.
+        local_rank: The index of this process on this machine; the others than 0 are workers, which 0 has started.
     """
 
     device: torch.device
     local_world_size: int = 1
+    local_rank: int = 0
 
 
 _placement: Placement | None = None
@@ -60,7 +62,7 @@ def start(training: TrainingConfig, cluster: Cluster | None) -> str:
     if kind == "cuda":
         torch.cuda.set_device(device)
         _allocate_memory(training.gpu, device)
-    _placement = Placement(device, local_world_size)
+    _placement = Placement(device, local_world_size, local_rank)
     name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
     machines = f" of each of {cluster.processes} machines" if cluster and not local_rank else ""
     return f"{local_world_size} × {name}{machines}"

@@ -38,7 +38,8 @@ def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster
 
     Args:
         job: The training, which the workers get, too.
-        cluster: The machines of a distributed training, one process each; None for a single machine.
+        cluster: The machines of a distributed training, one process each; None for a single machine. In a worker, the
+            cluster of all processes.
         worker: The module that a worker runs.
 
     Yields:
@@ -50,6 +51,10 @@ def together(job: Job, cluster: Cluster | None, worker: str) -> Iterator[Cluster
     place = placement()
     if cluster is None and place.local_world_size == 1:
         yield cluster
+        return
+    if cluster is not None and place.local_rank:
+        with joined(cluster):
+            yield cluster
         return
     with ExitStack() as stack:
         store, whole = _rendezvous(cluster, place.local_world_size)

@@ -27,7 +27,7 @@ class Repeated:
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         if self._repeat is None:
-            program = make_fx(lambda *given: self._function(*given))(*inputs)
+            program = make_fx(self._function)(*inputs)
             for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.detach.default):
                 node.replace_all_uses_with(node.args[0])  # the traced operations run without gradients
             program.graph.eliminate_dead_code()
