@@ -79,7 +79,11 @@ def _given(words: list[str]) -> dict[str, str]:
 
 def _folder(model: str, workspace: Path, option: str | None) -> Path:
     from components.registry import resolve
+    from pipelines.targets.local import artifacts
     from pipelines.targets.local.surroundings import tracking_uri
 
     place = workspaces.found(workspace)
-    return resolve.resolve(model, place.runs, tracking_uri(None, place, option))
+    made = artifacts.of_run(place.runs / model)  # the model of a run that began after its training is another run's
+    return resolve.resolve(
+        made["model"].uri if "model" in made else model, place.runs, tracking_uri(None, place, option)
+    )

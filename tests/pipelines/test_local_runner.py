@@ -128,6 +128,13 @@ def test_what_a_step_returned_does_not_stay_and_its_artifacts_are_kept(runner: R
     assert artifacts.kept(tmp_path / "run" / "absent") is None
 
 
+def test_what_an_earlier_run_made_is_of_this_run_too(runner: Runner, tmp_path: Path):
+    earlier = {"dataset": artifacts.Artifact("dataset", "system.Dataset", str(tmp_path / "earlier"))}
+    runner.kept = {"preprocess": earlier}
+    runner.take(preprocess, words="of no use")
+    assert artifacts.of_run(tmp_path / "run") == runner.artifacts == earlier
+
+
 def test_a_run_ends_after_the_step_that_it_was_asked_to_end_with(runner: Runner):
     runner.until = "preprocess"
     with pytest.raises(DoneError):

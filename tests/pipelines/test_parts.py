@@ -149,3 +149,14 @@ def test_a_repetition_without_waiting_that_is_refused_says_why_and_leaves_the_ru
     assert (done.exit_code, done.stdout) == (2, "")
     assert "/nowhere.npz" in done.stderr
     assert LocalClient(workspace).run("digits-1").status == "failed"
+
+
+def test_the_model_of_a_run_that_began_after_its_training_is_that_of_the_run_before(workspace: Workspace):
+    folder = ran(workspace, "digits-1", DIGITS, ["preprocess", "train"], "failed")
+    (folder / "train" / KEPT).rename(workspace.runs / KEPT)
+    (ran(workspace, "digits-2", DIGITS, ["evaluate"], "failed") / "train").mkdir()
+    (workspace.runs / KEPT).rename(workspace.runs / "digits-2" / "train" / KEPT)
+    done = CliRunner().invoke(
+        app, ["generate", "digits-2", "--output", str(workspace.folder / "x.png"), "--workspace", str(workspace.folder)]
+    )
+    assert f"'{folder}/train/model' holds no finished model" in done.stderr

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OUTPUT = "executor_output.json"
 """What a step returns. It is removed as soon as it is read: a parameter may hold a secret."""
 KEPT = "outputs.json"
-"""The artifacts of a step that succeeded, for a run that goes on after it."""
+"""The artifacts of a step that succeeded, in this run or before it, for a run that goes on after it."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,15 @@ def read(step: "BaseComponent", folder: Path) -> dict[str, Any]:
     for name, found in said.get("artifacts", {}).items():
         (artifact,) = found["artifacts"]
         made[name] = Artifact(name, made[name].schema, artifact["uri"], artifact.get("metadata", {}))
+    keep(folder, made)
+    return {**said.get("parameterValues", {}), **made}
+
+
+def keep(step_folder: Path, made: Mapping[str, Artifact]) -> None:
+    """Writes down the artifacts of a step."""
     text = json.dumps({name: asdict(artifact) for name, artifact in made.items()}, indent=1)
     with suppress(OSError):  # the disk is full: the next step will say so
-        write_atomically(folder / KEPT, text + "\n")
-    return {**said.get("parameterValues", {}), **made}
+        write_atomically(step_folder / KEPT, text + "\n")
 
 
 def kept(step_folder: Path) -> dict[str, Artifact] | None:
@@ -97,6 +102,12 @@ def kept(step_folder: Path) -> dict[str, Artifact] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return {name: Artifact(**values) for name, values in found.items()}
+
+
+def of_run(folder: Path) -> dict[str, Artifact]:
+    """Returns the artifacts of a run's steps by name, those of an earlier run among them."""
+    found = [kept(path.parent) or {} for path in folder.glob(f"*/{KEPT}")]
+    return {name: artifact for made in found for name, artifact in made.items()}
 
 
 def remove(folder: Path) -> None:
