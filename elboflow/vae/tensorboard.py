@@ -12,8 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import google_crc32c
-
+from elboflow.artifacts import tfrecord
 from elboflow.vae.watch import Group, Observer
 
 logger = logging.getLogger("elboflow.training")
@@ -49,7 +48,7 @@ class _Events:
         try:
             if self._path is None:
                 self._path = self._new_file(epoch, step, now)
-            _append(self._path, _record(_event(now, step, _bytes(5, summary))))
+            _append(self._path, tfrecord.record(_event(now, step, _bytes(5, summary))))
         except OSError as error:
             self._failed = True
             logger.warning("training goes on without TensorBoard's event files: %s", error)
@@ -62,7 +61,7 @@ class _Events:
         # TensorBoard reads files in the order of their names, so the time has a fixed number of digits.
         path = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}"
         start = _event(now, step, _bytes(7, _varint(1 << 3) + _varint(_START)))
-        _append(path, _record(_event(now, 0, _bytes(3, _VERSION))) + _record(start))
+        _append(path, tfrecord.record(_event(now, 0, _bytes(3, _VERSION))) + tfrecord.record(start))
         return path
 
 
@@ -70,17 +69,6 @@ def _append(path: Path, records: bytes) -> None:
     """Appends records in a single write, so that readers find whole records also after a kill."""
     with open(path, "ab", buffering=0) as file:
         file.write(records)
-
-
-def _record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + _checksum(length) + data + _checksum(data)
-
-
-def _checksum(data: bytes) -> bytes:
-    """Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h)."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _event(wall_time: float, step: int, what: bytes) -> bytes:

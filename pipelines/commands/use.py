@@ -83,7 +83,6 @@ def _folder(model: str, workspace: Path, option: str | None) -> Path:
     from pipelines.targets.local.surroundings import tracking_uri
 
     place = workspaces.found(workspace)
-    made = artifacts.of_run(place.runs / model)  # the model of a run that began after its training is another run's
-    return resolve.resolve(
-        made["model"].uri if "model" in made else model, place.runs, tracking_uri(None, place, option)
-    )
+    if (made := artifacts.of_run(place.runs / model).get("model")) is not None:
+        model = made.uri  # where a run began after its training, a folder of another run
+    return resolve.resolve(model, place.runs, tracking_uri(None, place, option))

@@ -1,7 +1,7 @@
 """A batch of columns ⇄ tf.train.Example records in the TFRecord framing, with NumPy array operations alone.
 
 A record equals, byte for byte, the output of TensorFlow's TFRecordWriter for a serialised tf.train.Example whose
-features are sorted by name. `records.framing` describes the framing, and `records.example` the Example.
+features are sorted by name. `elboflow.artifacts.tfrecord` describes the framing, and `records.example` the Example.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.artifacts.tfrecord import check, frames
 from elboflow.settings import WorkError
 from elboflow.settings.text import counted
 from preprocessing.records import fixed, varying
-from preprocessing.records.framing import check, frames
 from preprocessing.records.schema import KEY, KEY_WIRE, Ragged, Schema, Wire, places
 
 __all__ = ["KEY", "KEY_WIRE", "Column", "Ragged", "Records", "Schema", "Wire", "decode", "encode", "parse"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elboflow.artifacts.tfrecord import FOOTER, HEADER, crcs, ragged_crcs
 from elboflow.settings import WorkError
-from preprocessing.records.framing import FOOTER, HEADER, crcs, ragged_crcs
 from preprocessing.records.schema import Ragged, Schema, Wire, ends, places
 from preprocessing.records.varints import LONGEST, digits_of, packed, unpacked, varint
 

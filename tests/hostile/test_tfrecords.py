@@ -12,12 +12,12 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elboflow.artifacts.tfrecord import HEADER
 from elboflow.settings import WorkError
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from preprocessing.reader import open_dataset
 from preprocessing.records import Schema, Wire, decode, encode
-from preprocessing.records.framing import HEADER
 
 SCHEMA = Schema.of({"image": Wire("bytes", 6), "label": Wire("int64"), "weight": Wire("float32")})
 COLUMNS = {

@@ -112,9 +112,7 @@ class Runner:
         name, now = step.name, datetime.now(UTC)
         if name in self.kept:
             outputs: Mapping[str, Any] = self.kept[name]
-            artifacts.keep(
-                self.folder / name, self.kept[name]
-            )  # where this run fails, it is repeated from its own step
+            artifacts.keep(self.folder / name, self.kept[name])  # for a repetition of this run
             self._states.append(StepState(name, "succeeded", started=now, ended=now, reason="of an earlier run"))
         else:
             self._states.append(StepState(name, "running", started=now))

@@ -59,6 +59,13 @@ def check(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray, place: s
         raise WorkError(f"{place}: record {np.argmax(wrong):,} is corrupted: its CRC-32C does not fit")
 
 
+def record(data: bytes) -> bytes:
+    """Returns one record, framed."""
+    length = len(data).to_bytes(8, "little")
+    header, footer = (crcs(np.frombuffer(part, np.uint8)[None]).tobytes() for part in (length, data))
+    return length + header + data + footer
+
+
 def ragged_crcs(content: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Returns the masked CRC-32C of pieces of `content`, as stored, uint8 [pieces, 4]."""
     import google_crc32c  # inside: a model that is served reads no records, and does not require it
