@@ -9,6 +9,8 @@ import pytest
 from components.surroundings import retries
 from pipelines import follow, releases
 from pipelines.experiment import Experiment
+from pipelines.graphs import Graph
+from pipelines.graphs.training import TRAINING
 from pipelines.targets import submission
 from pipelines.targets.submission import specification
 from tests.pipelines.remote import Platform
@@ -78,21 +80,21 @@ def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
 
 
 @pytest.fixture(scope="session")
-def compiled() -> Callable[[Experiment, str], str]:
-    """Compiles each experiment once."""
-    texts: dict[tuple[str, str], str] = {}
+def compiled() -> Callable[..., str]:
+    """Compiles each experiment once, with each graph."""
+    texts: dict[tuple[str, str, str], str] = {}
 
-    def compiled(experiment: Experiment, target: str) -> str:
-        key = experiment.model_dump_json(), target
+    def compiled(experiment: Experiment, target: str, graph: Graph = TRAINING) -> str:
+        key = experiment.model_dump_json(), target, repr(graph)
         if key not in texts:
-            texts[key] = specification(experiment, target)
+            texts[key] = specification(experiment, target, graph)
         return texts[key]
 
     return compiled
 
 
 @pytest.fixture
-def quick(compiled: Callable[[Experiment, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(compiled: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of this process compile each experiment once, and wait little before they ask a platform again."""
     for module in (submission, releases):
         monkeypatch.setattr(module, "specification", compiled)
