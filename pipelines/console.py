@@ -41,12 +41,12 @@ class _Plain(Console):
             yield segment if control else Segment(printable(text), style)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], stderr: bool = False) -> None:
     """Prints a table in which only the last column folds: an id or a time in two lines cannot be read or copied.
 
     Columns that do not fit beside the others go below their row, with their names.
     """
-    console = make_console(soft_wrap=False)
+    console = make_console(stderr=stderr, soft_wrap=False)
     if not console.is_terminal:
         console.width = _WIDE
     rows = [(*map(one_line, row[:-1]), printable(row[-1])) for row in rows]

@@ -70,7 +70,7 @@ def _races(wanted: list[Row], rounds: int) -> Iterator[Figure]:
         own = [row for row in wanted if row.race == name]
         results = race(list(dict.fromkeys(side for row in own for side in (row.other, row.ours))), rounds)
         yield from _speeds(results)
-        yield from (_compared(row, results) for row in own)
+        yield from (compared(row, results) for row in own)
 
 
 def _speeds(results: dict[Side, Result]) -> Iterator[Figure]:
@@ -91,7 +91,8 @@ def _utilisation(side: Side, speed: float, device: str) -> Iterator[Figure]:
     yield Figure(f"{side.name}: FLOP utilisation of {device}", 100 * used, "%")
 
 
-def _compared(row: Row, results: dict[Side, Result]) -> Figure:
+def compared(row: Row, results: dict[Side, Result]) -> Figure:
+    """Returns the median of the ratios of two sides' speeds, or of the time that one takes beyond the other."""
     pairs = list(zip(results[row.ours].speeds, results[row.other].speeds, strict=True))
     if row.most_time is None:
         ratio = statistics.median(ours / other for ours, other in pairs)

@@ -25,7 +25,7 @@ def short_path(path: Path | str) -> str:
     text = str(path)
     with suppress(ValueError, OSError):  # a URI, or no current folder
         text = str(Path(text).relative_to(Path.cwd()))
-    return re.sub("[0-9a-f]{64}", lambda digest: f"{digest[0][:8]}…", text)
+    return re.sub("(?<![0-9a-f])([0-9a-f]{32}){1,2}(?![0-9a-f])", lambda digest: f"{digest[0][:8]}…", text)
 
 
 def short(text: str) -> str:

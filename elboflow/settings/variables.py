@@ -39,7 +39,7 @@ WORKSPACE = _variable(
     "ELBOFLOW_WORKSPACE", "the folder of the workspace; --workspace wins", "users, images", "all commands"
 )
 TRACKING_URI = _variable(
-    "ELBOFLOW_TRACKING_URI", "the MLflow of all local runs on a machine", "users", "local runs, doctor"
+    "ELBOFLOW_TRACKING_URI", "the MLflow of the commands on this machine", "users", "all commands that use MLflow"
 )
 SECRETS = _variable(
     "ELBOFLOW_SECRETS",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from elboflow.artifacts import tfrecord
+from elboflow.artifacts.varints import varint
 from elboflow.vae.watch import Group, Observer
 
 logger = logging.getLogger("elboflow.training")
@@ -60,7 +61,7 @@ class _Events:
                 old.unlink()
         # TensorBoard reads files in the order of their names, so the time has a fixed number of digits.
         path = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}"
-        start = _event(now, step, _bytes(7, _varint(1 << 3) + _varint(_START)))
+        start = _event(now, step, _bytes(7, varint(1 << 3) + varint(_START)))
         _append(path, tfrecord.record(_event(now, 0, _bytes(3, _VERSION))) + tfrecord.record(start))
         return path
 
@@ -72,21 +73,13 @@ def _append(path: Path, records: bytes) -> None:
 
 
 def _event(wall_time: float, step: int, what: bytes) -> bytes:
-    return _varint(1 << 3 | 1) + struct.pack("<d", wall_time) + _varint(2 << 3) + _varint(step) + what
+    return varint(1 << 3 | 1) + struct.pack("<d", wall_time) + varint(2 << 3) + varint(step) + what
 
 
 def _value(tag: str, value: float) -> bytes:
     """Returns a `Summary.Value` with a tag and a float32."""
-    return _bytes(1, _bytes(1, tag.encode()) + _varint(2 << 3 | 5) + struct.pack("<f", value))
+    return _bytes(1, _bytes(1, tag.encode()) + varint(2 << 3 | 5) + struct.pack("<f", value))
 
 
 def _bytes(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
+    return varint(field << 3 | 2) + varint(len(content)) + content

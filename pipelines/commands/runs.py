@@ -141,8 +141,14 @@ def _retry_here(run: str, workspace: Path, as_json: bool) -> None:
     from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
     from pipelines.targets.local import resumption
+    from pipelines.targets.local.record import read
+    from pipelines.targets.local.surroundings import return_to
 
-    experiment, part = resumption.failed_part(TRAINING, run, workspaces.found(workspace))
+    place = workspaces.found(workspace)
+    experiment, part = resumption.failed_part(TRAINING, run, place)
+    record = read(place.runs / run)
+    assert record is not None  # `failed_part` has read it
+    return_to(record.tracking_uri, experiment, place)
     check_here(experiment, workspace)
     waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=run)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import options, workspaces
-from pipelines.commands.outcome import resumable, show_log, tell
+from pipelines.commands.outcome import resumable, show_log
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
@@ -143,5 +143,4 @@ def register(
     check_source(wanted.name, wanted.data, dataset)
     show_log()
     registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
-    tell(f"{registered.model} version {registered.version}: {registered.reason}")
     print(json.dumps(asdict(registered)))

@@ -41,25 +41,23 @@ def summarise_run(done: "Run", workspace: Path) -> None:
 
 def summarise_sweep(done: "Swept", workspace: Path) -> None:
     """Prints what a sweep has left."""
-    from rich.table import Table
-
     from components.sweep.trial import written
     from elboflow.settings.text import short_path
     from elboflow.vae.evaluation import folder
     from elboflow.vae.evaluation.metrics import summary
-    from pipelines.console import make_console
+    from pipelines.console import make_console, print_table
 
     assert done.evaluation is not None
     assert done.mlflow is not None  # a sweep runs to its end
     console = make_console(stderr=True)
     keys = list(done.best)
-    table = Table(*keys, "validation ELBO", "", box=None, title=done.run, title_justify="left")
+    rows = []
     for tried in done.trials:
         bound = "" if tried["bound"] is None else f"{tried['bound']:.2f}"
         remark = "the best" if tried["best"] else "" if tried["status"] == "finished" else tried["status"]
-        table.add_row(*(written(tried["values"][key]) for key in keys), bound, remark)
-    console.print()
-    console.print(table)
+        rows.append((bound, *(written(tried["values"][key]) for key in keys), remark))
+    console.print(f"\n{done.run}")
+    print_table(("validation ELBO", *keys, ""), rows, stderr=True)
     console.print(f"\nthe best on the test split: {summary(folder.load(Path(done.evaluation)).metrics)}")
     console.print(f"comparison: {short_path(done.comparison)}")
     _print_registration(console, done, done.mlflow, workspace)
@@ -68,8 +66,8 @@ def summarise_sweep(done: "Swept", workspace: Path) -> None:
 def _print_registration(console: "Console", done: "Run", registered: dict[str, Any], workspace: Path) -> None:
     from elboflow.settings.text import short_path
 
-    champion = "is the champion now" if registered["promoted"] else "is not the champion"
-    console.print(f"{registered['model']} version {registered['version']} {champion}: {registered['reason']}")
+    champion = "is the champion now" if registered["promoted"] else "is not the champion"  # `register` has said why
+    console.print(f"{registered['model']} version {registered['version']} {champion}")
     if done.report is not None:
         console.print(f"report: {short_path(done.report)}")
     for line in pages(registered, workspace):

@@ -1,6 +1,7 @@
 """`elboflow sweep`."""
 
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -108,6 +109,9 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     place = workspaces.made(workspace, plan.experiment)
     try:
         done = execution.run(plan, place)
+    except KeyboardInterrupt as interrupt:
+        advice = "the same command again goes on with the trials that are left"
+        raise KeyboardInterrupt(interrupt.args[0] if interrupt.args else signal.SIGINT, advice) from None
     except StepError as error:
         if as_json:
             failed = {"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}

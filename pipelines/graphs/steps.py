@@ -98,7 +98,7 @@ def register(
     registration: Output[Artifact],
 ) -> None:
     """All three → a version in MLflow. The artifact's metadata say which, and whether it became the champion."""
-    from pipelines.step_process.process import step
+    from pipelines.step_process.process import seconds_before, step
 
     with step(registration.path):
         import json
@@ -107,19 +107,18 @@ def register(
 
         from components.config import RegistryConfig
         from components.register import register
-        from pipelines.step_process.registration import registrable, seconds_before
 
-        folders = dataset.path, model.path, evaluation.path
-        with registrable(*folders, run):
-            registered = register(
-                *folders,
-                RegistryConfig.model_validate_json(registry),
-                json.loads(experiment),
-                run,
-                tracking_uri,
-                seconds_before(),
-                Path(registration.path) / "report.html",
-            )
+        registered = register(
+            dataset.path,
+            model.path,
+            evaluation.path,
+            RegistryConfig.model_validate_json(registry),
+            json.loads(experiment),
+            run,
+            tracking_uri,
+            seconds_before(),
+            Path(registration.path) / "report.html",
+        )
         registration.metadata.update(asdict(registered))
 
 

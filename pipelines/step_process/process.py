@@ -7,6 +7,7 @@ the process knows of is printed.
 
 import errno
 import io
+import json
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import TextIO
 from components.surroundings import servers
 from components.surroundings.masking import masked
 from elboflow.settings import RequestError, WorkError
-from elboflow.settings.variables import RUN_PROCESS
+from elboflow.settings.variables import RUN_PROCESS, STEP_SECONDS
 from pipelines.step_process.messages import Told
 from pipelines.step_process.refusal import REFUSAL as REFUSAL
 from pipelines.step_process.refusal import beside
@@ -29,10 +30,16 @@ from pipelines.step_process.start import prepare
 
 
 def quieten() -> None:
-    """Asks libraries to keep their chatter to themselves, in this process and its children; a person's wish wins."""
+    """Raises the log level of libraries, in this process and its children; what the environment sets wins."""
     for name, value in {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # of a request, the end counts, not each try
+
+
+def seconds_before() -> dict[str, float]:
+    """Returns how long the earlier steps of a local run took, by name; nothing on a platform, which knows it itself."""
+    found: dict[str, float] = json.loads(os.environ.get(STEP_SECONDS, "{}"))
+    return found
 
 
 def understood(error: Exception) -> RequestError | WorkError | None:

@@ -22,7 +22,9 @@ from elboflow.settings.variables import VERTEX_ENDPOINT
 
 logger = logging.getLogger("elboflow.ending")
 
-STEPS = ("decide", "preprocess", "train", "evaluate", "register")
+STEPS = (
+    "decide", "preprocess", "begin", "train", "search", "worker-pools", "choose", "choose-found", "evaluate", "register"
+)  # fmt: skip
 
 _STATES: dict[str, Outcome] = {
     "SUCCEEDED": "succeeded",

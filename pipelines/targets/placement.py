@@ -30,8 +30,9 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     says how, each computes a part of every batch. What of the machines will not be used nevertheless is said.
 
     Raises:
-        RequestError: The training cannot be divided among its chips and machines, or not on its framework; or the
-            steps cannot read the source, or the experiment holds a secret.
+        RequestError: The training is to be on a device that its machine has not, or cannot be divided among its chips
+            and machines, or not on its framework; or the steps cannot read the source, or the experiment holds a
+            secret.
     """
     require_readable(experiment, target)
     require_no_secret(experiment)
@@ -46,6 +47,11 @@ def placed(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Exp
     if training.parallel is None and chips * train.machines > 1:
         logger.info("training.parallel is data: %s has %s", step, _described(chips, train.machines))
         training = training.model_copy(update={"parallel": DataParallel()})
+    chip = "cpu" if accelerator is None else accelerator.of_kind.chip
+    if training.device not in ("auto", "cpu", chip):
+        raise RequestError(
+            f"training.device: {training.device}; {step} has no {training.device.upper()}: {step}.accelerator names one"
+        )
     _refuse_impossible(training, step, chips, train.machines)
     lost = checkpoints_lost(experiment) if target == "kubeflow" else None
     for sentence in [*_unused(experiment, target, training, chips), *([lost] if lost else [])]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from elboflow.artifacts.tfrecord import FOOTER, HEADER, crcs
+from elboflow.artifacts.varints import LONGEST, digits_of, integers_of, varint
 from elboflow.settings import WorkError
 from preprocessing.records.example import BYTES_LIST, FLOAT_LIST, INT64_LIST, EncodingError, Expected, spans
 from preprocessing.records.schema import Schema
-from preprocessing.records.varints import LONGEST, digits_of, integers_of, varint
 
 _FLOAT = 4  # bytes
 

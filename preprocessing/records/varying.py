@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from elboflow.artifacts.tfrecord import FOOTER, HEADER, crcs, ragged_crcs
+from elboflow.artifacts.varints import LONGEST, digits_of, packed, unpacked, varint
 from elboflow.settings import WorkError
 from preprocessing.records.schema import Ragged, Schema, Wire, ends, places
-from preprocessing.records.varints import LONGEST, digits_of, packed, unpacked, varint
 
 _DELIMITED = 2  # the wire type of all fields: messages, texts, bytes and packed lists
 

@@ -10,34 +10,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.training.__main__ import compared
 from benchmarks.training.data import Data
 from benchmarks.training.flops import PEAKS, peak, training_flops
-from benchmarks.training.race import ROOT, Side, race
-from benchmarks.training.rows import rows
+from benchmarks.training.race import ROOT, Result, Side, race
+from benchmarks.training.rows import Row, rows
 from benchmarks.training.setting import BATCH, COLOUR_IMAGE, IMAGE, MLP_SIZES, convolutional, mlp
 from tests.elboflow.vae.given import image
 
 DATA = Data(Path("dataset"), Path("images.npy"), 54_000, 54_000 * 784)
 
 
-def test_the_table_has_every_target_that_was_set():
-    found = {(row.name, row.ours.needs[0], row.target or row.most_time) for row in rows(DATA, DATA, "python", 4, False)}
-    assert found == {
-        ("pythae", "tensorflow", 2.2),
-        ("pythae", "jax", 2.7),
-        ("bare", "tensorflow", 0.75),
-        ("bare", "jax", 0.92),
-        ("torch", "torch", 0.8),
-        ("fit", "tensorflow", 1.5),
-        ("streamed", "tensorflow", 0.85),
-        ("streamed", "jax", 0.85),
-        ("saving", "tensorflow", 0.08),
-        ("saving", "jax", 0.08),
-        ("curves", "tensorflow", 0.01),
-        ("curves", "jax", 0.01),
-        ("convolutional", "tensorflow", 1.2),
-        ("convolutional", "jax", 1.2),
-    }
+OURS, OTHER = Side("ours", "product"), Side("other", "keras_fit")
+
+
+@pytest.mark.parametrize(
+    ("row", "speeds", "met"),
+    [
+        (Row("race", "row", OURS, OTHER, target=1.5), (160.0, 100.0), True),
+        (Row("race", "row", OURS, OTHER, target=1.5), (140.0, 100.0), False),
+        (Row("race", "row", OURS, OTHER, most_time=0.08), (95.0, 100.0), True),
+        (Row("race", "row", OURS, OTHER, most_time=0.08), (90.0, 100.0), False),
+        (Row("race", "row", OURS, OTHER), (90.0, 100.0), None),
+    ],
+)
+def test_a_target_is_met_by_the_ratio_of_the_speeds_or_by_the_time_beyond(
+    row: Row, speeds: tuple[float, float], met: bool | None
+):
+    results = {side: Result((speed,) * 3, {}) for side, speed in zip((OURS, OTHER), speeds, strict=True)}
+    assert compared(row, results).met is met
 
 
 def test_every_side_is_a_program_that_exists():

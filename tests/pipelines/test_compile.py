@@ -59,6 +59,14 @@ def test_a_target_that_the_experiment_does_not_describe_is_refused(target: str, 
     assert not (tmp_path / "pipeline.yaml").exists()
 
 
+@pytest.mark.parametrize(("device", "accelerator"), [("gpu", None), ("tpu", "l4"), ("gpu", "v5e")])
+def test_a_device_that_the_training_s_machine_has_not_is_refused(target: str, device: str, accelerator: str | None):
+    given = f"targets.{target}.steps.train.accelerator={accelerator or 'null'}"
+    told = rf"training\.device: {device}; targets\.{target}\.steps\.train has no {device.upper()}: "
+    with pytest.raises(RequestError, match=told):
+        compiled(target, f"training.device={device}", images(target), given)
+
+
 def test_the_same_experiment_gives_the_same_bytes(target: str, pipeline: Compiled):
     assert compiled(target).text == pipeline.text
     assert compiled(target, "training.epochs=7").text != pipeline.text

@@ -1,8 +1,9 @@
 """Parts of a pipeline on this machine: what an earlier run made is used again, where it is of the same settings."""
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from typer.testing import CliRunner
 from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load
-from pipelines.graphs.training import TRAINING
+from pipelines.graphs import Values
+from pipelines.graphs.training import TRAINING, Training
 from pipelines.targets import Status, StepState
+from pipelines.targets.local import in_mlflow, recording
 from pipelines.targets.local.artifacts import KEPT, Artifact
 from pipelines.targets.local.client import LocalClient
 from pipelines.targets.local.process import Process
-from pipelines.targets.local.record import EXPERIMENT, Record
+from pipelines.targets.local.record import EXPERIMENT, Record, read
 from pipelines.targets.local.resumption import failed_part, part
+from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace
+from tests.servers.wire import free_port
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MADE = {"preprocess": "dataset", "train": "model", "evaluate": "evaluation", "register": "registration"}
@@ -149,6 +154,32 @@ def test_a_repetition_without_waiting_that_is_refused_says_why_and_leaves_the_ru
     assert (done.exit_code, done.stdout) == (2, "")
     assert "/nowhere.npz" in done.stderr
     assert LocalClient(workspace).run("digits-1").status == "failed"
+
+
+def test_a_run_is_repeated_with_the_mlflow_that_it_is_recorded_in(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    recorded = f"http://127.0.0.1:{free_port()}"
+    folder = ran(workspace, "digits-1", DIGITS, ["preprocess"], "failed")
+    record = read(folder)
+    assert record is not None
+    replace(record, tracking_uri=recorded).write(workspace.runs)
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    done = CliRunner().invoke(app, ["runs", "retry", "digits-1", "--workspace", str(workspace.folder)])
+    assert done.exit_code != 0
+    assert f"the MLflow at {recorded} does not answer" in done.stderr
+
+
+def test_a_run_that_fails_says_how_it_is_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    def failed(_: Training, __: object, values: Values) -> None:
+        raise StepError(values.run, "register", "cannot use the MLflow at http://mlflow")
+
+    monkeypatch.setattr(Training, "build", failed)
+    monkeypatch.setattr(in_mlflow, "begin", lambda *_: None)
+    monkeypatch.setattr(recording, "_finish", lambda *_: None)
+    done = CliRunner().invoke(app, ["run", "digits", "--json", "--workspace", str(workspace.folder)])
+    run = json.loads(done.stdout)["run"]
+    assert re.search(rf"to repeat it from register on: .* runs retry {run} --workspace ", done.stderr)
 
 
 def test_the_model_of_a_run_that_began_after_its_training_is_that_of_the_run_before(workspace: Workspace):

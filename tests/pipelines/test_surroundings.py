@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from elboflow.settings import RequestError, WorkError
+from elboflow.settings import RequestError
 from pipelines.experiment import load
-from pipelines.step_process.registration import registrable
 from pipelines.targets.local.surroundings import available_memory, bytes_of, surroundings, tracking_uri
 from pipelines.workspace import Workspace
 
@@ -66,14 +65,3 @@ def test_a_variable_of_mlflow_s_that_names_no_mlflow_is_refused(tmp_path: Path, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
     with pytest.raises(RequestError, match="MLFLOW_TRACKING_URI: mlruns is no address of an MLflow"):
         tracking_uri(None, Workspace(tmp_path))
-
-
-def test_a_registration_that_fails_says_how_to_do_it_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ELBOFLOW_RUN_PROCESS", "1")
-    with pytest.raises(WorkError) as failed, registrable("my data", "model", "evaluation", "night-1"):
-        raise WorkError("cannot use the MLflow at http://mlflow")
-    assert str(failed.value).splitlines() == [
-        "cannot use the MLflow at http://mlflow",
-        "what the run has made is finished; to register it: elboflow step register EXPERIMENT --dataset 'my data' "
-        "--model model --evaluation evaluation --run night-1",
-    ]

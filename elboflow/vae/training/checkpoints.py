@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
+from elboflow.settings.text import short_path
 from elboflow.vae.config import Checkpoints
 from elboflow.vae.training import stored
 from elboflow.vae.training.fingerprint import differences
@@ -144,7 +145,7 @@ class Keeper:
             self.flush()
         if self._written is None:
             return "no checkpoint was written before"
-        return f"its last checkpoint is {self._written}"
+        return f"its last checkpoint is {short_path(self._written)}"
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

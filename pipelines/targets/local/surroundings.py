@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.surroundings.masking import without_userinfo
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from elboflow.settings.locations import of_mlflow
@@ -53,6 +54,19 @@ def named_tracking_uri(experiment: Experiment | None = None, option: str | None 
             except ValueError as error:
                 raise RequestError(f"{variable}: {error}") from None
     return None
+
+
+def return_to(recorded: str | None, experiment: Experiment, workspace: Workspace) -> None:
+    """Has this process use the MLflow that a run was recorded in before, unless it would use that one anyway.
+
+    Args:
+        recorded: Its address, without user and password; None for the workspace's own.
+        experiment: The run's experiment.
+        workspace: The run's workspace.
+    """
+    recorded = recorded or workspace.tracking_uri
+    if without_userinfo(tracking_uri(experiment, workspace)) != recorded:
+        os.environ[TRACKING_URI] = recorded
 
 
 def threads(experiment: Experiment) -> dict[str, str]:
