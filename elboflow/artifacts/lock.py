@@ -45,7 +45,7 @@ def exclusive(path: Path) -> Iterator[None]:
                 raise
         if _is_same_file(path, descriptor):
             break
-        os.close(descriptor)  # the former holder has just removed this file: its lock excludes nobody
+        os.close(descriptor)  # the holder before has removed this file: its lock excludes no process
     try:
         yield
     finally:

@@ -14,7 +14,6 @@ from pipelines.commands.reached import Reached, found_run, has_ended, reaching, 
 @reaching
 def status(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
-
     state = found_run(reached.target, run)
     if as_json:
         print(json.dumps(values(state)))
@@ -58,7 +57,6 @@ def logs(
 @reaching
 def cancel(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
     """End a run; without effect on one that has ended."""
-
     place = reached.target
     id = found_run(place, run).id
     place.cancel(id)

@@ -30,7 +30,6 @@ def target(parameter: typer.CallbackParam, value: str) -> str:
 
 def folder(parameter: typer.CallbackParam, value: str) -> Path:
     """The callback of a folder of this machine that need not exist yet: a workspace, an output."""
-
     path = Path(_location(parameter, value))
     with suppress(OSError):  # what cannot even be looked at is told when it is used
         if file := next((place for place in (path, *path.absolute().parents) if place.is_file()), None):
@@ -186,7 +185,6 @@ def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target:
     Raises:
         RequestError: The run is on a platform, whose steps reach another network.
     """
-
     if tracking_uri is None:
         return assignments or []
     if target != "local":
@@ -208,7 +206,6 @@ def must_be_folders(*folders: Path | str) -> None:
 
 def must_be_apart(output: Path | str, *inputs: Path | str) -> None:
     """Raises RequestError for an output that is the folder of an input."""
-
     for given in inputs:
         if output == given or os.path.realpath(output) == os.path.realpath(given):
             raise RequestError(f"--output {output}: is the folder of what is read; the output needs another")

@@ -80,7 +80,6 @@ def _refuse_empty(words: Sequence[str]) -> None:
     Raises:
         RequestError: A word of the command line, the value of an option, or ELBOFLOW_WORKSPACE is empty or blank.
     """
-
     for before, word in pairwise(("", *words)):
         if not word.strip():
             name = before if before.startswith("--") else f"the argument after `{before}`" if before else "the argument"

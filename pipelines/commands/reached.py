@@ -79,7 +79,7 @@ def to_follow(run: str, target: str, workspace: Path) -> str:
 
 
 def started(target: "Target", state: RunState, workspace: Path, no_wait: bool, as_json: bool) -> None:
-    """Follows a run that has just been started to its end, unless nobody is to wait for it."""
+    """Follows a new run to its end; with `no_wait`, prints how to."""
     if not state.id:
         skip(state, as_json)
     elif no_wait:
@@ -96,7 +96,7 @@ def skip(skipped: RunState, as_json: bool) -> None:
 
 
 def tell_started(started: RunState, target: str, workspace: Path, as_json: bool) -> None:
-    """Prints a run that nobody waits for, and how to follow it."""
+    """Prints the name of a new run, and how to follow it."""
     tell(f"to follow it: {to_follow(started.id, target, workspace)}")
     print(json.dumps(values(started)) if as_json else started.id)
 

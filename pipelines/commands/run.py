@@ -66,7 +66,6 @@ def check_settings(assignments: Sequence[str], release: str | None) -> None:
     Raises:
         RequestError: There is one, of something else than how to reach a target.
     """
-
     if release is not None:
         for assignment in assignments:
             if assignment.partition("=")[0].partition(".")[0].strip() != "targets":

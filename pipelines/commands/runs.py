@@ -109,7 +109,6 @@ def attach(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
-
     state = found_run(reached.target, run)
     accompany(reached.target, state, reached.workspace, as_json, _missed(reached.target, state))
 

@@ -56,7 +56,6 @@ def print_schedules(
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     """Prints a schedule."""
-
     if as_json:
         print(json.dumps(values(schedule)))
         return
@@ -98,7 +97,6 @@ def print_history(runs: "Sequence[RunState]", timezone: str, as_json: bool) -> N
 
 def values(schedule: "ScheduleState") -> dict[str, Any]:
     """Returns a schedule as JSON values; times in ISO 8601, in UTC."""
-
     shown: dict[str, Any] = json.loads(json.dumps(asdict(schedule), default=datetime.isoformat))
     shown["reason"] = masked_values(shown["reason"])
     last = run_values(schedule.last) if schedule.last else None

@@ -65,7 +65,6 @@ def _given(words: list[str]) -> dict[str, str]:
     Raises:
         RequestError: One is written otherwise, or a feature is given twice.
     """
-
     found: dict[str, str] = {}
     for word in words:
         name, sign, value = word.partition("=")

@@ -66,7 +66,7 @@ class Retry(Settings):
     short_form: ClassVar = "attempts"
     attempts: Annotated[int, Field(ge=0, le=10)] = Field(2, description="tries after the first")
     wait_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(30, description="seconds before the second try")
-    factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="by which each wait is longer than the last")
+    factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="the ratio of each wait to the one before")
 
 
 class LocalStep(Settings):
