@@ -82,10 +82,11 @@ class Sweep:
                 given = {PARENT: self._parent(), tags.EXPERIMENT: self._name, TRIAL: candidate.digest}
                 run = runs.begin(self._client, self._experiment_id, self._of(candidate.digest), given)
                 found = str(run.info.run_id)
-                self._client.update_run(found, name=masked(str(candidate) or candidate.digest)[:LONGEST_RUN_NAME])
-                for key, value in masked_values(dict(candidate.values)).items():
-                    self._client.log_param(found, key, value if isinstance(value, str) else json.dumps(value))
-            self._client.update_run(found, status="RUNNING")
+            # Also of a run that is there: the process that made it may have been killed before it wrote them.
+            for key, value in masked_values(dict(candidate.values)).items():
+                self._client.log_param(found, key, value if isinstance(value, str) else json.dumps(value))
+            name = masked(str(candidate) or candidate.digest)[:LONGEST_RUN_NAME]
+            self._client.update_run(found, status="RUNNING", name=name)
             return found
 
     def end(self, outcome: Outcome, measured: Mapping[str, Any] | None = None) -> None:

@@ -53,9 +53,7 @@ class Engine:
         )
         self._steps = implementation().training(step, job.seed)
         self._pace = Pace(1 if _loops_are_slow(self._model) else feed.steps, profiler)
-        self._rows = np.zeros(
-            (self._pace.most, feed.batch), np.int32
-        )  # of a fixed size, so that the step compiles once
+        self._rows = np.zeros((self._pace.most, feed.batch), np.int32)  # of a fixed size: the step compiles once
 
     def values(self) -> list[np.ndarray]:
         """Returns copies of all variables that a step changes: those of the model and of the optimizers."""

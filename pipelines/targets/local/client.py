@@ -107,7 +107,7 @@ class LocalClient:
             )
 
     def retry(self, id: str) -> RunState:
-        """Repeats a run from the step that failed, in a process of its own, which goes on when this one ends."""
+        """Repeats a run from the step that failed, in a new process, which outlives this one."""
         failed = self.run(id)
         require_failed(failed)
         return self._begun(self._started(id, ["runs", "retry", id]), self._folder(id), failed.experiment)

@@ -128,6 +128,22 @@ def test_a_sweep_without_a_finished_trial_fails_with_the_first_reason(
     assert "No trial finished" in (tmp_path / "comparison/report.html").read_text(encoding="utf-8")
 
 
+def test_a_trial_whose_process_was_killed_before_it_wrote_its_values_has_them_after_the_next_try(
+    tracked: Sweep, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    candidate = Candidate({"model.latent": 2}, {**EXPERIMENT, "model": {"latent": 2}})
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_param", killed)
+        with pytest.raises(SystemExit):
+            tracked.begin(candidate)
+    made = mlflow.MlflowClient(tracking_uri).get_run(tracked.begin(candidate))
+    assert made.data.params == {"model.latent": "2"}
+    assert made.info.run_name == "model.latent=2"
+
+
 def test_recording_twice_has_the_effect_of_once(tracked: Sweep, parent: str, tracking_uri: str, tmp_path: Path):
     candidate = Candidate({"seed": 1}, {**EXPERIMENT, "seed": 1})
     failed = Outcome(candidate.digest, {"seed": 1}, tracked.run, "failed", (), 1.0, "no space is left on the disk")

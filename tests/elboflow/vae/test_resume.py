@@ -37,6 +37,12 @@ def trained(digits, specs, folder, *, watch=None, observers=(), weights=None, **
     return train(job, watch=watch, observers=observers)
 
 
+@pytest.fixture(scope="module")
+def whole(digits, digits_specs, tmp_path_factory, tensorflow_backend):
+    """The training that nothing ends: of 4 epochs of 8 steps."""
+    return trained(digits, digits_specs, tmp_path_factory.mktemp("whole"))
+
+
 def test_a_training_that_is_killed_at_work_ends_like_one_that_never_was(tmp_path):
     whole = Process(tmp_path / "whole", "tensorflow", epochs=150)
     moments = [at_work(random.Random(0))]
@@ -71,11 +77,6 @@ class TestInThisProcess:
     def assert_same(self, one, other):
         assert (one.curves.train, one.curves.validation) == (other.curves.train, other.curves.validation)
         assert_same_weights(one, other)
-
-    @pytest.fixture(scope="class")
-    def whole(self, digits, digits_specs, tmp_path_factory):
-        """The training that nothing ends: of 4 epochs of 8 steps."""
-        return trained(digits, digits_specs, tmp_path_factory.mktemp("whole"))
 
     def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, whole, train, monkeypatch):
         from elboflow.vae.training import pacing
