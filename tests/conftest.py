@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.servers.tracking_server import serving
+
+# Most trainings of tests are compiled for longer than they train: XLA is to optimize less, here and in the processes
+# that tests start. `.ci/run` runs all tests with what users run: XLA's own level.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,6 +23,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # file is none of theirs: those that start pytest and its workers. With TensorFlow imported, a pipeline took 5 s.
 for _file, _module in {"<frozen runpy>": "runpy", "<string>": "__main__"}.items():
     inspect.modulesbyfile[str(Path(_file).absolute())] = _module  # type: ignore[attr-defined]  # not in its stubs
+
+# KFP and the tests read pipelines with PyYAML's own parser, which takes ten times as long as libyaml's.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]  # a class that is replaced
 
 
 @pytest.fixture(autouse=True)

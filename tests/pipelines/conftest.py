@@ -13,6 +13,7 @@ from pipelines.graphs import Graph
 from pipelines.graphs.training import TRAINING
 from pipelines.targets import submission
 from pipelines.targets.submission import specification
+from tests.pipelines.compiled import on_a_short_stack
 from tests.pipelines.remote import Platform
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def compiled() -> Callable[..., str]:
     def compiled(experiment: Experiment, target: str, graph: Graph = TRAINING) -> str:
         key = experiment.model_dump_json(), target, repr(graph)
         if key not in texts:
-            texts[key] = specification(experiment, target, graph)
+            texts[key] = on_a_short_stack(lambda: specification(experiment, target, graph))
         return texts[key]
 
     return compiled

@@ -139,7 +139,7 @@ class MainJob:
 def main_job(tmp_path_factory: pytest.TempPathFactory, start: Start) -> MainJob:
     """The main job, killed with -9 in its training and repeated from there."""
     workspace = tmp_path_factory.mktemp("main-job") / "workspace"
-    settings = {**SMALL, "training.epochs": "200", "training.checkpoints.every_steps": "12"}
+    settings = {**SMALL, "training.epochs": "60", "training.checkpoints.every_steps": "12"}
     killed = start(workspace, run_command(workspace, settings))
     killed.until("epoch ")
     wait_for(lambda: list(workspace.glob("checkpoints/*/step-*/checkpoint.json")) != [])
@@ -318,7 +318,10 @@ def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_wh
 
 @pytest.mark.parametrize(
     ("step", "ending", "code", "told"),
-    [("preprocess", signal.SIGINT, 130, "interrupted"), ("train", signal.SIGTERM, 143, "ended by SIGTERM")],
+    [
+        ("preprocess", signal.SIGINT, 130, "interrupted"),
+        pytest.param("train", signal.SIGTERM, 143, "ended by SIGTERM", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_to_the_run_alone_ends_its_step_and_leaves_nothing_that_looks_whole(
     step: str, ending: signal.Signals, code: int, told: str, tmp_path: Path, start: Start

@@ -4,7 +4,10 @@ import pytest
 
 from tests.elboflow.vae.machines import alone, assert_equal, curves, together
 
-pytestmark = pytest.mark.xdist_group("parallel_tensorflow")  # its fixtures are dear
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("parallel_tensorflow"),  # its fixtures are dear
+]
 
 EIGHT, TWO = {"kind": "data", "devices": 8}, {"kind": "data", "devices": 2}
 SKIPPING = {"non_finite": "skip", "broken_examples": [17], "optimizer": "adam", "micro_batches": 1}
@@ -61,19 +64,16 @@ def pair(tmp_path_factory):
     return curves(chief, "data"), chief, other
 
 
-@pytest.mark.slow
 def test_two_machines_give_the_loss_of_one(found, pair):
     assert_equal(pair[0], found["one"], 1e-4)
 
 
-@pytest.mark.slow
 def test_only_the_chief_writes(pair):
     _, chief, other = pair
     assert (chief / "data-checkpoints").is_dir()
     assert not list(other.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_machine_whose_companion_is_killed_says_so_and_the_pair_goes_on_to_the_same_weights(pair, victim, tmp_path):
     ended = together(tmp_path, {"data": tensorflow("data")}, killed={victim: 3})

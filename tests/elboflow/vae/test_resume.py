@@ -43,6 +43,7 @@ def whole(digits, digits_specs, tmp_path_factory, tensorflow_backend):
     return trained(digits, digits_specs, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_at_work_ends_like_one_that_never_was(tmp_path):
     whole = Process(tmp_path / "whole", "tensorflow", epochs=150)
     moments = [at_work(random.Random(0))]
