@@ -4,11 +4,8 @@ A champion that was evaluated on another dataset, seed or with other settings is
 need another framework than this process has imported: hence a child process, for one model.
 """
 
-import os
-import signal
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.binding.datasets import check_fits, open_for
+from elboflow.artifacts import child
 from elboflow.artifacts.arrays import array_names, read_arrays
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
@@ -88,18 +86,13 @@ def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed
     with temporary_folder() as temporary:
         output = temporary / "examples.npz"
         words = [str(dataset), str(model), str(output), evaluation.model_dump_json(), str(seed), metric]
-        command = [sys.executable, "-m", "components.registry.rescoring", *words]
-        # The child's standard input ends when this process does, however it ends; and so then does the child.
-        reading, writing = os.pipe()
-        try:
-            environment = {**os.environ, "PYTHONSAFEPATH": "1"}  # a user's folder `components` is not this package
-            done = subprocess.run(command, stdin=reading, capture_output=True, encoding="utf-8", env=environment)
-        finally:
-            os.close(reading)
-            os.close(writing)
+        command = child.command("components.registry.rescoring", *words)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=child.environment()
+        )
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise WorkError(f"the model {model} could not be evaluated: {lines[-1]}")
+            why = child.reason(done.stderr, done.returncode)
+            raise WorkError(f"the model {model} could not be evaluated: {why}")
         return read(output, metric)
 
 
@@ -117,14 +110,8 @@ def main(dataset: str, model: str, output: str, evaluation: str, seed: str, metr
     np.savez(output, **arrays)
 
 
-def _end_with_standard_input() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    child.end_with_parent()
     try:
         main(*sys.argv[1:])
     except (RequestError, WorkError) as failure:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Literal
 from components.config import Command, Notification, Webhook
 from components.surroundings import servers
 from components.surroundings.masking import hide, masked
+from elboflow.artifacts import child
 
 logger = logging.getLogger("elboflow.notify")
 
@@ -160,11 +160,10 @@ def _call(command: Command, message: bytes) -> None:
         try:
             process.communicate(message, timeout=SECONDS_OF_COMMAND)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            child.end_group(process, patience=0.0)
             raise UndeliveredError(f"the command {program} took more than {SECONDS_OF_COMMAND:.0f} s") from None
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            child.end_group(process, patience=0.0)
             raise
         if process.returncode:
             said.seek(0)

@@ -138,7 +138,7 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     _withdraw_of_other_data(output / MODEL, dataset)
     started = time.monotonic()
     ended = trial_process.train(
-        trial_process.Request(str(dataset), str(output / MODEL), candidate.model, candidate.training, candidate.seed),
+        trial_process.Request(str(dataset), output / MODEL, candidate.model, candidate.training, candidate.seed),
         watch,
     )
     seconds = round(time.monotonic() - started, 1)

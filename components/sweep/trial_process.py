@@ -1,7 +1,7 @@
 """A training in a child process, which the parent watches and may stop.
 
-Both exchange lines of JSON: the child reports its epochs and its end through a pipe, and reads the answers from its
-standard input. Its standard output is the parent's.
+Both exchange lines of JSON: the child reports its epochs and its end on its standard output, and reads the answers from
+its standard input. All else that it prints goes to standard error, which is the parent's.
 """
 
 import json
@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from pydantic import TypeAdapter
+
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.model import ModelConfig
@@ -31,10 +31,13 @@ class Request:
     """What the process is to train: the arguments of `components.train.train`."""
 
     dataset: str
-    output: str
+    output: Path
     model: ModelConfig
     training: TrainingConfig
     seed: int
+
+
+_REQUEST = TypeAdapter(Request)
 
 
 @dataclass(frozen=True)
@@ -59,66 +62,27 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
         request: What to train.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
     """
-    reading, writing = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "components.sweep.trial_process", str(writing)],
+        child.command("components.sweep.trial_process"),
         stdin=subprocess.PIPE,
-        pass_fds=[writing],
-        env={**os.environ, "PYTHONSAFEPATH": "1"},  # a user's folder `components` is not this package
+        stdout=subprocess.PIPE,
+        env=child.environment(),
         encoding="utf-8",
     )
-    os.close(writing)
-    try:
-        with os.fdopen(reading, encoding="utf-8") as told, process:
-            assert process.stdin is not None
-            try:
-                return _followed(process, process.stdin, told, request, watch)
-            except BaseException:
-                _end(process)
-                raise
-    finally:
-        process.kill()
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Ends the training, which may save where it is."""
-    process.terminate()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()  # it may wait for an answer
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def _followed(
-    process: "subprocess.Popen[str]", answers: IO[str], told: IO[str], request: Request, watch: Watch | None
-) -> Ended:
+    assert process.stdin is not None
+    assert process.stdout is not None
     elbo: list[float] = []
-    try:
-        _say(answers, _as_json(request))
-        for line in told:
-            message = json.loads(line)
-            if "status" in message:
-                return Ended(message["status"], tuple(elbo), message["reason"])
-            elbo.append(message["elbo"])
-            _say(answers, watch is None or watch(message["epoch"], message["elbo"]))
-    except BrokenPipeError:
-        pass
-    return Ended("failed", tuple(elbo), _last_words(process.wait()))
-
-
-def _last_words(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "its process was killed, as when memory runs out"
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    return f"its process ended {how}, without a word; see its log"
-
-
-def _as_json(request: Request) -> dict[str, Any]:
-    model, training = request.model.model_dump(mode="json"), request.training.model_dump(mode="json")
-    return {**vars(request), "model": model, "training": training}
+    with child.ended(process, _PATIENCE):
+        try:
+            _say(process.stdin, _REQUEST.dump_python(request, mode="json"))
+            for message in map(json.loads, process.stdout):
+                if "status" in message:
+                    return Ended(message["status"], tuple(elbo), message["reason"])
+                elbo.append(message["elbo"])
+                _say(process.stdin, watch is None or watch(message["epoch"], message["elbo"]))
+        except BrokenPipeError:
+            pass
+        return Ended("failed", tuple(elbo), f"{child.death(process.wait())}; see its log")
 
 
 def _say(to: IO[str], what: Any) -> None:
@@ -126,14 +90,14 @@ def _say(to: IO[str], what: Any) -> None:
     to.flush()
 
 
-def main(pipe: int) -> None:
+def main() -> None:
     """The child process: trains, and reports every epoch and the end."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    child.end_with_parent(_PATIENCE)
+    logging.basicConfig(format="%(message)s")
     logging.getLogger("elboflow").setLevel(logging.INFO)
-    os.set_inheritable(pipe, False)
-    request = json.loads(sys.stdin.readline())
-    with os.fdopen(pipe, "w", encoding="utf-8") as tell:
+    request = _REQUEST.validate_json(sys.stdin.readline())
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as tell:
+        os.dup2(2, 1)  # a library that prints must not print between the reports
 
         def watch(epoch: int, elbo: float) -> bool:
             _say(tell, {"epoch": epoch, "elbo": elbo})
@@ -146,14 +110,7 @@ def main(pipe: int) -> None:
         from components.train import Monitoring, train
 
         try:
-            train(
-                request["dataset"],
-                Path(request["output"]),
-                ModelConfig.model_validate(request["model"]),
-                TrainingConfig.model_validate(request["training"]),
-                request["seed"],
-                monitoring=Monitoring(watch=watch),
-            )
+            train(**vars(request), monitoring=Monitoring(watch=watch))
             end = {"status": "finished", "reason": None}
         except WatchStoppedError:
             end = {"status": "pruned", "reason": None}
@@ -165,14 +122,5 @@ def main(pipe: int) -> None:
         _say(tell, end)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Ends this process when its parent is gone: by SIGTERM, and then at once. Artifacts commit last."""
-    while os.getppid() == parent:
-        time.sleep(0.25)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_PATIENCE)
-    os._exit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

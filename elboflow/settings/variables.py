@@ -86,11 +86,11 @@ CHECKPOINTS = _variable(
     "local runs, for their steps",
     "the step `train`",
 )
-RUN_PROCESS = _variable(
-    "ELBOFLOW_RUN_PROCESS",
-    "the process id of a local run; its steps end when that process does",
-    "local runs, for their steps",
-    "steps of a pipeline",
+PARENT = _variable(
+    "ELBOFLOW_PARENT",
+    "the process id of the parent of a process, which ends when the parent does",
+    "all processes that start steps, trials or workers",
+    "these, which remove it",
 )
 AT_WORK = _variable(
     "ELBOFLOW_AT_WORK",

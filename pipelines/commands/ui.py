@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -84,7 +83,9 @@ def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
 
 
 def _serve(store: str, artifacts: Path, host: str, port: int) -> None:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    from elboflow.artifacts import child
+
+    command = child.command("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1")
     command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
     print(f"http://{host}:{port}", flush=True)
     # Jobs are for what language models are judged with; their workers are half a dozen processes.
@@ -103,19 +104,10 @@ def _serve(store: str, artifacts: Path, host: str, port: int) -> None:
                 raise  # by a signal, which the exit code tells
             return
         finally:
-            _end(server)
+            child.end_group(server, patience=10.0)
 
     raise WorkError(f"the MLflow server ended with exit code {code}")
 
 
 def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-
-
-def _end(server: "subprocess.Popen[bytes]", patience: float = 10) -> None:
-    """Ends a server with all its workers, which are the processes of its group."""
-    for way in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, way)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(patience)

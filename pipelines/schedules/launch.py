@@ -8,10 +8,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from elboflow.artifacts import child
 from elboflow.artifacts.lock import is_held
 from pipelines.schedules.database import FOLDER
 from pipelines.schedules.states import Key, State
@@ -45,11 +45,9 @@ class Processes:
         """Starts the tick's process (`pipelines/schedules/tick.py`)."""
         folder = tick_folder(self._workspace, key)
         folder.mkdir(parents=True, exist_ok=True)
-        # -P: a file of the working directory must not shadow a module.
-        command = [sys.executable, "-P", "-m", "pipelines.schedules.tick"]
         with open(folder / LOG, "ab") as log:
             self._children[key] = subprocess.Popen(
-                [*command, str(self._workspace), key.schedule, key.time.isoformat()],
+                child.command("pipelines.schedules.tick", str(self._workspace), key.schedule, key.time.isoformat()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from elboflow.artifacts import write_atomically
+from elboflow.artifacts import child, write_atomically
 from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
 from elboflow.settings.variables import NEW_RUN
@@ -57,7 +57,7 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int)
     if (reason := absent(schedule)) is not None:
         raise WorkError(reason)
     write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
-    command = [sys.executable, "-P", "-m", "pipelines", "run", str(folder / SOURCE), "--workspace", str(workspace)]
+    command = child.command("pipelines", "run", str(folder / SOURCE), "--workspace", str(workspace))
     command += ["--json", *(["--if-changed"] if schedule.if_changed else [])]
     with open(folder / LOG, "ab") as log, open(folder / RESULT, "wb") as result:
         process = subprocess.Popen(

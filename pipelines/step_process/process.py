@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -21,8 +20,9 @@ from typing import TextIO
 
 from components.surroundings import servers
 from components.surroundings.masking import masked
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
-from elboflow.settings.variables import RUN_PROCESS, STEP_SECONDS
+from elboflow.settings.variables import STEP_SECONDS
 from pipelines.step_process.messages import Told
 from pipelines.step_process.refusal import REFUSAL as REFUSAL
 from pipelines.step_process.refusal import beside
@@ -91,8 +91,7 @@ def step(output_file: str = "") -> Iterator[None]:
         surroundings.callback(logger.removeHandler, handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        if RUN_PROCESS in os.environ:
-            threading.Thread(target=_end_with, args=(int(os.environ[RUN_PROCESS]),), daemon=True).start()
+        child.end_with_parent()  # a run that was killed leaves no step at work behind it
         refusal = beside(output_file) if output_file else None
         earlier = None
         try:
@@ -183,16 +182,3 @@ class _Masked(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]  # TextIOBase's is None, and cannot be set
         return self._stream.encoding
-
-
-def _end_with(process: int) -> None:
-    """Ends this process as soon as that one has gone: a run that was killed leaves no step at work behind it.
-
-    Half-done work is safe to leave at any moment, because artifacts commit last.
-    """
-    while True:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            os._exit(128 + signal.SIGTERM)
-        time.sleep(0.25)

@@ -48,20 +48,18 @@ class Started:
 
     def left_behind(self) -> list[int]:
         """The processes of its steps that are still there, after a moment."""
-        mark = f"ELBOFLOW_RUN_PROCESS={self.process.pid}".encode()
         deadline = time.monotonic() + 20
-        while found := [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if mark in environment(folder)]:
+        while found := [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if self._started(folder)]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
         return found
 
-
-def environment(process: Path) -> list[bytes]:
-    try:
-        return (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
+    def _started(self, folder: Path) -> bool:
+        try:
+            return os.getsid(int(folder.name)) == self.process.pid
+        except ProcessLookupError:
+            return False
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ with the other processes, and writes no files.
 import pickle
 import sys
 
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import compute
 
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    child.end_with_parent()
     try:
         main()
     except (WorkError, RequestError) as error:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import NEW_RUN
 from pipelines.targets import ENDED, Job, RunState, require_failed
@@ -116,7 +116,7 @@ class LocalClient:
         """Starts the process of a run, with a command and the open files that it reads."""
         with open(self._folder(run) / OUTPUT, "wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "pipelines", *words, "--workspace", str(self.workspace.folder), "--json"],
+                child.command("pipelines", *words, "--workspace", str(self.workspace.folder), "--json"),
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from pipelines.targets import seconds
 from pipelines.targets.local.record import Record
@@ -52,11 +53,10 @@ def _start(what: str, request: dict[str, Any]) -> "subprocess.Popen[bytes] | Non
     """Starts this module, which goes on when this process ends; None where it cannot be started."""
     with suppress(OSError):
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, what],
+            child.command(__name__, what),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
             start_new_session=True,  # signals to this process do not reach it
         )
         assert process.stdin is not None

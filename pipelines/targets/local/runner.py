@@ -5,18 +5,16 @@ A step's process runs what its pod would run: KFP's executor, on the source of t
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import STEP_SECONDS
 from pipelines.experiment.machines import LocalStep
@@ -191,9 +189,7 @@ def _reason(log: Log, code: int) -> str:
     lines = [line for line in log.last if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
-    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return f"its process was killed, as when memory runs out; its log is {log.path}"
-    return f"its process ended with exit code {code} and without a word; its log is {log.path}"
+    return f"{child.death(code)}; its log is {log.path}"
 
 
 class Process:
@@ -203,9 +199,10 @@ class Process:
         *_, source = step.component_spec.implementation.container.command  # of a function, for KFP's executor
         module = scratch / f"{step.name.replace('-', '_')}.py"
         module.write_text(source, encoding="utf-8")
+        words = ["--component_module_path", str(module), *arguments(step, given)]
         self._process = subprocess.Popen(
-            [sys.executable, *EXECUTOR, "--component_module_path", str(module), *arguments(step, given)],
-            env={**os.environ, "_KFP_RUNTIME": "true"},  # KFP then imports no more than its executor
+            child.command("kfp.dsl.executor_main", *words),
+            env=child.environment(_KFP_RUNTIME="true"),  # KFP then imports no more than its executor
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -223,21 +220,7 @@ class Process:
         return self._process.wait()
 
     def end(self) -> None:
-        self._signal(signal.SIGTERM)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-
-EXECUTOR = ("-m", "kfp.dsl.executor_main")
+        child.end_group(self._process, PATIENCE)
 
 
 def arguments(step: "BaseComponent", given: Mapping[str, Any]) -> list[str]:

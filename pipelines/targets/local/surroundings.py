@@ -11,7 +11,7 @@ from components.surroundings.masking import without_userinfo
 from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from elboflow.settings.locations import of_mlflow
-from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, RUN_PROCESS, TRACKING_URI
+from elboflow.settings.variables import CHECKPOINTS, MESSAGE_SECRET, RUN, TRACKING_URI
 from pipelines.experiment import Experiment
 from pipelines.step_process import messages
 from pipelines.step_process.process import quieten
@@ -129,7 +129,6 @@ def surroundings(experiment: Experiment, workspace: Workspace, training: str | N
     quieten()
     limit_threads(experiment)
     os.environ[MESSAGE_SECRET] = key = messages.new_key()
-    os.environ[RUN_PROCESS] = str(os.getpid())
     if training is not None:
         os.environ |= {RUN: training, CHECKPOINTS: str(workspace.checkpoints)}
     os.environ["PYTHONSAFEPATH"] = "1"  # a folder `artifacts` where the run was started is not the package of that name

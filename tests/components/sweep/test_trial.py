@@ -63,7 +63,7 @@ def test_a_training_that_dies_is_an_outcome_and_the_next_try_trains_to_the_end(d
 
     died = trial.attempt(dataset, candidate(), tmp_path, "run", kill)
     assert died.status == "failed"
-    assert died.reason == "its process was killed, as when memory runs out"
+    assert died.reason == "its process was killed, as when memory runs out; see its log"
     assert len(died.elbo) == 1
     told: list[int] = []
     pruned = trial.attempt(dataset, candidate(), tmp_path, "run", lambda epoch, _: told.append(epoch) or epoch < 2)

@@ -1,6 +1,9 @@
 """PyTorch over several devices and machines: one and many do the same, and a process that is lost is said to be."""
 
 import importlib.util
+import select
+import subprocess
+import sys
 
 import pytest
 
@@ -39,6 +42,20 @@ def test_a_batch_that_devices_cannot_share_is_refused(found):
         "training.batch_size: 64 cannot be divided among 3 devices; such a batch can be divided among 2, 4, 8, 16, 32, "
         "64 devices"
     )
+
+
+def test_a_worker_that_waits_for_its_job_ends_with_its_killed_parent():
+    program = (
+        "import subprocess, time; from elboflow.artifacts import child; worker = "
+        "child.command('elboflow.vae.training.torch_worker'); subprocess.Popen(worker, env=child.environment()); "
+        "print(flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    parent.kill()
+    assert select.select([parent.stdout], [], [], 60)[0], "its pipe is closed by the end of the worker"
+    assert parent.communicate()[0] == b""
 
 
 @pytest.fixture(scope="module")

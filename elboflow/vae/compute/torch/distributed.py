@@ -1,6 +1,5 @@
 """Distributed training on PyTorch, one process per device: start, connection and loss of processes."""
 
-import logging
 import os
 import pickle
 import subprocess
@@ -8,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import IO
@@ -17,13 +16,12 @@ import numpy as np
 import torch
 import torch.distributed as distributed
 
+from elboflow.artifacts import child
 from elboflow.settings import WorkError
 from elboflow.settings.variables import TORCH_LOCAL_RANK
 from elboflow.vae.compute.cluster import SILENCE_SECONDS, START_SECONDS, Cluster, lost
 from elboflow.vae.compute.contract import Job
 from elboflow.vae.compute.torch.devices import placement
-
-logger = logging.getLogger("elboflow.training")
 
 _START = timedelta(seconds=START_SECONDS)
 # On CPUs, a broken connection is noticed at once. On GPUs, a collective operation waits in the device's queue, and only
@@ -186,29 +184,17 @@ Worker = tuple[subprocess.Popen[bytes], IO[bytes]]
 def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
     """Starts a worker process on this machine, with its own device."""
     with tempfile.TemporaryFile() as said:
+        path = os.pathsep.join(place or "." for place in sys.path)  # the job may be of any of its modules
+        environment = child.environment(**{TORCH_LOCAL_RANK: str(number), "PYTHONPATH": path})
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=said,
-            stderr=said,
-            env={**os.environ, TORCH_LOCAL_RANK: str(number), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            child.command(module), stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment
         )
-        try:
+        with child.ended(process, _SECONDS_TO_END):
             assert process.stdin
             with process.stdin:
                 pickle.dump((job.training, machines, whole), process.stdin)
                 pickle.dump(job, process.stdin)  # unpickled after the choice of devices, because it imports Keras
             yield process, said
-            process.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            logger.warning("process %d of this machine does not end; it is ended", number)
-        except BaseException:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_SECONDS_TO_END)
-            raise
-        finally:
-            process.kill()
-            process.wait()
 
 
 def _last_output(worker: Worker) -> str | None:
@@ -220,5 +206,4 @@ def _last_output(worker: Worker) -> str | None:
     except subprocess.TimeoutExpired:
         return None
     said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"nothing, and ended with {process.returncode}"
+    return child.reason(said.read().decode(errors="replace"), process.returncode)
