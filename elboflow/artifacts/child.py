@@ -83,7 +83,7 @@ def death(code: int) -> str:
         return "its process was killed, as when memory runs out"
     names = {known.value: known.name for known in signal.Signals}
     how = f"by {names[number]}" if number in names else f"with exit code {code}"
-    return f"its process ended {how} and without a word"
+    return f"its process ended {how} without a result"
 
 
 def reason(said: str, code: int) -> str:
