@@ -104,10 +104,10 @@ def test_only_a_child_that_was_started_to_end_with_its_parent_watches_it():
     [
         (-9, "its process was killed, as when memory runs out"),
         (137, "its process was killed, as when memory runs out"),
-        (-11, "its process ended by SIGSEGV and without a result"),
-        (143, "its process ended by SIGTERM and without a result"),
-        (3, "its process ended with exit code 3 and without a result"),
-        (255, "its process ended with exit code 255 and without a result"),
+        (-11, "its process ended by SIGSEGV without a result"),
+        (143, "its process ended by SIGTERM without a result"),
+        (3, "its process ended with exit code 3 without a result"),
+        (255, "its process ended with exit code 255 without a result"),
     ],
 )
 def test_an_exit_code_has_a_meaning_for_a_person(code: int, meaning: str):
