@@ -1,12 +1,13 @@
 """`elboflow step …`: one component by hand, from folder to folder."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options, workspaces
+from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import resumable, show_log
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
@@ -52,7 +53,7 @@ def train(
     profile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.CurvesOption = None,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was.
 
@@ -123,11 +124,9 @@ def register(
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.TrackingOption = None,
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
-    import json
-
     from components.binding.agreement import check_source
     from components.register import register
     from components.tracking.preflight import check, check_run_name

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import typer
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import workspaces
-from pipelines.commands.options import DEFAULT_WORKSPACE, TrackingOption, WorkspaceOption
+from pipelines.commands import tracking, workspaces
+from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 HOST = "127.0.0.1"
@@ -26,7 +26,7 @@ def ui(
         str, typer.Option(metavar="ADDRESS", help="Where to listen; who reaches it can change everything there.")
     ] = HOST,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
-    tracking_uri: TrackingOption = None,
+    tracking_uri: tracking.StoreOption = None,
 ) -> None:
     """Open the MLflow UI on the workspace, until Ctrl-C. Where a server holds the runs, its address is printed."""
     import socket

@@ -29,6 +29,16 @@ def test_a_machine_that_is_well_is_told_line_by_line(tmp_path: Path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_mlflow_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "http://another:5000")
+    named = "http://127.0.0.1:1"
+    own = ["--experiment", "digits", "--set", "targets.local.tracking_uri=http://own:5000"]
+    for words in ([], own):
+        done = CliRunner().invoke(app, ["doctor", "--workspace", str(tmp_path), "--tracking-uri", named, *words])
+        assert done.exit_code == 1
+        assert f"✗ MLflow {named}: cannot be reached from here" in done.stdout
+
+
 def test_checks_are_at_work_side_by_side_and_a_late_or_broken_one_holds_up_nobody(tmp_path: Path, monkeypatch):
     def late() -> Finding:
         time.sleep(30)
