@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import options, tracking, workspaces
-from pipelines.commands.outcome import resumable, show_log
+from pipelines.commands.outcome import resumable, show_log, tell
+from pipelines.commands.ui import pages
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
@@ -142,4 +143,6 @@ def register(
     check_source(wanted.name, wanted.data, dataset)
     show_log()
     registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
+    for line in pages(asdict(registered), workspace):
+        tell(line)
     print(json.dumps(asdict(registered)))

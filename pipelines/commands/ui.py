@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -65,18 +65,18 @@ def ui(
         _serve(databases.uri_of(database), file.parent / relocation.ARTIFACTS, host, port)
 
 
-def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
+def pages(mlflow: Mapping[str, Any], workspace: Path) -> list[str]:
     """Returns where a person sees what a run has registered, a line each.
 
     Args:
         mlflow: The registration: tracking_uri, run_id, model and version.
     """
     from components.tracking import databases
+    from components.tracking.pages import pages_of
 
-    server = str(mlflow["tracking_uri"]).rstrip("/")
-    if server.startswith(("http://", "https://")):
-        model, version = quote(mlflow["model"], safe=""), mlflow["version"]
-        return [f"MLflow: {server}/#/runs/{mlflow['run_id']}", f"        {server}/#/models/{model}/versions/{version}"]
+    if of_server := pages_of(mlflow):
+        return of_server
+    server = str(mlflow["tracking_uri"])
     file = databases.file_of(server)
     own = file is not None and file.parent == workspace.resolve()
     words = ("--workspace", workspace) if own else ("--tracking-uri", server)
