@@ -102,6 +102,7 @@ def evaluate(
     """A dataset folder and a model folder → an evaluation folder."""
     from components.binding.agreement import check_dataset
     from components.evaluate import evaluate
+    from pipelines.console import at_work
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
@@ -109,7 +110,8 @@ def evaluate(
     options.must_be_apart(output, dataset, model)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
-    evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
+    with at_work("evaluate"):
+        evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
     print(output)
 
 
@@ -131,6 +133,7 @@ def register(
     from components.binding.agreement import check_source
     from components.register import register
     from components.tracking.preflight import check, check_run_name
+    from pipelines.console import at_work
     from pipelines.experiment import load
     from pipelines.targets.local.surroundings import named_tracking_uri
 
@@ -142,7 +145,8 @@ def register(
     check(uri, wanted.name)
     check_source(wanted.name, wanted.data, dataset)
     show_log()
-    registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
+    with at_work("register"):
+        registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
     for line in pages(asdict(registered), workspace):
         tell(line)
     print(json.dumps(asdict(registered)))

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from components.register import Registration
@@ -160,8 +162,8 @@ def test_a_step_on_a_platform_tells_the_addresses_that_a_run_of_this_machine_end
     assert [line for line in shown if mlflow_server in line] == (told if place == "platform" else [])
 
 
-def test_a_registration_by_hand_ends_with_the_addresses_of_run_and_version(
-    written: Written, values: np.ndarray, mlflow_server: str
+def test_a_registration_by_hand_ends_with_the_addresses_of_run_and_version_and_is_seen_at_work(
+    written: Written, values: np.ndarray, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = written("by hand", values)
     folders = ("--dataset", run.dataset, "--model", run.model, "--evaluation", run.evaluation)
@@ -175,6 +177,12 @@ def test_a_registration_by_hand_ends_with_the_addresses_of_run_and_version(
         f"MLflow: {mlflow_server}/#/runs/{made['run_id']}",
         f"        {mlflow_server}/#/models/mine/versions/{made['version']}",
     ]
+    monkeypatch.setattr(Console, "is_terminal", True)
+    shown = CliRunner().invoke(app, ["step", "register", "digits", *map(str, words)]).stderr
+    assert re.search(r"register 0:00:0\d", re.sub(r"\x1b\[[\d;?]*\w", "", shown))
+    words = [*map(str, folders[:4]), "--output", str(run.evaluation.with_name("other")), "--set", settings[1]]
+    shown = CliRunner().invoke(app, ["step", "evaluate", "digits", *words]).stderr  # there is no network in it
+    assert re.search(r"evaluate 0:00:0\d", re.sub(r"\x1b\[[\d;?]*\w", "", shown))
 
 
 def test_the_version_is_linked_to_run_data_and_code(registered: Registered) -> None:
