@@ -113,7 +113,7 @@ def _last_words(code: int) -> str:
     if code == -signal.SIGKILL:
         return "its process was killed, as when memory runs out"
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    return f"its process ended {how}, without a word; see its log"
+    return f"its process ended {how} and gave no reason; see its log"
 
 
 def _as_json(request: Request) -> dict[str, Any]:

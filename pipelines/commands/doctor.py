@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.targets.checks import Finding
 
-SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}
+SIGNS = {"ok": ("✓", "green"), "problem": ("✗", "red"), "unknown": ("–", "yellow")}
 
 
 def doctor(
@@ -32,7 +32,7 @@ def doctor(
     tracking_uri: tracking.TrackingOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Check what a run needs, here and on a platform: each line says what was found, and how to mend it."""
+    """Check what a run needs, here and on a platform: each line says what was found, and what to do about it."""
     from components.surroundings.masking import masked_values
     from pipelines.console import make_console
     from pipelines.doctor import examine
@@ -49,12 +49,10 @@ def doctor(
         found.append(finding)
         if not as_json:
             console.print(_line(finding))
-    is_well = all(finding.state != "ill" for finding in found)
+    is_ok = all(finding.state != "problem" for finding in found)
     if as_json:
-        print(
-            json.dumps({"well": is_well, "target": target, "findings": masked_values([asdict(each) for each in found])})
-        )
-    if not is_well:
+        print(json.dumps({"ok": is_ok, "target": target, "findings": masked_values([asdict(each) for each in found])}))
+    if not is_ok:
         raise typer.Exit(1)
 
 
@@ -62,5 +60,5 @@ def _line(finding: "Finding") -> "Text":
     from rich.text import Text
 
     sign, colour = SIGNS[finding.state]
-    mend = ("\n  → " + finding.mend, "bold") if finding.mend else ""
-    return Text.assemble((sign, colour), f" {finding.what}: {finding.found}", mend)
+    remedy = ("\n  → " + finding.remedy, "bold") if finding.remedy else ""
+    return Text.assemble((sign, colour), f" {finding.what}: {finding.found}", remedy)

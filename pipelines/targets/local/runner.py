@@ -193,7 +193,7 @@ def _reason(log: Log, code: int) -> str:
         return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return f"its process was killed, as when memory runs out; its log is {log.path}"
-    return f"its process ended with exit code {code} and without a word; its log is {log.path}"
+    return f"its process ended with exit code {code} and gave no reason; its log is {log.path}"
 
 
 class Process:

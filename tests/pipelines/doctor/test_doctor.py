@@ -47,7 +47,7 @@ def test_checks_are_at_work_side_by_side_and_a_late_or_broken_one_holds_up_nobod
     def broken() -> Finding:
         raise RuntimeError("first line\nsecond line")
 
-    slow = [Check(f"slow {n}", lambda n=n: (time.sleep(0.3), Finding(f"slow {n}", "well", ""))[1]) for n in range(10)]
+    slow = [Check(f"slow {n}", lambda n=n: (time.sleep(0.3), Finding(f"slow {n}", "ok", ""))[1]) for n in range(10)]
     monkeypatch.setattr(doctor, "checks", lambda *_: [Check("late", late, 0.5), Check("broken", broken), *slow])
     started = time.monotonic()
     found = list(doctor.examine("local", None, tmp_path))
@@ -80,7 +80,7 @@ def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path, m
         assert time.monotonic() - started < 8
     assert "no answer" in found[f"MLflow http://{nowhere}"].found
     asked = ("credentials", "bucket gs://data", "APIs", f"image {nowhere}/vae/cpu:1", f"MLflow http://{nowhere}")
-    assert {found[what].state for what in asked} == {"ill", "unknown"}
+    assert {found[what].state for what in asked} == {"problem", "unknown"}
 
 
 def test_a_check_that_never_ends_does_not_keep_the_process():
