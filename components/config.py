@@ -1,6 +1,6 @@
 """The sections `registry` and `notify` of an experiment."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -43,6 +43,7 @@ When = Annotated[
 class Webhook(Settings):
     """A POST of one JSON object, with the fields of `components.surroundings.notify.RunEnd`."""
 
+    main: ClassVar = "variable"
     kind: Literal["webhook"] = "webhook"
     variable: Annotated[str, written("[A-Za-z_][A-Za-z0-9_]*", "be the name of an environment variable")] = Field(
         WEBHOOK, description="the environment variable that holds the address, which often is a secret"
@@ -53,6 +54,7 @@ class Webhook(Settings):
 class Command(Settings):
     """A command that is given the same JSON object on its standard input."""
 
+    main: ClassVar = "command"
     kind: Literal["command"] = "command"
     command: Annotated[tuple[PossiblyEmpty, ...], Field(min_length=1)] = Field(
         description="the program and its arguments, which no shell reads"
@@ -60,4 +62,13 @@ class Command(Settings):
     when: When = "failure"
 
 
-Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(by_name)]
+def _no_address(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError(
+            "an address does not stand in the file, because it often is a secret; give it in the environment variable "
+            f"{WEBHOOK}, and write `webhook` here"
+        )
+    return by_name(value)
+
+
+Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(_no_address)]

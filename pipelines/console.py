@@ -1,12 +1,14 @@
 """The consoles of the commands: tables and colours by Rich, no secret, and no text that steers the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from typing import Any
 
 from rich.cells import set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +29,22 @@ def make_console(stderr: bool = False, soft_wrap: bool = True) -> Console:
     What is to be bold or dim is printed with a `style`, or is a `Text`.
     """
     return _Plain(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def spinner(console: Console) -> Progress:
+    """Returns what shows on a terminal that its tasks are at work, and for how long; it goes when they have ended."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def at_work(what: str) -> Iterator[None]:
+    """Shows on standard error that something is at work, if it is a terminal."""
+    console = make_console(stderr=True)
+    with spinner(console) if console.is_terminal else ExitStack() as shown:
+        if isinstance(shown, Progress):
+            shown.add_task(what, total=None)
+        yield
 
 
 class _Plain(Console):

@@ -79,6 +79,18 @@ class DataConfig(Settings):
             return sorted(self.identity)
         return sorted(name for name, feature in self.features.items() if feature.identifies) or sorted(self.features)
 
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _are_by_name(cls, splits: Any) -> Any:
+        if isinstance(splits, dict):
+            return splits
+        train = splits if isinstance(splits, float) and 0 < splits < 1 else 0.8
+        rest = f"{(1 - train) / 2:.12g}"
+        raise ValueError(
+            f"{shown(splits)} is not allowed; must be a section with the fraction of each split, such as "
+            f"{{train: {train}, validation: {rest}, test: {rest}}}"
+        )
+
     @field_validator("splits")
     @classmethod
     def _fractions_sum_to_one(cls, splits: dict[str, float | str]) -> dict[str, float | str]:

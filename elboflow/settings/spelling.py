@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from pydantic import BeforeValidator, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
 from elboflow.settings.annotations import takes
 from elboflow.settings.base import Settings
 from elboflow.settings.layout import kind, sections
@@ -32,10 +36,25 @@ def _written(here: type[Settings], value: Any) -> dict[str, Any] | None:
     key = here.main or here.short_form
     if key is None:
         return None
-    annotation = here.model_fields[key].annotation
+    annotation = _as_written(here.model_fields[key])
     if not takes(annotation, value):
         value = [value]
         if not takes(annotation, value):
             return None
     required = [name for name, field in here.model_fields.items() if field.is_required() and name != key]
-    return {**({"kind": kind(here)} if kind(here) else {}), key: value, **dict.fromkeys(required, "…")}
+    written = {**({"kind": kind(here)} if kind(here) else {}), key: value, **dict.fromkeys(required, "…")}
+    return written if _is_allowed(here, key, written) else None
+
+
+def _as_written(field: FieldInfo) -> Any:
+    """Returns the annotation of what may be written, where a validator changes it: two numbers for an image's shape."""
+    written = (mark.json_schema_input_type for mark in field.metadata if isinstance(mark, BeforeValidator))
+    return next((annotation for annotation in written if annotation is not PydanticUndefined), field.annotation)
+
+
+def _is_allowed(here: type[Settings], key: str, written: dict[str, Any]) -> bool:
+    try:
+        here.model_validate(written)
+    except ValidationError as error:
+        return all(line["loc"][:1] != (key,) for line in error.errors())
+    return True

@@ -48,7 +48,7 @@ def init(
     """Write an experiment's YAML to edit, from a ready-made one or another file."""
     from pydantic import TypeAdapter, ValidationError
 
-    from elboflow.settings import RequestError, yaml_writing
+    from elboflow.settings import yaml_writing
     from pipelines.experiment import Name
     from pipelines.experiment import text as source
 
@@ -93,7 +93,7 @@ def config(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of experiments.")] = False,
 ) -> None:
     """Print the full, resolved experiment: every key with its value. Or what the keys mean."""
-    from elboflow.settings import RequestError, yaml_writing
+    from elboflow.settings import yaml_writing
 
     if describe or schema:
         if (describe and schema) or (schema and experiment) or assignments or env or diff:
@@ -166,8 +166,6 @@ def publish(
     as_json: options.JsonOption = False,
 ) -> None:
     """Publish the compiled pipeline as a version that never changes, for `run` and `schedule create --release`."""
-    import json
-
     if target not in options.PLATFORMS:
         raise RequestError(f"--target {target}: no platform to publish on; allowed: {', '.join(options.PLATFORMS)}")
     from pipelines import releases

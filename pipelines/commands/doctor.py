@@ -1,5 +1,6 @@
 """`elboflow doctor`: whether everything that a run needs is there."""
 
+import json
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -7,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import options
+from pipelines.commands import options, tracking
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from pipelines.targets.checks import Finding
 
-SIGNS = {"well": ("✓", "green"), "ill": ("✗", "red"), "unknown": ("–", "yellow")}
+SIGNS = {"ok": ("✓", "green"), "problem": ("✗", "red"), "unknown": ("–", "yellow")}
 
 
 def doctor(
@@ -28,11 +29,10 @@ def doctor(
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: tracking.TrackingOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Check what a run needs, here and on a platform: each line says what was found, and how to mend it."""
-    import json
-
+    """Check what a run needs, here and on a platform: each line says what was found, and what to do about it."""
     from components.surroundings.masking import masked_values
     from pipelines.console import make_console
     from pipelines.doctor import examine
@@ -41,19 +41,18 @@ def doctor(
     if experiment is None and (env is not None or assignments):
         raise RequestError("--env and --set change an experiment: say with --experiment which")
     os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")  # else Google's library looks for a machine of theirs for 9 s
-    wanted = load(experiment, assignments or (), env) if experiment is not None else None
+    assignments = tracking.recorded_in(tracking_uri, assignments, target)
+    wanted = load(experiment, assignments, env) if experiment is not None else None
     found = []
     console = make_console()
     for finding in examine(target, wanted, workspace):
         found.append(finding)
         if not as_json:
             console.print(_line(finding))
-    is_well = all(finding.state != "ill" for finding in found)
+    is_ok = all(finding.state != "problem" for finding in found)
     if as_json:
-        print(
-            json.dumps({"well": is_well, "target": target, "findings": masked_values([asdict(each) for each in found])})
-        )
-    if not is_well:
+        print(json.dumps({"ok": is_ok, "target": target, "findings": masked_values([asdict(each) for each in found])}))
+    if not is_ok:
         raise typer.Exit(1)
 
 
@@ -61,5 +60,5 @@ def _line(finding: "Finding") -> "Text":
     from rich.text import Text
 
     sign, colour = SIGNS[finding.state]
-    mend = ("\n  → " + finding.mend, "bold") if finding.mend else ""
-    return Text.assemble((sign, colour), f" {finding.what}: {finding.found}", mend)
+    remedy = ("\n  → " + finding.remedy, "bold") if finding.remedy else ""
+    return Text.assemble((sign, colour), f" {finding.what}: {finding.found}", remedy)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elboflow.settings import RequestError
-from elboflow.settings.variables import TRACKING_URI, WORKSPACE
+from elboflow.settings.variables import WORKSPACE
 
 
 def local(parameter: typer.CallbackParam, value: str | None) -> Path | None:
@@ -33,18 +33,8 @@ def folder(parameter: typer.CallbackParam, value: str) -> Path:
     path = Path(_location(parameter, value))
     with suppress(OSError):  # what cannot even be looked at is told when it is used
         if file := next((place for place in (path, *path.absolute().parents) if place.is_file()), None):
-            raise RequestError(f"{_name(parameter)}: {file} is a file, not a folder")
+            raise RequestError(f"{name_of(parameter)}: {file} is a file, not a folder")
     return path
-
-
-def tracking(parameter: typer.CallbackParam, value: str | None) -> str | None:
-    """The callback of the address of an MLflow: a server, or a database."""
-    from elboflow.settings.locations import of_mlflow
-
-    try:
-        return None if value is None else of_mlflow(value)
-    except ValueError as error:
-        raise RequestError(f"{_name(parameter)}: {error}") from None
 
 
 def named(parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -72,10 +62,10 @@ def _location(parameter: typer.CallbackParam, value: str, *schemes: str) -> str:
     try:
         return normalised(value, *schemes)
     except ValueError as error:
-        raise RequestError(f"{_name(parameter)}: {error}") from None
+        raise RequestError(f"{name_of(parameter)}: {error}") from None
 
 
-def _name(parameter: typer.CallbackParam) -> str:
+def name_of(parameter: typer.CallbackParam) -> str:
     """Returns a parameter as messages call it."""
     name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
     return f"{name} (or ${parameter.envvar})" if parameter.envvar else str(name)
@@ -136,16 +126,6 @@ WorkspaceOption = Annotated[
         callback=folder,
     ),
 ]
-TrackingOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking-uri",
-        metavar="URI",
-        help="The MLflow; by default the experiment's, $ELBOFLOW_TRACKING_URI's, $MLFLOW_TRACKING_URI's or the "
-        "workspace's own.",
-        callback=tracking,
-    ),
-]
 DatasetOption = Annotated[
     str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
@@ -175,24 +155,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON obje
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
 PLATFORMS = ("kubeflow", "vertex")
 """The targets that take a compiled pipeline."""
-
-
-def recorded_in(tracking_uri: str | None, assignments: list[str] | None, target: str) -> list[str]:
-    """Has a run and its processes use the MLflow that --tracking-uri names; returns the run's assignments.
-
-    It is named in the environment: it may hold a password, which no experiment may hold.
-
-    Raises:
-        RequestError: The run is on a platform, whose steps reach another network.
-    """
-    if tracking_uri is None:
-        return assignments or []
-    if target != "local":
-        raise RequestError(
-            f"--tracking-uri: is of runs on this machine; that of {target} is targets.{target}.tracking_uri"
-        )
-    os.environ[TRACKING_URI] = tracking_uri
-    return [*(assignments or ()), "targets.local.tracking_uri=null"]
 
 
 def must_be_folders(*folders: Path | str) -> None:

@@ -164,7 +164,7 @@ def _from_here(program: Path) -> str:
 
 
 def show_log() -> None:
-    """Shows what the house logs, as plain lines on standard error, and quietens the libraries."""
+    """Shows log records of the project as plain lines on standard error, and quietens the libraries."""
     from pipelines.step_process.process import quieten
 
     quieten()

@@ -1,7 +1,7 @@
 """A target that a command reaches, and its runs: found by a word, followed, told in words and as JSON."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property, wraps
@@ -13,6 +13,7 @@ from elboflow.settings import RequestError, WorkError
 from pipelines.commands import workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, EnvOption, OfExperimentOption, TargetOption, WorkspaceOption
 from pipelines.commands.outcome import pasteable, tell
+from pipelines.commands.ui import pages
 from pipelines.targets import ENDED, RunState
 
 if TYPE_CHECKING:
@@ -133,6 +134,26 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
             tell(f"to repeat it from the step that failed: {again}")
         raise WorkError(f"{ended.id}: {said(ended)}")
     tell(f"{ended.id}: {said(ended)}")
+    for line in _registered(target, ended.id, workspace) if ended.status == "succeeded" else ():
+        tell(line)
+
+
+def _registered(target: "Target", run: str, workspace: Path) -> Iterator[str]:
+    """Yields what the last step of a run told: the version, the verdict, and where MLflow shows them."""
+    if target.name == "local":
+        from pipelines.targets.local import artifacts
+
+        if (made := artifacts.of_run(workspace.resolve() / "runs" / run).get("registration")) is not None:
+            yield from pages(made.metadata, workspace)
+        return
+    from pipelines.step_process import messages
+
+    try:
+        yield from messages.told(target.logs(run, "register"))
+    except RequestError:
+        return  # it has no such step, or took over what another run had registered
+    except WorkError as error:
+        tell(str(error))
 
 
 def found_run(target: "Target", word: str) -> "RunState":

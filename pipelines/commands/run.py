@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import options, workspaces
+from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.reached import skip, started, values
 from pipelines.commands.summary import summarise_run
@@ -41,7 +41,7 @@ def run(
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.TrackingOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole pipeline: raw data in, a registered model out."""
@@ -52,7 +52,7 @@ def run(
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, tracking.recorded_in(tracking_uri, assignments, target), env)
     show_log()
     if target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)

@@ -1,13 +1,14 @@
 """`elboflow runs`: runs, wherever they are, listed, followed and repeated."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands import workspaces
+from elboflow.settings import RequestError, WorkError
+from pipelines.commands import tracking, workspaces
 from pipelines.commands.options import (
     DEFAULT_WORKSPACE,
     EnvOption,
@@ -71,7 +72,6 @@ def listed(
     as_json: JsonOption = False,
 ) -> None:
     """List runs, the newest first."""
-    from elboflow.settings import RequestError
 
     if status is not None and status not in STATUSES:
         raise RequestError(f"--status {status}: unknown; allowed: {', '.join(STATUSES)}")
@@ -119,15 +119,19 @@ def retry(
     reached: Reached,
     run: RunArgument,
     no_wait: NoWaitOption = False,
+    tracking_uri: tracking.RecordedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a run from the step that failed, with what its finished steps made: on Vertex AI, as a new run."""
     from pipelines.commands.outcome import show_log
 
+    if tracking_uri is not None and no_wait:
+        raise RequestError("--tracking-uri: with --no-wait, a run is repeated in the MLflow that it is recorded in")
+    assignments = tracking.recorded_in(tracking_uri, None, reached.name)
     show_log()
     failed = found_run(reached.target, run).id
     if reached.name == "local" and not no_wait:
-        _retry_here(failed, reached.workspace, as_json)
+        _retry_here(failed, assignments, reached.workspace, as_json)
         return
     state = reached.target.retry(failed)
     if state.id != failed:
@@ -135,7 +139,8 @@ def retry(
     started(reached.target, state, reached.workspace, no_wait, as_json)
 
 
-def _retry_here(run: str, workspace: Path, as_json: bool) -> None:
+def _retry_here(run: str, assignments: Sequence[str], workspace: Path, as_json: bool) -> None:
+    """Repeats a run of this machine; `assignments` change its experiment, where they name another MLflow."""
     from pipelines.commands.run import waited_for
     from pipelines.commands.workspaces import check_here
     from pipelines.graphs.training import TRAINING
@@ -144,17 +149,17 @@ def _retry_here(run: str, workspace: Path, as_json: bool) -> None:
     from pipelines.targets.local.surroundings import return_to
 
     place = workspaces.found(workspace)
-    experiment, part = resumption.failed_part(TRAINING, run, place)
+    experiment, part = resumption.failed_part(TRAINING, run, place, assignments)
     record = read(place.runs / run)
     assert record is not None  # `failed_part` has read it
-    return_to(record.tracking_uri, experiment, place)
+    if not assignments:
+        return_to(record.tracking_uri, experiment, place)
     check_here(experiment, workspace)
     waited_for(experiment, workspaces.made(workspace, experiment), part, workspace, as_json, name=run)
 
 
 def _missed(target: "Target", state: "RunState") -> Iterator[str]:
     """Yields what the steps of a run have told so far."""
-    from elboflow.settings import RequestError, WorkError
     from pipelines.step_process import messages
 
     try:
@@ -164,7 +169,6 @@ def _missed(target: "Target", state: "RunState") -> Iterator[str]:
 
 
 def _tell_what_waits(workspace: Path) -> None:
-    from elboflow.settings import RequestError, WorkError
     from pipelines.schedules.local import waiting
     from pipelines.workspace import Workspace
 
@@ -186,7 +190,6 @@ def _of(experiment: str | None, target: str) -> tuple[str | None, str | None]:
     """
     if experiment is None:
         return None, None
-    from elboflow.settings import RequestError
     from pipelines.experiment import load
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import options
+from pipelines.commands import options, tracking
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.reached import Reached, reaching, tell_started
 from pipelines.commands.run import check_settings
@@ -56,6 +56,7 @@ def create(
     assignments: options.SetOption = None,
     release: options.ReleaseOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    tracking_uri: tracking.KeptOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Make a schedule of an experiment. It holds a copy of it as it is now. Its id goes to standard output."""
@@ -71,7 +72,7 @@ def create(
     from pipelines.workspace import Workspace, open_to_write
 
     check_settings(assignments or (), release)
-    wanted = load(experiment, assignments or (), env)
+    wanted = load(experiment, tracking.kept(tracking_uri, assignments, target), env)
     if cron is None and wanted.schedule is None:
         raise RequestError(
             "--cron: missing; give it, such as --cron '0 2 * * *', or the experiment a section `schedule`"
@@ -169,8 +170,16 @@ def resume(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption =
 
 @app.command()
 @reaching
-def run(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
+def run(
+    reached: Reached,
+    id: ScheduleArgument,
+    tracking_uri: tracking.LaunchedOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
+    tracking.use(tracking_uri, reached.name)
+    if tracking_uri is not None and (kept := reached.target.schedule(id).tracking_uri) not in (None, tracking_uri):
+        raise RequestError(f"--tracking-uri: the schedule {id} keeps {kept}; for another MLflow, create it anew")
     tell_started(reached.target.trigger(id), reached.name, reached.workspace, as_json)
 
 

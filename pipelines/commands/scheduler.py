@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from elboflow.settings import WorkError
+from pipelines.commands import tracking
 from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import pasteable, show_log, tell
 
@@ -32,6 +33,7 @@ def scheduler(
             "container; stopped once more, it ends at once.",
         ),
     ] = False,
+    tracking_uri: tracking.LaunchedOption = None,
 ) -> None:
     """Run what the workspace's schedules say, until SIGTERM or Ctrl-C. The runs then at work go on."""
     from pipelines.workspace import open_to_write
@@ -46,6 +48,7 @@ def scheduler(
         return
     from pipelines.schedules.daemon import Daemon
 
+    tracking.use(tracking_uri)
     place = open_to_write(workspace)
     show_log()
     with Daemon(place.folder, drain=drain, slots=max_runs) as daemon:

@@ -1,13 +1,15 @@
 """`elboflow step …`: one component by hand, from folder to folder."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options, workspaces
-from pipelines.commands.outcome import resumable, show_log
+from pipelines.commands import options, tracking, workspaces
+from pipelines.commands.outcome import resumable, show_log, tell
+from pipelines.commands.ui import pages
 
 app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by hand, from folder to folder.")
 
@@ -52,7 +54,7 @@ def train(
     profile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.CurvesOption = None,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was.
 
@@ -100,6 +102,7 @@ def evaluate(
     """A dataset folder and a model folder → an evaluation folder."""
     from components.binding.agreement import check_dataset
     from components.evaluate import evaluate
+    from pipelines.console import at_work
     from pipelines.experiment import load
 
     wanted = load(experiment, assignments or (), env)
@@ -107,7 +110,8 @@ def evaluate(
     options.must_be_apart(output, dataset, model)
     check_dataset(wanted.name, wanted.data, dataset)
     show_log()
-    evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
+    with at_work("evaluate"):
+        evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
     print(output)
 
 
@@ -123,14 +127,13 @@ def register(
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.TrackingOption = None,
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
-    import json
-
     from components.binding.agreement import check_source
     from components.register import register
     from components.tracking.preflight import check, check_run_name
+    from pipelines.console import at_work
     from pipelines.experiment import load
     from pipelines.targets.local.surroundings import named_tracking_uri
 
@@ -142,5 +145,8 @@ def register(
     check(uri, wanted.name)
     check_source(wanted.name, wanted.data, dataset)
     show_log()
-    registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
+    with at_work("register"):
+        registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
+    for line in pages(asdict(registered), workspace):
+        tell(line)
     print(json.dumps(asdict(registered)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import options, workspaces
+from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import show_log
 from pipelines.commands.reached import started
 from pipelines.commands.summary import summarise_sweep
@@ -49,7 +49,7 @@ def sweep(
     target: options.TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.TrackingOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
@@ -60,7 +60,7 @@ def sweep(
 
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    wanted = load(experiment, options.recorded_in(tracking_uri, assignments, target), env)
+    wanted = load(experiment, tracking.recorded_in(tracking_uri, assignments, target), env)
     plan = _planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":

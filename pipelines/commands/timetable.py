@@ -74,6 +74,7 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
         "max active": str(timing.max_active),
         "catch up": timing.catch_up,
         "if changed": "yes" if schedule.if_changed else "no",
+        "mlflow": schedule.tracking_uri or "",
         "next": _at(schedule.next, timing.timezone),
         "last": _last(last) if last else "",
         "link": schedule.link or "",

@@ -4,15 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import workspaces
-from pipelines.commands.options import DEFAULT_WORKSPACE, TrackingOption, WorkspaceOption
+from pipelines.commands import tracking, workspaces
+from pipelines.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 from pipelines.commands.outcome import pasteable, show_log, tell
 
 HOST = "127.0.0.1"
@@ -25,7 +25,7 @@ def ui(
         str, typer.Option(metavar="ADDRESS", help="Where to listen; who reaches it can change everything there.")
     ] = HOST,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
-    tracking_uri: TrackingOption = None,
+    tracking_uri: tracking.StoreOption = None,
 ) -> None:
     """Open the MLflow UI on the workspace, until Ctrl-C. Where a server holds the runs, its address is printed."""
     import socket
@@ -64,18 +64,18 @@ def ui(
         _serve(databases.uri_of(database), file.parent / relocation.ARTIFACTS, host, port)
 
 
-def pages(mlflow: dict[str, Any], workspace: Path) -> list[str]:
+def pages(mlflow: Mapping[str, Any], workspace: Path) -> list[str]:
     """Returns where a person sees what a run has registered, a line each.
 
     Args:
         mlflow: The registration: tracking_uri, run_id, model and version.
     """
     from components.tracking import databases
+    from components.tracking.pages import pages_of
 
-    server = str(mlflow["tracking_uri"]).rstrip("/")
-    if server.startswith(("http://", "https://")):
-        model, version = quote(mlflow["model"], safe=""), mlflow["version"]
-        return [f"MLflow: {server}/#/runs/{mlflow['run_id']}", f"        {server}/#/models/{model}/versions/{version}"]
+    if of_server := pages_of(mlflow):
+        return of_server
+    server = str(mlflow["tracking_uri"])
     file = databases.file_of(server)
     own = file is not None and file.parent == workspace.resolve()
     words = ("--workspace", workspace) if own else ("--tracking-uri", server)

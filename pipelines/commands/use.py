@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import options, workspaces
+from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import show_log
 
 OutputOption = Annotated[
@@ -30,7 +30,7 @@ def generate(
         list[str] | None, typer.Option(metavar="FEATURE=VALUE", help="What a conditional model is conditioned on.")
     ] = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.StoreOption = None,
 ) -> None:
     """Make new examples with a trained model."""
     from components import predict
@@ -48,7 +48,7 @@ def reconstruct(
     n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, at most all.")] = 32,
     seed: SeedOption = 0,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
-    tracking_uri: options.TrackingOption = None,
+    tracking_uri: tracking.StoreOption = None,
 ) -> None:
     """Pass a dataset's examples through a trained model, and show them beside the originals."""
     from components import predict

@@ -77,10 +77,10 @@ def _started(check: Check) -> "Future[list[Finding]]":
             found = check.look()
             answer.set_result([found] if isinstance(found, Finding) else list(found))
         except servers.NoAnswerError as error:
-            mend = "look at its address, at the server there and its log, and at the network between"
-            answer.set_result([Finding(check.what, "ill", str(error), mend)])
+            remedy = "look at its address, at the server there and its log, and at the network between"
+            answer.set_result([Finding(check.what, "problem", str(error), remedy)])
         except UnknownError as error:
-            answer.set_result([Finding(check.what, "unknown", str(error), error.mend)])
+            answer.set_result([Finding(check.what, "unknown", str(error), error.remedy)])
         except Exception as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             answer.set_result([Finding(check.what, "unknown", f"could not be looked at: {said}", "see the message")])

@@ -23,7 +23,7 @@ _SEEN = {
     "jax": "import jax; print(sum(d.platform in ('gpu', 'tpu') for d in jax.local_devices()))",
     "torch": "import torch; print(torch.cuda.device_count())",
 }
-_MEND = {
+_REMEDY = {
     "tensorflow": "pip install 'tensorflow[and-cuda]', or choose training.backend: jax",
     "jax": "pip install 'jax[cuda12]' for GPUs, 'jax[tpu]' for TPUs",
     "torch": "install PyTorch's build for CUDA: pytorch.org/get-started",
@@ -35,8 +35,8 @@ def python() -> Finding:
     """Looks at the version of Python."""
     found = f"{platform.python_version()} ({sys.executable})"
     if sys.version_info < OLDEST:
-        return Finding("Python", "ill", found, f"install Python {'.'.join(map(str, OLDEST))} or newer")
-    return Finding("Python", "well", found)
+        return Finding("Python", "problem", found, f"install Python {'.'.join(map(str, OLDEST))} or newer")
+    return Finding("Python", "ok", found)
 
 
 def packages(backend: str) -> Iterator[Finding]:
@@ -44,14 +44,14 @@ def packages(backend: str) -> Iterator[Finding]:
     wanted = [Requirement(text) for text in metadata.requires("elboflow") or []]
     extras = {"extra": "" if backend == "tensorflow" else backend}
     wanted = [each for each in wanted if each.marker is None or each.marker.evaluate(extras)]
-    ill = list(filter(None, map(_wrong, wanted)))
-    yield from ill
-    if not ill:
+    problems = list(filter(None, map(_wrong, wanted)))
+    yield from problems
+    if not problems:
         pinned = tested(Path(__file__).parents[2] / "constraints.txt")
         here = {each.name.lower(): metadata.version(each.name) for each in wanted}
         other = [f"{name} {found}" for name, found in here.items() if pinned.get(name, found) != found]
         tail = f"; other versions than those tested: {', '.join(sorted(other))}" if other else ""
-        yield Finding("packages", "well", f"all {len(wanted)} that are needed are here{tail}")
+        yield Finding("packages", "ok", f"all {len(wanted)} that are needed are here{tail}")
 
 
 def tested(constraints: Path) -> dict[str, str]:
@@ -68,7 +68,7 @@ def _wrong(wanted: Requirement) -> Finding | None:
         return None
     needed = f"{wanted.name}{wanted.specifier}"
     said = "is not installed" if found is None else f"is installed as {found}; needed: {wanted.specifier}"
-    return Finding(f"package {wanted.name}", "ill", said, f"{INSTALL} '{needed}'")
+    return Finding(f"package {wanted.name}", "problem", said, f"{INSTALL} '{needed}'")
 
 
 def _version(name: str) -> str | None:
@@ -83,14 +83,14 @@ def devices(backend: str, root: Path = Path("/dev")) -> Finding:
     gpus, tpus = _gpus(root), len(list(root.glob("accel[0-9]*"))) or len(list(root.glob("vfio/[0-9]*")))
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
     if not gpus and not tpus:
-        return Finding("devices", "well", f"{cores}; no GPU or TPU here")
+        return Finding("devices", "ok", f"{cores}; no GPU or TPU here")
     there = [*gpus, *([f"{tpus} TPU chips"] if tpus else [])]
     seen = _seen(backend)
     found = f"{cores}; {', '.join(there)}"
     if seen:
-        return Finding("devices", "well", f"{found}; {backend} sees {seen}")
+        return Finding("devices", "ok", f"{found}; {backend} sees {seen}")
     said = "does not see them" if seen == 0 else "could not be asked about them"
-    return Finding("devices", "ill", f"{found}; {backend} {said}", _MEND[backend])
+    return Finding("devices", "problem", f"{found}; {backend} {said}", _REMEDY[backend])
 
 
 def _gpus(root: Path) -> list[str]:
@@ -122,11 +122,13 @@ def workspace(folder: Path) -> Finding:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"x")
     except OSError as error:
-        mend = "choose another with --workspace, or its owner gives you the right to write"
-        return Finding(what, "ill", f"cannot be written to: {error.strerror}", mend)
+        remedy = "choose another with --workspace, or its owner gives you the right to write"
+        return Finding(what, "problem", f"cannot be written to: {error.strerror}", remedy)
     free = shutil.disk_usage(place).free
     made = "" if folder.exists() else "will be made; "
     found = f"{made}{free / 1e9:,.1f} GB free"
     if free < ROOM:
-        return Finding(what, "ill", found, f"make room for at least {ROOM / 1e9:g} GB, or choose another --workspace")
-    return Finding(what, "well", found)
+        return Finding(
+            what, "problem", found, f"make room for at least {ROOM / 1e9:g} GB, or choose another --workspace"
+        )
+    return Finding(what, "ok", found)

@@ -38,15 +38,15 @@ def schedules(workspace: Path) -> list[Finding]:
     what = f"schedules {workspace / FILE}"
     if (reason := blank(workspace)) is not None:
         remove = f"remove it, and make the schedules anew: rm {shlex.quote(str(workspace / FILE))}"
-        return [Finding(what, "ill", reason, f"put a backup in its place, or {remove}")]
+        return [Finding(what, "problem", reason, f"put a backup in its place, or {remove}")]
     try:
         with Store(workspace) as store:
             if (damage := store.damage()) is not None:
-                return [Finding(what, "ill", damage.partition("; ")[0], damage.partition("; ")[2])]
+                return [Finding(what, "problem", damage.partition("; ")[0], damage.partition("; ")[2])]
             return [*_scheduler(store, workspace), *_each(store)]
     except (RequestError, WorkError) as error:
-        found, _, mend = str(error).partition("; ")
-        return [Finding(what, "ill", found, mend or "see the message")]
+        found, _, remedy = str(error).partition("; ")
+        return [Finding(what, "problem", found, remedy or "see the message")]
 
 
 def _scheduler(store: Store, workspace: Path) -> Iterator[Finding]:
@@ -56,25 +56,25 @@ def _scheduler(store: Store, workspace: Path) -> Iterator[Finding]:
     what, now = "scheduler", datetime.now(UTC)
     if (reason := trouble(workspace)) is not None:
         start = f"elboflow scheduler --workspace {workspace}"
-        mend = f"start one: {start}" if holder(workspace) is None else f"end that process, and start another: {start}"
-        yield Finding(what, "ill", f"{reason}; its {counted(len(known), 'schedule')} will not run", mend)
+        remedy = f"start one: {start}" if holder(workspace) is None else f"end that process, and start another: {start}"
+        yield Finding(what, "problem", f"{reason}; its {counted(len(known), 'schedule')} will not run", remedy)
         return
     if behind := [schedule.id for schedule in known if _is_overdue(schedule, now)]:
-        yield Finding(what, "ill", f"does not look at what is due of {', '.join(behind[:5])}", "its log says why")
+        yield Finding(what, "problem", f"does not look at what is due of {', '.join(behind[:5])}", "its log says why")
         return
     line, at_once = queued(store.open_ticks(), known), places(store)
     if not line:
-        yield Finding(what, "well", f"at work for {counted(len(known), 'schedule')}: {holder(workspace)}")
+        yield Finding(what, "ok", f"at work for {counted(len(known), 'schedule')}: {holder(workspace)}")
         return
     oldest = min(tick.key.time for tick in line)
     found = (
         f"{counted(len(line), 'tick')} in line for {counted(at_once or 0, 'place')}, since {oldest:%Y-%m-%d %H:%M} UTC"
     )
     if now - oldest < LONG:
-        yield Finding(what, "well", f"at work; {found}")
+        yield Finding(what, "ok", f"at work; {found}")
     else:
         yield Finding(
-            what, "ill", found, "let more run at once (--max-runs), schedule fewer, or run them on a platform"
+            what, "problem", found, "let more run at once (--max-runs), schedule fewer, or run them on a platform"
         )
 
 
@@ -88,11 +88,11 @@ def _is_overdue(schedule: Schedule, now: datetime) -> bool:
 
 def _each(store: Store) -> Iterator[Finding]:
     for id, reason in store.unreadable().items():
-        yield Finding(f"schedule {id}", "ill", reason, "delete it, and make it anew")
+        yield Finding(f"schedule {id}", "problem", reason, "delete it, and make it anew")
     for schedule in store.schedules():
         anew = f"delete it (elboflow schedule delete {schedule.id}), and make it anew"
         if (found := _wrong(schedule)) is not None:
-            yield Finding(f"schedule {schedule.id}", "ill", found, anew)
+            yield Finding(f"schedule {schedule.id}", "problem", found, anew)
 
 
 def _wrong(schedule: Schedule) -> str | None:
@@ -131,7 +131,7 @@ def records(workspace: Path) -> Iterator[Finding]:
             damaged.append(str(error))
     if damaged:
         more = f"; {len(damaged) - MOST:,} more" if len(damaged) > MOST else ""
-        mend = "restore the file from a copy, or remove it: what the steps made is kept in other files"
-        yield Finding("records", "ill", "; ".join(damaged[:MOST]) + more, mend)
+        remedy = "restore the file from a copy, or remove it: what the steps made is kept in other files"
+        yield Finding("records", "problem", "; ".join(damaged[:MOST]) + more, remedy)
     elif runs:
-        yield Finding("records", "well", f"{counted(len(runs), 'run')} here, none damaged")
+        yield Finding("records", "ok", f"{counted(len(runs), 'run')} here, none damaged")

@@ -1,14 +1,11 @@
 """The section `targets.vertex` of an experiment. It holds no secrets, only names of variables and of secrets."""
 
-from functools import cache
-from importlib import resources
 from typing import Annotated, ClassVar, Literal
 
-import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
-from elboflow.settings.explain import ConflictsError, Problem, nearest, written
+from elboflow.settings.explain import ConflictsError, Problem, written
 from pipelines.experiment.machines import VertexStep
 from pipelines.experiment.steps import (
     HTTPAddress,
@@ -21,24 +18,11 @@ from pipelines.experiment.steps import (
     misplaced,
 )
 from preprocessing.engines import Engine
+from preprocessing.engines._regions import region_of
 from preprocessing.engines.dataflow import Project
 from preprocessing.engines.direct import Direct
 
-
-@cache
-def regions() -> tuple[str, ...]:
-    """Returns the names of all regions."""
-    text = resources.files("pipelines.experiment").joinpath("regions.yaml").read_text(encoding="utf-8")
-    return tuple(yaml.safe_load(text)["vertex"])
-
-
-def _exists(region: str) -> str:
-    if region not in regions():
-        raise ValueError(f"'{region}' is no region of Vertex AI; {nearest(region, regions())}")
-    return region
-
-
-Region = Annotated[str, AfterValidator(_exists)]
+Region = Annotated[str, region_of("Vertex AI")]
 Root = Annotated[
     str,
     written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER, without a slash at the end"),

@@ -98,15 +98,19 @@ def register(
     registration: Output[Artifact],
 ) -> None:
     """All three → a version in MLflow. The artifact's metadata say which, and whether it became the champion."""
+    from elboflow.settings.variables import STEP_SECONDS
     from pipelines.step_process.process import seconds_before, step
 
     with step(registration.path):
         import json
+        import logging
+        import os
         from dataclasses import asdict
         from pathlib import Path
 
         from components.config import RegistryConfig
         from components.register import register
+        from components.tracking.pages import pages_of
 
         registered = register(
             dataset.path,
@@ -120,6 +124,9 @@ def register(
             Path(registration.path) / "report.html",
         )
         registration.metadata.update(asdict(registered))
+        if STEP_SECONDS not in os.environ:  # a run of this machine ends with these lines
+            for line in pages_of(asdict(registered)):
+                logging.getLogger("elboflow.registry").info("%s", line)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

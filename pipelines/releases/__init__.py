@@ -80,7 +80,7 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
         held = f"sha256 {found[1]:.12}…" if found[1] else "one that does not tell its digest"
         raise RequestError(
             f"{experiment.name} {name} is published on {target} already, with another pipeline ({held}; this one is "
-            f"{digest:.12}…); a version never changes: choose another with --version"
+            f"{digest:.12}…); a version never changes, however it is written: choose another with --version"
         )
     return Release(experiment.name, target, name, found[0], digest, published=False)
 
@@ -103,8 +103,10 @@ def reference(experiment: Experiment, target: str, version: str | None) -> str |
 
 
 def taken(version: str, target: str) -> str:
-    """Returns the name that a platform keeps a version under, and says it where it differs: `v1.0.0` is `v1-0-0` on
-    Vertex AI, and `v1` is `v1-0`.
+    """Returns the name that a platform keeps a version under, and says it where it differs.
+
+    On Vertex AI, `v1.0.0` is `v1-0-0`, and `v1` is `v-1`: names have three characters there, and `v1-0` is `v1.0`.
+    Spellings that differ only in case, in a `v` before a number, or in which of . - _ + they have are one version.
 
     Raises:
         RequestError: It is no version.
@@ -113,7 +115,7 @@ def taken(version: str, target: str) -> str:
     name = re.sub(r"[_+]" if target == "kubeflow" else r"[._+]", "-", name)
     if target == "vertex":
         name = f"v{name}" if name[:1].isdigit() else name
-        name = f"{name}-0" if re.fullmatch(r"[a-z][a-z0-9]?", name) else name
+        name = re.sub(r"^([a-z])([a-z0-9])$", r"\1-\2", name) if len(name) > 1 else f"v--{name}"
     if re.fullmatch(_TAKEN[target], name) is None:
         raise RequestError(
             f"{version}: a version has at most 63 letters, digits, dots, hyphens, underscores and plus signs, a letter "

@@ -119,7 +119,7 @@ def _end(file: Path) -> str:
 
 def _error(folder: Path, exit_code: int | None) -> str:
     if exit_code is None:
-        return "its processes ended without a word, as when they are killed, memory runs out or the machine stops"
+        return "its processes ended without a result, as when they are killed, memory runs out or the machine stops"
     try:
         log = _end(folder / LOG)
     except OSError:

@@ -50,6 +50,7 @@ def schedule_state(
         last=tick_state(workspace, schedule, latest[0], now, places) if latest else None,
         reason=reason,
         files=tuple(_file_state(schedule, *file) for file in store.files(schedule.id).items()),
+        tracking_uri=schedule.tracking_uri,
     )
 
 

@@ -64,6 +64,14 @@ class Schedule:
     paused: Moment | None = None
     deleted: Moment | None = None
 
+    @property
+    def tracking_uri(self) -> str | None:
+        """The MLflow that its experiment names; None: the environment in which a run is launched says which."""
+        named: Any = self.experiment
+        for key in ("targets", "local", "tracking_uri"):
+            named = named.get(key) if isinstance(named, dict) else None
+        return named if isinstance(named, str) else None
+
 
 @dataclass(frozen=True)
 class Key:

@@ -141,7 +141,7 @@ def _terminable() -> Iterator[None]:
 
 
 class _Messages(logging.Handler):
-    """What the house logs, as messages."""
+    """Turns log records of the project into messages."""
 
     def __init__(self, told: Told) -> None:
         super().__init__()

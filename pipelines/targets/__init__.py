@@ -110,6 +110,7 @@ class ScheduleState:
     Attributes:
         status: Whether it ticks; a `broken` one cannot, for its `reason`, and a `deleted` one is only remembered.
         files: The files that its copy of the experiment was read from, where the target knows them.
+        tracking_uri: The MLflow that its copy names, on this machine.
     """
 
     id: str
@@ -123,6 +124,7 @@ class ScheduleState:
     link: str | None = None
     reason: str | None = None
     files: tuple[FileState, ...] = ()
+    tracking_uri: str | None = None
 
 
 class Target(Protocol):

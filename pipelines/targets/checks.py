@@ -21,25 +21,25 @@ from preprocessing.files import is_uri
 SECONDS = 4.0
 """For a request of a check."""
 
-State = Literal["well", "ill", "unknown"]
+State = Literal["ok", "problem", "unknown"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: `ill` is to be mended before a run, as `mend` says; `unknown` cannot be told from here."""
+    """What a check found: a `problem` has to be solved before a run, as `remedy` says; `unknown` cannot be checked."""
 
     what: str
     state: State
     found: str
-    mend: str = ""
+    remedy: str = ""
 
 
 class UnknownError(Exception):
-    """A check cannot find out what it should; the text says why, and `mend` how a person can."""
+    """A check cannot find out what it should; the text says why, and `remedy` how a person can."""
 
-    def __init__(self, found: str, mend: str) -> None:
+    def __init__(self, found: str, remedy: str) -> None:
         super().__init__(found)
-        self.mend = mend
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def data(config: DataConfig) -> Finding:
     try:
         seen = first_look(config)
     except (RequestError, WorkError) as error:
-        return Finding("data", "ill", str(error), "see the message; nothing can be preprocessed before")
+        return Finding("data", "problem", str(error), "see the message; nothing can be preprocessed before")
     if seen.doubts:
         return Finding("data", "unknown", seen.found, "; ".join(seen.doubts))
-    return Finding("data", "well", seen.found)
+    return Finding("data", "ok", seen.found)
 
 
 def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -> Finding:
@@ -78,7 +78,7 @@ def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -
     try:
         require_readable(experiment, target)
     except RequestError as error:
-        return Finding("data", "ill", str(error), "write another location, or give the steps a way to this one")
+        return Finding("data", "problem", str(error), "write another location, or give the steps a way to this one")
     mounted = [place for place in experiment.data.source.locations.values() if not is_uri(place)]
     if mounted:
         found = f"{', '.join(mounted)}: a place that the steps see, and this machine does not"
@@ -99,18 +99,18 @@ def server(uri: str) -> Finding:
     try:
         answer = preflight.version_of(uri, SECONDS)
     except (requests.RequestException, servers.NoAnswerError) as error:
-        mend = "look at the address, and at the network between; the steps must reach it, too"
-        return Finding(what, "ill", f"cannot be reached from here: {servers.short(error)}", mend)
+        remedy = "look at the address, and at the network between; the steps must reach it, too"
+        return Finding(what, "problem", f"cannot be reached from here: {servers.short(error)}", remedy)
     if answer.status_code in (401, 403):
-        mend = "set MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN; give them to steps as `secrets`"
-        return Finding(what, "ill", f"refuses the credentials ({answer.status_code})", mend)
+        remedy = "set MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN; give them to steps as `secrets`"
+        return Finding(what, "problem", f"refuses the credentials ({answer.status_code})", remedy)
     theirs = answer.text.strip()
     if answer.status_code != 200 or not theirs[:1].isdigit() or len(theirs) > 40:
-        return Finding(what, "ill", f"is no MLflow: it answers {answer.status_code}", "look at the address")
+        return Finding(what, "problem", f"is no MLflow: it answers {answer.status_code}", "look at the address")
     if theirs.split(".")[0] != ours.split(".")[0]:
-        mend = f"serve MLflow {ours.split('.')[0]}, or install `mlflow=={theirs}` here and in the images"
-        return Finding(what, "ill", f"is {theirs}; the client here is {ours}", mend)
-    return Finding(what, "well", f"answers; {theirs}, the client here {ours}")
+        remedy = f"serve MLflow {ours.split('.')[0]}, or install `mlflow=={theirs}` here and in the images"
+        return Finding(what, "problem", f"is {theirs}; the client here is {ours}", remedy)
+    return Finding(what, "ok", f"answers; {theirs}, the client here {ours}")
 
 
 _KINDS = (
@@ -154,20 +154,20 @@ def is_there(image: str, token: Callable[[], str | None] = lambda: None) -> Find
     try:
         answer = _asked(address, registry, token)
     except (requests.RequestException, servers.NoAnswerError) as error:
-        mend = f"look at the address; whether the platform reaches {registry} cannot be told from here"
-        return Finding(what, "unknown", f"{registry} cannot be reached from here: {servers.short(error)}", mend)
+        remedy = f"look at the address; whether the platform reaches {registry} cannot be told from here"
+        return Finding(what, "unknown", f"{registry} cannot be reached from here: {servers.short(error)}", remedy)
     match answer.status_code:
         case 200:
-            return Finding(what, "well", f"is there: {answer.headers.get('Docker-Content-Digest', reference)}")
+            return Finding(what, "ok", f"is there: {answer.headers.get('Docker-Content-Digest', reference)}")
         case 404:
-            mend = "build and push it: infra/images/build.sh; or correct `image` of the target"
-            return Finding(what, "ill", f"{registry} has no such image (404)", mend)
+            remedy = "build and push it: infra/images/build.sh; or correct `image` of the target"
+            return Finding(what, "problem", f"{registry} has no such image (404)", remedy)
         case 401 | 403 if _GOOGLE.fullmatch(registry):
-            mend = "ask for roles/artifactregistry.reader on the repository, for yourself and for the steps"
-            return Finding(what, "ill", f"{registry} refuses the credentials ({answer.status_code})", mend)
+            remedy = "ask for roles/artifactregistry.reader on the repository, for yourself and for the steps"
+            return Finding(what, "problem", f"{registry} refuses the credentials ({answer.status_code})", remedy)
         case 401 | 403:
-            mend = "the cluster needs a pull secret for it: targets.kubeflow.pull_secrets"
-            return Finding(what, "unknown", f"{registry} shows it to those who log in ({answer.status_code})", mend)
+            remedy = "the cluster needs a pull secret for it: targets.kubeflow.pull_secrets"
+            return Finding(what, "unknown", f"{registry} shows it to those who log in ({answer.status_code})", remedy)
     return Finding(what, "unknown", f"{registry} answers {answer.status_code}", "try again later")
 
 

@@ -9,11 +9,13 @@ from elboflow.settings import RequestError
 from elboflow.settings.explain import written
 from preprocessing import files
 from preprocessing.engines import VERTEX_MOUNT, Engine, unreadable
+from preprocessing.engines._regions import region_of
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
 BucketFolder = Annotated[str, written(r"gs://[^/\s]+(/[^/\s]+)*", "be gs://BUCKET or gs://BUCKET/FOLDER")]
+Region = Annotated[str, region_of("Dataflow")]
 Project = Annotated[str, written(r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]", "be a project's id")]
 
 
@@ -22,7 +24,7 @@ class Dataflow(Engine):
 
     kind: Literal["dataflow"] = "dataflow"
     project: Project | None = Field(None, description="the Google Cloud project; null: that of the Vertex target")
-    region: str | None = Field(None, description="the region; null: the location of the Vertex target")
+    region: Region | None = Field(None, description="the region; null: the location of the Vertex target")
     temporary: BucketFolder | None = Field(
         None,
         description="the folder for Dataflow's staging and temporary files, gs://BUCKET/FOLDER; null: within `root` of "

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,16 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
 from components.register import Registration
 from components.tracking import store
 from components.tracking.parameters import config_digest
 from elboflow import artifacts
 from elboflow.settings import RequestError, WorkError
+from pipelines.cli import app
+from pipelines.graphs import steps
 from tests.components.runs import EXPERIMENT, Run, write
 from tests.opened import examples, opened
 
@@ -122,6 +128,61 @@ def test_the_report_in_mlflow_says_experiment_run_date_version_and_verdict(
     assert "<title>digits-vae version 1 (promoted to champion), night &amp; day</title>" in first
     assert "<h1>digits-vae version 2: not promoted</h1>" in second
     assert "Worse than version 1, the champion: -1.000 nats" in second
+
+
+@pytest.mark.parametrize("place", ["platform", "this machine"])
+def test_a_step_on_a_platform_tells_the_addresses_that_a_run_of_this_machine_ends_with(
+    place: str,
+    written: Written,
+    values: np.ndarray,
+    mlflow_server: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if place == "this machine":
+        monkeypatch.setenv("ELBOFLOW_STEP_SECONDS", "{}")
+    run = written(f"told on {place}", values)
+    folders = {"dataset": run.dataset, "model": run.model, "evaluation": run.evaluation}
+    registration = SimpleNamespace(path=str(tmp_path / "registration"), metadata={})
+    steps.register.python_func(
+        **{name: SimpleNamespace(path=str(folder)) for name, folder in folders.items()},
+        registry='{"model": "told vae"}',
+        experiment=json.dumps(run.experiment),
+        run=run.name,
+        tracking_uri=mlflow_server,
+        registration=registration,
+    )
+    made = registration.metadata
+    told = [
+        f"[elboflow] MLflow: {mlflow_server}/#/runs/{made['run_id']}",
+        f"[elboflow]         {mlflow_server}/#/models/told%20vae/versions/{made['version']}",
+    ]
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if mlflow_server in line] == (told if place == "platform" else [])
+
+
+def test_a_registration_by_hand_ends_with_the_addresses_of_run_and_version_and_is_seen_at_work(
+    written: Written, values: np.ndarray, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = written("by hand", values)
+    folders = ("--dataset", run.dataset, "--model", run.model, "--evaluation", run.evaluation)
+    model = "model={input: image, latent: 4, encoder: {kind: mlp, hidden: [32]}}"
+    settings = ("registry=mine", model, "training={}", "evaluation={bound_samples: 5, bootstrap_samples: 100}")
+    words = [*folders, "--tracking-uri", mlflow_server, *(word for each in settings for word in ("--set", each))]
+    done = CliRunner().invoke(app, ["step", "register", "digits", *map(str, words)])
+    assert done.exit_code == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert done.stderr.splitlines()[-2:] == [
+        f"MLflow: {mlflow_server}/#/runs/{made['run_id']}",
+        f"        {mlflow_server}/#/models/mine/versions/{made['version']}",
+    ]
+    monkeypatch.setattr(Console, "is_terminal", True)
+    shown = CliRunner().invoke(app, ["step", "register", "digits", *map(str, words)]).stderr
+    assert re.search(r"register 0:00:0\d", re.sub(r"\x1b\[[\d;?]*\w", "", shown))
+    words = [*map(str, folders[:4]), "--output", str(run.evaluation.with_name("other")), "--set", settings[1]]
+    shown = CliRunner().invoke(app, ["step", "evaluate", "digits", *words]).stderr  # there is no network in it
+    assert re.search(r"evaluate 0:00:0\d", re.sub(r"\x1b\[[\d;?]*\w", "", shown))
 
 
 def test_the_version_is_linked_to_run_data_and_code(registered: Registered) -> None:

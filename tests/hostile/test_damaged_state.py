@@ -158,7 +158,7 @@ def test_doctor_names_what_is_damaged(workspace: Path):
     for path in damaged:
         path.write_bytes(DAMAGED["half"])
     (found,) = records(workspace)
-    assert found.state == "ill"
+    assert found.state == "problem"
     assert all(str(path) in found.found for path in damaged)
     done = elboflow(workspace, "doctor")
     assert done.exit_code == 1

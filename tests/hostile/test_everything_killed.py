@@ -53,7 +53,7 @@ class Still:
         self.name = self.process.stdout.readline().strip()
 
     def kill(self) -> None:
-        """Ends it as a loss of power would: without a word."""
+        """Ends it as a loss of power would, by SIGKILL to its group."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -72,7 +72,7 @@ class AtWork:
         client.create_run("0", run_name=run, tags=given)
 
     def kill(self) -> None:
-        """Ends it without a word."""
+        """Releases its lock, as its death would."""
         assert self.lock is not None
         os.close(self.lock)
 

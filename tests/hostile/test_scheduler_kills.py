@@ -120,7 +120,7 @@ def test_40_ticks_under_kills_of_schedulers_and_runs_run_once_each_three_at_a_ti
     for tick in ticks.values():
         assert (
             tick.state == "succeeded"
-            or "ended without a word" in (tick.reason or "")
+            or "ended without a result" in (tick.reason or "")
             or "ended before" in (tick.reason or "")
         )
 

@@ -240,8 +240,8 @@ def test_doctor_finds_an_mlflow_that_does_not_answer_within_seconds(
     started = time.monotonic()
     (found,) = doctor.examine("local", None, tmp_path)
     assert time.monotonic() - started < 4
-    assert found.state == "ill", found
-    assert found.mend
+    assert found.state == "problem", found
+    assert found.remedy
     assert "S3CR3T" not in str(found)
 
 

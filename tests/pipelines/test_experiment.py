@@ -404,12 +404,24 @@ def test_a_wrong_short_form_is_told_by_its_key_and_how_it_is_written_in_full(ass
         ("evaluation=200", "such as {bound_samples: 200}"),
         ("training.checkpoints=5", "such as {every_minutes: 5}"),
         ("training.non_finite=20", "such as {kind: skip, limit: 20}"),
-        ("training.optimizer=0.01", "must be one of adam, adamw, sgd, rmsprop, lion, muon, or a section with that"),
+        ("training.optimizer=0.01", "muon, or a section with that `kind`; a learning rate is written beside it: "
+         "learning_rate: 0.01"),
+        ("data.features.image=[32, 32]", "such as {kind: image, shape: [32, 32], range: …}"),
+        ("data.splits=0.9", "such as {train: 0.9, validation: 0.05, test: 0.05}"),
+        ("data.splits=[8, 1, 1]", "such as {train: 0.8, validation: 0.1, test: 0.1}"),
+        ("notify=ALARM", "or write {kind: webhook, variable: ALARM} or {kind: command, command: [ALARM]}"),
+        ("notify=./tell.sh", "allowed: webhook, command, null; or write {kind: command, command: [./tell.sh]}"),
     ],
 )  # fmt: skip
 def test_a_value_whose_key_is_not_obvious_is_refused_with_how_it_is_written(assignment: str, told: str):
     (line,) = refusal("digits", assignment).splitlines()
     assert told in line
+
+
+def test_the_address_of_a_webhook_is_not_repeated_and_its_place_is_told():
+    told = refusal("digits", "notify=https://hooks.example/T0/secret")
+    assert "give it in the environment variable ELBOFLOW_WEBHOOK, and write `webhook` here" in told
+    assert "secret" not in told.partition("notify: ")[2].replace("often is a secret", "")
 
 
 def test_a_short_form_opens_up_to_be_set_below_and_to_be_merged_into(write, tmp_path: Path):

@@ -1,14 +1,18 @@
 """Following a run: what is shown, how often it is looked at, and what a platform out of reach does to it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elboflow.settings import RequestError, WorkError
 from pipelines import follow
+from pipelines.commands.reached import accompany
 from pipelines.targets import RunState, Status, StepState
+from pipelines.targets.local import artifacts
 from pipelines.targets.tasks import in_order, outcome, steps_of
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -95,6 +99,56 @@ def test_looks_become_rarer_while_nothing_happens_and_frequent_again_when_someth
     _, waits = followed(*[quiet] * 30, run("running", step("train", "succeeded")), run("succeeded"))
     assert max(waits) == follow.LONGEST
     assert waits[-1] == follow.FIRST
+
+
+class Registered(Platform):
+    """A platform whose run has ended, and the log of its last step."""
+
+    def __init__(self, log: list[str] | Exception) -> None:
+        super().__init__(run("succeeded"))
+        self.log = log
+
+    def logs(self, id: str, step: str) -> Iterator[str]:
+        assert (id, step) == ("digits-1", "register")
+        if isinstance(self.log, Exception):
+            raise self.log
+        yield from self.log
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        (
+            ["[KFP Executor 2026] x", "[elboflow] registered digits-vae version 3", "[elboflow] MLflow: https://m/#/r"],
+            ["registered digits-vae version 3", "MLflow: https://m/#/r"],
+        ),
+        (WorkError("the log of register is gone with its pod"), ["the log of register is gone with its pod"]),
+        (RequestError("the run digits-1 has no step 'register' that has begun"), []),
+    ],
+)
+def test_a_run_that_was_followed_ends_with_what_it_registered(
+    log: list[str] | Exception, told: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    platform: Any = Registered(log)
+    accompany(platform, run("succeeded"), tmp_path, as_json=False)
+    assert capsys.readouterr().err.splitlines() == ["digits-1: succeeded", *told]
+
+
+def test_a_run_of_this_machine_that_was_followed_ends_with_where_its_version_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    made = {"tracking_uri": "https://mlflow.example", "run_id": "4711", "model": "digits-vae", "version": 3.0}
+    (tmp_path / "runs/digits-1/register").mkdir(parents=True)
+    artifacts.keep(
+        tmp_path / "runs/digits-1/register", {"registration": artifacts.Artifact("r", "system.Artifact", "r", made)}
+    )
+    here: Any = Registered([])
+    here.name = "local"
+    accompany(here, run("succeeded"), tmp_path, as_json=False)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "MLflow: https://mlflow.example/#/runs/4711",
+        "        https://mlflow.example/#/models/digits-vae/versions/3",
+    ]
 
 
 PIPELINE = {

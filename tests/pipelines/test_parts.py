@@ -165,9 +165,16 @@ def test_a_run_is_repeated_with_the_mlflow_that_it_is_recorded_in(
     assert record is not None
     replace(record, tracking_uri=recorded).write(workspace.runs)
     monkeypatch.setenv("ELBOFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    done = CliRunner().invoke(app, ["runs", "retry", "digits-1", "--workspace", str(workspace.folder)])
+    words = ["runs", "retry", "digits-1", "--workspace", str(workspace.folder)]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code != 0
     assert f"the MLflow at {recorded} does not answer" in done.stderr
+    named = f"http://127.0.0.1:{free_port()}"
+    done = CliRunner().invoke(app, [*words, "--tracking-uri", named])
+    assert f"the MLflow at {named} does not answer" in done.stderr
+    done = CliRunner().invoke(app, [*words, "--tracking-uri", named, "--no-wait"])
+    assert "with --no-wait, a run is repeated in the MLflow that it is recorded in" in done.stderr
+    assert done.exit_code == 2
 
 
 def test_a_run_that_fails_says_how_it_is_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):

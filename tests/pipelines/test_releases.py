@@ -61,7 +61,7 @@ def test_the_command_prints_the_reference_and_how_to_run_it(vertex):
     assert command(vertex, "--version", "by-command", "--json").result["published"] is False
     refused = command(vertex, "--version", "by-command", "--set", "seed=9")
     assert refused.code == 2
-    assert "a version never changes: choose another with --version" in refused.said
+    assert "a version never changes, however it is written: choose another with --version" in refused.said
     assert (
         "allowed: kubeflow, vertex" in vertex.do([*vertex.words()[:3], "publish", "digits", "--target", "local"]).said
     )
@@ -113,7 +113,10 @@ def test_a_version_that_is_not_there_is_refused_before_anything_is_started(platf
 @pytest.mark.parametrize(
     ("written", "on_kubeflow", "on_vertex"),
     [
-        ("v1", "v1", "v1-0"),
+        ("v1", "v1", "v-1"),
+        ("v1.0", "v1.0", "v1-0"),
+        ("a", "a", "v--a"),
+        ("aa", "aa", "a-a"),
         ("v1.0.0", "v1.0.0", "v1-0-0"),
         ("2026.11.30", "2026.11.30", "v2026-11-30"),
         ("v2.0.0-RC1", "v2.0.0-rc1", "v2-0-0-rc1"),
@@ -144,12 +147,18 @@ def test_what_is_no_version_is_refused_before_anybody_is_asked_for_credentials(
 
 
 def test_a_version_as_people_write_it_is_published_and_run(platform: Platform):
-    for version in ("v1", "v1.0.0"):
-        done = command(platform, "--version", version)
+    published = {}
+    for version in ("v1", "v1.0", "v1.0.0"):
+        done = command(platform, "--version", version, "--set", f"seed={len(version)}")
         assert done.code == 0, done.err
+        published[done.out] = version
         assert (f"the version {version} is called " in done.err) is (platform.name == "vertex")
         platform.settings.clear()
         assert platform.run("--release", version, "--no-wait").code == 0
+    assert list(published.values()) == ["v1", "v1.0", "v1.0.0"]
+    other = command(platform, "--version", "V1", "--set", "seed=9")
+    assert other.code == 2
+    assert "a version never changes, however it is written" in other.said
 
 
 def test_a_connection_that_breaks_after_an_upload_publishes_one_version(kubeflow):

@@ -42,6 +42,7 @@ def test_a_run_on_kubeflow_ends_with_a_registered_model_and_exit_code_0(kubeflow
     registered = ask(mlflow_server, f"runs/get?run_id={version['run_id']}")["run"]
     assert registered["info"]["run_name"] == run.body["display_name"]
     assert registered["info"]["status"] == "FINISHED"
+    assert done.err.splitlines()[-1].endswith(f"/#/models/digits-vae/versions/{version['version']}")
     assert "Traceback" not in done.err
 
 

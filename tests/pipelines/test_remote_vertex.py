@@ -45,6 +45,7 @@ def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model
     registered = ask(mlflow_server, f"runs/get?run_id={version['run_id']}")["run"]
     assert registered["info"]["run_name"] == run.id
     assert registered["info"]["status"] == "FINISHED"
+    assert done.err.splitlines()[-1].endswith(f"/#/models/digits-vae/versions/{version['version']}")
     assert "Traceback" not in done.err
 
 

@@ -1,10 +1,11 @@
 """Optimizers and learning rate schedules."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from elboflow.settings import Settings, by_name, by_name_or
+from elboflow.settings.layout import words
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 FirstMoment = Annotated[Fraction, Field(description="decay rate per step of the average of the gradient")]
@@ -84,7 +85,19 @@ class Muon(Settings):
     weight_decay: WeightDecay = 0.004
 
 
-Optimizer = Annotated[Adam | AdamW | SGD | RMSprop | Lion | Muon, Field(discriminator="kind"), BeforeValidator(by_name)]
+_Optimizer = Adam | AdamW | SGD | RMSprop | Lion | Muon
+
+
+def _no_rate(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(
+            f"{value} is not allowed; must be one of {', '.join(words(_Optimizer))}, or a section with that `kind`; a "
+            f"learning rate is written beside it: learning_rate: {value}"
+        )
+    return by_name(value)
+
+
+Optimizer = Annotated[_Optimizer, Field(discriminator="kind"), BeforeValidator(_no_rate)]
 
 
 InitialRate = Annotated[PositiveFloat, Field(description="the learning rate after the warm-up")]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 logger = logging.getLogger("elboflow.training")
 
@@ -32,8 +32,11 @@ class _Bar:
     def __init__(self, total_steps: int) -> None:
         columns = (
             TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
+            TextColumn("after"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
@@ -67,11 +70,11 @@ class _Lines:
         self._first: tuple[int, float] | None = (
             None  # the first step that was told, and when: a resumed one begins late
         )
-        self._left = ""
+        self._left = 0.0
 
     def __enter__(self) -> Self:
         self._started = self._last_line = time.monotonic()
-        self._next_line = self._started
+        self._next_epoch = self._started
         return self
 
     def __exit__(
@@ -85,25 +88,27 @@ class _Lines:
             self._first = done, now
             return
         step, moment = self._first
-        seconds = (now - moment) * (self._total - done) / max(done - step, 1)
-        self._left = f"; at most {_duration(seconds)} left" if seconds >= _WORTH_TELLING else ""
-        if now >= max(self._next_line, self._last_line + _SILENCE):
+        self._left = (now - moment) * (self._total - done) / max(done - step, 1)
+        if now >= self._last_line + max(_SILENCE, (now - self._started) / 20):
             share = 100 * done / self._total
-            self._line(f"step {done:,} of {self._total:,} ({share:.0f} %), after {_duration(now - self._started)}")
+            self._line(f"step {done:,} of {self._total:,} ({share:.0f} %)")
 
     def epoch(self, number: int, epochs: int, text: str) -> None:
-        if time.monotonic() >= self._next_line:
+        now = time.monotonic()
+        if now >= self._next_epoch:
+            self._next_epoch = now + max(2.0, (now - self._started) / 20)
             self._line(f"epoch {number}/{epochs}: {text}")
 
     def _line(self, text: str) -> None:
         self._last_line = now = time.monotonic()
-        self._next_line = now + max(2.0, (now - self._started) / 20)
-        logger.info("%s%s", text, self._left)
+        times = {"after {}": now - self._started, "at most {} left": self._left}  # early stopping may leave less
+        told = [words.format(_duration(seconds)) for words, seconds in times.items() if seconds >= _WORTH_TELLING]
+        logger.info("%s", "; ".join([text, *([", ".join(told)] if told else [])]))
 
 
 _SILENCE = 30.0
 _WORTH_TELLING = 10.0
-"""Seconds that are left, from which on they are told. Early stopping may leave fewer."""
+"""Seconds from which on the time that a training has taken, and will take, is told."""
 
 
 def _duration(seconds: float) -> str:

@@ -45,16 +45,16 @@ def api(target: KubeflowTarget) -> Iterator[Finding]:
     try:
         known = Version(found or "")
     except InvalidVersion:
-        mend = f"make sure that it is {OLDEST} or newer: an older one refuses the pipeline"
-        yield Finding(what, "unknown", f"answers, and does not say its version; {listed}", mend)
+        remedy = f"make sure that it is {OLDEST} or newer: an older one refuses the pipeline"
+        yield Finding(what, "unknown", f"answers, and does not say its version; {listed}", remedy)
         return
     if known < Version(OLDEST):
-        mend = f"upgrade Kubeflow Pipelines to {OLDEST} or newer: it knows no final status for exit tasks"
-        yield Finding(what, "ill", f"is version {known}", mend)
+        remedy = f"upgrade Kubeflow Pipelines to {OLDEST} or newer: it knows no final status for exit tasks"
+        yield Finding(what, "problem", f"is version {known}", remedy)
     else:
-        yield Finding(what, "well", f"answers, version {known}; {listed}")
+        yield Finding(what, "ok", f"answers, version {known}; {listed}")
 
 
 def _ill(what: str, error: Exception) -> Finding:
-    found, _, mend = str(error).rpartition("; ")
-    return Finding(what, "ill", found or mend, mend if found else "look at targets.kubeflow")
+    found, _, remedy = str(error).rpartition("; ")
+    return Finding(what, "problem", found or remedy, remedy if found else "look at targets.kubeflow")

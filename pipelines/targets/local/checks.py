@@ -39,11 +39,11 @@ def checks(experiment: Experiment | None, workspace: Workspace) -> list[Check]:
 
 
 def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -> list[Finding]:
-    """Checks an MLflow that is a SQLite file, and its champions; mends what any command would mend: a workspace that
+    """Checks an MLflow that is a SQLite file, and its champions; mends what any command would remedy: a workspace that
     was moved, and runs that were killed.
     """
     if not database.is_file():
-        return [Finding("MLflow", "well", f"{version('mlflow')}; the first run makes {database}")]
+        return [Finding("MLflow", "ok", f"{version('mlflow')}; the first run makes {database}")]
     try:
         with _reading(database) as connection:
             (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -53,22 +53,24 @@ def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -
     except sqlite3.Error as error:
         damage = str(error)
     if damage != "ok":
-        mend = (
+        remedy = (
             "put it away, and its backup in its place if there is one: without it, the next run makes a new one; or, "
             f"after an upgrade, run: mlflow db upgrade {shlex.quote(databases.uri_of(database))}"
         )
-        return [Finding("MLflow", "ill", f"{database} cannot be read: {damage}", mend)]
-    ill = []
+        return [Finding("MLflow", "problem", f"{database} cannot be read: {damage}", remedy)]
+    problems = []
     if gone is not None:
-        mend = f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
-        ill.append(Finding("MLflow", "ill", f"the experiment {experiment!r} was deleted there", mend))
+        remedy = f"name it otherwise, or restore it: mlflow experiments restore --experiment-id {gone}"
+        problems.append(Finding("MLflow", "problem", f"the experiment {experiment!r} was deleted there", remedy))
     if before:
-        ill.append(_moved(database, before))
+        problems.append(_moved(database, before))
     if killed := dead.end(workspace):
-        mend = "they are recorded as ended now, in MLflow as KILLED; run them again"
-        ill.append(Finding("runs", "ill", f"killed, with their machine or container: {', '.join(killed)}", mend))
-    ill += unusable_champions(database)
-    return ill or [Finding("MLflow", "well", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")]
+        remedy = "they are recorded as ended now, in MLflow as KILLED; run them again"
+        problems.append(
+            Finding("runs", "problem", f"killed, with their machine or container: {', '.join(killed)}", remedy)
+        )
+    problems += unusable_champions(database)
+    return problems or [Finding("MLflow", "ok", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")]
 
 
 def _reading(database: Path) -> "closing[sqlite3.Connection]":
@@ -80,9 +82,9 @@ def _moved(database: Path, before: tuple[str, ...]) -> Finding:
     try:
         mended = store.mended(databases.uri_of(database))
     except (RequestError, WorkError) as error:
-        return Finding("MLflow", "ill", found, f"give yourself the right to write there, and look again: {error}")
+        return Finding("MLflow", "problem", found, f"give yourself the right to write there, and look again: {error}")
     count = 0 if mended is None else mended.locations
-    return Finding("MLflow", "ill", found, f"{counted(count, 'location')} of files point here now; look again")
+    return Finding("MLflow", "problem", found, f"{counted(count, 'location')} of files point here now; look again")
 
 
 def unusable_champions(database: Path) -> Iterator[Finding]:
@@ -95,8 +97,8 @@ def unusable_champions(database: Path) -> Iterator[Finding]:
             champion = folder.load(versions.model_folder_in(Path(unquote(urlsplit(location).path)), uri))
             keras_file.check(champion.path / folder.MODEL, champion.config, champion.specs, champion.parameters)
         except (RequestError, WorkError) as error:
-            mend = (
+            remedy = (
                 f"restore its files, use the version of ELBOflow that wrote it, or set the alias {CHAMPION!r} to "
                 "another version in the MLflow UI: no newcomer can be compared with it"
             )
-            yield Finding(f"champion {uri}", "ill", f"cannot be used: {error}", mend)
+            yield Finding(f"champion {uri}", "problem", f"cannot be used: {error}", remedy)

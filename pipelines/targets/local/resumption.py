@@ -86,8 +86,16 @@ def part(graph: Graph, experiment: Experiment, workspace: Workspace, first: str 
     )
 
 
-def failed_part(graph: Graph, run: str, workspace: Workspace) -> tuple[Experiment, Part]:
+def failed_part(
+    graph: Graph, run: str, workspace: Workspace, assignments: Sequence[str] = ()
+) -> tuple[Experiment, Part]:
     """Returns the experiment of a run that failed or was cancelled, and the part of it that is left to do.
+
+    Args:
+        graph: The pipeline.
+        run: The run's name.
+        workspace: Where it is.
+        assignments: What is changed of the experiment.
 
     Raises:
         RequestError: There is no such run, it has not failed, or it cannot be repeated.
@@ -105,7 +113,7 @@ def failed_part(graph: Graph, run: str, workspace: Workspace) -> tuple[Experimen
         raise RequestError(f"the run {run} is of an older version, which kept no experiment; run it again") from None
     if MASK in text:
         raise RequestError(f"the experiment of the run {run} held a secret, which is not kept; run it again")
-    return load(str(folder / EXPERIMENT)), Part(kept_in(folder, graph.steps))
+    return load(str(folder / EXPERIMENT), assignments), Part(kept_in(folder, graph.steps))
 
 
 def kept_in(folder: Path, steps: Sequence[str]) -> dict[str, Mapping[str, Artifact]]:

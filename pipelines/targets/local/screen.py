@@ -5,11 +5,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self, TextIO
 
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
-from pipelines.console import make_console
+from pipelines.console import make_console, spinner
 from pipelines.step_process import messages
 
 LOG = "log.txt"
@@ -34,8 +34,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-            self._progress = self._open.enter_context(Progress(*columns, console=self._console, transient=True))
+            self._progress = self._open.enter_context(spinner(self._console))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -65,12 +65,12 @@ class Project:
         try:
             self._session.token()
         except RequestError as error:
-            return Finding("credentials", "ill", str(error).partition(";")[0], google.LOGIN)
+            return Finding("credentials", "problem", str(error).partition(";")[0], google.LOGIN)
         except (GoogleAuthError, servers.NoAnswerError) as error:
             found = f"Google does not take them: {servers.short(error)}"
-            return Finding("credentials", "ill", found, f"renew them: {google.LOGIN}")
+            return Finding("credentials", "problem", found, f"renew them: {google.LOGIN}")
         account = (self._session.member() or ":a person's, or nobody's").partition(":")[2]
-        return Finding("credentials", "well", f"Application Default Credentials: {account}")
+        return Finding("credentials", "ok", f"Application Default Credentials: {account}")
 
     def member(self) -> str:
         """Returns the caller as IAM policies name it, or an expression of the shell that does."""
@@ -83,7 +83,7 @@ class Project:
         except Exception:
             return None
 
-    def ask(self, api: str, path: str, mend: str, query: list[tuple[str, str]] | None = None) -> Any:
+    def ask(self, api: str, path: str, remedy: str, query: list[tuple[str, str]] | None = None) -> Any:
         """Returns the JSON that an API answers a GET request with.
 
         Raises:
@@ -95,12 +95,12 @@ class Project:
         try:
             return self._session.request("GET", f"{google.address(api)}{path}", params=query).json()
         except (RequestError, GoogleAuthError):
-            raise UnknownError("there are no credentials to ask with", mend) from None
+            raise UnknownError("there are no credentials to ask with", remedy) from None
         except google.GoogleError as error:
-            raise UnknownError(f"{api} answers {error.status}: {error}", mend) from error
+            raise UnknownError(f"{api} answers {error.status}: {error}", remedy) from error
         except (requests.RequestException, servers.NoAnswerError) as error:
             found = f"{google.address(api)} cannot be reached from here: {servers.short(error)}"
-            raise UnknownError(found, mend) from None
+            raise UnknownError(found, remedy) from None
 
 
 def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
@@ -116,39 +116,41 @@ def apis(project: Project, target: VertexTarget) -> Iterator[Finding]:
         wanted.add("cloudkms")
     parent = f"projects/{target.project}"
     names = [("names", f"{parent}/services/{api}.googleapis.com") for api in sorted(wanted)]
-    mend = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
-    answer = project.ask("serviceusage", f"/v1/{parent}/services:batchGet", mend, names)
+    remedy = f"gcloud services list --enabled --project {target.project}, with an account that may list them"
+    answer = project.ask("serviceusage", f"/v1/{parent}/services:batchGet", remedy, names)
     enabled = {each["config"]["name"] for each in answer.get("services", []) if each.get("state") == "ENABLED"}
     absent = [name for api in sorted(wanted) if (name := f"{api}.googleapis.com") not in enabled]
     for name in absent:
         enable = f"gcloud services enable {name} --project {target.project}"
-        yield Finding(f"API {name}", "ill", "is not enabled", enable)
+        yield Finding(f"API {name}", "problem", "is not enabled", enable)
     if not absent:
-        yield Finding("APIs", "well", f"enabled: {', '.join(sorted(wanted))}")
+        yield Finding("APIs", "ok", f"enabled: {', '.join(sorted(wanted))}")
 
 
 def bucket(project: Project, target: VertexTarget) -> Finding:
     """Looks whether the caller may do with the bucket what a pipeline does."""
     name = target.root.removeprefix("gs://").partition("/")[0]
     what = f"bucket gs://{name}"
-    mend = f"ask for roles/storage.objectUser on gs://{name}, for yourself and for the steps"
+    remedy = f"ask for roles/storage.objectUser on gs://{name}, for yourself and for the steps"
     try:
         query = [("permissions", permission) for permission in NEEDED]
-        answer = project.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", mend, query)
+        answer = project.ask("storage", f"/storage/v1/b/{quote(name)}/iam/testPermissions", remedy, query)
     except UnknownError as error:
         status = getattr(error.__cause__, "status", None)
         if status == 404:
-            mend = f"gcloud storage buckets create gs://{name} --location {target.location} --project {target.project}"
-            return Finding(what, "ill", "is not there", mend)
-        return Finding(what, "ill" if status == 403 else "unknown", str(error), mend)
+            remedy = (
+                f"gcloud storage buckets create gs://{name} --location {target.location} --project {target.project}"
+            )
+            return Finding(what, "problem", "is not there", remedy)
+        return Finding(what, "problem" if status == 403 else "unknown", str(error), remedy)
     absent = [permission for permission in NEEDED if permission not in answer.get("permissions", [])]
     if absent:
-        mend = (
+        remedy = (
             f"gcloud storage buckets add-iam-policy-binding gs://{name} --role roles/storage.objectUser "
             f"--member {project.member()}"
         )
-        return Finding(what, "ill", f"you lack {', '.join(absent)}", mend)
-    return Finding(what, "well", "can be read and written by you; the steps' own account cannot be tried from here")
+        return Finding(what, "problem", f"you lack {', '.join(absent)}", remedy)
+    return Finding(what, "ok", "can be read and written by you; the steps' own account cannot be tried from here")
 
 
 def quotas(project: Project, target: VertexTarget) -> list[Check]:
@@ -160,7 +162,7 @@ def quotas(project: Project, target: VertexTarget) -> list[Check]:
         needed = step.offer.chips * step.machines
         what = f"quota for {name}: {needed} {step.accelerator.kind} in {target.location}"
         found.append(Check(what, partial(_quota, what, needed, project, target, step)))
-    return found or [Check("quota", lambda: Finding("quota", "well", "no step asks for an accelerator"))]
+    return found or [Check("quota", lambda: Finding("quota", "ok", "no step asks for an accelerator"))]
 
 
 def _quota(what: str, needed: int, project: Project, target: VertexTarget, step: VertexStep) -> Finding:
@@ -177,8 +179,8 @@ def _quota(what: str, needed: int, project: Project, target: VertexTarget, step:
     if limit is None:
         return Finding(what, "unknown", f"{metric} has no limit for {target.location}", f"look at {page}")
     if 0 <= limit < needed:
-        return Finding(what, "ill", f"{metric} is {limit}", f"ask for {needed} or more: {page}")
-    return Finding(what, "well", "unlimited" if limit < 0 else f"{metric} is {limit}")
+        return Finding(what, "problem", f"{metric} is {limit}", f"ask for {needed} or more: {page}")
+    return Finding(what, "ok", "unlimited" if limit < 0 else f"{metric} is {limit}")
 
 
 def _limit(metric: dict[str, Any], location: str) -> int | None:

@@ -12,7 +12,7 @@ from tests.pipelines.doctor.cloud import Cloud
 def examined(target: str, *words: str) -> tuple[int, dict[str, Finding]]:
     done = CliRunner().invoke(app, ["doctor", "--target", target, "--experiment", "digits", "--json", *words])
     told = json.loads(done.stdout)
-    assert told["well"] is (done.exit_code == 0)
+    assert told["ok"] is (done.exit_code == 0)
     return done.exit_code, {each["what"]: Finding(**each) for each in told["findings"]}
 
 

@@ -30,7 +30,7 @@ def uniform(high: float) -> np.ndarray:
 def test_data_that_fit_are_well(tmp_path: Path):
     found = looked(tmp_path / "x.npz", uniform(255).round(), np.array(["ape", "bee"] * 25))
     assert (found.state, found.found) == (
-        "well",
+        "ok",
         "x.npz: image, label: 50 examples; the first 50 examples fit the experiment",
     )
 
@@ -48,7 +48,7 @@ def test_data_that_fit_are_well(tmp_path: Path):
 )
 def test_data_that_cannot_be_preprocessed_are_ill_with_what_to_write(tmp_path: Path, image: np.ndarray, told: str):
     found = looked(tmp_path / "x.npz", image)
-    assert found.state == "ill"
+    assert found.state == "problem"
     assert told in found.found
 
 
@@ -56,7 +56,8 @@ def test_a_range_that_is_hardly_used_is_in_doubt(tmp_path: Path):
     found = looked(tmp_path / "x.npz", uniform(1).round())
     assert found.state == "unknown"
     assert (
-        found.mend == "of the first examples the values lie between 0 and 1; write range: [0, 1] at data.features.image"
+        found.remedy
+        == "of the first examples the values lie between 0 and 1; write range: [0, 1] at data.features.image"
     )
 
 
@@ -85,14 +86,14 @@ def on(target: str, path: str) -> Finding:
 @pytest.mark.parametrize("target", ["vertex", "kubeflow"])
 def test_data_that_a_platform_cannot_read_are_ill(target: str):
     found = on(target, "raw/x.npz")
-    assert found.state == "ill"
+    assert found.state == "problem"
     assert found.found.startswith("data.source.path: raw/x.npz is a path that no step on ")
 
 
 @pytest.mark.parametrize(("target", "path"), [("vertex", "/gcs/bucket/x.npz"), ("kubeflow", "/data/x.npz")])
 def test_data_that_the_steps_alone_can_see_are_unknown(target: str, path: str):
     found = on(target, path)
-    assert (found.state, found.mend) == ("unknown", "look there by hand")
+    assert (found.state, found.remedy) == ("unknown", "look there by hand")
     assert path in found.found
 
 
@@ -103,4 +104,4 @@ def test_a_bucket_that_gives_no_answer_is_ill(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     found = on("vertex", "gs://nowhere-at-all/x.npz")
-    assert (found.state, found.found) == ("ill", "gs://nowhere-at-all cannot be reached: Connection refused")
+    assert (found.state, found.found) == ("problem", "gs://nowhere-at-all cannot be reached: Connection refused")

@@ -29,6 +29,16 @@ def test_a_machine_that_is_well_is_told_line_by_line(tmp_path: Path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_mlflow_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "http://another:5000")
+    named = "http://127.0.0.1:1"
+    own = ["--experiment", "digits", "--set", "targets.local.tracking_uri=http://own:5000"]
+    for words in ([], own):
+        done = CliRunner().invoke(app, ["doctor", "--workspace", str(tmp_path), "--tracking-uri", named, *words])
+        assert done.exit_code == 1
+        assert f"✗ MLflow {named}: cannot be reached from here" in done.stdout
+
+
 def test_checks_are_at_work_side_by_side_and_a_late_or_broken_one_holds_up_nobody(tmp_path: Path, monkeypatch):
     def late() -> Finding:
         time.sleep(30)
@@ -37,7 +47,7 @@ def test_checks_are_at_work_side_by_side_and_a_late_or_broken_one_holds_up_nobod
     def broken() -> Finding:
         raise RuntimeError("first line\nsecond line")
 
-    slow = [Check(f"slow {n}", lambda n=n: (time.sleep(0.3), Finding(f"slow {n}", "well", ""))[1]) for n in range(10)]
+    slow = [Check(f"slow {n}", lambda n=n: (time.sleep(0.3), Finding(f"slow {n}", "ok", ""))[1]) for n in range(10)]
     monkeypatch.setattr(doctor, "checks", lambda *_: [Check("late", late, 0.5), Check("broken", broken), *slow])
     started = time.monotonic()
     found = list(doctor.examine("local", None, tmp_path))
@@ -70,7 +80,7 @@ def test_a_network_that_swallows_everything_is_told_in_seconds(tmp_path: Path, m
         assert time.monotonic() - started < 8
     assert "no answer" in found[f"MLflow http://{nowhere}"].found
     asked = ("credentials", "bucket gs://data", "APIs", f"image {nowhere}/vae/cpu:1", f"MLflow http://{nowhere}")
-    assert {found[what].state for what in asked} == {"ill", "unknown"}
+    assert {found[what].state for what in asked} == {"problem", "unknown"}
 
 
 def test_a_check_that_never_ends_does_not_keep_the_process():

@@ -9,14 +9,14 @@ from tests.pipelines.doctor.cloud import Cloud
 def test_a_public_image_is_found_with_the_token_that_its_registry_gives_to_anybody(cloud: Cloud):
     cloud.login = True
     found = is_there(f"{cloud.address}/vae/cpu:1", lambda: "of-google")
-    assert found.state == "well"
+    assert found.state == "ok"
     assert all(request.headers.get("authorization") != "Bearer of-google" for request in cloud.requests)
 
 
 def test_a_private_image_cannot_be_told(cloud: Cloud):
     cloud.faults.refuse("HEAD", "/v2/.*", 401, times=None)
     found = is_there(f"{cloud.address}/vae/cpu:1")
-    assert (found.state, found.mend) == (
+    assert (found.state, found.remedy) == (
         "unknown",
         "the cluster needs a pull secret for it: targets.kubeflow.pull_secrets",
     )
@@ -25,7 +25,7 @@ def test_a_private_image_cannot_be_told(cloud: Cloud):
 def test_a_registry_that_only_the_platform_may_reach_is_no_illness():
     found = is_there("localhost:1/vae/cpu:1")
     assert (found.state, found.found) == ("unknown", "localhost:1 cannot be reached from here: Connection refused")
-    assert found.mend == "look at the address; whether the platform reaches localhost:1 cannot be told from here"
+    assert found.remedy == "look at the address; whether the platform reaches localhost:1 cannot be told from here"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_images_are_asked_for_where_engines_would_and_only_google_gets_googles_t
         return answer
 
     monkeypatch.setattr(requests, "head", head)
-    assert is_there(image, lambda: "token").state == "well"
+    assert is_there(image, lambda: "token").state == "ok"
     scheme = "http" if registry.startswith("localhost") else "https"
     expected = f"{scheme}://{registry}/v2/{repository}/manifests/{reference}"
     assert asked == [(expected, "Bearer token" if is_googles else None)]

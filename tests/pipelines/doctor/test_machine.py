@@ -24,20 +24,20 @@ from tests.pipelines.doctor.cloud import Cloud
 def test_mlflow_behind_a_password_is_asked_with_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
     cloud.mlflow = "guarded"
     found = server(f"{cloud.url}/mlflow")
-    assert (found.state, found.found) == ("ill", "refuses the credentials (401)")
+    assert (found.state, found.found) == ("problem", "refuses the credentials (401)")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    assert server(f"{cloud.url}/mlflow/").state == "well"
+    assert server(f"{cloud.url}/mlflow/").state == "ok"
     assert server(cloud.url).found == "is no MLflow: it answers 404"
 
 
 def test_a_workspace_is_looked_at_with_its_mlflow_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
     told = machine.workspace(tmp_path / "file" / "below")
-    assert (told.state, "cannot be written to" in told.found) == ("ill", True)
+    assert (told.state, "cannot be written to" in told.found) == ("problem", True)
     monkeypatch.setattr(machine, "ROOM", 1e18)
     told = machine.workspace(tmp_path)
-    assert (told.state, told.mend) == ("ill", "make room for at least 1e+09 GB, or choose another --workspace")
+    assert (told.state, told.remedy) == ("problem", "make room for at least 1e+09 GB, or choose another --workspace")
 
 
 TABLES = """
@@ -71,12 +71,12 @@ def looked(place: Workspace) -> list[Finding]:
 
 def test_a_workspace_without_an_mlflow_is_well(tmp_path: Path):
     (found,) = looked(Workspace(tmp_path))
-    assert (found.state, f"the first run makes {tmp_path}/mlflow.db" in found.found) == ("well", True)
+    assert (found.state, f"the first run makes {tmp_path}/mlflow.db" in found.found) == ("ok", True)
 
 
 def test_an_mlflow_is_well_in_any_folder(place: Workspace):
     (found,) = looked(place)
-    assert (found.state, found.found.endswith("1 run in mlflow.db")) == ("well", True)
+    assert (found.state, found.found.endswith("1 run in mlflow.db")) == ("ok", True)
 
 
 def test_an_mlflow_that_is_damaged_is_ill_with_a_mend(place: Workspace):
@@ -84,17 +84,17 @@ def test_an_mlflow_that_is_damaged_is_ill_with_a_mend(place: Workspace):
         file.seek(4096)
         file.write(b"x" * 2048)
     (found,) = looked(place)
-    assert (found.state, "cannot be read" in found.found) == ("ill", True)
-    assert found.mend.startswith("put it away, and its backup in its place")
+    assert (found.state, "cannot be read" in found.found) == ("problem", True)
+    assert found.remedy.startswith("put it away, and its backup in its place")
 
 
 def test_a_workspace_that_was_moved_is_ill_and_mended_and_then_well(place: Workspace, tmp_path: Path):
     moved = Workspace(place.folder.rename(tmp_path / "moved"))
     (found,) = looked(moved)
-    assert found.state == "ill"
+    assert found.state == "problem"
     assert f"says that its files are in {place.folder}" in found.found
-    assert found.mend == "1 location of files point here now; look again"
-    assert [again.state for again in looked(moved)] == ["well"]
+    assert found.remedy == "1 location of files point here now; look again"
+    assert [again.state for again in looked(moved)] == ["ok"]
 
 
 def test_a_run_that_was_killed_is_ill_and_ended_and_then_well(place: Workspace):
@@ -103,16 +103,16 @@ def test_a_run_that_was_killed_is_ill_and_ended_and_then_well(place: Workspace):
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO tags VALUES ('elboflow.run', 'digits-1', 'r1')")
     (found,) = looked(place)
-    assert (found.state, found.found) == ("ill", "killed, with their machine or container: digits-1")
-    assert [again.state for again in looked(place)] == ["well"]
+    assert (found.state, found.found) == ("problem", "killed, with their machine or container: digits-1")
+    assert [again.state for again in looked(place)] == ["ok"]
 
 
 def test_an_experiment_that_was_deleted_in_mlflow_is_ill_with_the_way_to_restore_it(place: Workspace):
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
     (found,) = looked(place)
-    assert (found.state, "'digits' was deleted there" in found.found) == ("ill", True)
-    assert found.mend.endswith("mlflow experiments restore --experiment-id 1")
+    assert (found.state, "'digits' was deleted there" in found.found) == ("problem", True)
+    assert found.remedy.endswith("mlflow experiments restore --experiment-id 1")
 
 
 def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_well(place: Workspace):
@@ -124,11 +124,11 @@ def test_a_champion_that_cannot_be_used_is_ill_and_one_of_an_older_format_is_wel
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO model_versions VALUES ('digits-vae', 7, 'models:/m-1', ?)", (files.as_uri(),))
         database.execute("INSERT INTO registered_model_aliases VALUES ('champion', 7, 'digits-vae')")
-    assert [finding.state for finding in local_mlflow(place.database, place, None)] == ["well"]
+    assert [finding.state for finding in local_mlflow(place.database, place, None)] == ["ok"]
     facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
     (model / "model.json").write_text(json.dumps({**facts, "format": 99}), encoding="utf-8")
     (newer,) = local_mlflow(place.database, place, None)
-    assert (newer.what, newer.state) == ("champion models:/digits-vae/7", "ill")
+    assert (newer.what, newer.state) == ("champion models:/digits-vae/7", "problem")
     assert "written by a newer ELBOflow" in newer.found
     shutil.rmtree(files)
     (absent,) = local_mlflow(place.database, place, None)
@@ -140,11 +140,11 @@ def test_packages_that_are_absent_or_too_old_are_told_with_their_command(monkeyp
     monkeypatch.setattr(machine.metadata, "requires", lambda name: wanted)
     found = {each.what: each for each in machine.packages("tensorflow")}
     assert set(found) == {"package pip-that-is-not", "package pydantic"}
-    assert found["package pip-that-is-not"].mend == "pip install -c constraints.txt 'pip-that-is-not>=1'"
+    assert found["package pip-that-is-not"].remedy == "pip install -c constraints.txt 'pip-that-is-not>=1'"
     assert "needed: >=999" in found["package pydantic"].found
     wanted[:] = ["jax>=999; extra == 'jax'"]
     assert [each.what for each in machine.packages("jax")] == ["package jax"]
-    assert [each.state for each in machine.packages("tensorflow")] == ["well"]
+    assert [each.state for each in machine.packages("tensorflow")] == ["ok"]
 
 
 def test_versions_that_were_not_tested_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -154,7 +154,7 @@ def test_versions_that_were_not_tested_are_named(tmp_path: Path, monkeypatch: py
     assert machine.tested(tmp_path / "absent") == {}
     monkeypatch.setattr(machine, "tested", lambda path: {"numpy": "0.1"})
     (found,) = machine.packages("tensorflow")
-    assert (found.state, "other versions than those tested: numpy 2" in found.found) == ("well", True)
+    assert (found.state, "other versions than those tested: numpy 2" in found.found) == ("ok", True)
 
 
 @pytest.fixture
@@ -171,10 +171,10 @@ def gpu_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_gpu_that_the_framework_does_not_see_is_ill(gpu_machine: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(machine._SEEN, "jax", "print('chatter'); print(0)")
     found = machine.devices("jax", gpu_machine)
-    assert (found.state, found.mend) == ("ill", "pip install 'jax[cuda12]' for GPUs, 'jax[tpu]' for TPUs")
+    assert (found.state, found.remedy) == ("problem", "pip install 'jax[cuda12]' for GPUs, 'jax[tpu]' for TPUs")
     assert "NVIDIA L4 23034 MiB; jax does not see them" in found.found
     monkeypatch.setitem(machine._SEEN, "jax", "print(1)")
-    assert machine.devices("jax", gpu_machine).state == "well"
+    assert machine.devices("jax", gpu_machine).state == "ok"
     monkeypatch.setitem(machine._SEEN, "jax", "raise ImportError")
     assert "could not be asked" in machine.devices("jax", gpu_machine).found
 

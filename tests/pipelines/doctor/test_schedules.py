@@ -60,34 +60,34 @@ def test_where_there_are_no_schedules_there_is_nothing_to_say(tmp_path: Path):
 
 def test_a_scheduler_that_is_at_work_is_well(workspace: Path, scheduler: int):
     ((what, state, text),) = found(workspace)
-    assert (what, state) == ("scheduler", "well")
+    assert (what, state) == ("scheduler", "ok")
     assert text.startswith(f"at work for 2 schedules: process {os.getpid()} on ")
 
 
 def test_a_scheduler_that_is_dead_is_ill(workspace: Path):
     (finding,) = schedules(workspace)
-    assert (finding.what, finding.state) == ("scheduler", "ill")
+    assert (finding.what, finding.state) == ("scheduler", "problem")
     assert finding.found == f"no scheduler is at work on {workspace}; its 2 schedules will not run"
-    assert finding.mend == f"start one: elboflow scheduler --workspace {workspace}"
+    assert finding.remedy == f"start one: elboflow scheduler --workspace {workspace}"
 
 
 def test_a_scheduler_that_is_stuck_is_ill(workspace: Path, scheduler: int):
     with Store(workspace) as store:
         beat(store, datetime.now(UTC) - HOUR)
     (finding,) = schedules(workspace)
-    assert finding.state == "ill"
+    assert finding.state == "problem"
     assert "has not said since" in finding.found
-    assert finding.mend.startswith("end that process, and start another")
+    assert finding.remedy.startswith("end that process, and start another")
 
 
 def test_a_scheduler_whose_passes_fail_is_ill(workspace: Path, scheduler: int):
     with Store(workspace) as store:
         store.write("UPDATE schedules SET cron = '* * * * *' WHERE id = 'nightly-2'")
         store.change("nightly-2", settled=datetime.now(UTC) - HOUR)
-    assert found(workspace) == [("scheduler", "ill", "does not look at what is due of nightly-2")]
+    assert found(workspace) == [("scheduler", "problem", "does not look at what is due of nightly-2")]
 
 
-@pytest.mark.parametrize(("waited", "state"), [(HOUR, "well"), (30 * HOUR, "ill")])
+@pytest.mark.parametrize(("waited", "state"), [(HOUR, "ok"), (30 * HOUR, "problem")])
 def test_ticks_in_line_are_told_and_ill_once_they_have_waited_for_half_a_day(
     waited: timedelta, state: str, workspace: Path, scheduler: int
 ):
@@ -104,7 +104,7 @@ def test_schedules_of_a_folder_that_was_moved_are_ill(workspace: Path, scheduler
     assert found(workspace)[1:] == [
         (
             f"schedule nightly-{number}",
-            "ill",
+            "problem",
             f"the folder {workspace / 'here'}, in which it was made, is no longer there: was it moved?",
         )
         for number in (1, 2)
@@ -115,7 +115,7 @@ def test_data_that_are_gone_are_ill(workspace: Path, scheduler: int):
     (workspace / "here" / "images.npz").unlink()
     assert found(workspace)[1] == (
         "schedule nightly-1",
-        "ill",
+        "problem",
         f"its data are not there: {workspace / 'here' / 'images.npz'}",
     )
 
@@ -141,15 +141,15 @@ def test_an_empty_file_is_ill_also_after_its_schedules_were_listed(workspace: Pa
         assert f"{workspace / 'schedules.db'} has no schedules: it is empty: a command was killed" in done.stderr
         assert done.stderr.count("it is empty") == 1
     (finding,) = schedules(workspace)
-    assert finding.state == "ill"
+    assert finding.state == "problem"
     assert finding.found.startswith("it is empty: ")
-    assert finding.mend.endswith(f"remove it, and make the schedules anew: rm {workspace / 'schedules.db'}")
+    assert finding.remedy.endswith(f"remove it, and make the schedules anew: rm {workspace / 'schedules.db'}")
     made = CliRunner().invoke(
         app, ["schedule", "create", "digits", "--cron", "0 2 * * *", "--workspace", str(workspace)]
     )
     assert (made.exit_code, made.stdout) == (0, "digits-1\n")
     assert made.stderr.count("has no schedules: it is empty") == 1
-    assert "ill" not in {finding.state for finding in schedules(workspace) if finding.what != "scheduler"}
+    assert "problem" not in {finding.state for finding in schedules(workspace) if finding.what != "scheduler"}
 
 
 def test_a_damaged_database_or_row_is_ill_with_its_way_out(workspace: Path, scheduler: int):
@@ -160,4 +160,4 @@ def test_a_damaged_database_or_row_is_ill_with_its_way_out(workspace: Path, sche
         path.unlink()
     (workspace / "schedules.db").write_bytes(b"garbage " * 2000)
     (finding,) = schedules(workspace)
-    assert (finding.state, finding.mend.startswith("put a backup in its place, or move it away")) == ("ill", True)
+    assert (finding.state, finding.remedy.startswith("put a backup in its place, or move it away")) == ("problem", True)

@@ -15,10 +15,10 @@ def test_a_project_that_is_well_is_well(cloud: Cloud):
     assert code == 0, found
     assert "robot@" in found["credentials"].found
     assert found["APIs"].found == "enabled: aiplatform, logging, storage"
-    assert found["bucket gs://data"].state == "well"
+    assert found["bucket gs://data"].state == "ok"
     assert found[f"image {cloud.address}/vae/cpu:1"].found == "is there: sha256:0123"
-    assert found["quota for train: 1 t4 in europe-west4"].state == "well"
-    assert found[f"MLflow {cloud.url}/mlflow"].state == "well"
+    assert found["quota for train: 1 t4 in europe-west4"].state == "ok"
+    assert found[f"MLflow {cloud.url}/mlflow"].state == "ok"
 
 
 def test_everything_that_is_ill_says_how_to_mend_it(cloud: Cloud):
@@ -31,20 +31,22 @@ def test_everything_that_is_ill_says_how_to_mend_it(cloud: Cloud):
         "secrets: {A: projects/p/secrets/a/versions/1}"
     )
     code, found = examined("vertex", *vertex(cloud, more))
-    ill = {what: finding.mend for what, finding in found.items() if finding.state == "ill"}
+    problems = {what: finding.remedy for what, finding in found.items() if finding.state == "problem"}
     assert code == 1
     for api in ("aiplatform", "artifactregistry", "compute", "dataflow", "logging", "secretmanager"):
-        assert ill[f"API {api}.googleapis.com"] == f"gcloud services enable {api}.googleapis.com --project elbo-prod"
+        assert (
+            problems[f"API {api}.googleapis.com"] == f"gcloud services enable {api}.googleapis.com --project elbo-prod"
+        )
     assert "API storage.googleapis.com" not in found
     assert (
         "lack storage.objects.create, storage.objects.delete, storage.objects.list" in found["bucket gs://data"].found
     )
-    assert ill["bucket gs://data"].endswith(
+    assert problems["bucket gs://data"].endswith(
         "--role roles/storage.objectUser --member serviceAccount:robot@elbo-test.iam.gserviceaccount.com"
     )
-    assert "infra/images/build.sh" in ill[f"image {cloud.address}/vae/cpu:1"]
+    assert "infra/images/build.sh" in problems[f"image {cloud.address}/vae/cpu:1"]
     assert found["quota for train: 2 t4 in europe-west4"].found == "custom_model_training_nvidia_t4_gpus is 1"
-    assert ill["quota for train: 2 t4 in europe-west4"] == (
+    assert problems["quota for train: 2 t4 in europe-west4"] == (
         "ask for 2 or more: https://console.cloud.google.com/iam-admin/quotas?project=elbo-prod"
     )
     assert found[f"MLflow {cloud.url}/mlflow"].found.startswith("is 1.30.0; the client here is ")
@@ -77,7 +79,7 @@ def test_what_cannot_be_told_is_no_illness(cloud: Cloud):
 def test_a_bucket_that_is_not_there_comes_with_the_command_that_makes_it(cloud: Cloud):
     code, found = examined("vertex", *vertex(cloud, bucket="absent"))
     assert code == 1
-    assert found["bucket gs://absent"].mend == (
+    assert found["bucket gs://absent"].remedy == (
         "gcloud storage buckets create gs://absent --location europe-west4 --project elbo-prod"
     )
 
@@ -88,18 +90,18 @@ def test_absent_credentials_are_told_once_and_hold_up_nothing(cloud: Cloud, tmp_
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     code, found = examined("vertex", *vertex(cloud))
     assert code == 1
-    assert found["credentials"].mend == "gcloud auth application-default login"
-    assert [what for what, finding in found.items() if finding.state == "ill"] == ["credentials"]
+    assert found["credentials"].remedy == "gcloud auth application-default login"
+    assert [what for what, finding in found.items() if finding.state == "problem"] == ["credentials"]
     assert found["bucket gs://data"].found == "there are no credentials to ask with"
-    assert found[f"image {cloud.address}/vae/cpu:1"].state == "well"
+    assert found[f"image {cloud.address}/vae/cpu:1"].state == "ok"
 
 
 def test_credentials_that_google_refuses_are_told(cloud: Cloud):
     cloud.faults.refuse("POST", "/token", 400, "invalid_grant", times=None)
     code, found = examined("vertex", *vertex(cloud))
     assert code == 1
-    assert found["credentials"].state == "ill"
-    assert found["credentials"].mend == "renew them: gcloud auth application-default login"
+    assert found["credentials"].state == "problem"
+    assert found["credentials"].remedy == "renew them: gcloud auth application-default login"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_a_person_without_access_is_named_as_one(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "own.json"))
     monkeypatch.setattr("google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{cloud.url}/token")
     _, found = examined("vertex", *vertex(cloud, ", service_account: steps@p"))
-    assert found["bucket gs://data"].mend == (
+    assert found["bucket gs://data"].remedy == (
         f"gcloud storage buckets add-iam-policy-binding gs://data --role roles/storage.objectUser --member {member}"
     )
     assert found["credentials"].found.endswith(account or "a person's, or nobody's")

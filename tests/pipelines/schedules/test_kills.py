@@ -70,7 +70,7 @@ def test_four_months_with_kills_at_random_leaves_one_record_for_every_tick_and_r
         tick.state
         for dead in records.values()
         for tick in records.values()
-        if dead.state == "failed" and dead.ended is not None and "without a word" in (dead.reason or "")
+        if dead.state == "failed" and dead.ended is not None and "without a result" in (dead.reason or "")
         if dead.key.time < tick.key.time <= dead.ended <= tick.key.time + GRACE and tick.origin == "tick"
         if not [look for look in world.looked if tick.key.time <= look < dead.ended]
     ]
@@ -105,7 +105,7 @@ def test_a_kill_at_any_place_of_three_nights_loses_no_tick_and_runs_none_twice(
         assert [tick.key.time.day for tick in records] == [22, 23, 24], kill_at
         assert [tick.origin for tick in records] == ["tick", "catch-up", "tick"], kill_at
         for tick in records:
-            assert tick.state == "succeeded" or (tick.state == "failed" and "without a word" in (tick.reason or ""))
+            assert tick.state == "succeeded" or (tick.state == "failed" and "without a result" in (tick.reason or ""))
             assert world.ran[tick.key] <= 1
         assert sum(tick.state == "failed" for tick in records) <= 1
         where |= set(world.killed)
@@ -123,7 +123,7 @@ def _check(tick: Tick, world: World) -> None:
     if tick.state == "succeeded":
         assert ran == 1
     elif tick.state == "failed":
-        assert "ended without a word" in (tick.reason or "") or "ended before they began" in (tick.reason or "")
+        assert "ended without a result" in (tick.reason or "") or "ended before they began" in (tick.reason or "")
     else:
         assert ran == 0, tick
     if tick.state == "skipped":

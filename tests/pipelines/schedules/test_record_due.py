@@ -207,7 +207,7 @@ def test_a_run_that_died_with_the_power_does_not_keep_the_next_tick_from_running
     world.until(night(1) + 3 * MINUTE)
     world.look()
     assert told(world) == ["22 02:00 tick failed", "23 02:00 tick claimed"]
-    assert "its processes ended without a word" in (records(world)[0].reason or "")
+    assert "its processes ended without a result" in (records(world)[0].reason or "")
 
 
 def test_a_schedule_that_is_resumed_does_not_skip_a_tick_for_a_run_that_died(tmp_path: Path):

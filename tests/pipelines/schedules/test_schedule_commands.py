@@ -1,6 +1,7 @@
 """`elboflow schedule …` on this machine: every word, what is refused, and a real run by the scheduler."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from elboflow.settings import WorkError
 from pipelines.cli import app
+from pipelines.schedules.daemon import Daemon
+from pipelines.schedules.launch import Processes
 from pipelines.schedules.states import Key, Range, Tick, TickState
 from pipelines.schedules.store import Store
 from pipelines.targets import ScheduleState
@@ -110,6 +114,43 @@ def test_a_schedule_keeps_the_experiment_and_the_folder_of_its_making(person: Pe
     assert (schedule.experiment["seed"], schedule.experiment["training"]["epochs"]) == (7, 3)
 
 
+def test_a_schedule_keeps_the_mlflow_that_it_was_made_with_and_says_which(
+    person: Person, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "")  # set by the command: put back after the test
+    own = "targets.local.tracking_uri=http://another:5000"
+    made = person.gets("create", "digits", *NIGHTLY, "--set", own, "--tracking-uri", mlflow_server)
+    assert made["tracking_uri"] == mlflow_server
+    assert f"mlflow      {mlflow_server}" in person.does("show", "digits-1").stdout
+    with Store(person.workspace) as store:
+        (schedule,) = store.schedules()
+    assert schedule.experiment["targets"]["local"]["tracking_uri"] == mlflow_server
+    refused = person.does("run", "digits-1", "--tracking-uri", "http://another:5000")
+    assert refused.exit_code == 2
+    assert f"the schedule digits-1 keeps {mlflow_server}; for another MLflow, create it anew" in refused.stderr
+    assert person.gets("history", "digits-1") == {"history": []}
+
+
+@pytest.mark.parametrize("command", ["run", "scheduler"])
+def test_what_launches_runs_hands_on_the_mlflow_that_it_was_told(
+    command: str, person: Person, monkeypatch: pytest.MonkeyPatch
+):
+    person.gets("create", "digits", *NIGHTLY)
+    monkeypatch.setenv("ELBOFLOW_TRACKING_URI", "http://another:5000")
+    launched: list[str] = []
+
+    def launch(*_: object) -> None:
+        launched.append(os.environ["ELBOFLOW_TRACKING_URI"])
+        raise WorkError("launched")
+
+    monkeypatch.setattr(Processes, "start", launch)
+    monkeypatch.setattr(Daemon, "run", launch)
+    words = ["schedule", "run", "digits-1"] if command == "run" else ["scheduler"]
+    uri = "http://me:S3CR3T@here:5000"
+    told = CliRunner().invoke(app, [*words, "--workspace", str(person.workspace), "--tracking-uri", uri])
+    assert (told.exit_code, launched) == (1, [uri])
+
+
 def test_start_and_end_are_read_in_the_schedule_s_timezone(person: Person):
     made = person.gets("create", "digits", *NIGHTLY, "--start", "2190-12-01", "--end", "2190-12-24T12:00")
     assert (made["start"], made["end"]) == ("2190-11-30T23:00:00+00:00", "2190-12-24T11:00:00+00:00")
@@ -145,6 +186,12 @@ def test_without_catch_up_ticks_before_the_making_do_not_count_and_with_it_those
         ),
         (["create", "digits", *NIGHTLY, "--release", "v1"], "published versions run on kubeflow and vertex"),
         (["create", "digts", *NIGHTLY], "did you mean 'digits'?"),
+        (
+            ["create", "digits", *NIGHTLY, "--tracking-uri", "http://me:S@h"],
+            "a schedule keeps http://… or https://… wi",
+        ),
+        (["create", "digits", *NIGHTLY, "--tracking-uri", "sqlite:////m.db"], "elboflow scheduler --tracking-uri URI"),
+        (["create", "digits", *NIGHTLY, "--target", "vertex", "--tracking-uri", "http://h"], "is of runs on this mach"),
         (["create", "mnist", *NIGHTLY, "--set", "data.source.path=nowhere"], "nowhere"),
         (["show", "digits-1"], "there is no schedule 'digits-1'"),
         (["list", "--target", "kubeflow"], "has not been used with kubeflow yet"),

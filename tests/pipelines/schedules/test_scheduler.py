@@ -341,7 +341,7 @@ def test_a_run_by_hand_that_died_is_noticed_by_a_scheduler_that_has_nothing_else
     daemon.look()
     (tick,) = ticks(tmp_path, "nightly-1")
     assert tick.state == "failed"
-    assert "its processes ended without a word" in (tick.reason or "")
+    assert "its processes ended without a result" in (tick.reason or "")
 
 
 def test_a_schedule_whose_timezone_is_gone_keeps_no_other_from_ticking_and_is_told_once(
