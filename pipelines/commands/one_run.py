@@ -8,30 +8,38 @@ import typer
 
 from pipelines.commands.options import JsonOption, RunArgument
 from pipelines.commands.outcome import tell
-from pipelines.commands.reached import Reached, found_run, has_ended, reaching, said, took, values
+from pipelines.commands.target_runs import (
+    ChosenTarget,
+    duration,
+    found_run,
+    has_ended,
+    on_target,
+    status_and_reason,
+    values,
+)
 
 
-@reaching
-def status(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
+@on_target
+def status(chosen: ChosenTarget, run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
-    state = found_run(reached.target, run)
+    state = found_run(chosen.target, run)
     if as_json:
         print(json.dumps(values(state)))
         return
     from pipelines.console import print_table
 
     console = _console()
-    console.print(f"{state.id}: {said(state)}")
-    rows = [(step.name, step.status, took(step.started, step.ended), step.reason or "") for step in state.steps]
+    console.print(f"{state.id}: {status_and_reason(state)}")
+    rows = [(step.name, step.status, duration(step.started, step.ended), step.reason or "") for step in state.steps]
     if rows:
         print_table(("step", "status", "took", "reason"), rows)
     if state.link:
         console.print(state.link)
 
 
-@reaching
+@on_target
 def logs(
-    reached: Reached,
+    chosen: ChosenTarget,
     run: RunArgument,
     step: Annotated[str | None, typer.Option(metavar="STEP", help="Only this step's.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="With the lines of KFP's executor.")] = False,
@@ -42,7 +50,7 @@ def logs(
     from elboflow.settings.terminal import printable
     from pipelines.step_process import messages
 
-    place = reached.target
+    place = chosen.target
     lines: Iterable[str] = place.logs(found_run(place, run).id, step)
     if not verbose:
         lines = (line.replace(messages.MARK, "", 1) for line in messages.without_executor(lines))
@@ -54,14 +62,15 @@ def logs(
         print(printable(line))
 
 
-@reaching
-def cancel(reached: Reached, run: RunArgument, as_json: JsonOption = False) -> None:
+@on_target
+def cancel(chosen: ChosenTarget, run: RunArgument, as_json: JsonOption = False) -> None:
     """End a run; without effect on one that has ended."""
-    place = reached.target
+    place = chosen.target
     id = found_run(place, run).id
     place.cancel(id)
     state = place.run(id)
-    tell(f"{id}: {said(state) if has_ended(state) else f'ends as soon as {reached.name} has stopped its step'}")
+    ending = status_and_reason(state) if has_ended(state) else f"ends as soon as {chosen.name} has stopped its step"
+    tell(f"{id}: {ending}")
     if as_json:
         print(json.dumps(values(state)))
 

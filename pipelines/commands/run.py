@@ -12,8 +12,8 @@ import typer
 from elboflow.settings import RequestError, WorkError
 from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.reached import skip, started, values
 from pipelines.commands.summary import summarise_run
+from pipelines.commands.target_runs import skip, started, values
 from pipelines.commands.workspaces import check_here
 from pipelines.targets import RunState
 

@@ -20,7 +20,16 @@ from pipelines.commands.options import (
     named,
 )
 from pipelines.commands.outcome import pasteable, tell
-from pipelines.commands.reached import Reached, accompany, begun, found_run, reaching, started, took, values
+from pipelines.commands.target_runs import (
+    ChosenTarget,
+    duration,
+    follow_to_end,
+    found_run,
+    on_target,
+    start_time,
+    started,
+    values,
+)
 from pipelines.targets import STATUSES
 
 if TYPE_CHECKING:
@@ -79,7 +88,7 @@ def listed(
     asked = limit if wanted is None and status is None else SEARCHED
     found = [
         run
-        for run in Reached(target, known, env, workspace).target.runs(asked)
+        for run in ChosenTarget(target, known, env, workspace).target.runs(asked)
         if wanted in (None, run.experiment) and status in (None, run.status)
     ][:limit]
     if target == "local":
@@ -93,7 +102,8 @@ def listed(
     from pipelines.console import print_table
 
     rows = [
-        (run.id, run.status, begun(run), took(run.created, run.ended), run.experiment, run.link or "") for run in found
+        (run.id, run.status, start_time(run), duration(run.created, run.ended), run.experiment, run.link or "")
+        for run in found
     ]
     print_table(("run", "status", "begun", "took", "experiment", "link"), rows)
     for run in found:
@@ -102,21 +112,21 @@ def listed(
 
 
 @app.command()
-@reaching
+@on_target
 def attach(
-    reached: Reached,
+    chosen: ChosenTarget,
     run: RunArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Follow a run that is at work. Ctrl-C asks nothing of it."""
-    state = found_run(reached.target, run)
-    accompany(reached.target, state, reached.workspace, as_json, _missed(reached.target, state))
+    state = found_run(chosen.target, run)
+    follow_to_end(chosen.target, state, chosen.workspace, as_json, _missed(chosen.target, state))
 
 
 @app.command()
-@reaching
+@on_target
 def retry(
-    reached: Reached,
+    chosen: ChosenTarget,
     run: RunArgument,
     no_wait: NoWaitOption = False,
     tracking_uri: tracking.RecordedOption = None,
@@ -127,16 +137,16 @@ def retry(
 
     if tracking_uri is not None and no_wait:
         raise RequestError("--tracking-uri: with --no-wait, a run is repeated in the MLflow that it is recorded in")
-    assignments = tracking.recorded_in(tracking_uri, None, reached.name)
+    assignments = tracking.recorded_in(tracking_uri, None, chosen.name)
     show_log()
-    failed = found_run(reached.target, run).id
-    if reached.name == "local" and not no_wait:
-        _retry_here(failed, assignments, reached.workspace, as_json)
+    failed = found_run(chosen.target, run).id
+    if chosen.name == "local" and not no_wait:
+        _retry_here(failed, assignments, chosen.workspace, as_json)
         return
-    state = reached.target.retry(failed)
+    state = chosen.target.retry(failed)
     if state.id != failed:
         tell(f"{state.id} repeats {failed} from the step that failed, with what its finished steps made")
-    started(reached.target, state, reached.workspace, no_wait, as_json)
+    started(chosen.target, state, chosen.workspace, no_wait, as_json)
 
 
 def _retry_here(run: str, assignments: Sequence[str], workspace: Path, as_json: bool) -> None:
@@ -163,7 +173,7 @@ def _missed(target: "Target", state: "RunState") -> Iterator[str]:
     from pipelines.step_process import messages
 
     try:
-        yield from messages.told(target.logs(state.id))
+        yield from messages.for_people(target.logs(state.id))
     except (RequestError, WorkError) as error:  # a run can be followed without its logs
         tell(str(error))
 

@@ -11,8 +11,8 @@ import typer
 from elboflow.settings import RequestError
 from pipelines.commands import options, tracking
 from pipelines.commands.outcome import pasteable, show_log, tell
-from pipelines.commands.reached import Reached, reaching, tell_started
 from pipelines.commands.run import check_settings
+from pipelines.commands.target_runs import ChosenTarget, on_target, tell_started
 from pipelines.commands.workspaces import check_here
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def create(
 
 
 @app.command("list")
-@reaching
+@on_target
 def listed(
-    reached: Reached,
+    chosen: ChosenTarget,
     all_targets: Annotated[
         bool,
         typer.Option("--all-targets", help="Of this machine, and of every platform that the workspace was used with."),
@@ -132,69 +132,69 @@ def listed(
     if all_targets:
         from pipelines.connect import of_all_targets
 
-        print_schedules(*of_all_targets(Workspace(reached.workspace.resolve())), as_json)
+        print_schedules(*of_all_targets(Workspace(chosen.workspace.resolve())), as_json)
     else:
-        print_schedules(reached.target.schedules(), None, as_json)
+        print_schedules(chosen.target.schedules(), None, as_json)
 
 
 @app.command()
-@reaching
-def show(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
+@on_target
+def show(chosen: ChosenTarget, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Show a schedule."""
     from pipelines.commands.timetable import print_schedule
 
-    print_schedule(reached.target.schedule(id), as_json)
+    print_schedule(chosen.target.schedule(id), as_json)
 
 
 @app.command()
-@reaching
-def pause(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
+@on_target
+def pause(chosen: ChosenTarget, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a schedule's ticks pass without runs, those that wait in line among them, until it is resumed."""
     from pipelines.commands.timetable import print_schedule
 
-    place = reached.target
+    place = chosen.target
     place.pause(id)
     print_schedule(place.schedule(id), as_json)
 
 
 @app.command()
-@reaching
-def resume(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
+@on_target
+def resume(chosen: ChosenTarget, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Let a paused schedule go on."""
     from pipelines.commands.timetable import print_schedule
 
-    place = reached.target
+    place = chosen.target
     place.resume(id)
     print_schedule(place.schedule(id), as_json)
 
 
 @app.command()
-@reaching
+@on_target
 def run(
-    reached: Reached,
+    chosen: ChosenTarget,
     id: ScheduleArgument,
     tracking_uri: tracking.LaunchedOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
-    tracking.use(tracking_uri, reached.name)
-    if tracking_uri is not None and (kept := reached.target.schedule(id).tracking_uri) not in (None, tracking_uri):
+    tracking.use(tracking_uri, chosen.name)
+    if tracking_uri is not None and (kept := chosen.target.schedule(id).tracking_uri) not in (None, tracking_uri):
         raise RequestError(f"--tracking-uri: the schedule {id} keeps {kept}; for another MLflow, create it anew")
-    tell_started(reached.target.trigger(id), reached.name, reached.workspace, as_json)
+    tell_started(chosen.target.trigger(id), chosen.name, chosen.workspace, as_json)
 
 
 @app.command()
-@reaching
-def delete(reached: Reached, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
+@on_target
+def delete(chosen: ChosenTarget, id: ScheduleArgument, as_json: options.JsonOption = False) -> None:
     """Delete a schedule. Its runs stay, and those at work go on; what waits in line does not run."""
-    reached.target.delete(id)
-    print(json.dumps({"schedule": id, "target": reached.name, "status": "deleted"}) if as_json else id)
+    chosen.target.delete(id)
+    print(json.dumps({"schedule": id, "target": chosen.name, "status": "deleted"}) if as_json else id)
 
 
 @app.command()
-@reaching
+@on_target
 def history(
-    reached: Reached,
+    chosen: ChosenTarget,
     id: ScheduleArgument,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many, the newest first.")] = 50,
     as_json: options.JsonOption = False,
@@ -203,7 +203,7 @@ def history(
     from pipelines.commands.timetable import print_history
 
     show_log()
-    place = reached.target
+    place = chosen.target
     schedule = place.schedule(id)
     if schedule.status == "deleted":
         tell(f"{id} was {schedule.reason}")

@@ -11,8 +11,8 @@ import typer
 from elboflow.settings import RequestError
 from pipelines.commands import options, tracking, workspaces
 from pipelines.commands.outcome import show_log
-from pipelines.commands.reached import started
 from pipelines.commands.summary import summarise_sweep
+from pipelines.commands.target_runs import started
 from pipelines.commands.workspaces import check_here
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _planned(
 ) -> "Plan":
     """Returns what to try. All of it has been checked."""
     from pipelines.sweeps import axes, candidates
-    from pipelines.sweeps.candidates import SAMPLERS, Plan, Search
+    from pipelines.sweeps.candidates import SAMPLERS, Plan, SearchSettings
 
     varied = axes.parse(over, wanted)
     if search is None:
@@ -91,13 +91,13 @@ def _planned(
                 )
         grid = axes.grid(varied)
         candidates.check(wanted.recorded(), grid)
-        return Plan(wanted, varied, parallel, Search("grid", len(grid), prune=False))
+        return Plan(wanted, varied, parallel, SearchSettings("grid", len(grid), prune=False))
     if search not in SAMPLERS:
         raise RequestError(f"--search {search}: unknown; allowed: {', '.join(SAMPLERS)}")
     if target == "vertex" and prune:
         raise RequestError("--prune: Vertex AI's tuning component knows no early stopping; searches that prune: local")
     candidates.check(wanted.recorded(), axes.corners(varied), same_twice=True)
-    settings = Search(search, trials or TRIALS, prune if prune is not None else target == "local")
+    settings = SearchSettings(search, trials or TRIALS, prune if prune is not None else target == "local")
     return Plan(wanted, varied, parallel, settings)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.surroundings.masking import masked, masked_values
 from elboflow.settings.terminal import printable
 from pipelines.commands.outcome import tell
-from pipelines.commands.reached import values as run_values
+from pipelines.commands.target_runs import values as run_values
 from pipelines.console import print_table
 from pipelines.schedules.states import TickState
 from pipelines.timing.calendar import on_wall_clock

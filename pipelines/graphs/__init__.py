@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Values:
+class PipelineInputs:
     """What the steps of a pipeline are given.
 
     A step takes its own section alone: a change in one section leaves the cached results of the steps before it valid.
@@ -52,7 +52,7 @@ class Values:
     @classmethod
     def of(
         cls, experiment: Experiment, *, run: str, dataset_root: str, tracking_uri: str, runner: Engine | None = None
-    ) -> "Values":
+    ) -> "PipelineInputs":
         """Returns the values of an experiment; without a Beam runner, the preprocessing runs in its own process."""
         return cls(
             name=experiment.name,
@@ -120,7 +120,7 @@ class Graph(Protocol):
     @property
     def trains_once(self) -> bool: ...
 
-    def build(self, take: Take, values: Values) -> None:
+    def build(self, take: Take, values: PipelineInputs) -> None:
         """Makes the tasks of the steps."""
 
 

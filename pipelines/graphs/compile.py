@@ -9,7 +9,7 @@ from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
 from elboflow.artifacts.temporary import temporary_folder
-from pipelines.graphs import Graph, Take, Values, full_name, steps
+from pipelines.graphs import Graph, PipelineInputs, Take, full_name, steps
 
 RUN = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 """What stands for the name of a run until the platform starts one."""
@@ -25,7 +25,9 @@ class Platform(Protocol):
         """Gives the task of a step its image, machine, environment and retries."""
 
 
-def compiled(graph: Graph, values: Values, platform: Platform, *, root: str | None = None, console: str = "") -> str:
+def compiled(
+    graph: Graph, values: PipelineInputs, platform: Platform, *, root: str | None = None, console: str = ""
+) -> str:
     """Returns a graph as IR YAML, the same bytes for the same values.
 
     Around its steps, a platform gets the decision whether to run at all, and an exit task that records how the run
@@ -43,7 +45,7 @@ def compiled(graph: Graph, values: Values, platform: Platform, *, root: str | No
         return path.read_text(encoding="utf-8")
 
 
-def _guarded(graph: Graph, values: Values, take: Take, root: str | None, console: str) -> GraphComponent:
+def _guarded(graph: Graph, values: PipelineInputs, take: Take, root: str | None, console: str) -> GraphComponent:
     def finished() -> Any:
         return take(
             steps.finish,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.graphs import Take, Task, Values, trials
+from pipelines.graphs import PipelineInputs, Take, Task, trials
 from pipelines.graphs.training import evaluated_and_registered, preprocessed
 
 
@@ -32,16 +32,16 @@ class _Sweep(ABC):
     trains_once: bool = False
 
     @abstractmethod
-    def tried(self, take: Take, values: Values, dataset: Any) -> Task:
+    def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
         """Makes the tasks of the trials, and returns the task whose outputs are the best model and its experiment."""
 
-    def build(self, take: Take, values: Values) -> None:
+    def build(self, take: Take, values: PipelineInputs) -> None:
         """Makes the tasks."""
         dataset = preprocessed(take, values)
         best = self.tried(take, values, dataset).outputs
         evaluated_and_registered(take, values, dataset, best["model"], best["experiment"], best["seed"])
 
-    def _known(self, values: Values) -> dict[str, Any]:
+    def _known(self, values: PipelineInputs) -> dict[str, Any]:
         return {"experiment": values.experiment, "run": values.run, "tracking_uri": values.tracking_uri}
 
 
@@ -52,7 +52,7 @@ class Grid(_Sweep):
     combinations: tuple[str, ...] = ()
     steps: tuple[str, ...] = ("preprocess", "begin", "train", "choose", "evaluate", "register")
 
-    def tried(self, take: Take, values: Values, dataset: Any) -> Task:
+    def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
         from kfp import dsl
 
         known = self._known(values)
@@ -72,14 +72,14 @@ class Grid(_Sweep):
 
 
 @dataclass(frozen=True)
-class Search(_Sweep):
+class SearchSweep(_Sweep):
     """Trials that Optuna asks for, a grid's included, in one step; a SQLite file keeps the study."""
 
     settings: str = ""
     study: str = ""
     steps: tuple[str, ...] = ("preprocess", "search", "evaluate", "register")
 
-    def tried(self, take: Take, values: Values, dataset: Any) -> Task:
+    def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
         return take(
             trials.search,
             cached=False,
@@ -101,7 +101,7 @@ class Tuned(_Sweep):
     job: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[str, ...] = ("preprocess", "worker-pools", "choose-found", "evaluate", "register")
 
-    def tried(self, take: Take, values: Values, dataset: Any) -> Task:
+    def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
         from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import HyperparameterTuningJobRunOp
 
         inputs = {"over": self.over, "trials_root": self.trials_root, **self._known(values)}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.graphs import Take, Values, steps
+from pipelines.graphs import PipelineInputs, Take, steps
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Training:
     skips: bool = True
     trains_once: bool = True
 
-    def build(self, take: Take, values: Values) -> None:
+    def build(self, take: Take, values: PipelineInputs) -> None:
         """Makes the tasks."""
         dataset = preprocessed(take, values)
         model = take(
@@ -30,7 +30,7 @@ class Training:
         evaluated_and_registered(take, values, dataset, model, values.experiment, values.seed)
 
 
-def preprocessed(take: Take, values: Values) -> object:
+def preprocessed(take: Take, values: PipelineInputs) -> object:
     """Makes the first task of a pipeline that trains, and returns the dataset.
 
     It is never cached: whether the raw data have changed is for the step to find out, which reuses the dataset of the
@@ -43,7 +43,7 @@ def preprocessed(take: Take, values: Values) -> object:
 
 
 def evaluated_and_registered(
-    take: Take, values: Values, dataset: object, model: object, experiment: object, seed: object
+    take: Take, values: PipelineInputs, dataset: object, model: object, experiment: object, seed: object
 ) -> None:
     """Makes the last two tasks of a pipeline that trains. Registration acts on MLflow, and is never cached."""
     evaluation = take(steps.evaluate, dataset=dataset, model=model, settings=values.evaluation, seed=seed).outputs[

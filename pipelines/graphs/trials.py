@@ -88,7 +88,7 @@ def search(
 
         from components.sweep.history import Sweep
         from components.sweep.trial import of_run
-        from pipelines.sweeps.candidates import Search, choose
+        from pipelines.sweeps.candidates import SearchSettings, choose_best_trial
         from pipelines.sweeps.study import Settings, search
         from preprocessing.reader import open_dataset
 
@@ -99,12 +99,12 @@ def search(
             dataset.path,
             wanted,
             varied,
-            Settings(Search(**json.loads(settings)), parallel, study),
+            Settings(SearchSettings(**json.loads(settings)), parallel, study),
             Path(trials_root),
             tracked,
         )
         folders = of_run(Path(trials_root), run)
-        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
+        return choose_best_trial(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -146,10 +146,10 @@ def choose(
     with step(model.path):
         from pathlib import Path
 
-        from pipelines.sweeps.candidates import choose
+        from pipelines.sweeps.candidates import choose_best_trial
 
         folders = [Path(trial.path) for trial in trials]
-        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
+        return choose_best_trial(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -169,7 +169,7 @@ def choose_found(
         from pathlib import Path
 
         from components.sweep.trial import of_run
-        from pipelines.sweeps.candidates import choose, mounted
+        from pipelines.sweeps.candidates import choose_best_trial, mounted
 
         folders = of_run(mounted(trials_root), run)
-        return choose(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))
+        return choose_best_trial(folders, experiment, over, run, tracking_uri, Path(model.path), Path(comparison.path))

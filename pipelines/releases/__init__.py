@@ -39,7 +39,7 @@ class Release:
     published: bool
 
 
-class Shelf(Protocol):
+class ReleaseStore(Protocol):
     """Where a platform keeps versions. All methods raise RequestError or WorkError, as targets do."""
 
     def find(self, pipeline: str, version: str) -> tuple[str, str | None] | None:
@@ -63,17 +63,17 @@ def publish(experiment: Experiment, target: str, version: str | None = None) -> 
         RequestError: The version is there already and holds another pipeline, the experiment does not say where
             versions are kept, or cannot run there. What can be checked is checked before the first request.
     """
-    shelf, name = _shelf(experiment, target), None if version is None else taken(version, target)
+    store, name = _store(experiment, target), None if version is None else platform_version(version, target)
     text = specification(experiment, target)
     digest = hashlib.sha256(text.encode()).hexdigest()
     name = name or f"v{installed('elboflow').replace('.', '-')}-{digest[:12]}"
-    found = shelf.find(experiment.name, name)
+    found = store.find(experiment.name, name)
     if found is None:
         try:
-            reference = shelf.put(experiment.name, name, text, digest)
+            reference = store.put(experiment.name, name, text, digest)
             return Release(experiment.name, target, name, reference, digest, published=True)
         except FileExistsError:
-            found = shelf.find(experiment.name, name)
+            found = store.find(experiment.name, name)
             if found is None:
                 raise RequestError(f"{name}: another process publishes or deletes this version; try again") from None
     if found[1] != digest:
@@ -93,8 +93,8 @@ def reference(experiment: Experiment, target: str, version: str | None) -> str |
     """
     if version is None:
         return None
-    shelf, name = _shelf(experiment, target), taken(version, target)
-    found = shelf.find(experiment.name, name)
+    store, name = _store(experiment, target), platform_version(version, target)
+    found = store.find(experiment.name, name)
     if found is None:
         raise RequestError(
             f"--release {version}: {experiment.name} has no such version on {target}; `elboflow publish` makes one"
@@ -102,7 +102,7 @@ def reference(experiment: Experiment, target: str, version: str | None) -> str |
     return found[0]
 
 
-def taken(version: str, target: str) -> str:
+def platform_version(version: str, target: str) -> str:
     """Returns the name that a platform keeps a version under, and says it where it differs.
 
     On Vertex AI, `v1.0.0` is `v1-0-0`, and `v1` is `v-1`: names have three characters there, and `v1-0` is `v1.0`.
@@ -126,7 +126,7 @@ def taken(version: str, target: str) -> str:
     return name
 
 
-def _shelf(experiment: Experiment, target: str) -> Shelf:
+def _store(experiment: Experiment, target: str) -> ReleaseStore:
     if target == "kubeflow":
         from pipelines.releases.kubeflow import PipelineVersions
 

@@ -57,7 +57,7 @@ def without_executor(lines: Iterable[str]) -> Iterator[str]:
             yield line
 
 
-def told(lines: Iterable[str]) -> Iterator[str]:
+def for_people(lines: Iterable[str]) -> Iterator[str]:
     """Yields what a step told a person, of the lines of its log."""
     for line in lines:
         before, mark, text = line.partition(MARK)
@@ -70,7 +70,7 @@ def new_key() -> str:
     return secrets.token_hex(32)
 
 
-class Told:
+class MessageWriter:
     """What tells the messages of this process.
 
     Args:

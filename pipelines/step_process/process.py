@@ -23,7 +23,7 @@ from components.surroundings.masking import masked
 from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import STEP_SECONDS
-from pipelines.step_process.messages import Told
+from pipelines.step_process.messages import MessageWriter
 from pipelines.step_process.refusal import REFUSAL as REFUSAL
 from pipelines.step_process.refusal import beside
 from pipelines.step_process.start import prepare
@@ -79,14 +79,14 @@ def step(output_file: str = "") -> Iterator[None]:
         output_file: A path in the folder of the step, beside which a refusal is left.
     """
     prepare()
-    told = Told(sys.stdout)
+    messages = MessageWriter(sys.stdout)
     logger = logging.getLogger("elboflow")
     with ExitStack() as surroundings:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
             stream_without_secrets = _Masked(stream)
             surroundings.enter_context(redirect(stream_without_secrets))
             surroundings.callback(stream_without_secrets.flush)
-        handler = _Messages(told)
+        handler = _Messages(messages)
         logger.addHandler(handler)
         surroundings.callback(logger.removeHandler, handler)
         logger.setLevel(logging.INFO)
@@ -106,7 +106,7 @@ def step(output_file: str = "") -> Iterator[None]:
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except _Terminated:
-            told.error("ended by SIGTERM, as when the machine is taken away")
+            messages.error("ended by SIGTERM, as when the machine is taken away")
             sys.exit(128 + signal.SIGTERM)
         except Exception as error:
             reason = understood(error)
@@ -115,7 +115,7 @@ def step(output_file: str = "") -> Iterator[None]:
                 sys.exit(1)
             if isinstance(reason, RequestError) and refusal is not None and earlier is None:
                 refusal.leave(masked(str(reason)))
-            told.error(str(reason))
+            messages.error(str(reason))
             sys.exit(reason.exit_code)
 
 
@@ -143,13 +143,13 @@ def _terminable() -> Iterator[None]:
 class _Messages(logging.Handler):
     """Turns log records of the project into messages."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, messages: MessageWriter) -> None:
         super().__init__()
-        self._told = told
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._told.line(self.format(record))
+            self._messages.line(self.format(record))
         except Exception:
             self.handleError(record)
 

@@ -24,7 +24,7 @@ SAMPLERS = ("tpe", "random")
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSettings:
     """How values are chosen.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
     experiment: Experiment
     axes: Sequence[Axis]
     parallel: int
-    search: Search
+    search: SearchSettings
 
     @property
     def is_grid(self) -> bool:
@@ -131,7 +131,7 @@ class Chosen(NamedTuple):
     seed: int
 
 
-def choose(
+def choose_best_trial(
     trials: Sequence[Path], experiment: str, over: str, run: str, tracking_uri: str, model: Path, comparison: Path
 ) -> Chosen:
     """Takes the best of the trials (`components.sweep.choose`); `experiment` and `over` are JSON.

@@ -20,7 +20,7 @@ from components.tracking import databases
 from elboflow.settings import WorkError
 from pipelines.experiment import Experiment
 from pipelines.sweeps.axes import Axis, Range, grid, parse
-from pipelines.sweeps.candidates import Search, candidate
+from pipelines.sweeps.candidates import SearchSettings, candidate
 from preprocessing.reader import open_dataset
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _DIGEST, _FORGOTTEN = "digest", "forgotten"
 class Settings:
     """How to search here: `parallel` trials at once, in the study that a SQLite file keeps."""
 
-    search: Search
+    search: SearchSettings
     parallel: int
     study: str
 

@@ -21,9 +21,9 @@ from pipelines.doctor.schedules import records
 from pipelines.experiment import load
 from pipelines.schedules.local import LocalTarget
 from pipelines.sweeps import axes
-from pipelines.sweeps.candidates import Plan, Search
+from pipelines.sweeps.candidates import Plan, SearchSettings
 from pipelines.sweeps.study import Settings, _study
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import Record
 from pipelines.targets.local.sweep import STATE, _begun
 from pipelines.workspace import Workspace
@@ -50,7 +50,7 @@ def elboflow(workspace: Path, *arguments: str) -> Result:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     for number in (1, 2):
-        record = Record(f"digits-{number}", "digits", Process.current(), "running", datetime.now(UTC))
+        record = Record(f"digits-{number}", "digits", ProcessIdentity.current(), "running", datetime.now(UTC))
         record.over("succeeded").write(tmp_path / "runs")
     return tmp_path
 
@@ -111,7 +111,7 @@ def test_what_a_workspace_remembers_of_platforms_is_named_and_the_schedules_of_t
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_state_of_a_sweep_is_named_with_the_way_out(content: bytes, tmp_path: Path):
-    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1, Search("grid", 2, False))
+    plan = Plan(load("digits"), axes.parse(["seed=0,1"], load("digits")), 1, SearchSettings("grid", 2, False))
     name = _begun(tmp_path, plan)
     assert _begun(tmp_path, plan) == name
     (tmp_path / STATE).write_bytes(content)
@@ -141,7 +141,7 @@ def test_damaged_metrics_are_named(content: bytes, tmp_path: Path):
 
 def test_a_damaged_study_is_named_with_the_way_out(tmp_path: Path):
     path = tmp_path / "study.db"
-    settings = Settings(Search("tpe", 2, False), 1, str(path))
+    settings = Settings(SearchSettings("tpe", 2, False), 1, str(path))
     _study(settings, "digits", load("digits"))
     whole = path.read_bytes()
     for content in (b"no database at all" * 100, whole[:5000], whole[:100] + bytes(len(whole) - 100)):

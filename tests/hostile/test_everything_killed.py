@@ -19,7 +19,7 @@ from components.tracking import liveness, store, tags
 from elboflow.artifacts import lock
 from pipelines.cli import app
 from pipelines.targets.local import dead
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.workspace import Workspace
 from tests.servers.wire import wait_for
@@ -63,7 +63,7 @@ class AtWork:
 
     def __init__(self, workspace: Workspace, run: str) -> None:
         self.run, self.folder = run, workspace.runs / run
-        nowhere = Process(2**22 + 1, "1")  # as in another container: of such an id there is none here
+        nowhere = ProcessIdentity(2**22 + 1, "1")  # as in another container: of such an id there is none here
         Record(run, "digits", nowhere, "running", datetime.now(UTC)).write(workspace.runs)
         (self.folder / EXPERIMENT).write_text('{"name": "digits", "seed": 0}', encoding="utf-8")
         self.lock = lock.hold(self.folder / LOCK)
@@ -158,7 +158,7 @@ def test_a_run_of_an_older_version_is_ended_when_its_process_is_gone(workspace: 
         (at_work.folder / name).unlink()
     record = read(at_work.folder)
     assert record is not None
-    replace(record, process=Process.current()).write(workspace.runs)
+    replace(record, process=ProcessIdentity.current()).write(workspace.runs)
     assert dead.end(workspace) == ()
     record.write(workspace.runs)
     assert dead.end(workspace) == ("digits-1",)

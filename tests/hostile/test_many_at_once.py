@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from components.registry import resolve
 from components.tracking import databases, store
 from pipelines.cli import app
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 from tests.components.conftest import dataset as dataset
@@ -121,7 +121,9 @@ def test_five_hundred_runs_and_three_hundred_versions_are_answered_in_seconds(
     written("first", dataset, tmp_path, 0).register(workspace.tracking_uri)
     began = datetime.now(UTC)
     for number in range(500):
-        record = Record(f"digits-{number}", "digits", Process(1, ""), "running", began + timedelta(seconds=number))
+        record = Record(
+            f"digits-{number}", "digits", ProcessIdentity(1, ""), "running", began + timedelta(seconds=number)
+        )
         record.over("succeeded").write(workspace.runs)
     _copy_rows(workspace.database, runs=500, versions=302)
 

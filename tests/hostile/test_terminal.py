@@ -19,7 +19,7 @@ from elboflow.settings.terminal import one_line, printable
 from pipelines.cli import app
 from pipelines.console import make_console
 from pipelines.step_process.start import never_fail
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import Record
 
 HOSTILE = {
@@ -71,7 +71,7 @@ def test_a_console_shows_strings_texts_and_cells_as_they_are_written(text: str):
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_command_lets_a_runs_record_steer_the_terminal(text: str, tmp_path: Path):
     now = datetime.now(UTC)
-    record = Record("digits-1", text, Process.current(), "running", now).over("failed", f"because of {text}")
+    record = Record("digits-1", text, ProcessIdentity.current(), "running", now).over("failed", f"because of {text}")
     record.write(tmp_path / "runs")
     path = tmp_path / "runs" / "digits-1" / "run.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"run": "digits-1"', f'"run": {json.dumps(text)}'))

@@ -10,7 +10,7 @@ import pytest
 
 from elboflow.settings import RequestError, WorkError
 from pipelines import follow
-from pipelines.commands.reached import accompany
+from pipelines.commands.target_runs import follow_to_end
 from pipelines.targets import RunState, Status, StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.tasks import in_order, outcome, steps_of
@@ -130,7 +130,7 @@ def test_a_run_that_was_followed_ends_with_what_it_registered(
     log: list[str] | Exception, told: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     platform: Any = Registered(log)
-    accompany(platform, run("succeeded"), tmp_path, as_json=False)
+    follow_to_end(platform, run("succeeded"), tmp_path, as_json=False)
     assert capsys.readouterr().err.splitlines() == ["digits-1: succeeded", *told]
 
 
@@ -144,7 +144,7 @@ def test_a_run_of_this_machine_that_was_followed_ends_with_where_its_version_is(
     )
     here: Any = Registered([])
     here.name = "local"
-    accompany(here, run("succeeded"), tmp_path, as_json=False)
+    follow_to_end(here, run("succeeded"), tmp_path, as_json=False)
     assert capsys.readouterr().err.splitlines()[1:] == [
         "MLflow: https://mlflow.example/#/runs/4711",
         "        https://mlflow.example/#/models/digits-vae/versions/3",

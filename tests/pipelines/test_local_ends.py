@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.experiment import load
-from pipelines.graphs import Take, Values
+from pipelines.graphs import PipelineInputs, Take
 from pipelines.graphs.training import Training
 from pipelines.targets.local import execution, in_mlflow, recording
 from pipelines.targets.local.artifacts import Artifact
@@ -76,7 +76,7 @@ def asked(workspace: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 def test_what_json_says_of_a_local_run_holds_all_that_it_says_of_one_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def failed(_: Training, __: Take, values: Values) -> None:
+    def failed(_: Training, __: Take, values: PipelineInputs) -> None:
         raise StepError(values.run, "train", "a NaN")
 
     monkeypatch.setattr(Training, "build", failed)
@@ -99,7 +99,7 @@ def test_a_local_run_that_succeeded_says_what_it_left_besides(tmp_path: Path, mo
     facts |= {"tracking_uri": "https://mlflow.example", "run_id": "4711"}
     made["registration"] = Artifact("registration", "system.Artifact", str(tmp_path), facts)
 
-    def built(_: Training, take: Any, __: Values) -> None:
+    def built(_: Training, take: Any, __: PipelineInputs) -> None:
         take.__self__.artifacts.update(made)
 
     monkeypatch.setattr(Training, "build", built)

@@ -13,12 +13,12 @@ from kfp import dsl
 from elboflow.settings.variables import MESSAGE_SECRET
 from pipelines.experiment import load
 from pipelines.experiment.machines import LocalStep, Retry
-from pipelines.graphs import Take, Values
+from pipelines.graphs import PipelineInputs, Take
 from pipelines.graphs.steps import IMAGE
 from pipelines.step_process import messages
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
-from pipelines.targets.local.runner import DoneError, Process, Runner, StepError
+from pipelines.targets.local.runner import DoneError, Runner, StepError, StepProcess
 from pipelines.targets.local.screen import Screen
 from pipelines.targets.submission import specification
 from tests.pipelines.compiled import TARGETS, Compiled
@@ -74,7 +74,7 @@ class Counting:
     skips: bool = False
     trains_once: bool = False
 
-    def build(self, take: Take, values: Values) -> None:
+    def build(self, take: Take, values: PipelineInputs) -> None:
         counted = take(preprocess, cached=False, words=f"the words of {values.name}").outputs
         take(evaluate, dataset=counted["dataset"], count=counted["Output"])
 
@@ -91,8 +91,8 @@ def runner(tmp_path: Path, moves: list[list[StepState]], monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     settings = {"train": LocalStep(retry=Retry(attempts=2, wait_seconds=0))}
 
-    def start(step: Any, given: Any) -> Process:
-        return Process(step, given, tmp_path)
+    def start(step: Any, given: Any) -> StepProcess:
+        return StepProcess(step, given, tmp_path)
 
     with Screen(key) as screen:
         yield Runner(
@@ -105,7 +105,7 @@ def runner(tmp_path: Path, moves: list[list[StepState]], monkeypatch: pytest.Mon
         )
 
 
-VALUES = Values.of(load("digits"), run="digits-1", dataset_root="", tracking_uri="")
+VALUES = PipelineInputs.of(load("digits"), run="digits-1", dataset_root="", tracking_uri="")
 
 
 def test_a_second_pipeline_is_one_class_here_and_on_both_platforms(runner: Runner, moves: list[list[StepState]]):

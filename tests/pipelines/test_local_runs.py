@@ -21,7 +21,7 @@ from elboflow.vae.compute import devices
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.targets import StepState
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import GONE, Record, read
 from pipelines.targets.local.surroundings import THREADS, surroundings
 from pipelines.workspace import Workspace
@@ -41,13 +41,13 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
-def process_of(id: int) -> Process:
+def process_of(id: int) -> ProcessIdentity:
     from pipelines.targets.local.process import _started
 
-    return Process(id, _started(id) or "")
+    return ProcessIdentity(id, _started(id) or "")
 
 
-def record(run: str, process: Process, created: datetime = NOON) -> Record:
+def record(run: str, process: ProcessIdentity, created: datetime = NOON) -> Record:
     steps = (
         StepState("preprocess", "succeeded", NOON, NOON + timedelta(seconds=2)),
         StepState("train", "running", NOON + timedelta(seconds=2)),
@@ -56,7 +56,7 @@ def record(run: str, process: Process, created: datetime = NOON) -> Record:
 
 
 def test_what_a_record_says_is_read_back_as_it_was_written(tmp_path: Path):
-    written = record("digits-1", Process.current()).over("failed", "a NaN")
+    written = record("digits-1", ProcessIdentity.current()).over("failed", "a NaN")
     written.write(tmp_path)
     assert read(tmp_path / "digits-1") == written
     (tmp_path / "digits-1" / "run.json").write_text('{"run": "digits-1"}', encoding="utf-8")
@@ -84,7 +84,7 @@ OF_DAMAGED_RECORDS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("written", "reason"), OF_DAMAGED_RECORDS)
 def test_a_damaged_record_is_listed_with_its_reason_beside_the_other_runs(tmp_path: Path, written: Any, reason: str):
     for run in ("digits-1", "digits-2"):
-        record(run, Process.current()).over("succeeded").write(tmp_path / "runs")
+        record(run, ProcessIdentity.current()).over("succeeded").write(tmp_path / "runs")
     file = tmp_path / "runs" / "digits-2" / "run.json"
     good = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**good, **written} if isinstance(written, dict) else written), encoding="utf-8")
@@ -103,7 +103,7 @@ def test_a_damaged_record_is_listed_with_its_reason_beside_the_other_runs(tmp_pa
 
 
 def test_a_run_at_work_shows_its_steps_and_those_to_come(tmp_path: Path):
-    record("digits-1", Process.current()).write(tmp_path / "runs")
+    record("digits-1", ProcessIdentity.current()).write(tmp_path / "runs")
     done = elboflow(tmp_path, "status", "digits-1", "--json")
     shown = json.loads(done.stdout)
     assert (done.exit_code, shown["status"]) == (0, "running")
@@ -143,7 +143,7 @@ def test_cancel_ends_the_process_of_a_run_and_is_without_effect_on_one_that_has_
     record("digits-1", process_of(sleeper.pid)).write(tmp_path / "runs")
     assert elboflow(tmp_path, "cancel", "digits-1").exit_code == 0
     assert sleeper.wait(timeout=5) == -signal.SIGTERM
-    record("digits-2", Process.current()).over("succeeded").write(tmp_path / "runs")
+    record("digits-2", ProcessIdentity.current()).over("succeeded").write(tmp_path / "runs")
     done = elboflow(tmp_path, "cancel", "digits-2")
     assert done.exit_code == 0
     assert done.stderr.endswith("digits-2: succeeded\n")
@@ -151,7 +151,7 @@ def test_cancel_ends_the_process_of_a_run_and_is_without_effect_on_one_that_has_
 
 def test_runs_are_listed_the_newest_first_up_to_a_limit(tmp_path: Path):
     for number in range(3):
-        made = record(f"digits-{number}", Process.current(), NOON + timedelta(hours=number))
+        made = record(f"digits-{number}", ProcessIdentity.current(), NOON + timedelta(hours=number))
         made.over("succeeded").write(tmp_path / "runs")
     (tmp_path / "runs" / "of-an-older-version").mkdir()
     listed = json.loads(elboflow(tmp_path, "runs", "list", "--limit", "2", "--json").stdout)
@@ -170,7 +170,7 @@ def test_no_runs_are_no_error(tmp_path: Path):
 
 
 def test_logs_are_those_of_all_steps_or_of_one(tmp_path: Path):
-    record("digits-1", Process.current()).write(tmp_path / "runs")
+    record("digits-1", ProcessIdentity.current()).write(tmp_path / "runs")
     for step, line in (("preprocess", "wrote 5 examples"), ("train", "epoch 1")):
         folder = tmp_path / "runs" / "digits-1" / step
         folder.mkdir()
@@ -188,7 +188,7 @@ def test_logs_are_those_of_all_steps_or_of_one(tmp_path: Path):
 
 
 def test_attaching_to_a_run_that_failed_is_exit_code_1_and_its_reason(tmp_path: Path):
-    record("digits-1", Process.current()).over("failed", "a NaN").write(tmp_path / "runs")
+    record("digits-1", ProcessIdentity.current()).over("failed", "a NaN").write(tmp_path / "runs")
     done = elboflow(tmp_path, "runs", "attach", "digits-1", "--json")
     assert (done.exit_code, json.loads(done.stdout)["status"]) == (1, "failed")
     assert done.stderr.splitlines()[-1] == "error: digits-1: failed in train: a NaN"
@@ -276,7 +276,7 @@ a library's line
 
 
 def test_logs_are_without_the_lines_of_kfp_unless_they_are_asked_for(tmp_path: Path):
-    record("digits-1", Process.current()).write(tmp_path / "runs")
+    record("digits-1", ProcessIdentity.current()).write(tmp_path / "runs")
     log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
     log.parent.mkdir()
     log.write_text(EXECUTOR, encoding="utf-8")
@@ -285,7 +285,7 @@ def test_logs_are_without_the_lines_of_kfp_unless_they_are_asked_for(tmp_path: P
 
 
 def test_attaching_shows_first_what_the_steps_have_told(tmp_path: Path):
-    record("digits-1", Process.current()).over("failed", "a NaN").write(tmp_path / "runs")
+    record("digits-1", ProcessIdentity.current()).over("failed", "a NaN").write(tmp_path / "runs")
     log = tmp_path / "runs" / "digits-1" / "train" / "log.txt"
     log.parent.mkdir()
     log.write_text(EXECUTOR, encoding="utf-8")
@@ -297,7 +297,7 @@ def test_attaching_shows_first_what_the_steps_have_told(tmp_path: Path):
 def test_a_run_may_be_called_by_its_beginning_or_as_the_latest(tmp_path: Path):
     assert "there are no runs on local yet" in elboflow(tmp_path, "status", "latest").stderr
     for number, name in enumerate(["digits-1-a", "digits-1-b", "faces-1"]):
-        made = record(name, Process.current(), NOON + timedelta(hours=number))
+        made = record(name, ProcessIdentity.current(), NOON + timedelta(hours=number))
         made.over("succeeded").write(tmp_path / "runs")
     for word, meant in {"latest": "faces-1", "f": "faces-1", "digits-1-b": "digits-1-b"}.items():
         assert json.loads(elboflow(tmp_path, "status", word, "--json").stdout)["run"] == meant
@@ -324,7 +324,7 @@ def test_devices_that_this_machine_has_no_driver_of_are_refused_before_anything_
 
 def test_runs_are_listed_by_experiment_and_by_status_with_how_long_they_took(tmp_path: Path):
     for name, experiment, status in (("a", "digits", "failed"), ("b", "digits", "succeeded"), ("c", "gone", "failed")):
-        made = replace(record(name, Process.current()), experiment=experiment)
+        made = replace(record(name, ProcessIdentity.current()), experiment=experiment)
         made.over(status, ended=NOON + timedelta(seconds=75)).write(tmp_path / "runs")  # type: ignore[arg-type]  # one of them
 
     def listed(*words: str) -> list[list[str]]:

@@ -19,7 +19,7 @@ import pytest
 
 from pipelines.targets.local import dead
 from pipelines.targets.local.artifacts import OUTPUT
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 
@@ -158,7 +158,7 @@ def test_steps_by_hand_leave_no_secret(place: Place):
 
 
 def test_what_a_step_of_a_killed_run_returned_is_removed_by_the_command_that_finds_it_dead(tmp_path: Path):
-    gone = Process(os.getpid(), "long ago")
+    gone = ProcessIdentity(os.getpid(), "long ago")
     Record("digits-1", "digits", gone, "running", datetime.now(UTC)).write(tmp_path / "runs")
     left = tmp_path / "runs" / "digits-1" / "train" / OUTPUT
     left.parent.mkdir()

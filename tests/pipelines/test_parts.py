@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from elboflow.settings import RequestError
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load
-from pipelines.graphs import Values
+from pipelines.graphs import PipelineInputs
 from pipelines.graphs.training import TRAINING, Training
 from pipelines.targets import Status, StepState
 from pipelines.targets.local import in_mlflow, recording
 from pipelines.targets.local.artifacts import KEPT, Artifact
 from pipelines.targets.local.client import LocalClient
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import EXPERIMENT, Record, read
 from pipelines.targets.local.resumption import failed_part, part
 from pipelines.targets.local.runner import StepError
@@ -43,9 +43,9 @@ def ran(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / EXPERIMENT).write_text(experiment.model_dump_json(), encoding="utf-8")
     states = tuple(StepState(step, "succeeded", NOON, NOON) for step in steps)
-    Record(run, experiment.name, Process(1, "long ago"), status, NOON + timedelta(hours=hours), NOON, states).write(
-        workspace.runs
-    )
+    Record(
+        run, experiment.name, ProcessIdentity(1, "long ago"), status, NOON + timedelta(hours=hours), NOON, states
+    ).write(workspace.runs)
     return folder
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_cannot_be_repeated_says_why(workspace: Workspace, run: str, 
     secret = ran(workspace, "digits-3", DIGITS, [], "failed") / EXPERIMENT
     secret.write_text(secret.read_text(encoding="utf-8").replace('"digits"', '"***"'), encoding="utf-8")
     (ran(workspace, "digits-4", DIGITS, [], "failed") / EXPERIMENT).unlink()
-    Record("digits-5", "digits", Process(1, ""), "failed", NOON, NOON, planned=("preprocess", "search")).write(
+    Record("digits-5", "digits", ProcessIdentity(1, ""), "failed", NOON, NOON, planned=("preprocess", "search")).write(
         workspace.runs
     )
     done = CliRunner().invoke(app, ["runs", "retry", run, "--workspace", str(workspace.folder)])
@@ -178,7 +178,7 @@ def test_a_run_is_repeated_with_the_mlflow_that_it_is_recorded_in(
 
 
 def test_a_run_that_fails_says_how_it_is_repeated(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
-    def failed(_: Training, __: object, values: Values) -> None:
+    def failed(_: Training, __: object, values: PipelineInputs) -> None:
         raise StepError(values.run, "register", "cannot use the MLflow at http://mlflow")
 
     monkeypatch.setattr(Training, "build", failed)

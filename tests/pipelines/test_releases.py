@@ -130,8 +130,8 @@ def test_a_version_is_called_as_a_platform_takes_it_and_that_is_shown(
     caplog.set_level("INFO", "elboflow.releases")
     for target, expected in (("kubeflow", on_kubeflow), ("vertex", on_vertex)):
         caplog.clear()
-        assert releases.taken(written, target) == expected
-        assert releases.taken(expected, target) == expected
+        assert releases.platform_version(written, target) == expected
+        assert releases.platform_version(expected, target) == expected
         said = [] if expected == written else [f"the version {written} is called {expected} on {target}"]
         assert caplog.messages == said
 

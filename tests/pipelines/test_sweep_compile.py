@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from elboflow.settings import RequestError
 from pipelines.experiment import load
 from pipelines.sweeps import axes, tuning
-from pipelines.sweeps.candidates import Plan, Search
+from pipelines.sweeps.candidates import Plan, SearchSettings
 from pipelines.targets.submission import sweep_job
 from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
 
@@ -23,12 +23,16 @@ MACHINE = "targets.vertex.steps.train.machine=n2-standard-8"
 def grid(target: str, *assignments: str, parallel: int = 3) -> Compiled:
     experiment = load("digits", [f"targets.{target}={TARGETS[target]}", *assignments])
     varied = axes.parse(OVER, experiment)
-    return compiled(Plan(experiment, varied, parallel, Search("grid", len(axes.grid(varied)), prune=False)), target)
+    return compiled(
+        Plan(experiment, varied, parallel, SearchSettings("grid", len(axes.grid(varied)), prune=False)), target
+    )
 
 
 def search(*assignments: str, sampler: str = "tpe") -> Compiled:
     experiment = load("digits", [f"targets.vertex={TARGETS['vertex']}", *assignments])
-    return compiled(Plan(experiment, axes.parse(RANGES, experiment), 4, Search(sampler, 20, prune=False)), "vertex")
+    return compiled(
+        Plan(experiment, axes.parse(RANGES, experiment), 4, SearchSettings(sampler, 20, prune=False)), "vertex"
+    )
 
 
 def compiled(plan: Plan, target: str) -> Compiled:

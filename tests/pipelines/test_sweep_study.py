@@ -15,7 +15,7 @@ from components.sweep.trial import Candidate, Outcome
 from elboflow.vae.watch import Watch
 from pipelines.experiment import load
 from pipelines.sweeps import study
-from pipelines.sweeps.candidates import Search
+from pipelines.sweeps.candidates import SearchSettings
 from pipelines.sweeps.study import Settings
 
 DIGITS = load("digits", ["training.epochs=10"]).recorded()
@@ -53,7 +53,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
         tracked = Recorded(run)
         monkeypatch.setattr(recorded_trial, "attempt", attempt)
         database = tmp_path / ("study.db" if over is None else "another.db")
-        settings = Settings(Search("tpe", trials, prune), parallel, str(database))
+        settings = Settings(SearchSettings("tpe", trials, prune), parallel, str(database))
         study.search(tmp_path, DIGITS, over or OVER, settings, tmp_path / "trials", tracked)
         return [trial.read(folder) for folder in trial.of_run(tmp_path / "trials", run)]
 

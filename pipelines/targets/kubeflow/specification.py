@@ -13,7 +13,7 @@ from pipelines.experiment import Experiment, accelerators
 from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import KubernetesAccelerator, KubernetesStep
 from pipelines.experiment.steps import image_for
-from pipelines.graphs import Graph, Values
+from pipelines.graphs import Graph, PipelineInputs
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
@@ -43,7 +43,7 @@ def specification(experiment: Experiment, graph: Graph) -> str:
         if step.accelerator is not None and (labels := _labels(step)):
             wanted = ", ".join(f"{label}={value}" for label, value in labels.items())
             logger.info("the pods of %s wait for a node with %s (platform: %s)", name, wanted, target.platform)
-    values = Values.of(
+    values = PipelineInputs.of(
         placed(experiment, "kubeflow"),
         run=RUN,
         dataset_root="",

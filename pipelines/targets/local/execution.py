@@ -11,13 +11,13 @@ from typing import Any, Literal
 from elboflow.artifacts import read_json
 from elboflow.settings.variables import NEW_RUN
 from pipelines.experiment import Experiment
-from pipelines.graphs import Graph, Values
+from pipelines.graphs import Graph, PipelineInputs
 from pipelines.graphs.training import TRAINING
 from pipelines.targets.local.artifacts import Artifact
 from pipelines.targets.local.client import new_name
 from pipelines.targets.local.recording import recorded
 from pipelines.targets.local.resumption import WHOLE, Part
-from pipelines.targets.local.runner import DoneError, Process, Runner, Start
+from pipelines.targets.local.runner import DoneError, Runner, Start, StepProcess
 from pipelines.targets.local.screen import Screen
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
@@ -68,7 +68,7 @@ def execute(
     detached = os.environ.pop(NEW_RUN, None)
     name = name or detached or new_name(experiment.name)
     planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
-    values = Values.of(
+    values = PipelineInputs.of(
         experiment,
         run=name,
         dataset_root=str(workspace.datasets),
@@ -96,7 +96,7 @@ def execute(
 
 def _start(experiment: Experiment, workspace: Workspace, name: str, image: str | None) -> Start:
     if image is None:
-        return lambda step, given: Process(step, given, Path(os.environ["TMPDIR"]))
+        return lambda step, given: StepProcess(step, given, Path(os.environ["TMPDIR"]))
     from pipelines.targets.local.docker import Containers
 
     return Containers(image, experiment, workspace, name).start

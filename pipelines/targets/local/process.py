@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Process:
+class ProcessIdentity:
     """A process of this machine.
 
     Attributes:
@@ -21,7 +21,7 @@ class Process:
     started: str
 
     @classmethod
-    def current(cls) -> "Process":
+    def current(cls) -> "ProcessIdentity":
         """Returns the process that asks."""
         return cls(os.getpid(), _started(os.getpid()) or "")
 

@@ -14,7 +14,7 @@ from components.tracking.liveness import GONE as GONE
 from components.tracking.liveness import last_sign
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from pipelines.targets import ENDED, RunState, Status, StepState
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.tasks import in_order
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Record:
 
     run: str
     experiment: str
-    process: Process
+    process: ProcessIdentity
     status: Status
     created: datetime
     ended: datetime | None = None

@@ -15,7 +15,7 @@ from elboflow.settings import RequestError, WorkError, variables
 from pipelines.experiment import Experiment
 from pipelines.targets import StepState, seconds
 from pipelines.targets.local import artifacts, in_mlflow
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import EXPERIMENT, LOCK, Record
 from pipelines.targets.local.runner import StepError
 from pipelines.targets.local.surroundings import tracking_uri
@@ -47,7 +47,7 @@ def recorded(
     record = Record(
         run=name,
         experiment=experiment.name,
-        process=Process.current(),
+        process=ProcessIdentity.current(),
         status="running",
         created=datetime.now(UTC),
         planned=planned,

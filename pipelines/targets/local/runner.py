@@ -192,7 +192,7 @@ def _reason(log: Log, code: int) -> str:
     return f"{child.death(code)}; its log is {log.path}"
 
 
-class Process:
+class StepProcess:
     """A step as a process of this Python, and the leader of a group of processes."""
 
     def __init__(self, step: "BaseComponent", given: Mapping[str, Any], scratch: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from components.sweep import choose, trial
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
-from pipelines.graphs.sweep import Search
+from pipelines.graphs.sweep import SearchSweep
 from pipelines.sweeps.candidates import Plan
 from pipelines.targets.local.execution import Run, execute, outcome
 from pipelines.workspace import Workspace
@@ -56,7 +56,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
     folder = workspace.folder / "sweeps" / plan.name
-    graph = Search(
+    graph = SearchSweep(
         json.dumps(plan.over),
         plan.parallel,
         str(folder / "trials"),

@@ -16,7 +16,7 @@ from pipelines.experiment import Experiment
 from pipelines.experiment.machines import ReductionServer, VertexStep
 from pipelines.experiment.steps import image_for
 from pipelines.experiment.vertex import VertexTarget
-from pipelines.graphs import Graph, Values
+from pipelines.graphs import Graph, PipelineInputs
 from pipelines.graphs.compile import RUN, compiled
 from pipelines.step_process.secrets import PREFIX
 from pipelines.targets.placement import environment, placed, retried
@@ -39,7 +39,7 @@ def specification(experiment: Experiment, graph: Graph) -> str:
         RequestError: The experiment has no targets.vertex, or asks for what is impossible there.
     """
     target = given(experiment)
-    values = Values.of(
+    values = PipelineInputs.of(
         placed(experiment, "vertex"),
         run=RUN,
         dataset_root=f"{target.root}/datasets",

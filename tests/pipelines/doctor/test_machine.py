@@ -15,7 +15,7 @@ import pytest
 from pipelines.doctor import machine
 from pipelines.targets.checks import Finding, server
 from pipelines.targets.local.checks import local_mlflow
-from pipelines.targets.local.process import Process
+from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 from tests.pipelines.doctor.cloud import Cloud
@@ -98,7 +98,7 @@ def test_a_workspace_that_was_moved_is_ill_and_mended_and_then_well(place: Works
 
 
 def test_a_run_that_was_killed_is_ill_and_ended_and_then_well(place: Workspace):
-    nowhere = Process(2**22 + 1, "1")
+    nowhere = ProcessIdentity(2**22 + 1, "1")
     Record("digits-1", "digits", nowhere, "running", datetime.now(UTC)).write(place.runs)
     with closing(sqlite3.connect(place.database)) as database, database:
         database.execute("INSERT INTO tags VALUES ('elboflow.run', 'digits-1', 'r1')")

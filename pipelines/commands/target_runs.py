@@ -25,7 +25,7 @@ SEARCHED = 200
 
 
 @dataclass(frozen=True)
-class Reached:
+class ChosenTarget:
     """What the options of a command say of the target that it asks.
 
     Attributes:
@@ -50,12 +50,12 @@ class Reached:
         return connect(self.name, wanted, workspaces.found(self.workspace))
 
 
-def reaching(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say which target it asks. Its first parameter is the `Reached`."""
+def on_target(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which target it asks. Its first parameter is the `ChosenTarget`."""
 
     @wraps(command)
     def with_options(target: str, experiment: str | None, env: str | None, workspace: Path, **own: Any) -> None:
-        command(Reached(target, experiment, env, workspace), **own)
+        command(ChosenTarget(target, experiment, env, workspace), **own)
 
     _, *own = signature(command).parameters.values()
     shared = list(signature(_options).parameters.values())
@@ -71,7 +71,7 @@ def _options(
     env: EnvOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Has the options of `reaching` as its parameters."""
+    """Has the options of `on_target` as its parameters."""
 
 
 def to_follow(run: str, target: str, workspace: Path) -> str:
@@ -86,7 +86,7 @@ def started(target: "Target", state: RunState, workspace: Path, no_wait: bool, a
     elif no_wait:
         tell_started(state, target.name, workspace, as_json)
     else:
-        accompany(target, state, workspace, as_json)
+        follow_to_end(target, state, workspace, as_json)
 
 
 def skip(skipped: RunState, as_json: bool) -> None:
@@ -102,7 +102,9 @@ def tell_started(started: RunState, target: str, workspace: Path, as_json: bool)
     print(json.dumps(values(started)) if as_json else started.id)
 
 
-def accompany(target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()) -> None:
+def follow_to_end(
+    target: "Target", state: "RunState", workspace: Path, as_json: bool, missed: Iterable[str] = ()
+) -> None:
     """Follows a run to its end, and ends the command as the run ended.
 
     Args:
@@ -132,8 +134,8 @@ def accompany(target: "Target", state: "RunState", workspace: Path, as_json: boo
         if target.name != "local":
             again = pasteable("runs", "retry", ended.id, "--target", target.name, "--workspace", workspace)
             tell(f"to repeat it from the step that failed: {again}")
-        raise WorkError(f"{ended.id}: {said(ended)}")
-    tell(f"{ended.id}: {said(ended)}")
+        raise WorkError(f"{ended.id}: {status_and_reason(ended)}")
+    tell(f"{ended.id}: {status_and_reason(ended)}")
     for line in _registered(target, ended.id, workspace) if ended.status == "succeeded" else ():
         tell(line)
 
@@ -149,7 +151,7 @@ def _registered(target: "Target", run: str, workspace: Path) -> Iterator[str]:
     from pipelines.step_process import messages
 
     try:
-        yield from messages.told(target.logs(run, "register"))
+        yield from messages.for_people(target.logs(run, "register"))
     except RequestError:
         return  # it has no such step, or took over what another run had registered
     except WorkError as error:
@@ -166,12 +168,14 @@ def found_run(target: "Target", word: str) -> "RunState":
     try:
         return target.run(word)
     except RequestError:
-        begun = [run.id for run in target.runs(SEARCHED) if run.id.startswith(word)] if word else []
-        if not begun:
+        matching = [run.id for run in target.runs(SEARCHED) if run.id.startswith(word)] if word else []
+        if not matching:
             raise
-    if len(begun) > 1:
-        raise RequestError(f"{word}: {len(begun)} runs begin so: {', '.join(begun[:3])}{', …' if begun[3:] else ''}")
-    return target.run(begun[0])
+    if len(matching) > 1:
+        raise RequestError(
+            f"{word}: {len(matching)} runs begin so: {', '.join(matching[:3])}{', …' if matching[3:] else ''}"
+        )
+    return target.run(matching[0])
 
 
 def values(state: "RunState") -> dict[str, Any]:
@@ -184,12 +188,12 @@ def values(state: "RunState") -> dict[str, Any]:
     return {"run": shown.pop("id") or None, **shown}
 
 
-def begun(run: "RunState") -> str:
+def start_time(run: "RunState") -> str:
     """Returns when a run began, in the time of this machine."""
     return f"{run.created.astimezone():%Y-%m-%d %H:%M}" if run.created else ""
 
 
-def took(started: datetime | None, ended: datetime | None) -> str:
+def duration(started: datetime | None, ended: datetime | None) -> str:
     """Returns how long something took, or has taken so far."""
     if started is None:
         return ""
@@ -205,7 +209,7 @@ def has_ended(state: "RunState") -> bool:
     return state.status in ENDED
 
 
-def said(state: "RunState") -> str:
+def status_and_reason(state: "RunState") -> str:
     """Returns a run's status, with the reason for it."""
     if state.status != "failed":
         return f"{state.status}: {state.reason}" if state.reason else state.status
