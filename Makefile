@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3 # one more than cores: tests also wait, for servers and for processes that end
 IMAGES  ?= cpu cuda tpu mlflow
 
 .DEFAULT_GOAL := help

@@ -12,8 +12,8 @@ import yaml
 
 from tests.servers.tracking_server import serving
 
-# Most trainings of tests are compiled for longer than they train: XLA is to optimize less, here and in the processes
-# that tests start. `.ci/run` runs all tests with what users run: XLA's own level.
+# Most trainings of tests are compiled for longer than they train: XLA optimizes less to compile faster, here and in the
+# processes that tests start. `.ci/run` runs all tests with what users run: XLA's own level.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.

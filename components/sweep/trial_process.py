@@ -75,7 +75,11 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
     with child.ended(process, _PATIENCE):
         try:
             _say(process.stdin, _REQUEST.dump_python(request, mode="json"))
-            for message in map(json.loads, process.stdout):
+            for line in process.stdout:
+                if not line.startswith("{"):  # printed by what Python imports first of all, before `main`
+                    sys.stderr.write(line)
+                    continue
+                message = json.loads(line)
                 if "status" in message:
                     return Ended(message["status"], tuple(elbo), message["reason"])
                 elbo.append(message["elbo"])

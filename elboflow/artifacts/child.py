@@ -30,7 +30,10 @@ def command(module: str, *words: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of this process and further variables, for a child that calls `end_with_parent`."""
+    """Returns the environment of this process and further variables, for a child that calls `end_with_parent`.
+
+    Other children must not get it: their own children would take this process for their parent.
+    """
     return {**os.environ, PARENT: str(os.getpid()), **variables}
 
 
@@ -87,7 +90,12 @@ def death(code: int) -> str:
 
 
 def reason(said: str, code: int) -> str:
-    """Returns why a process failed: the last line that it printed, or what its exit code means if it printed none."""
+    """Returns why a process failed: the last line that it printed, or what its exit code means.
+
+    The latter if it printed none, and if a signal killed it: its last line then is about something else.
+    """
+    if code < 0 or code == 128 + signal.SIGKILL:
+        return death(code)
     return said.strip().rpartition("\n")[2] or death(code)
 
 

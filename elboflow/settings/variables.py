@@ -89,8 +89,8 @@ CHECKPOINTS = _variable(
 PARENT = _variable(
     "ELBOFLOW_PARENT",
     "the process id of the parent of a process, which ends when the parent does",
-    "all processes that start steps, trials or workers",
-    "these, which remove it",
+    "what starts a step, a trial, a rescoring or a worker",
+    "the started process, which removes it from its environment",
 )
 AT_WORK = _variable(
     "ELBOFLOW_AT_WORK",

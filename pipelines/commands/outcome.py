@@ -177,10 +177,10 @@ def show_log() -> None:
 def hear_warnings() -> None:
     """Shows the project's warnings, and what `show_log` adds to them, as plain lines on standard error."""
     logger = logging.getLogger("elboflow")
-    if not any(isinstance(handler, _Told) for handler in logger.handlers):
-        logger.addHandler(_Told())
+    if not any(isinstance(handler, _LogOnScreen) for handler in logger.handlers):
+        logger.addHandler(_LogOnScreen())
 
 
-class _Told(logging.Handler):
+class _LogOnScreen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         tell(self.format(record))

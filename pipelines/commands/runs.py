@@ -135,9 +135,9 @@ def retry(
     """Repeat a run from the step that failed, with what its finished steps made: on Vertex AI, as a new run."""
     from pipelines.commands.outcome import show_log
 
+    assignments = tracking.recorded_in(tracking_uri, None, chosen.name)
     if tracking_uri is not None and no_wait:
         raise RequestError("--tracking-uri: with --no-wait, a run is repeated in the MLflow that it is recorded in")
-    assignments = tracking.recorded_in(tracking_uri, None, chosen.name)
     show_log()
     failed = found_run(chosen.target, run).id
     if chosen.name == "local" and not no_wait:

@@ -178,7 +178,8 @@ def run(
 ) -> None:
     """Run what a schedule runs now, besides its ticks, and do not wait for it."""
     tracking.use(tracking_uri, chosen.name)
-    if tracking_uri is not None and (kept := chosen.target.schedule(id).tracking_uri) not in (None, tracking_uri):
+    kept = None if tracking_uri is None else chosen.target.schedule(id).tracking_uri
+    if tracking_uri is not None and kept is not None and kept.rstrip("/") != tracking_uri.rstrip("/"):
         raise RequestError(f"--tracking-uri: the schedule {id} keeps {kept}; for another MLflow, create it anew")
     tell_started(chosen.target.trigger(id), chosen.name, chosen.workspace, as_json)
 

@@ -1,4 +1,4 @@
-"""A target that a command reaches, and its runs: found by a word, followed, told in words and as JSON."""
+"""The target that a command asks, and its runs: found by a name or a part of it, followed, and shown, also as JSON."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -118,8 +118,10 @@ def follow_to_end(
 
     if state.link:
         tell(state.link)
+    shown = []
     for line in missed:
         tell(line)
+        shown.append(line)
     try:
         ended = follow(target, state)
     except BaseException as error:  # it is no error of the run
@@ -137,7 +139,8 @@ def follow_to_end(
         raise WorkError(f"{ended.id}: {status_and_reason(ended)}")
     tell(f"{ended.id}: {status_and_reason(ended)}")
     for line in _registered(target, ended.id, workspace) if ended.status == "succeeded" else ():
-        tell(line)
+        if not any(each.endswith(line) for each in shown):  # behind the name of the step
+            tell(line)
 
 
 def _registered(target: "Target", run: str, workspace: Path) -> Iterator[str]:

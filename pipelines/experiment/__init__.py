@@ -219,5 +219,6 @@ def _place(path: Path, written: source.ExperimentText, given: dict[Path, str]) -
     """Returns the place of a key for messages: an assignment at, above or below it, else a line of the file."""
     for assigned, assignment in reversed(given.items()):  # the last one wins, and so is the one to blame
         if path and (path[: len(assigned)] == assigned or assigned[: len(path)] == path):
-            return option(assignment)
+            is_address = path[:1] == ("notify",) and "://" in assignment  # a webhook's, which often is a secret
+            return option(f"{assignment.partition('=')[0]}=…" if is_address else assignment)
     return written.place(path)

@@ -106,7 +106,8 @@ def platform_version(version: str, target: str) -> str:
     """Returns the name that a platform keeps a version under, and says it where it differs.
 
     On Vertex AI, `v1.0.0` is `v1-0-0`, and `v1` is `v-1`: names have three characters there, and `v1-0` is `v1.0`.
-    Spellings that differ only in case, in a `v` before a number, or in which of . - _ + they have are one version.
+    There, spellings are one version if they differ only in case, in a `v` before a number, or in which of . - _ + they
+    have.
 
     Raises:
         RequestError: It is no version.

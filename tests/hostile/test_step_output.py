@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from elboflow.settings.variables import MESSAGE_SECRET
 from pipelines.step_process import messages
-from pipelines.step_process.messages import MARK, Message, Told, new_key, signed
+from pipelines.step_process.messages import MARK, Message, MessageWriter, new_key, signed
 from pipelines.targets.local.screen import Log, Screen
 
 RUN_KEY = new_key()
@@ -107,6 +107,6 @@ def test_a_step_signs_what_it_tells_and_keeps_the_key_from_all_that_it_starts(ke
 def test_what_a_step_tells_holds_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cr3t-word")
     monkeypatch.setenv(MESSAGE_SECRET, RUN_KEY)
-    Told(sys.stdout).error("http://user:s3cr3t-word@host says s3cr3t-word")
+    MessageWriter(sys.stdout).error("http://user:s3cr3t-word@host says s3cr3t-word")
     assert "s3cr3t-word" not in capsys.readouterr().out
     assert MESSAGE_SECRET not in os.environ

@@ -229,6 +229,7 @@ def test_mlflow_answers_to_the_names_that_it_has_and_to_no_others(machine: Machi
     assert status(machine, "evil.example") == 403
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("main_job")
 def test_the_scheduler_is_healthy_until_it_is_stopped(machine: Machine) -> None:
     health = machine.services["scheduler"]["healthcheck"]["test"][1:]

@@ -421,7 +421,8 @@ def test_a_value_whose_key_is_not_obvious_is_refused_with_how_it_is_written(assi
 def test_the_address_of_a_webhook_is_not_repeated_and_its_place_is_told():
     told = refusal("digits", "notify=https://hooks.example/T0/secret")
     assert "give it in the environment variable ELBOFLOW_WEBHOOK, and write `webhook` here" in told
-    assert "secret" not in told.partition("notify: ")[2].replace("often is a secret", "")
+    assert told.startswith("--set notify=…: ")
+    assert "T0" not in told
 
 
 def test_a_short_form_opens_up_to_be_set_below_and_to_be_merged_into(write, tmp_path: Path):

@@ -16,6 +16,7 @@ def ask(mlflow: str, path: str) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_a_run_on_vertex_trains_in_a_custom_job_and_ends_with_a_registered_model(vertex: Platform, mlflow_server: str):
     vertex.target = f"{vertex.target[:-1]}, steps: {{train: {{machine: n1-standard-8, provisioning: spot}}}}}}"
     done = vertex.do_apart(vertex.run_words("--json"), 600)

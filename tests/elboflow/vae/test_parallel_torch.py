@@ -50,12 +50,16 @@ def test_a_worker_that_waits_for_its_job_ends_with_its_killed_parent():
         "child.command('elboflow.vae.training.torch_worker'); subprocess.Popen(worker, env=child.environment()); "
         "print(flush=True); time.sleep(600)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert parent.stdout is not None
     parent.stdout.readline()
     parent.kill()
     assert select.select([parent.stdout], [], [], 60)[0], "its pipe is closed by the end of the worker"
-    assert parent.communicate()[0] == b""
+    out, err = parent.communicate()
+    assert out == b""
+    assert b"Traceback" not in err, "it ended for another reason"
 
 
 @pytest.fixture(scope="module")

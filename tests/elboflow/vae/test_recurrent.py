@@ -99,7 +99,7 @@ def test_a_model_of_texts_learns_them(tmp_path):
     lengths = np.array([4, 7, 1, 3])
     rows = np.arange(256) % 4
     examples = Examples({"text": words[rows], "text.length": lengths[rows]}, np.arange(256))
-    training = TrainingConfig(epochs=120, batch_size=64, learning_rate=Constant(initial=2e-2), early_stopping=None)
+    training = TrainingConfig(epochs=70, batch_size=64, learning_rate=Constant(initial=2e-2), early_stopping=None)
     source = InMemory(examples)
     told_by_z = config(objective={"kind": "beta", "beta": 0.1})  # else the decoder knows all words without it
     trained = train(Job(source, source, TEXT, told_by_z, training, 0, tmp_path, {}))

@@ -184,16 +184,19 @@ Worker = tuple[subprocess.Popen[bytes], IO[bytes]]
 def _worker(module: str, number: int, job: Job, machines: Cluster | None, whole: Cluster) -> Iterator[Worker]:
     """Starts a worker process on this machine, with its own device."""
     with tempfile.TemporaryFile() as said:
-        path = os.pathsep.join(place or "." for place in sys.path)  # the job may be of any of its modules
+        path = os.pathsep.join(place or "." for place in sys.path)  # unpickling imports modules of the job
         environment = child.environment(**{TORCH_LOCAL_RANK: str(number), "PYTHONPATH": path})
         process = subprocess.Popen(
             child.command(module), stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment
         )
         with child.ended(process, _SECONDS_TO_END):
             assert process.stdin
-            with process.stdin:
-                pickle.dump((job.training, machines, whole), process.stdin)
-                pickle.dump(job, process.stdin)  # unpickled after the choice of devices, because it imports Keras
+            try:
+                with process.stdin:
+                    pickle.dump((job.training, machines, whole), process.stdin)
+                    pickle.dump(job, process.stdin)  # unpickled after the choice of devices, because it imports Keras
+            except BrokenPipeError:
+                raise WorkError(_last_output((process, said)) or "a worker process closed its input") from None
             yield process, said
 
 
