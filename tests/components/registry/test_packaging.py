@@ -1,9 +1,11 @@
 """What a registered model carries and requires, so that it can be served where this project is not installed."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 
 from components.registry.packaging import carried
+from elboflow.artifacts import child
 from tests.components.runs import Champion, Run
 from tests.opened import examples
+from tests.servers.wire import free_port, wait_for
 
 OWN = ("elboflow", "preprocessing", "components")
 KINDS = ("likelihoods", "networks", "objectives", "posteriors", "priors", "families")
@@ -87,6 +91,47 @@ def test_a_fresh_environment_serves_the_registered_model_with_the_same_answers(
     assert len(expected.files) == 5
     for task in expected.files:
         np.testing.assert_allclose(found[task], expected[task], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorflow")
+def test_mlflow_serves_the_registered_model_from_a_fresh_environment(
+    champion: Champion, trained: Run, fresh: Path, tmp_path: Path
+) -> None:
+    import mlflow
+
+    images = examples(trained.dataset, "test").features["image"][:3].astype(np.float32)
+    params = {"task": "score", "samples": 5}
+    port = free_port()
+    serve = [str(fresh), "-m", "mlflow", "models", "serve", "--model-uri", str(champion.files)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment["PATH"] = f"{fresh.parent}{os.pathsep}{environment['PATH']}"
+    log = tmp_path / "log.txt"
+    with log.open("w") as writes:
+        server = subprocess.Popen(
+            [*serve, "--env-manager", "local", "--port", str(port)],
+            cwd=tmp_path, env=environment, stdout=writes, stderr=writes, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: server.poll() is not None or answers(port, "ping") is not None, 120)
+        assert server.poll() is None, log.read_text(encoding="utf-8")
+        asked = json.dumps({"inputs": images.tolist(), "params": params}).encode()
+        found = json.loads(answers(port, "invocations", asked) or b"{}")
+    finally:
+        child.end_group(server, 30)
+    expected = mlflow.pyfunc.load_model(str(champion.files)).predict(images, params=params)
+    np.testing.assert_allclose(found["predictions"], expected, rtol=1e-5, atol=1e-5)
+
+
+def answers(port: int, path: str, body: bytes | None = None) -> bytes | None:
+    """Returns what a server of this machine answers; None where nobody does."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            content: bytes = answer.read()
+    except OSError:
+        return None
+    return content
 
 
 @pytest.mark.slow
