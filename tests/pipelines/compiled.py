@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from google.protobuf import json_format
@@ -17,6 +17,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from pipelines.experiment import load
 from pipelines.targets.submission import specification
+
+T = TypeVar("T")
 
 TARGETS = {
     "kubeflow": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example'}",
@@ -35,10 +37,10 @@ def compiled(target: str, *assignments: str) -> "Compiled":
     return Compiled(on_a_short_stack(lambda: specification(experiment, target)))
 
 
-def on_a_short_stack(compile_it: Callable[[], str]) -> str:
-    """Compiles a pipeline in a thread: KFP looks at all frames for each setting of each task, and pytest has sixty."""
+def on_a_short_stack(call: Callable[[], T]) -> T:
+    """Calls KFP in a thread: it looks at all frames for each setting of each task, and pytest has sixty."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(compile_it).result()
+        return thread.submit(call).result()
 
 
 def images(target: str) -> str:

@@ -23,6 +23,7 @@ from pipelines.graphs.steps import IMAGE
 from pipelines.step_process.run_outcome import run_outcome as ended
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write
+from tests.pipelines.compiled import on_a_short_stack
 from tests.pipelines.google_api import serving
 
 JOB = "projects/123/locations/europe-west4/pipelineJobs/digits-20261121"
@@ -100,7 +101,7 @@ def run(
     }
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), raise_on_error=False)
-    nightly(**{**values, **changes})
+    on_a_short_stack(lambda: nightly(**{**values, **changes}))
     said = "".join(capfd.readouterr())
     return json.loads((folder / "told.json").read_text(encoding="utf-8")), said
 

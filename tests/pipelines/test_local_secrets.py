@@ -86,6 +86,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("main_job")
 def test_a_detached_run_gets_its_experiment_without_a_file_and_leaves_no_secret_when_cancelled(place: Place):
     command = place.command("run", "digits", "--no-wait", "--json", settings=("training.epochs=100000",))

@@ -13,7 +13,7 @@ from pipelines.experiment import load
 from pipelines.sweeps import axes, tuning
 from pipelines.sweeps.candidates import Plan, SearchSettings
 from pipelines.targets.submission import sweep_job
-from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
+from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images, on_a_short_stack
 
 OVER = ("model.latent=2,8", "seed=0,1")
 RANGES = ("model.latent=2..64", "training.learning_rate.initial=1e-4..1e-2:log", "model.objective=elbo,{kind: beta}")
@@ -36,7 +36,7 @@ def search(*assignments: str, sampler: str = "tpe") -> Compiled:
 
 
 def compiled(plan: Plan, target: str) -> Compiled:
-    job = sweep_job(plan, target)
+    job = on_a_short_stack(lambda: sweep_job(plan, target))
     assert job.name == "digits"
     assert job.specification is not None
     return Compiled(job.specification)

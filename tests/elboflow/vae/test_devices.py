@@ -84,7 +84,7 @@ print(compute.implementation().on_processors())
 """
 
 
-@pytest.mark.parametrize("device", ["cpu", "auto"])
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), "auto"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backend_tells_whether_it_computes_on_processors(backend, device):
     if not importlib.util.find_spec(backend):
