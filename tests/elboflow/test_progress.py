@@ -10,7 +10,7 @@ import components
 {after}
 logging.getLogger("elboflow.training").info("epoch 1 of 2")
 logging.getLogger("elboflow.training").debug("a detail")
-logging.getLogger("another.library").info("a message")
+logging.getLogger("urllib3").info("a message")
 """
 
 
@@ -27,7 +27,7 @@ IPYTHON = ("-m", "IPython", "--quick", "--no-banner", "--colors=nocolor")
 def test_a_notebook_shows_progress_once_and_a_program_shows_what_it_asks_for() -> None:
     assert shown(*IPYTHON) == "epoch 1 of 2\n"
     asked_for = "logging.basicConfig(level='INFO', format='%(name)s: %(message)s')"
-    own = "elboflow.training: epoch 1 of 2\nanother.library: a message\n"
+    own = "elboflow.training: epoch 1 of 2\nurllib3: a message\n"
     assert shown(*IPYTHON, before=asked_for) == own
     assert shown(*IPYTHON, after=asked_for) == own
     assert shown() == ""

@@ -10,7 +10,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.servers.wire import free_port
 
 PASSWORD = "not-4-production"
 TINY = ("training.epochs=2", "training.batch_size=128", "model.latent=4", "evaluation.bound_samples=20")
@@ -86,13 +87,6 @@ class Machine:
                     process.wait(20)
                 except (ProcessLookupError, subprocess.TimeoutExpired):
                     continue
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def instruction(root: Path, word: str) -> list[str]:

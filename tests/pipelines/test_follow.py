@@ -134,6 +134,15 @@ def test_a_run_that_was_followed_ends_with_what_it_registered(
     assert capsys.readouterr().err.splitlines() == ["digits-1: succeeded", *told]
 
 
+def test_what_the_log_had_already_shown_of_the_registration_is_not_shown_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    platform: Any = Registered(["[elboflow] registered digits-vae version 3", "[elboflow] MLflow: https://m/#/r"])
+    missed = ["train: epoch 1 of 2", "register: registered digits-vae version 3"]
+    follow_to_end(platform, run("succeeded"), tmp_path, as_json=False, missed=missed)
+    assert capsys.readouterr().err.splitlines() == [*missed, "digits-1: succeeded", "MLflow: https://m/#/r"]
+
+
 def test_a_run_of_this_machine_that_was_followed_ends_with_where_its_version_is(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):

@@ -24,6 +24,7 @@ from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
 from tests.preprocessing.test_pipeline import contents
 from tests.servers.storage import StorageServer
+from tests.servers.wire import free_port
 
 FLINK = Flink(job_server="localhost:1", pool="localhost:1")
 DATAFLOW = Dataflow(
@@ -64,12 +65,6 @@ def served(log: Path, module: str, port: int, *arguments: str) -> Iterator[str]:
 def _listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

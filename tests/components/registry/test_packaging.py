@@ -124,7 +124,7 @@ def test_mlflow_serves_the_registered_model_from_a_fresh_environment(
 
 
 def answers(port: int, path: str, body: bytes | None = None) -> bytes | None:
-    """Returns what a server of this machine answers; None where nobody does."""
+    """Returns the body of a response of a local server; None if the request fails."""
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", body, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(asked, timeout=30) as answer:

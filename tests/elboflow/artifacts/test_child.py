@@ -15,7 +15,7 @@ DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 
 
 def started(*program: str) -> "subprocess.Popen[str]":
-    """Starts a program in a group of its own, and waits until it prints a line."""
+    """Starts a program as the leader of a process group, and waits until it prints a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", READY.format(*program)],
         stdin=subprocess.PIPE,
