@@ -4,7 +4,8 @@ What only the settings' own validators know (a pattern with its own message, sec
 in it: a file that fits the schema can still be refused.
 """
 
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
@@ -47,7 +48,8 @@ class _Generator(GenerateJsonSchema):
 
     def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
         """Names the choice. A reference is made of it later: pydantic would put the definition in its place."""
-        return {_CHOICE: schema["function"]["function"].args[0].group}  # type: ignore[union-attr]  # `kinds` binds it
+        reader = cast("partial[Any]", schema["function"]["function"])  # as `kinds` makes it
+        return {_CHOICE: reader.args[0].group}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Leaves out the default of a section that cannot be null and only repeats the defaults of its keys."""

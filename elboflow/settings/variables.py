@@ -71,6 +71,12 @@ MACHINES = _variable(
     "compiled pipelines",
     "the step `train`, which fails unless it finds so many",
 )
+TRAIN_JOB = _variable(
+    "ELBOFLOW_TRAIN_JOB",
+    "the TrainJob of Kubeflow Trainer that a training on several machines is, as JSON, but for its name and command",
+    "compiled pipelines, from targets.kubeflow",
+    "the step `train`, which makes it",
+)
 NEW_RUN = _variable(
     "ELBOFLOW_NEW_RUN",
     "the name that a run takes instead of a new one",

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from elboflow import artifacts
 from elboflow.artifacts.spec import FeatureSpec
-from elboflow.settings import Settings
+from elboflow.settings import Settings, html
 from elboflow.vae import compute, image_models, keras_file
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.curves import Curves
@@ -33,6 +33,7 @@ class ProvenanceFacts(Settings):
     dataset: str
     code: str
     kinds: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
 
 
 class Facts(artifacts.Described):
@@ -59,6 +60,8 @@ class Provenance:
         dataset: The digest of the dataset.
         code: The version of the code.
         kinds: The other installed packages whose kinds the model uses: distribution and version by `GROUP:KIND`.
+        environment: The versions of Python and packages, and the hardware, by name; empty in older folders. A model of
+            another environment is of the same training.
     """
 
     seed: int
@@ -66,6 +69,7 @@ class Provenance:
     dataset: str
     code: str
     kinds: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,24 @@ class ModelFolder:
     parameters: int
     best_epoch: int
     epochs: int
+
+    def _repr_html_(self) -> str:
+        """Returns what the model is and how it was trained, as a notebook shows it."""
+        trained = self.provenance
+        return html.table(
+            f"Model of {', '.join(self.config.features)}",
+            (),
+            [
+                ("kind", self.config.kind),
+                ("parameters", f"{self.parameters:,}"),
+                ("best epoch", f"{self.best_epoch} of {self.epochs}"),
+                ("backend", trained.training.backend),
+                ("seed", trained.seed),
+                ("dataset", f"{trained.dataset[:12]}…"),
+                ("weights", f"{self.weights[:12]}…"),
+                ("code", trained.code),
+            ],
+        )
 
     @cached_property
     def model(self) -> Model:
@@ -188,9 +210,7 @@ def load(folder: Path) -> ModelFolder:
         path=Path(folder),
         config=facts.model,
         specs=facts.features,
-        provenance=Provenance(
-            provenance.seed, provenance.training, provenance.dataset, provenance.code, provenance.kinds
-        ),
+        provenance=Provenance(**dict(provenance)),
         weights=facts.files[MODEL].sha256,
         parameters=facts.parameters,
         best_epoch=facts.best_epoch,

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics, and the paired test of a newcomer against a champion.
+"""Bootstrap intervals of metrics.
 
 All intervals are percentile intervals from resampling the test examples (Efron and Tibshirani, 1993, chapter 13). They
 cover the sampling of the test split. They do not cover the variation between trainings.
@@ -19,8 +19,6 @@ from elboflow.settings import WorkError
 from elboflow.settings.text import counted
 
 CONFIDENCE = 0.95
-# With fewer distinct examples, a percentile interval is markedly too narrow, so no model is called better.
-FEWEST_EXAMPLES = 20
 # The most numbers in the count matrix of a batch of resamples: 16 MB of float64.
 _COUNTS_IN_MEMORY = 2**21
 
@@ -32,41 +30,6 @@ class Estimate:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The comparison of a newcomer with a champion on the same examples.
-
-    Attributes:
-        difference: The mean of newcomer minus champion; above 0 the newcomer is better on average.
-        low: The lower end of the interval of the difference.
-        high: The upper end of the interval.
-        confidence: The confidence level of the interval.
-        examples: The number of pairs.
-        distinct: The number of distinct examples among the pairs.
-        unit: The unit of the difference and its interval.
-    """
-
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    examples: int
-    distinct: int
-    unit: str = "nats"
-
-    @property
-    def better(self) -> bool:
-        """Whether the newcomer is better: the interval is above 0, and there are enough examples for the interval."""
-        return self.low > 0 and self.distinct >= FEWEST_EXAMPLES
-
-    def __str__(self) -> str:
-        interval = f"{self.confidence:.0%} interval {self.low:+.3f} to {self.high:+.3f}"
-        copies = f", {self.distinct:,} of them distinct" if self.distinct < self.examples else ""
-        few = f", too few to tell (at least {FEWEST_EXAMPLES})" if self.distinct < FEWEST_EXAMPLES else ""
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self.difference:+.3f}{unit}, {interval}, {counted(self.examples, 'example')}{copies}{few}"
 
 
 def intervals(
@@ -84,7 +47,7 @@ def intervals(
     Raises:
         WorkError: The table is empty, or has non-finite values.
     """
-    _check(table)
+    check_finite(table)
     low, high = _percentiles(np.concatenate(list(resampled_means(table, keys, samples, seed))), confidence)
     return [Estimate(*map(float, row)) for row in zip(table.mean(axis=0), low, high, strict=True)]
 
@@ -101,7 +64,7 @@ def active_units(posterior_mean: np.ndarray, keys: np.ndarray, threshold: float,
         samples: The number of resamples.
         seed: The seed of the resamples.
     """
-    _check(posterior_mean)
+    check_finite(posterior_mean)
     centred = posterior_mean - posterior_mean.mean(axis=0)
     latent = centred.shape[1]
     moments = np.concatenate([centred, centred**2], axis=1)
@@ -113,62 +76,12 @@ def active_units(posterior_mean: np.ndarray, keys: np.ndarray, threshold: float,
     return Estimate(float(np.sum(np.mean(centred**2, axis=0) > threshold)), float(low), float(high))
 
 
-def paired(
-    keys: np.ndarray, newcomer: np.ndarray, champion: np.ndarray, confidence: float, samples: int, seed: int
-) -> Comparison:
-    """Compares two models by their values `[examples]` on the same examples in the same order (see `aligned`).
-
-    The difficulty of an example is common to both models and cancels in the difference. So the test detects much
-    smaller differences than two separate intervals.
-
-    Args:
-        keys: The key of each example, `[examples]`.
-        newcomer: The values of the newcomer, `[examples]`.
-        champion: The values of the champion, `[examples]`.
-        confidence: The confidence level of the interval.
-        samples: The number of resamples.
-        seed: The seed of the resamples.
-
-    Raises:
-        WorkError: There are no examples, or values are not finite.
-    """
-    if newcomer.shape != champion.shape:
-        raise ValueError(f"paired values must come in the same shape; found {newcomer.shape} and {champion.shape}")
-    (estimate,) = intervals((newcomer - champion)[:, None], keys, samples, seed, confidence)
-    distinct = len(np.unique(keys))
-    return Comparison(estimate.value, estimate.low, estimate.high, confidence, len(newcomer), distinct)
-
-
-def aligned(
-    newcomer_keys: np.ndarray, newcomer: np.ndarray, champion_keys: np.ndarray, champion: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the sorted keys, and the values of both models in the order of the keys, so that rows are pairs.
-
-    Args:
-        newcomer_keys: The keys of the examples in the newcomer's evaluation, `[examples]`.
-        newcomer: The values of the newcomer, in the order of `newcomer_keys`.
-        champion_keys: The keys of the examples in the champion's evaluation, `[examples]`, in any order.
-        champion: The values of the champion, in the order of `champion_keys`.
-
-    Raises:
-        WorkError: The two models were evaluated on different examples.
-    """
-    order, champion_order = np.argsort(newcomer_keys, kind="stable"), np.argsort(champion_keys, kind="stable")
-    if not np.array_equal(newcomer_keys[order], champion_keys[champion_order]):
-        common = len(np.intersect1d(newcomer_keys, champion_keys))
-        raise WorkError(
-            f"newcomer and champion were evaluated on different examples: {len(newcomer_keys):,} and "
-            f"{len(champion_keys):,}, of which {common:,} are the same; evaluate both on the same test split"
-        )
-    return newcomer_keys[order], newcomer[order], champion[champion_order]
-
-
 def resampled_means(table: np.ndarray, keys: np.ndarray, samples: int, seed: int) -> Iterator[np.ndarray]:
     """Yields the column means of `table` `[examples, columns]` over batches of resamples, `[resamples, columns]`.
 
     Memory is bounded for any number of examples and resamples.
     """
-    sums, copies = _by_key(table, keys)
+    sums, copies = by_key(table, keys)
     distinct = len(sums)
     generator = np.random.default_rng(seed)
     at_once = max(1, _COUNTS_IN_MEMORY // distinct)
@@ -182,11 +95,13 @@ def resampled_means(table: np.ndarray, keys: np.ndarray, samples: int, seed: int
         yield counts @ sums / (counts @ copies)[:, None]
 
 
-def _by_key(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def by_key(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sum of the rows of each distinct key, `[distinct, columns]`, and their number, `[distinct]`.
 
     Keys are in the order of their first occurrence, so a table without copies is returned unchanged.
     """
+    if count_distinct(keys) == len(keys):
+        return table, np.ones(len(keys))
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     place = np.argsort(np.argsort(first))[number]
     sums = np.zeros((len(first), table.shape[1]))
@@ -194,12 +109,23 @@ def _by_key(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return sums, np.bincount(place).astype(np.float64)
 
 
+def count_distinct(keys: np.ndarray) -> int:
+    """Returns the number of distinct keys. `numpy.unique` would hash them, which takes 50 times as long."""
+    ordered = np.sort(keys, kind="stable")  # keys are often sorted already, or a few sorted runs
+    return int(len(keys) > 0) + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+
+
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return low, high
 
 
-def _check(table: np.ndarray) -> None:
+def check_finite(table: np.ndarray) -> None:
+    """Checks that there is an interval of the columns of a table `[examples, columns]`.
+
+    Raises:
+        WorkError: The table is empty, or has non-finite values.
+    """
     if not len(table):
         raise WorkError("there are no examples to draw a bootstrap interval from; at least 1 is needed")
     if not np.isfinite(table).all():

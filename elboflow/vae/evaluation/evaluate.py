@@ -24,7 +24,13 @@ logger = logging.getLogger("elboflow.evaluation")
 
 
 def evaluate(
-    trained: ModelFolder, test: Source, data: DatasetDescription, config: EvaluationConfig, seed: int, output: Path
+    trained: ModelFolder,
+    test: Source,
+    data: DatasetDescription,
+    config: EvaluationConfig,
+    seed: int,
+    output: Path,
+    train: Source | None = None,
 ) -> Metrics:
     """Evaluates a model on test examples, and writes the evaluation folder, its manifest last.
 
@@ -38,6 +44,7 @@ def evaluate(
         config: The settings of the evaluation.
         seed: The seed of the noise of each example, of the samples in figures, and of the bootstrap.
         output: The folder to write: metrics.json, examples.npz, figures/*, report.html, then evaluation.json.
+        train: The train split, to which the baseline is fitted; None for no baseline.
 
     Returns:
         The metrics.
@@ -47,7 +54,7 @@ def evaluate(
     """
     started = time.monotonic()
     artifacts.withdraw(output, "evaluation")
-    seen = _seen(trained, test, data, config, seed)
+    seen = _seen(trained, test, data, config, seed, train)
     found = merged([evaluator(seen) for evaluator in chosen(config, trained.model)])
     keys = seen.keys
     distinct = len(np.unique(keys))
@@ -92,8 +99,15 @@ def of_example(
     raise WorkError(f"no evaluator of this model gives {metric!r} for each example")
 
 
-def _seen(trained: ModelFolder, test: Source, data: DatasetDescription, config: EvaluationConfig, seed: int) -> Seen:
-    return Seen(trained, test, data, config.bound_samples, config.batch_size, config.bootstrap_samples, seed)
+def _seen(
+    trained: ModelFolder,
+    test: Source,
+    data: DatasetDescription,
+    config: EvaluationConfig,
+    seed: int,
+    train: Source | None = None,
+) -> Seen:
+    return Seen(trained, test, data, config.bound_samples, config.batch_size, config.bootstrap_samples, seed, train)
 
 
 def chosen(config: EvaluationConfig, model: Model) -> list[Evaluator]:

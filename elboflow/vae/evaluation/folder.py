@@ -10,13 +10,15 @@ import numpy as np
 from pydantic import NonNegativeInt
 
 from elboflow import artifacts
-from elboflow.settings import Settings, WorkError
+from elboflow.settings import Settings, WorkError, html
+from elboflow.settings.text import counted
 from elboflow.vae.evaluation import metrics
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.evaluators import Figure, Result
 from elboflow.vae.evaluation.metrics import Metrics
 from elboflow.vae.folder import ModelFolder
 
+_SPACE = "\N{NO-BREAK SPACE}"
 METRICS, EXAMPLES, REPORT, FIGURES = "metrics.json", "examples.npz", "report.html", "figures"
 
 
@@ -70,6 +72,20 @@ class EvaluationFolder:
     path: Path
     facts: Facts
     metrics: Metrics
+
+    def _repr_html_(self) -> str:
+        """Returns the metrics and the first picture as a notebook shows them."""
+        rows = []
+        for name, metric in self.metrics.items():
+            value, low, high = metric.shown
+            rows.append((metric.title or name, value, f"{low}{_SPACE}…{_SPACE}{high}", metric.unit, metric.meaning))
+        title = f"Evaluation on {counted(self.facts.examples, 'test example')}"
+        found = html.table(title, ("metric", "value", f"95{_SPACE}%{_SPACE}interval", "unit", "meaning"), rows)
+        pictures = sorted(file for file in self.facts.files if file.startswith(f"{FIGURES}/") and file.endswith(".png"))
+        for file in pictures[:1]:
+            with artifacts.open_listed(self.path, file) as opened:
+                found += html.picture(opened.read(), Path(file).stem)
+        return found
 
 
 def save(

@@ -94,7 +94,7 @@ def report(found: Result, distinct: int, seen: Seen, config: EvaluationConfig) -
         trained=trained,
         data=seen.data,
         kept_epoch=trained.best_epoch if trained.provenance.training.early_stopping else trained.epochs,
-        specs={name: _described(spec) for name, spec in trained.specs.items()},
+        specs={name: described(spec) for name, spec in trained.specs.items()},
         sections={
             "Model": list(_flat(trained.config.model_dump(mode="json"))),
             "Training": list(_flat(trained.provenance.training.model_dump(mode="json"))),
@@ -128,7 +128,7 @@ def _shortened(features: Sequence[str]) -> str:
     return f"{shown} and {len(features) - _NAMED} more features" if len(features) > _NAMED + 1 else ", ".join(features)
 
 
-def _described(spec: FeatureSpec) -> str:
+def described(spec: FeatureSpec) -> str:
     """Returns a description of a feature in a line: `8 × 8 × 1, 17 levels`."""
     shape = " × ".join(map(str, spec.shape))
     levels = f"{spec.levels} levels" if spec.levels is not None else "numbers"

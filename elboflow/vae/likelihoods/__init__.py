@@ -128,6 +128,17 @@ class Likelihood(Kind):
         """
         return None
 
+    def independent(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+        """Returns decoder outputs `[*outputs]` of a model without latents, fitted to training examples, or None.
+
+        All values of an example are independent of each other then. By default `bias`, which is the best fit where the
+        outputs are logits. None if there is no such model.
+
+        Args:
+            features: The features of the examples, `[examples, …]` by name.
+        """
+        return self.bias(features)
+
     def shared_bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
         """Returns `bias` for one position of a grid or sequence, from the mean over all positions; None if undefined.
 

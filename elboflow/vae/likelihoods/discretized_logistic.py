@@ -1,5 +1,7 @@
 """A logistic distribution integrated over levels; outer levels get the tails (Salimans et al., 2017, section 2.1)."""
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from elboflow.vae import ops
@@ -44,6 +46,16 @@ class DiscretizedLogistic(LevelsLikelihood):
 
         location = codes.mean(axis=0, dtype=np.float64) / (self.levels - 1)
         return np.concatenate([location, np.zeros_like(location)], axis=-1)
+
+    def independent(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        codes = features[self.feature]
+        outputs = self.output_bias(codes)
+        # A pixel that is constant in training is not sure to be so: its deviation is that of uniform noise on a code.
+        deviation = np.sqrt(codes.var(axis=0, dtype=np.float64) + 1 / 12) / (self.levels - 1)
+        outputs[..., outputs.shape[-1] // 2 :] = np.log(deviation * math.sqrt(3) / math.pi)
+        return outputs
 
     def _location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         location, log_scale = ops.split(outputs, 2, axis=-1)

@@ -1,6 +1,7 @@
 """A density over uniformly dequantised codes, code + u in [0, levels) (Theis et al., 2016)."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat
@@ -58,6 +59,16 @@ class Gaussian(LevelsLikelihood):
 
         mean = (codes.mean(axis=0, dtype=np.float64) + 0.5) / self.levels
         return np.concatenate([mean, np.zeros_like(mean)][: self.parameters], axis=-1)
+
+    def independent(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        codes = features[self.feature]
+        outputs = self.output_bias(codes)
+        if self.scale == "learned":
+            variance = codes.var(axis=0, dtype=np.float64) + 1 / 12  # of the uniform noise on each code
+            outputs[..., outputs.shape[-1] // 2 :] = np.log(np.sqrt(variance) / self.levels)
+        return outputs
 
     def _mean_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale != "learned":

@@ -1,7 +1,7 @@
 """A product of likelihoods for tables, one for each column."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr
@@ -88,15 +88,21 @@ class Product(Likelihood):
         return {name: values for found in made for name, values in found.items()}
 
     def bias(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
-        import numpy as np
+        return _joined([column.bias(features) for column in self._bound.values()])
 
-        parts = [column.bias(features) for column in self._bound.values()]
-        known = [part.reshape(-1) for part in parts if part is not None]
-        return np.concatenate(known) if len(known) == len(parts) else None
+    def independent(self, features: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+        return _joined([column.independent(features) for column in self._bound.values()])
 
     def _outputs(self, outputs: Tensor) -> dict[str, Tensor]:
         """Returns the decoder outputs of each column, `[…, *outputs]`."""
         return _divided(outputs, {name: column.outputs for name, column in self._bound.items()})
+
+
+def _joined(parts: "Sequence[np.ndarray | None]") -> "np.ndarray | None":
+    import numpy as np
+
+    known = [part.reshape(-1) for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def _total(shapes: Mapping[str, Shape | None]) -> Shape | None:

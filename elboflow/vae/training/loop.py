@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from elboflow.settings.text import counted
 from elboflow.vae.compute import implementation
 from elboflow.vae.compute.cluster import Cluster
 from elboflow.vae.compute.contract import Job, Measures
-from elboflow.vae.model import variables
+from elboflow.vae.model import Model, variables
 from elboflow.vae.terms import ELBO
 from elboflow.vae.trained import Trained
 from elboflow.vae.training.checkpoints import Keeper
@@ -35,8 +35,17 @@ _WORKER = "elboflow.vae.training.torch_worker"
 """The module of a worker process, for backends with one process per device."""
 
 
+Viewer = Callable[[int, Model], None]
+"""Called after each epoch with its number and the validated model."""
+
+
 def train(
-    job: Job, *, cluster: Cluster | None = None, watch: Watch | None = None, observers: Sequence[Observer] = ()
+    job: Job,
+    *,
+    cluster: Cluster | None = None,
+    watch: Watch | None = None,
+    observers: Sequence[Observer] = (),
+    viewer: Viewer | None = None,
 ) -> Trained:
     """Trains a model. The same job on the same kind of device gives the same weights, also after interruptions.
 
@@ -45,6 +54,8 @@ def train(
         cluster: The machines of a distributed training; None for a single machine.
         watch: A callback that gets the validation ELBO of every epoch, and can stop the training.
         observers: Callbacks that get the curves after every epoch.
+        viewer: A callback that may compute with the model after every epoch. Without effect where several processes
+            train, or weights are sharded: a computation of one process would wait for the others.
 
     Returns:
         The trained model and its curves.
@@ -58,7 +69,8 @@ def train(
     """
     job.training.check_examples(sum(job.source.counts))
     with implementation().together(job, cluster, _WORKER) as processes, implementation().scope():
-        with _begun(job, processes, watch, observers) as training:
+        viewer = viewer if processes is None and job.training.parallel is None else None
+        with _begun(job, processes, watch, observers, viewer) as training:
             while not training.is_over:
                 started, first = time.monotonic(), training.state.step
                 for measures in training.engine.run(training.state):
@@ -77,7 +89,7 @@ def train(
 
 @contextmanager
 def _begun(
-    job: Job, cluster: Cluster | None, watch: Watch | None, observers: Sequence[Observer]
+    job: Job, cluster: Cluster | None, watch: Watch | None, observers: Sequence[Observer], viewer: Viewer | None
 ) -> "Iterator[_Training]":
     """Yields the training of this process, one of a cluster's, at its start or at its last checkpoint."""
     training, fingerprint = job.training, job.fingerprint
@@ -104,7 +116,7 @@ def _begun(
         state = _initial_state(keeper, engine, total)
         report = Report(state, watch, observers)
         report.tell_watch(1)
-        begun = _Training(job, total, engine, state, keeper, interruption, shown, report)
+        begun = _Training(job, total, engine, state, keeper, interruption, shown, report, viewer)
         yield begun
         if begun.is_interrupted:
             keeper.flush()
@@ -128,6 +140,7 @@ class _Training:
     interruption: Interruption
     shown: Display
     report: Report
+    viewer: Viewer | None
     is_interrupted: bool = False
     is_late: bool = False
 
@@ -178,6 +191,8 @@ class _Training:
         state.end_epoch(means[ELBO], self.engine.validated, training.early_stopping)
         pace = f", {speed:,.0f} examples/s" if speed else ""
         self.shown.epoch(epoch, training.epochs, f"validation ELBO {means[ELBO]:.2f} nats{pace}")
+        if self.viewer is not None:
+            self.viewer(epoch, self.engine.validated)
         try:
             self.report.tell_watch(epoch)
         except WatchStoppedError:

@@ -1,4 +1,4 @@
-"""Intervals and the paired test, on data whose truth is known."""
+"""Intervals of metrics, on data whose truth is known."""
 
 import subprocess
 import sys
@@ -20,11 +20,6 @@ def interval(values, samples, seed, keys=None):
     """Returns the interval of values; the examples are distinct where no keys are given."""
     (estimate,) = bootstrap.intervals(values[:, None], np.arange(len(values)) if keys is None else keys, samples, seed)
     return estimate
-
-
-def paired(newcomer, champion, confidence, samples, seed):
-    """Compares values of distinct examples."""
-    return bootstrap.paired(np.arange(len(newcomer)), newcomer, champion, confidence, samples, seed)
 
 
 def test_a_95_percent_interval_covers_the_true_mean_about_95_times_in_100():
@@ -70,54 +65,6 @@ def test_a_unit_near_the_threshold_widens_the_interval_of_active_units():
     assert (estimate.low, estimate.high) == (1.0, 3.0)
 
 
-def hard_and_easy(examples=200):
-    """Values of a champion: the spread between examples is far larger than the differences to be told."""
-    return np.random.default_rng(7).normal(-100, 20, size=examples)
-
-
-@pytest.mark.parametrize(
-    ("shift", "better"), [(0.5, True), (-0.5, False), (0.0, False)], ids=["ahead", "behind", "indistinguishable"]
-)
-def test_a_newcomer_is_better_only_when_it_is_clearly_ahead(shift, better):
-    champion = hard_and_easy()
-    noise = np.random.default_rng(8).normal(size=len(champion))
-    compared = paired(champion + shift + noise - noise.mean(), champion, 0.95, 2000, seed=0)
-    assert compared.difference == pytest.approx(shift)
-    assert compared.low < compared.difference < compared.high
-    assert compared.better is better
-
-
-def test_an_identical_newcomer_is_not_better():
-    champion = hard_and_easy()
-    compared = paired(champion, champion.copy(), 0.95, 1000, seed=0)
-    assert (compared.difference, compared.low, compared.high, compared.better) == (0, 0, 0, False)
-
-
-def test_few_examples_never_make_a_newcomer_better_and_it_says_so():
-    compared = paired(np.full(5, 2.0), np.full(5, 1.0), 0.95, 1000, seed=0)
-    assert not compared.better
-    assert "too few" in str(compared)
-
-
-def test_a_truly_equal_newcomer_is_rarely_promoted():
-    rng = np.random.default_rng(9)
-    promoted = [paired(rng.normal(size=100), rng.normal(size=100), 0.95, 400, seed).better for seed in range(400)]
-    assert np.mean(promoted) <= 0.05
-
-
-def test_aligned_values_are_pairs_whatever_the_order_of_the_examples():
-    keys = np.random.default_rng(10).permutation(np.arange(-50, 50))
-    order = np.random.default_rng(11).permutation(100)
-    ordered, newcomer, champion = bootstrap.aligned(keys, keys * 2.0, keys[order], keys[order] * 2.0)
-    np.testing.assert_array_equal(newcomer, champion)
-    np.testing.assert_array_equal(newcomer, ordered * 2.0)
-
-
-def test_different_examples_cannot_be_compared():
-    with pytest.raises(WorkError, match=r"different examples: 4 and 5, of which 3 are the same"):
-        bootstrap.aligned(np.arange(4), np.zeros(4), np.arange(1, 6), np.zeros(5))
-
-
 @trying(max_examples=50, deadline=None)
 @given(examples=st.integers(1, 60), columns=st.integers(1, 3), seed=st.integers(0, 99), data=st.data())
 def test_without_copies_the_resamples_are_those_of_the_ordinary_bootstrap_bit_for_bit(examples, columns, seed, data):
@@ -151,20 +98,6 @@ def test_an_interval_over_unevenly_copied_examples_covers_the_mean_of_what_they_
         estimate = interval(values, samples=400, seed=trial, keys=keys)
         covered.append(estimate.low <= 3.0 <= estimate.high)
     assert 0.9 <= np.mean(covered) <= 0.98  # as independent draws, these examples would cover it in half of the trials
-
-
-def test_copies_of_few_examples_never_make_a_newcomer_better_and_it_says_so():
-    keys = np.repeat(np.arange(3), 10)
-    compared = bootstrap.paired(keys, np.full(30, 2.0), np.full(30, 1.0), 0.95, 1000, seed=0)
-    assert not compared.better
-    assert str(compared).endswith("30 examples, 3 of them distinct, too few to tell (at least 20)")
-
-
-def test_copies_are_compared_like_distinct_examples_once_there_are_enough():
-    keys = np.repeat(np.arange(25), 2)
-    compared = bootstrap.paired(keys, np.full(50, 2.0), np.full(50, 1.0), 0.95, 1000, seed=0)
-    assert compared.better
-    assert str(compared).endswith("50 examples, 25 of them distinct")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +155,7 @@ def test_damaged_metrics_are_an_error_that_names_the_file(tmp_path, content):
 
 def test_comparing_two_evaluated_models_loads_no_framework():
     code = (
-        "import sys, elboflow.vae.evaluation.bootstrap, elboflow.vae.evaluation.metrics;"
+        "import sys, elboflow.vae.evaluation.paired, elboflow.vae.evaluation.metrics;"
         "print([name for name in ('keras', 'tensorflow', 'jax', 'torch', 'matplotlib') if name in sys.modules])"
     )
     assert (

@@ -84,7 +84,8 @@ print(compute.implementation().on_processors())
 """
 
 
-@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), "auto"])
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", "auto"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backend_tells_whether_it_computes_on_processors(backend, device):
     if not importlib.util.find_spec(backend):
@@ -95,6 +96,7 @@ def test_a_backend_tells_whether_it_computes_on_processors(backend, device):
     assert told.stdout.split()[-1] == str(device == "cpu" or not has_gpu())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_gpu_where_there_is_none_is_refused_with_the_devices_that_are_there(backend):
     if not importlib.util.find_spec(backend):

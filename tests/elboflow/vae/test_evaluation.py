@@ -112,14 +112,14 @@ def test_the_same_evaluation_again_gives_the_same_files(trained, evaluation, tmp
 
 
 def test_a_model_evaluated_on_shuffled_examples_is_not_better_than_itself(trained, evaluation, tmp_path):
-    from elboflow.vae.evaluation import bootstrap
+    from elboflow.vae.evaluation import paired
 
     examples = held_out()
     order = np.random.default_rng(3).permutation(len(examples))
     evaluate(trained, tmp_path, examples[order])
     with np.load(tmp_path / "examples.npz") as new, np.load(evaluation / "examples.npz") as old:
-        pairs = bootstrap.aligned(new["key"], new["log_likelihood"], old["key"], old["log_likelihood"])
-    assert abs(bootstrap.paired(*pairs, 0.95, 500, 0).difference) < 1e-4
+        pairs = paired.aligned(new["key"], new["log_likelihood"], old["key"], old["log_likelihood"])
+    assert abs(paired.compare(*pairs, 0.95).difference) < 1e-4
 
 
 def test_copies_of_examples_are_told_shown_once_and_leave_the_intervals_as_they_were(trained, tmp_path):
@@ -276,7 +276,8 @@ def test_an_evaluator_gives_the_columns_that_it_names(trained):
     from elboflow.vae.evaluation.evaluate import chosen
     from elboflow.vae.evaluation.evaluators import Seen
 
-    seen = Seen(trained, InMemory(held_out()), DatasetDescription("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0)
+    test, train = InMemory(held_out()), InMemory(held_out(seed=1))
+    seen = Seen(trained, test, DatasetDescription("a" * 64, {"test": 40}, label="label"), 2, 16, 200, 0, train)
     for evaluator in chosen(CONFIG, trained.model):
         assert set(evaluator(seen).per_example) == set(evaluator.columns), evaluator.kind
 

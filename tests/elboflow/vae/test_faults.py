@@ -163,7 +163,8 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(keeper, state,
         assert steps(tmp_path / "kept") == [16, 20]
 
 
-@pytest.mark.parametrize("damaged", [with_a_bit_flipped, pytest.param(with_half_a_manifest, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", [with_a_bit_flipped, with_half_a_manifest])
 def test_a_training_that_goes_on_before_a_damaged_checkpoint_ends_the_same(train, tmp_path, caplog, damaged):
     whole = train("whole")
     stopped_after(3, train, "damaged")

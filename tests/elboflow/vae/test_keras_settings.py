@@ -67,6 +67,7 @@ def ours(backend: str) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_a_users_settings_are_not_read_and_stay_as_they_are(backend: str, tmp_path: Path) -> None:
     file = tmp_path / ".keras/keras.json"

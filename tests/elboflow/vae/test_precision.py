@@ -54,6 +54,7 @@ def test_hidden_layers_compute_in_the_precision_and_all_else_is_float32(precisio
     np.testing.assert_allclose(np.array(terms.log_likelihood), np.array(same), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_an_overflow_in_float16_is_skipped_and_halves_the_scale_of_the_loss(digits, digits_specs):
     from tests.elboflow.vae.stepping import stepping
 
@@ -92,6 +93,7 @@ def bound(training):
     return training.curves.validation["elbo"][-1]
 
 
+@pytest.mark.slow
 def test_trainings_in_bfloat16_and_float32_agree_on_the_bound_within_half_a_percent(digits, digits_specs, tmp_path):
     single, half = (trained(precision, digits, digits_specs, tmp_path) for precision in ("float32", "bfloat16"))
     assert bound(single) > -170

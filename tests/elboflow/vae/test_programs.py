@@ -56,6 +56,7 @@ def test_a_program_reads_the_weights_of_now(digits, digits_specs):
     assert before.max() < 0.99 < samples.reconstruct(model, some, seed=0)["image"].min()
 
 
+@pytest.mark.slow
 def test_trainings_of_two_models_in_turn_compile_once_each(traced, digits, digits_specs):
     from tests.elboflow.vae.stepping import stepping
 

@@ -90,6 +90,7 @@ def test_an_encoder_reads_up_to_the_end_of_a_sequence_and_no_further(model):
     assert (one != three).any(axis=1)[batch["text.length"] > 0].all()
 
 
+@pytest.mark.slow
 def test_a_model_of_texts_learns_them(tmp_path):
     from elboflow.vae.compute.contract import Job
     from elboflow.vae.evaluation import samples

@@ -79,29 +79,28 @@ class TestInThisProcess:
         assert (one.curves.train, one.curves.validation) == (other.curves.train, other.curves.validation)
         assert_same_weights(one, other)
 
+    @pytest.mark.slow
     def test_how_many_steps_a_compiled_call_takes_makes_no_difference(self, whole, train, monkeypatch):
         from elboflow.vae.training import pacing
 
         monkeypatch.setattr(pacing, "SECONDS_PER_CALL", 1e-9)
         self.assert_same(whole, train("one"))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "settings",
         [
             {"checkpoints": Checkpoints(every_minutes=None)},
-            pytest.param(
-                {
-                    "checkpoints": Checkpoints(every_steps=3),
-                    "precision": "float16",
-                    "ema": {"decay": 0.9},
-                    "learning_rate": Plateau(initial=3e-2, patience=1, warmup_steps=5),
-                    "early_stopping": None,
-                    "max_steps": 30,
-                    "micro_batches": 2,
-                    "non_finite": Skip(),
-                },
-                marks=pytest.mark.slow,
-            ),
+            {
+                "checkpoints": Checkpoints(every_steps=3),
+                "precision": "float16",
+                "ema": {"decay": 0.9},
+                "learning_rate": Plateau(initial=3e-2, patience=1, warmup_steps=5),
+                "early_stopping": None,
+                "max_steps": 30,
+                "micro_batches": 2,
+                "non_finite": Skip(),
+            },
         ],
         ids=["plainly", "with all that has a state"],
     )
@@ -143,6 +142,7 @@ class TestInThisProcess:
         assert result.curves.validation["step"] == [1]
         assert result.epochs == result.best_epoch == 1
 
+    @pytest.mark.slow
     def test_a_training_that_used_up_its_time_in_mid_epoch_goes_on_when_given_more(
         self, whole, train, monkeypatch, tmp_path
     ):
@@ -156,6 +156,7 @@ class TestInThisProcess:
         assert resumed.curves.validation["step"] == [8, 16, 24, 32]
         self.assert_same(resumed, whole)
 
+    @pytest.mark.slow
     def test_the_last_step_of_all_may_be_within_an_epoch(self, train):
         result = train("short", max_steps=10)
         assert result.curves.validation["step"] == result.curves.train["step"] == [8, 10]

@@ -49,6 +49,7 @@ def steps_of(digits, specs, dropout=0.0, **settings):
     return stepping(model(dropout), training, digits.head(32), specs)
 
 
+@pytest.mark.slow
 def test_micro_batches_give_the_weights_of_whole_batches(digits, digits_specs):
     weights = np.linspace(0.5, 1.5, 32, dtype=np.float32)
     examples = replace(digits.head(32), weights=weights)
@@ -59,6 +60,7 @@ def test_micro_batches_give_the_weights_of_whole_batches(digits, digits_specs):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_is_a_function_of_the_step_and_hurts_training_alone(digits, digits_specs):
     first, again, without = (steps_of(digits, digits_specs, dropout=rate) for rate in (0.3, 0.3, 0.0))
     measures = first.run(0, 6)

@@ -42,6 +42,7 @@ def test_the_bound_rises_and_the_curves_tell(split, digits_specs, tmp_path):
     assert {len(column) for column in [*curves.train.values(), *curves.validation.values()]} == {8}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(split, digits_specs, tmp_path):
     first, again, other = (
         trained(split, digits_specs, tmp_path / name, epochs=1, seed=seed)
@@ -157,6 +158,7 @@ def test_validation_that_streams_gives_the_means_of_one_in_memory(split, digits_
     assert validate()["reconstruction"] != pytest.approx(whole["reconstruction"], abs=1.0)
 
 
+@pytest.mark.slow
 def test_a_training_that_streams_its_validation_ends_like_one_that_does_not(split, digits_specs, tmp_path):
     from elboflow.vae.training import train
 

@@ -40,6 +40,7 @@ def balanced(examples: Examples) -> Examples:
     return dataclasses.replace(examples, weights=(weights / weights.mean()).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_balance_improves_the_bound_of_the_rare_class(uneven, digits, digits_specs, tmp_path):
     held_out = digits[np.flatnonzero(digits.features["label"] == RARE)[10:]]
 
@@ -49,6 +50,7 @@ def test_balance_improves_the_bound_of_the_rare_class(uneven, digits, digits_spe
     assert elbo(balanced(uneven), "balanced") > elbo(uneven, "plain") + 1
 
 
+@pytest.mark.slow
 def test_the_reported_bounds_are_plain_means_whatever_the_weights(uneven, digits_specs, tmp_path):
     weights = np.where(uneven.features["label"] == RARE, len(uneven) / 10, 0).astype(np.float32)  # ones count nothing
     weighted = dataclasses.replace(uneven, weights=weights)

@@ -122,6 +122,7 @@ class Seen:
         batch_size: The number of examples per compiled call.
         resamples: The number of bootstrap resamples of each interval.
         seed: The seed of noise, samples and resamples.
+        train: The train split; None if it is not at hand.
     """
 
     trained: "ModelFolder"
@@ -131,6 +132,7 @@ class Seen:
     batch_size: int
     resamples: int
     seed: int
+    train: Source | None = None
 
     @property
     def model(self) -> "Model":

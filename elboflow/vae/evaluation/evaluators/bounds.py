@@ -1,5 +1,6 @@
 """The bounds on log p(x), which measure how well a model predicts unseen examples."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,10 +14,15 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 class Bounds(Evaluator):
-    """The ELBO, its two terms, and the importance-weighted bound (Burda et al., 2016)."""
+    """The ELBO, its two terms, and the importance-weighted bound (Burda et al., 2016).
+
+    Attributes:
+        deciding: The columns of which more is better, so that they can decide between two models.
+    """
 
     order: ClassVar[int] = 10
     columns: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "log_likelihood")
+    deciding: ClassVar[tuple[str, ...]] = ("log_likelihood", "elbo", "reconstruction")
     kind: Literal["bounds"] = "bounds"
 
     def __call__(self, seen: Seen) -> Result:
@@ -31,24 +37,22 @@ class Bounds(Evaluator):
                 "How well the model predicts unseen examples: the importance-weighted bound with "
                 f"{seen.bound_samples:,} samples, the closer of the two bounds. Higher is better; by default it "
                 "decides between two models.",
-                "higher",
             ),
             "elbo": _metric(
                 named["elbo"], "ELBO",
                 f"What training maximised, a looser lower bound of the same: reconstruction {_MINUS} KL. Its distance "
                 "from the number before says how far the encoder is from the true posterior.",
-                "higher",
             ),
             "reconstruction": _metric(
                 named["reconstruction"], "reconstruction",
                 "Log-probability of an example, given latents that the encoder draws for it. Higher is better.",
-                "higher",
             ),
             "kl": _metric(
                 named["kl"], "KL",
                 "What the latents tell about an example beyond the prior; near 0, the decoder ignores them.",
             ),
         }  # fmt: skip
+        metrics |= {name: replace(metrics[name], better="higher") for name in self.deciding}
         if found.dimensions is not None and found.dimensions.any():  # 0 if all texts are empty
             bits = diagnostics.bits_per_dim(named["log_likelihood"], float(found.dimensions.mean()))
             metrics["bits_per_dim"] = Metric(
@@ -65,5 +69,5 @@ class Bounds(Evaluator):
         return Result(metrics, columns)
 
 
-def _metric(estimate: Estimate, title: str, meaning: str, better: Literal["higher", "lower"] | None = None) -> Metric:
-    return Metric(estimate.value, estimate.low, estimate.high, title, NATS, better, meaning)
+def _metric(estimate: Estimate, title: str, meaning: str) -> Metric:
+    return Metric(estimate.value, estimate.low, estimate.high, title, NATS, None, meaning)
