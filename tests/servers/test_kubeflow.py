@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers.wire import wait_for
+from elboflow.testing.platforms.wire import wait_for
 
 if TYPE_CHECKING:
-    from tests.servers.kubeflow import KubeflowServer
+    from elboflow.testing.platforms.kubeflow import KubeflowServer
 
 pytestmark = pytest.mark.xdist_group("kubeflow")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["KubeflowServer"]:
-    from tests.servers.kubeflow import KubeflowServer
+    from elboflow.testing.platforms.kubeflow import KubeflowServer
 
     with KubeflowServer(tmp_path_factory.mktemp("kubeflow") / "kubeflow") as server:
         yield server
@@ -79,6 +79,37 @@ def test_a_run_fails_with_its_step_and_is_cancelled_with_its_processes(
     with pytest.raises(ApiException) as refused:
         client.terminate_run(failed)
     assert refused.value.status == 400
+
+
+def test_a_loop_in_an_exit_handler_fails_without_an_error_and_one_in_a_pipeline_of_its_own_runs(
+    server: "KubeflowServer", client: Any, tmp_path: Path
+):
+    from tests.servers import trivial
+
+    server.faults.rehearsed = True
+    for pipeline, state, steps in (
+        (trivial.loop_in_exit_handler, "FAILED", []),
+        (trivial.loop_in_pipeline, "SUCCEEDED", ["tell", "write", "write"]),
+    ):
+        package = tmp_path / "pipeline.yaml"
+        package.write_text(trivial.compiled(pipeline), encoding="utf-8")
+        id = run(client, str(package), pipeline.name).run_id
+        wait_for(lambda id=id: server.runs[id].execution.ended is not None)
+        found = client.get_run(id)
+        assert (found.state, found.error) == (state, None)
+        assert sorted(step.name for step in server.runs[id].execution.succeeded) == steps
+
+
+def test_retries_of_a_step_in_a_loop_are_ignored(server: "KubeflowServer", client: Any, tmp_path: Path):
+    from tests.servers import trivial
+
+    server.faults.rehearsed = True
+    server.faults.break_step(1, "is killed")
+    package = tmp_path / "pipeline.yaml"
+    package.write_text(trivial.compiled(trivial.loop_in_pipeline), encoding="utf-8")
+    id = run(client, str(package), "ignored").run_id
+    wait_for(lambda: server.runs[id].execution.ended is not None)
+    assert [(step.name, step.attempts) for step in server.runs[id].execution.failed] == [("write", 1)]
 
 
 def test_an_unknown_field_anywhere_is_a_400(server: "KubeflowServer", client: Any):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.storage import StorageServer
+from elboflow.testing.platforms.storage import StorageServer
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers.storage import StorageServer
+from elboflow.testing.platforms.storage import StorageServer
 
 if TYPE_CHECKING:
-    from tests.servers.vertex import VertexServer
+    from elboflow.testing.platforms.vertex import VertexServer
 
 pytestmark = pytest.mark.xdist_group("vertex")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["VertexServer"]:
-    from tests.servers.vertex import VertexServer
+    from elboflow.testing.platforms.vertex import VertexServer
 
     folder = tmp_path_factory.mktemp("vertex")
     with StorageServer(folder / "storage", "bucket") as storage, VertexServer(folder / "vertex", storage) as server:
@@ -62,7 +62,7 @@ def submit(client: Any, id: str, pipeline: Any = None, **arguments: Any) -> Any:
 
 
 def ended(client: Any, server: "VertexServer", id: str) -> Any:
-    from tests.servers.wire import wait_for
+    from elboflow.testing.platforms.wire import wait_for
 
     wait_for(lambda: server.runs[id].execution.ended is not None)
     return client.get_pipeline_job(name=f"{PARENT}/pipelineJobs/{id}")
@@ -80,6 +80,20 @@ def log(server: "VertexServer", job: Any, name: str) -> list[str]:
     answer = requests.post(f"{server.url}/v2/entries:list", json=wanted)
     assert answer.status_code == 200, answer.text
     return [entry["jsonPayload"]["message"] for entry in answer.json()["entries"]]
+
+
+def test_a_loop_in_an_exit_handler_fails_without_an_error_and_one_in_a_pipeline_of_its_own_runs(
+    server: "VertexServer", client: Any
+):
+    from tests.servers import trivial
+
+    server.faults.rehearsed = True
+    submit(client, "in-handler", trivial.loop_in_exit_handler)
+    submit(client, "in-pipeline", trivial.loop_in_pipeline)
+    job = ended(client, server, "in-handler")
+    assert (job.state.name, job.error.message) == ("PIPELINE_STATE_FAILED", "")
+    assert not server.runs["in-handler"].execution.steps
+    assert ended(client, server, "in-pipeline").state.name == "PIPELINE_STATE_SUCCEEDED"
 
 
 def test_a_submitted_job_executes_its_steps_with_artifacts_in_the_bucket(server: "VertexServer", client: Any):
@@ -136,7 +150,7 @@ def test_a_job_is_cancelled_with_its_processes_and_its_id_is_taken(server: "Vert
 
     from google.api_core.exceptions import BadRequest, Conflict, NotFound
 
-    from tests.servers.wire import wait_for
+    from elboflow.testing.platforms.wire import wait_for
 
     server.faults.break_step(1, "hangs")
     submit(client, "three")

@@ -1,47 +1,10 @@
-"""A real MLflow server, and a way to it on which things go wrong."""
+"""A way to an MLflow server on which things go wrong."""
 
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from tests.servers.wire import Reply, Request, WireServer, free_port, route, wait_for
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Yields the address of a real MLflow on SQLite, whose files lie in a folder."""
-    port = free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    quick = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # which takes half a dozen processes
-    with (folder / "log.txt").open("wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=quick)
-    address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, (folder / "log.txt").read_text(encoding="utf-8")
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    try:
-        wait_for(answers, 120)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+from elboflow.testing.platforms.messages import Reply, Request
+from elboflow.testing.platforms.wire import WireServer, route
 
 
 class Proxy(WireServer):

@@ -42,6 +42,27 @@ def greeting(who: str = "world") -> None:
             read(greeting=written.outputs["greeting"], job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, who=who)
 
 
+@dsl.pipeline(name="looped")
+def looped() -> None:
+    """A step in a loop, with retries."""
+    with dsl.ParallelFor(["you", "them"], parallelism=1) as who:
+        write(who=who).set_retry(2, backoff_duration="0s").set_caching_options(False)
+
+
+@dsl.pipeline(name="guarded", pipeline_root="gs://bucket/vae")
+def loop_in_exit_handler() -> None:
+    """The loop directly in an exit handler, which the platforms take and fail."""
+    with dsl.ExitHandler(tell()), dsl.ParallelFor(["you", "them"]) as who:
+        write(who=who)
+
+
+@dsl.pipeline(name="guarded", pipeline_root="gs://bucket/vae")
+def loop_in_pipeline() -> None:
+    """The loop in a pipeline of its own, in an exit handler."""
+    with dsl.ExitHandler(tell()):
+        looped()
+
+
 def compiled(pipeline: Any = greeting) -> str:
     """Returns a pipeline as IR YAML."""
     with tempfile.TemporaryDirectory() as folder:

@@ -11,23 +11,19 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.servers.jobs import SubmittedRun
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.jobs import SubmittedRun
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["kfp.local", "tests.servers.engine"])
+FORKS.set_forkserver_preload(["kfp.local", "elboflow.testing.platforms.engine"])
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Kind = Literal["step", "part"]
-
-
-def now() -> datetime:
-    """Returns the time in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass
@@ -180,6 +176,6 @@ def _execute(job: Path, events: Connection, environment: dict[str, str]) -> None
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
-    from tests.servers import engine
+    from elboflow.testing.platforms import engine
 
     engine.main(job, events)

@@ -1,41 +1,56 @@
 """Kubeflow's recurring runs. Their ticks come when a test says so: `KubeflowServer.tick`."""
 
+from abc import ABC, abstractmethod
+from datetime import datetime
 from typing import Any
 
-from tests.servers.cron import Cron
-from tests.servers.execution import now
-from tests.servers.kubeflow_api import KubeflowAPI, new_id, strict, written
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.cron import Cron
+from elboflow.testing.platforms.kubeflow_api import KubeflowAPI, new_id, strict, written
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.wire import route
 
+_ENDS = ("start_time", "end_time")
 _FIELDS = ("recurring_run_id", "display_name", "created_at", "updated_at", "description", "experiment_id", "namespace")
 
 
-class Schedules(KubeflowAPI):
+class Schedules(KubeflowAPI, ABC):
     """The recurring runs.
 
     Attributes:
         schedules: By their ids.
+        timezone: That of all schedules, as CRON_SCHEDULE_TIMEZONE of the controller says.
     """
+
+    timezone: str = "UTC"
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.schedules: dict[str, dict[str, Any]] = {}
 
-    def start(self, body: dict[str, Any]) -> Any:
-        """Executes a run, which is checked first."""
-        raise NotImplementedError  # the server that inherits this class does it
+    @abstractmethod
+    def start(self, body: dict[str, Any], scheduled: datetime | None = None) -> Any:
+        """Executes a run, which is checked first, and was meant for a time."""
 
+    @abstractmethod
     def checked(self, body: dict[str, Any]) -> Any:
         """Refuses a run that could not be executed."""
-        raise NotImplementedError  # the server that inherits this class does it
 
-    def tick(self, id: str) -> Any:
-        """Lets the recurring run's time come: a run is executed now."""
+    def tick(self, id: str, time: datetime | None = None) -> Any:
+        """Lets the recurring run's time come, now or late: a run is executed."""
         schedule = self._schedule(id)
         copied = {"pipeline_spec", "pipeline_version_reference", "runtime_config", "service_account", "experiment_id"}
         body = {key: value for key, value in schedule.items() if key in copied}
         name = f"{schedule['display_name']}-{now():%Y%m%d%H%M%S%f}"
-        return self.start({**body, "display_name": name, "recurring_run_id": id})
+        return self.start({**body, "display_name": name, "recurring_run_id": id}, time or now())
+
+    def next_tick(self, id: str) -> datetime | None:
+        """Returns when the recurring run's time comes next; None where it does not any more."""
+        trigger = self._schedule(id)["trigger"]["cron_schedule"]
+        start, end = (datetime.fromisoformat(trigger[key]) if trigger.get(key) else None for key in _ENDS)
+        cron = Cron(f"TZ={self.timezone} {trigger['cron'].split(maxsplit=1)[1]}", sunday=6)
+        tick = cron.after(max(now(), start or now()))
+        return None if tick is None or (end is not None and tick > end) else tick
 
     @route("POST", "/apis/v2beta1/recurringruns")
     def create_recurring_run(self, request: Request) -> Reply:

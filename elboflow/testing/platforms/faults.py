@@ -116,7 +116,7 @@ class Faults:
         self.step_seconds = 0.02
         self.answers: dict[str, str] = {}
         self._faults: list[Fault] = []
-        self._steps: dict[int, Breaking] = {}
+        self._steps: dict[int | str, Breaking] = {}
         self._lock = threading.Lock()
 
     def inject(self, fault: Fault) -> Fault:
@@ -144,10 +144,10 @@ class Faults:
         """Answers with what is in `WIRE`."""
         return self.inject(Fault(method, path, wire=wire, times=times))
 
-    def break_step(self, number: int, how: Breaking) -> None:
-        """Breaks the step of that number, from 1, of every run that starts from now on."""
+    def break_step(self, step: int | str, how: Breaking) -> None:
+        """Breaks the step of that number, from 1, or of that name, of every run that starts from now on."""
         with self._lock:
-            self._steps[number] = how
+            self._steps[step] = how
 
     def clear(self) -> None:
         """Takes all faults back."""
@@ -157,8 +157,14 @@ class Faults:
             self.rehearsed, self.step_seconds, self.answers = False, 0.02, {}
 
     @property
-    def steps(self) -> dict[int, Breaking]:
-        """The steps that break, by number."""
+    def planted(self) -> tuple[Fault, ...]:
+        """The faults of requests, in the order in which they were injected."""
+        with self._lock:
+            return tuple(self._faults)
+
+    @property
+    def steps(self) -> dict[int | str, Breaking]:
+        """The steps that break, by number or name."""
         with self._lock:
             return dict(self._steps)
 

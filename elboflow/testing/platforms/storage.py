@@ -3,29 +3,22 @@
 Enough of it for google-cloud-storage, Beam's gcsio and the Vertex AI client, which find it by STORAGE_EMULATOR_HOST.
 """
 
-import base64
 import email.parser
 import email.policy
-import hashlib
 import json
-import mimetypes
 import os
 import re
-import shutil
-import tempfile
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-import google_crc32c
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.storage_buckets import Buckets
+from elboflow.testing.platforms.wire import route
 
-from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
 
-
-class StorageServer(WireServer):
+class StorageServer(Buckets):
     """Buckets in a folder.
 
     Attributes:
@@ -33,57 +26,14 @@ class StorageServer(WireServer):
     """
 
     def __init__(self, folder: Path, *buckets: str, token: str | None = None) -> None:
-        super().__init__(token)
-        self.folder = folder
+        super().__init__(folder, *buckets, token=token)
         self._uploads: dict[str, tuple[str, str, bytearray]] = {}
-        self._lock = threading.Lock()
-        for bucket in buckets:
-            (folder / bucket).mkdir(parents=True)
-
-    def problem(self, refusal: RefusedError) -> Reply:
-        errors = [{"message": refusal.message, "domain": "global", "reason": "injected"}]
-        error = {"code": refusal.status, "message": refusal.message, "errors": errors}
-        return answer({"error": error}, refusal.status)
-
-    @route("GET", "/storage/v1/b/{bucket}")
-    def bucket(self, request: Request, bucket: str) -> Reply:
-        """Returns a bucket."""
-        self._bucket(bucket)
-        return answer(_bucket(bucket))
-
-    @route("GET", "/storage/v1/b")
-    def buckets(self, request: Request) -> Reply:
-        """Lists the buckets."""
-        return answer(
-            {"kind": "storage#buckets", "items": [_bucket(path.name) for path in sorted(self.folder.iterdir())]}
-        )
-
-    @route("POST", "/storage/v1/b")
-    def make_bucket(self, request: Request) -> Reply:
-        """Makes a bucket."""
-        name = request.json().get("name", "")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", name):
-            raise RefusedError(400, f"Invalid bucket name: '{name}'")
-        if (self.folder / name).exists():
-            raise RefusedError(
-                409, "Your previous request to create the named bucket succeeded and you already own it."
-            )
-        (self.folder / name).mkdir(parents=True)
-        return answer(_bucket(name))
-
-    @route("GET", "/storage/v1/b/{bucket}/iam/testPermissions")
-    def permissions(self, request: Request, bucket: str) -> Reply:
-        """Says which of the permissions asked for one has: all."""
-        self._bucket(bucket)
-        return answer(
-            {"kind": "storage#testIamPermissionsResponse", "permissions": request.query.get("permissions", [])}
-        )
 
     @route("GET", "/storage/v1/b/{bucket}/o")
     def objects(self, request: Request, bucket: str) -> Reply:
         """Lists objects by prefix and delimiter, in pages."""
         prefix, delimiter = request.one("prefix"), request.one("delimiter")
-        folder, size = self._bucket(bucket), int(request.one("maxResults") or 1000)
+        folder, size = self.bucket_at(bucket), int(request.one("maxResults") or 1000)
         found, prefixes = [], set()
         for path in sorted(_files(folder)):
             name = path.relative_to(folder).as_posix()
@@ -95,7 +45,7 @@ class StorageServer(WireServer):
             else:
                 found.append(name)
         page: dict[str, Any] = {"kind": "storage#objects", "prefixes": sorted(prefixes)}
-        page["items"] = [self._object(bucket, name) for name in found[:size]]
+        page["items"] = [self.object_at(bucket, name) for name in found[:size]]
         if len(found) > size:
             page["nextPageToken"] = found[size - 1]
         return answer(page)
@@ -104,10 +54,10 @@ class StorageServer(WireServer):
     @route("GET", "/download/storage/v1/b/{bucket}/o/{name}")
     def object(self, request: Request, bucket: str, name: str) -> Reply:
         """Returns an object's metadata or, with alt=media, its content or a range of it."""
-        described = self._object(bucket, name)
+        described = self.object_at(bucket, name)
         if request.one("alt") != "media":
             return answer(described)
-        content = self._path(bucket, name).read_bytes()
+        content = self.path(bucket, name).read_bytes()
         headers = {"X-Goog-Hash": f"crc32c={described['crc32c']},md5={described['md5Hash']}"}
         headers["X-Goog-Generation"] = described["generation"]
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
@@ -122,7 +72,7 @@ class StorageServer(WireServer):
     @route("DELETE", "/storage/v1/b/{bucket}/o/{name}")
     def delete(self, request: Request, bucket: str, name: str) -> Reply:
         """Deletes an object."""
-        path = self._existing(bucket, name)
+        path = self.existing(bucket, name)
         path.unlink()
         while path.parent != self.folder / bucket and not any(path.parent.iterdir()):
             path = path.parent
@@ -139,9 +89,9 @@ class StorageServer(WireServer):
             name = name or described.get("name", "")
         elif kind == "resumable":
             name = name or request.json().get("name", "")
-        self._may_write(request, bucket, name)
+        self.may_write(request, bucket, name)
         if kind != "resumable":
-            return answer(self._write(bucket, name, content))
+            return answer(self.write(bucket, name, content))
         upload = os.urandom(8).hex()
         self._uploads[upload] = (bucket, name, bytearray())
         place = f"{self.url}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={upload}"
@@ -157,20 +107,20 @@ class StorageServer(WireServer):
         if told is None:
             raise RefusedError(400, "Failed to parse Content-Range header.")
         if "content-range" not in request.headers:
-            return answer(self._write(bucket, name, request.body))
+            return answer(self.write(bucket, name, request.body))
         if told[1] is not None:
             del content[int(told[1]) :]
             content += request.body
         if told[3] != "*" and len(content) == int(told[3]):
-            return answer(self._write(bucket, name, bytes(content)))
+            return answer(self.write(bucket, name, bytes(content)))
         return Reply(status=308, headers={"Range": f"bytes=0-{len(content) - 1}"} if content else {})
 
     @route("POST", "/storage/v1/b/{bucket}/o/{name}/rewriteTo/b/{to}/o/{new}")
     @route("POST", "/storage/v1/b/{bucket}/o/{name}/copyTo/b/{to}/o/{new}")
     def copy(self, request: Request, bucket: str, name: str, to: str, new: str) -> Reply:
         """Copies an object, all at once."""
-        self._may_write(request, to, new)
-        written = self._write(to, new, self._existing(bucket, name).read_bytes())
+        self.may_write(request, to, new)
+        written = self.write(to, new, self.existing(bucket, name).read_bytes())
         if "/copyTo/" in request.path:
             return answer(written)
         size = written["size"]
@@ -179,11 +129,9 @@ class StorageServer(WireServer):
     @route("POST", "/storage/v1/b/{bucket}/o/{name}/compose")
     def compose(self, request: Request, bucket: str, name: str) -> Reply:
         """Joins objects."""
-        self._may_write(request, bucket, name)
+        self.may_write(request, bucket, name)
         sources = [source["name"] for source in request.json()["sourceObjects"]]
-        return answer(
-            self._write(bucket, name, b"".join(self._existing(bucket, part).read_bytes() for part in sources))
-        )
+        return answer(self.write(bucket, name, b"".join(self.existing(bucket, part).read_bytes() for part in sources)))
 
     @route("POST", "/batch/storage/v1")
     def batch(self, request: Request) -> Reply:
@@ -204,63 +152,6 @@ class StorageServer(WireServer):
             )
         body = "".join([*answers, f"--{boundary}--\r\n"]).encode()
         return Reply(body, kind=f'multipart/mixed; boundary="{boundary}"')
-
-    def _bucket(self, bucket: str) -> Path:
-        if not (self.folder / bucket).is_dir():
-            raise RefusedError(404, "The specified bucket does not exist.")
-        return self.folder / bucket
-
-    def _path(self, bucket: str, name: str) -> Path:
-        path = self._bucket(bucket) / name
-        if not name or ".." in Path(name).parts:
-            raise RefusedError(400, f"Invalid object name: '{name}'")
-        return path
-
-    def _existing(self, bucket: str, name: str) -> Path:
-        path = self._path(bucket, name)
-        if not path.is_file():
-            raise RefusedError(404, f"No such object: {bucket}/{name}")
-        return path
-
-    def _may_write(self, request: Request, bucket: str, name: str) -> None:
-        if request.one("ifGenerationMatch") == "0" and self._path(bucket, name).is_file():
-            raise RefusedError(412, "At least one of the pre-conditions you specified did not hold.")
-
-    def _write(self, bucket: str, name: str, content: bytes) -> dict[str, Any]:
-        path = self._path(bucket, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.folder.parent, delete=False) as file:
-            file.write(content)
-        shutil.move(file.name, path)
-        return self._object(bucket, name)
-
-    def _object(self, bucket: str, name: str) -> dict[str, Any]:
-        path = self._existing(bucket, name)
-        content, stat = path.read_bytes(), path.stat()
-        written = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat().replace("+00:00", "Z")
-        address = f"{self.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
-        return {
-            "kind": "storage#object",
-            "id": f"{bucket}/{name}/{stat.st_mtime_ns}",
-            "selfLink": address,
-            "mediaLink": f"{self.url}/download{urlsplit(address).path}?alt=media",
-            "name": name,
-            "bucket": bucket,
-            "generation": str(stat.st_mtime_ns),
-            "metageneration": "1",
-            "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream",
-            "size": str(stat.st_size),
-            "md5Hash": base64.b64encode(hashlib.md5(content).digest()).decode(),
-            "crc32c": base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode(),
-            "timeCreated": written,
-            "updated": written,
-            "storageClass": "STANDARD",
-        }
-
-
-def _bucket(name: str) -> dict[str, Any]:
-    """Returns a bucket as the API describes it."""
-    return {"kind": "storage#bucket", "id": name, "name": name, "projectNumber": "123456789", "location": "US"}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,15 +1,17 @@
 """Vertex AI's schedules. Their ticks come when a test says so: `VertexServer.tick`."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud.aiplatform_v1 import types
 
-from tests.servers.cron import Cron
-from tests.servers.execution import now
-from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.cron import Cron
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.vertex_api import PLACE, GoogleAPI, parsed, stamp
+from elboflow.testing.platforms.wire import route
 
 _STATE = types.Schedule.State
 _CHANGEABLE = {"cron", "displayName", "endTime", "startTime", "maxConcurrentRunCount", "maxRunCount", "allowQueueing"}
@@ -29,7 +31,7 @@ class Schedule:
     message: Any
 
 
-class Schedules(GoogleAPI):
+class Schedules(GoogleAPI, ABC):
     """The schedules of a project.
 
     Attributes:
@@ -40,26 +42,32 @@ class Schedules(GoogleAPI):
         super().__init__(*arguments)
         self.schedules: dict[str, Schedule] = {}
 
-    def start(self, job: Any, id: str = "") -> Any:
-        """Executes a pipeline job, which is checked first."""
-        raise NotImplementedError  # the server that inherits this class does it
+    @abstractmethod
+    def start(self, job: Any, id: str = "", kept: Any = (), scheduled: datetime | None = None) -> Any:
+        """Executes a pipeline job, which is checked first, and was meant for a time."""
 
     def check(self, job: Any) -> None:
         """Refuses a pipeline job that could not be executed."""
-        raise NotImplementedError  # the server that inherits this class does it
 
-    def tick(self, id: str) -> Any:
-        """Lets the schedule's time come: its job is executed now."""
+    def tick(self, id: str, time: datetime | None = None) -> Any:
+        """Lets the schedule's time come, now or late: its job is executed."""
         message = self._schedule(id).message
         job = type(message.create_pipeline_job_request.pipeline_job)()
         job.CopyFrom(message.create_pipeline_job_request.pipeline_job)
         job.schedule_name = message.name
-        run = self.start(job)
+        run = self.start(job, scheduled=time or now())
         message.started_run_count += 1
         message.last_scheduled_run_response.run_response = run.message.name
         message.last_scheduled_run_response.scheduled_run_time.CopyFrom(stamp(now()))
         _set_next(message)
         return run
+
+    def next_tick(self, id: str) -> datetime | None:
+        """Returns when the schedule's time comes next; None where it does not any more."""
+        message = self._schedule(id).message
+        _set_next(message)
+        tick: datetime | None = message.next_run_time.ToDatetime(UTC) if message.HasField("next_run_time") else None
+        return tick
 
     @route("POST", f"{PLACE}/schedules")
     def create_schedule(self, request: Request, project: str, location: str) -> Reply:

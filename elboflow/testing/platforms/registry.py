@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from tests.servers.specifications import checked
-from tests.servers.storage import parts
-from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.specifications import checked
+from elboflow.testing.platforms.storage import parts
+from elboflow.testing.platforms.wire import WireServer, route
 
 
 @dataclass

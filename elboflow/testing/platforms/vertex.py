@@ -6,6 +6,7 @@ Bodies are parsed into the protobufs of `google.cloud.aiplatform_v1`, and what t
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,24 @@ import yaml
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
-from tests.servers import specifications, vertex_tasks
-from tests.servers.custom_jobs import CustomJobs
-from tests.servers.execution import Execution, Step, now
-from tests.servers.google_identity import GoogleIdentity
-from tests.servers.jobs import SubmittedRun
-from tests.servers.storage import StorageServer
-from tests.servers.vertex_api import PLACE, PREVIEW, parsed, stamp
-from tests.servers.vertex_schedules import Schedules
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms import quirks, specifications, vertex_tasks
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.custom_jobs import CustomJobs
+from elboflow.testing.platforms.execution import Execution, Step
+from elboflow.testing.platforms.google_identity import ACCOUNT, GoogleIdentity
+from elboflow.testing.platforms.jobs import SubmittedRun
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.storage import StorageServer
+from elboflow.testing.platforms.vertex_api import PLACE, PREVIEW, parsed
+from elboflow.testing.platforms.vertex_schedules import Schedules
+from elboflow.testing.platforms.wire import route
 
 NUMBER = "vertex-ai-pipelines-run-billing-id"
 """The label by which a job's number is told."""
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time for which a job without a schedule was scheduled."""
+AGES = timedelta(days=30)
+"""The lifetime of the tokens of Vertex AI's own service agent, which renews them."""
 
 
 @dataclass
@@ -83,7 +90,7 @@ class VertexServer(Schedules, CustomJobs):
         self.here(project, location)
         request.only("pipelineJobId")
         job = parsed(types.PipelineJob, request.json())
-        return self.shown(request, self.message(self.start(job, request.one("pipelineJobId"))))
+        return self.shown(request, self._message(self.start(job, request.one("pipelineJobId"))))
 
     @route("POST", f"{PREVIEW}/pipelineJobs")
     def rerun_job(self, request: Request, project: str, location: str) -> Reply:
@@ -102,9 +109,9 @@ class VertexServer(Schedules, CustomJobs):
         if original.execution.ended is None:
             raise RefusedError(400, f"The original PipelineJob {number} has not ended.")
         kept = vertex_tasks.kept(original, tasks)
-        return self.shown(request, self.message(self.start(job, request.one("pipelineJobId"), kept)))
+        return self.shown(request, self._message(self.start(job, request.one("pipelineJobId"), kept)))
 
-    def start(self, job: Any, id: str = "", kept: Sequence[Step] = ()) -> Run:
+    def start(self, job: Any, id: str = "", kept: Sequence[Step] = (), scheduled: datetime | None = None) -> Run:
         """Checks a pipeline job as Vertex AI does, and executes it."""
         spec, given, root = self._checked(job)
         with self.creating:
@@ -118,13 +125,16 @@ class VertexServer(Schedules, CustomJobs):
                 "{{$.pipeline_job_resource_name}}": resource,
                 "{{$.pipeline_job_uuid}}": number,
                 "{{$.pipeline_root}}": root,
+                "{{$.pipeline_job_schedule_time_utc}}": f"{scheduled or NEVER:%Y-%m-%dT%H:%M:%SZ}",
                 "{{$.pipeline_google_cloud_project_id}}": self.project,
                 "{{$.pipeline_google_cloud_location}}": self.location,
                 "{{$.pipeline_persistent_resource_id}}": "",
             }
             execution = Execution(
                 SubmittedRun(
-                    spec=specifications.replaced(json_format.MessageToDict(spec), stood),
+                    spec=quirks.without_retries_in_loops(
+                        specifications.replaced(json_format.MessageToDict(spec), stood)
+                    ),
                     arguments=given,
                     name=id,
                     resource=resource,
@@ -135,7 +145,7 @@ class VertexServer(Schedules, CustomJobs):
                     **self.faults.of_a_run(),
                     api=self.url,
                     ca=str(self.certificate),
-                    token=self.token or "",
+                    token=self._agent_token(),
                 ),
                 kept=kept,
             )
@@ -143,6 +153,10 @@ class VertexServer(Schedules, CustomJobs):
             job.labels[NUMBER] = number
             self.runs[id] = Run(id, job, execution)
         return self.runs[id]
+
+    def _agent_token(self) -> str:
+        """Returns the token of the platform itself, which starts the custom jobs of a run, however long that takes."""
+        return self.token or "" if self.identity is None else self.identity.tokens.issue(ACCOUNT, lifetime=AGES)
 
     def check(self, job: Any) -> None:
         """Refuses a pipeline job that could not be executed."""
@@ -153,7 +167,7 @@ class VertexServer(Schedules, CustomJobs):
         """Returns a pipeline job with its task details."""
         self.here(project, location)
         request.only()
-        return self.shown(request, self.message(self._run(id)))
+        return self.shown(request, self._message(self._run(id)))
 
     @route("GET", f"{PLACE}/pipelineJobs")
     def list_jobs(self, request: Request, project: str, location: str) -> Reply:
@@ -167,7 +181,7 @@ class VertexServer(Schedules, CustomJobs):
             "pipeline_name": lambda job: job.pipeline_spec["pipelineInfo"]["name"],
             "create_time": lambda job: job.create_time.ToJsonString(),
         }
-        jobs = [self.message(run) for run in self.runs.values()]
+        jobs = [self._message(run) for run in self.runs.values()]
         return self.listed(request, "pipelineJobs", jobs, fields)
 
     @route("POST", f"{PLACE}/pipelineJobs/{{id}}:cancel")
@@ -204,36 +218,10 @@ class VertexServer(Schedules, CustomJobs):
         if unknown or found is None or not wanted.get("resourceNames"):
             raise RefusedError(400, f"Invalid request: {wanted}")
         lines = vertex_tasks.log(self.runs.values(), self.custom_jobs, found[1])
-        first, size = int(wanted.get("pageToken") or 0), int(wanted.get("pageSize", 50))
-        resource = {"type": "ml_job", "labels": {"job_id": found[1], "project_id": self.project}}
-        log = {"logName": f"projects/{self.project}/logs/workerpool0-0", "resource": resource, "severity": "INFO"}
-        page: dict[str, Any] = {
-            "entries": [
-                {**log, "insertId": str(number), "timestamp": time, "jsonPayload": {"message": line}}
-                for number, (time, line) in enumerate(lines[first : first + size], first)
-            ]
-        }
-        if len(lines) > first + size:
-            page["nextPageToken"] = str(first + size)
-        return answer(page)
+        return answer(vertex_tasks.entries(lines, self.project, found[1], wanted))
 
-    def message(self, run: Run) -> Any:
-        """Returns a pipeline job as it is now."""
-        execution, job = run.execution, type(run.message)()
-        job.CopyFrom(run.message)
-        job.state = getattr(types.PipelineState, f"PIPELINE_STATE_{execution.state.upper()}")
-        for name in ("created", "started", "ended"):
-            if (moment := getattr(execution, name)) is not None:
-                getattr(job, {"created": "create", "started": "start", "ended": "end"}[name] + "_time").CopyFrom(
-                    stamp(moment)
-                )
-        job.update_time.CopyFrom(stamp(execution.ended or now()))
-        job.job_detail.task_details.extend(vertex_tasks.details(run, self.parent))
-        if execution.state == "failed":
-            failed = ", ".join(step.name for step in execution.failed)
-            job.error.code = 9
-            job.error.message = f"The DAG failed because some tasks failed. The failed tasks are: [{failed}]."
-        return job
+    def _message(self, run: Run) -> Any:
+        return vertex_tasks.message(run, self.parent)
 
     def _run(self, id: str) -> Run:
         if id not in self.runs:

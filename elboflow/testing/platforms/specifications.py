@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from tests.servers.wire import RefusedError
+from elboflow.testing.platforms.messages import RefusedError
 
 _KINDS = pb.ParameterType.ParameterTypeEnum
 _PYTHON: dict[int, tuple[type, ...]] = {

@@ -9,10 +9,11 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.servers.filters import matcher
-from tests.servers.google_identity import ACCOUNT, GoogleIdentity
-from tests.servers.registry import Registry
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms.filters import matcher
+from elboflow.testing.platforms.google_identity import ACCOUNT, GoogleIdentity
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.registry import Registry
+from elboflow.testing.platforms.wire import route
 
 PLACE = "/v1/projects/{project}/locations/{location}"
 PREVIEW = PLACE.replace("/v1/", "/v1beta1/")
@@ -33,7 +34,7 @@ class GoogleAPI(Registry):
     number = "123456789012"
 
     def __init__(self, project: str, location: str, token: str | None, identity: GoogleIdentity | None = None) -> None:
-        super().__init__(token if identity is None else identity.token)
+        super().__init__(token)
         self.identity, self.members = identity, {ACCOUNT}
         self.project, self.location = project, location
         self.creating = threading.RLock()

@@ -1,32 +1,30 @@
-"""Kubeflow Pipelines' v2beta1 REST API: experiments, and runs that execute."""
+"""Kubeflow Pipelines' v2beta1 REST API: runs that execute."""
 
 import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 
-from tests.servers import specifications
-from tests.servers.execution import Execution, Step, now
-from tests.servers.jobs import SubmittedRun
-from tests.servers.kubeflow_api import new_id, strict, written
-from tests.servers.kubeflow_pipelines import Pipelines
-from tests.servers.kubeflow_schedules import Schedules
-from tests.servers.specifications import replaced
-from tests.servers.storage import StorageServer
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms import mlflow_plugin, quirks, specifications
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.execution import Execution
+from elboflow.testing.platforms.jobs import SubmittedRun
+from elboflow.testing.platforms.kubeflow_api import new_id, strict, written
+from elboflow.testing.platforms.kubeflow_experiments import Experiments
+from elboflow.testing.platforms.kubeflow_pipelines import Pipelines
+from elboflow.testing.platforms.kubeflow_schedules import Schedules
+from elboflow.testing.platforms.kubeflow_tasks import STATES, pod_of, tasks
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.specifications import replaced
+from elboflow.testing.platforms.storage import StorageServer
+from elboflow.testing.platforms.wire import route
 
 ROOT = "minio://mlpipeline/v2/artifacts"
-_STATES = {
-    "pending": "PENDING",
-    "running": "RUNNING",
-    "succeeded": "SUCCEEDED",
-    "failed": "FAILED",
-    "cancelled": "CANCELED",
-}
 _FIELDS = ("run_id", "display_name", "created_at", "finished_at", "description", "scheduled_at", "storage_state",
            "namespace", "experiment_id", "state", "recurring_run_id", "pipeline_version_id", "pipeline_id")  # fmt: skip
 
@@ -48,14 +46,17 @@ class Run:
     archived: bool = field(default=False)
 
 
-class KubeflowServer(Schedules, Pipelines):
+class KubeflowServer(Schedules, Pipelines, Experiments):
     """Kubeflow Pipelines on a cluster of one machine.
 
     Attributes:
         runs: By their ids, in the order in which they came.
-        experiments: By their ids.
         secrets: The Kubernetes secrets of the namespace: their values by key, by name.
+        mlflow: The MLflow that runs are recorded in by Kubeflow itself; empty for none.
+        version: The version that it has; from 2.17 on, it tells steps for which time their run was scheduled.
     """
+
+    mlflow: str = ""
 
     def __init__(
         self,
@@ -69,8 +70,8 @@ class KubeflowServer(Schedules, Pipelines):
         super().__init__(token, cookie, multi_user)
         self.folder, self.environment = folder, environment or {}
         self.runs: dict[str, Run] = {}
-        self.experiments: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, dict[str, str]] = {}
+        self.version = "2.15.2"
         folder.mkdir(parents=True, exist_ok=True)
         self.mounts = {"minio://": f"{folder / 'minio'}/", "gs://": f"{storage.folder if storage else folder / 'gs'}/"}
 
@@ -81,35 +82,8 @@ class KubeflowServer(Schedules, Pipelines):
     @route("GET", "/apis/v2beta1/healthz")
     def healthz(self, request: Request) -> Reply:
         """Says that it is well."""
-        told = {"commit_sha": "unknown", "tag_name": "2.15.2"}
+        told = {"commit_sha": "unknown", "tag_name": self.version}
         return answer({**told, "multi_user": self.multi_user, "pipeline_store": "database"})
-
-    @route("POST", "/apis/v2beta1/experiments")
-    def create_experiment(self, request: Request) -> Reply:
-        """Makes an experiment."""
-        body = strict("V2beta1Experiment", request.json())
-        with self.creating:
-            namespace = self.namespace(body.get("namespace"))
-            if not body.get("display_name"):
-                raise RefusedError(400, "Invalid input error: Experiment's name cannot be empty")
-            if any(each["display_name"] == body["display_name"] for each in self.experiments.values()):
-                raise RefusedError(409, f"Already exist error: The name {body['display_name']} already exist.")
-            id = new_id()
-            made = {**body, "experiment_id": id, "namespace": namespace, "created_at": written(now())}
-            self.experiments[id] = {**made, "storage_state": "AVAILABLE"}
-        return answer(self.experiments[id])
-
-    @route("GET", "/apis/v2beta1/experiments/{id}")
-    def get_experiment(self, request: Request, id: str) -> Reply:
-        """Returns an experiment."""
-        return answer(self._experiment(id))
-
-    @route("GET", "/apis/v2beta1/experiments")
-    def list_experiments(self, request: Request) -> Reply:
-        """Lists experiments."""
-        namespace = self.namespace(request.one("namespace"))
-        found = [each for each in self.experiments.values() if each["namespace"] == namespace]
-        return self.listed(request, "experiments", found, ("experiment_id", "display_name", "created_at", "namespace"))
 
     @route("POST", "/apis/v2beta1/runs")
     def create_run(self, request: Request) -> Reply:
@@ -117,11 +91,11 @@ class KubeflowServer(Schedules, Pipelines):
         request.only("experiment_id")
         return answer(self.described(self.start(strict("V2beta1Run", request.json()))))
 
-    def start(self, body: dict[str, Any]) -> Run:
+    def start(self, body: dict[str, Any], scheduled: datetime | None = None) -> Run:
         """Checks a run as Kubeflow does, and executes it."""
         if not body.get("display_name"):
             raise RefusedError(400, "Invalid input error: The run name is empty")
-        self._experiment(body.get("experiment_id", ""))
+        self.experiment(body.get("experiment_id", ""))
         spec, secrets, given = self.checked(body)
         with self.creating:
             id, name = (
@@ -134,9 +108,12 @@ class KubeflowServer(Schedules, Pipelines):
                 "{{$.pipeline_job_uuid}}": id,
                 "{{$.pipeline_root}}": root,
             }
+            recorded = mlflow_plugin.begun(self.mlflow, body["display_name"]) if self.mlflow else None
+            if self.version >= "2.17":
+                stood["{{$.pipeline_job_schedule_time_utc}}"] = written(scheduled or now())
             execution = Execution(
                 SubmittedRun(
-                    spec=replaced(json_format.MessageToDict(spec), stood),
+                    spec=quirks.without_retries_in_loops(replaced(json_format.MessageToDict(spec), stood)),
                     arguments=given,
                     name=body["display_name"],
                     resource=name,
@@ -145,8 +122,10 @@ class KubeflowServer(Schedules, Pipelines):
                     mounts=self.mounts,
                     secrets=secrets,
                     environment=self.environment,
+                    mlflow={} if recorded is None else recorded.json(),
                     **self.faults.of_a_run(),
-                )
+                ),
+                ended=None if recorded is None else lambda execution: recorded.end(execution.state),
             )
             self.runs[id] = Run(id, {**body, "run_id": id}, execution)
         return self.runs[id]
@@ -223,14 +202,14 @@ class KubeflowServer(Schedules, Pipelines):
     def log(self, request: Request, id: str, node: str) -> Reply:
         """Returns what a pod printed."""
         for step in self._run(id).execution.steps.values():
-            if step.kind == "step" and _pod(id, step) == node:
+            if step.kind == "step" and pod_of(id, step) == node:
                 return Reply(step.log.read_bytes() if step.log.exists() else b"", kind="text/plain")
         raise RefusedError(500, f"error in opening log stream: pods {node!r} not found")
 
     def described(self, run: Run) -> dict[str, Any]:
         """Returns a run as it is now."""
         execution = run.execution
-        state = _STATES[execution.state]
+        state = STATES[execution.state]
         body: dict[str, Any] = {
             **run.body,
             "state": state,
@@ -238,33 +217,13 @@ class KubeflowServer(Schedules, Pipelines):
             "created_at": written(execution.created),
             "scheduled_at": written(execution.created),
             "finished_at": written(execution.ended),
-            "run_details": {"task_details": self._tasks(run)},
+            "run_details": {"task_details": tasks(run)},
             "state_history": [{"update_time": written(execution.ended or now()), "state": state}],
         }
-        if execution.state == "failed":
+        if execution.state == "failed" and execution.failed:
             failed = ", ".join(step.name for step in execution.failed)
             body["error"] = {"code": 13, "message": f"The run failed in: {failed}"}
         return body
-
-    def _tasks(self, run: Run) -> list[dict[str, Any]]:
-        """Returns the nodes of Argo's workflow: for each step its driver, itself, and below it the pod."""
-        found = []
-        for step in list(run.execution.steps.values()):
-            state = {"state": _STATES[step.state], "run_id": run.id, "create_time": written(step.started)}
-            times = {"start_time": written(step.started), "end_time": written(step.ended)}
-            node = f"{run.execution.run.resource}-{step.number}"
-            task: dict[str, Any] = {**state, **times, "task_id": node, "display_name": step.name}
-            driver = {**task, "task_id": f"{node}-driver", "display_name": f"{step.name}-driver", "state": "SUCCEEDED"}
-            found += [driver, task]
-            if step.kind == "step":
-                pod = _pod(run.id, step)
-                task["child_tasks"] = [{"pod_name": pod}]
-                found.append({**state, **times, "task_id": pod, "display_name": "executor", "pod_name": pod})
-                if step.state == "failed":
-                    found[-1]["error"] = {"code": 13, "message": "Error (exit code 1)"}
-            if step.state == "failed":
-                task["error"] = {"code": 13, "message": f"child '{node}' failed"}
-        return found
 
     def _secrets(self, platform: dict[str, Any]) -> dict[str, dict[str, str]]:
         """Returns the environment variables that executors get from secrets; a secret that is not there is refused."""
@@ -283,16 +242,7 @@ class KubeflowServer(Schedules, Pipelines):
                     found.setdefault(label, {})[pair.env_var] = self.secrets[name][pair.secret_key]
         return found
 
-    def _experiment(self, id: str) -> dict[str, Any]:
-        if id not in self.experiments:
-            raise RefusedError(404, f"Experiment {id} not found.")
-        return self.experiments[id]
-
     def _run(self, id: str) -> Run:
         if id not in self.runs:
             raise RefusedError(404, f"Run {id} not found.")
         return self.runs[id]
-
-
-def _pod(run: str, step: Step) -> str:
-    return f"{step.name}-{hashlib.sha1(f'{run}/{step.number}'.encode()).hexdigest()[:10]}"

@@ -24,8 +24,9 @@ from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.pipeline_orchestrator import run_local_pipeline
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from tests.servers.containers import Containers, Task
-from tests.servers.jobs import PREFIXES, SubmittedRun
+from elboflow.testing.platforms.containers import Containers, Task
+from elboflow.testing.platforms.jobs import PREFIXES, SubmittedRun
+from elboflow.testing.platforms.quirks import has_loop_in_exit_handler
 
 ESCAPED_INPUT = "{{$.json_escape[1]}}"
 Report = Callable[[dict[str, Any]], None]
@@ -49,6 +50,8 @@ class Engine:
 
     def execute(self) -> bool:
         """Executes the run and returns whether it succeeded."""
+        if has_loop_in_exit_handler(self.run.spec):
+            return False  # no step begins, and nothing says why
         spec = json_format.ParseDict(self.run.spec, pb.PipelineSpec())
         scratch = Path(self.run.folder) / "scratch"
         scratch.mkdir()

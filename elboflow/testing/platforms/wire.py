@@ -1,85 +1,21 @@
 """What the wire servers share: HTTP or TLS on a free port, routes, credentials, faults, and a record of requests."""
 
-import io
-import json
 import re
 import socket
 import ssl
-import struct
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import ClassVar, Self
+from urllib.parse import unquote
 
 import trustme
 
-from tests.servers.faults import Faults, send
-
-
-class RefusedError(Exception):
-    """A request is refused, with an HTTP status and a sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as it came.
-
-    Attributes:
-        method: GET, POST, …
-        path: The path, still quoted.
-        query: The values of each key of the query.
-        headers: By lower-case name.
-        body: The bytes.
-    """
-
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """Returns the body as JSON."""
-        try:
-            return json.loads(self.body or b"{}")
-        except ValueError as error:
-            raise RefusedError(400, f"Invalid JSON payload received: {error}") from None
-
-    def one(self, name: str, default: str = "") -> str:
-        """Returns a value of the query."""
-        return self.query.get(name, [default])[-1]
-
-    def only(self, *allowed: str) -> None:
-        """Refuses a query with other keys than these."""
-        for name in self.query:
-            if name not in {*allowed, "$alt", "alt", "prettyPrint"}:
-                raise RefusedError(
-                    400, f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter.'
-                )
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer."""
-
-    body: bytes = b""
-    status: int = 200
-    kind: str = "application/json; charset=UTF-8"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def answer(value: Any, status: int = 200) -> Reply:
-    """Returns a value as a JSON answer."""
-    return Reply(json.dumps(value).encode(), status)
-
+from elboflow.testing.platforms.connections import Connection, Listener
+from elboflow.testing.platforms.faults import Faults
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.tokens import Tokens
 
 Handler = Callable[..., Reply]
 _ROUTES = "_wire_routes"
@@ -111,6 +47,7 @@ class WireServer:
 
     Attributes:
         token: The bearer token that requests must carry; None admits any.
+        tokens: Those of which requests must carry one instead; None where none expires.
         faults: What goes wrong.
         requests: Everything that was asked, in order.
         port: The port.
@@ -121,6 +58,7 @@ class WireServer:
 
     def __init__(self, token: str | None = None) -> None:
         self.token = token
+        self.tokens: Tokens | None = None
         self.faults = Faults()
         self.requests: list[Request] = []
         self.ca = trustme.CA() if self.tls else None
@@ -128,10 +66,10 @@ class WireServer:
         self._closing = threading.Event()
         server = self
 
-        class Connection(_Connection):
+        class OurConnection(Connection):
             wire = server
 
-        self._http = _Listener(("127.0.0.1", 0), Connection)
+        self._http = Listener(("127.0.0.1", 0), OurConnection)
         self.port: int = self._http.server_address[1]
         if self.ca is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -166,8 +104,10 @@ class WireServer:
         return [r for r in self.requests if r.method == method and re.fullmatch(path, r.path)]
 
     def admit(self, request: Request) -> None:
-        """Refuses whoever does not carry the token."""
-        if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
+        """Refuses whoever does not carry the token, or one of the tokens that has not expired."""
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        known = self.token in (None, bearer) if self.tokens is None else self.tokens.owner(bearer) is not None
+        if not known:
             raise RefusedError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
 
     def problem(self, refusal: RefusedError) -> Reply:
@@ -210,71 +150,6 @@ def _routes(server: type) -> Iterator[tuple[str, re.Pattern[str], str]]:
         for name, member in vars(kind).items():
             for method, pattern in getattr(member, _ROUTES, ()):
                 yield method, pattern, name
-
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    context: ssl.SSLContext | None = None
-
-    def finish_request(self, request: Any, address: Any) -> None:
-        if self.context is not None:  # here, in the connection's own thread: a slow handshake holds up nobody
-            try:
-                request = self.context.wrap_socket(request, server_side=True)
-            except OSError:
-                return
-        super().finish_request(request, address)
-
-    def handle_error(self, request: Any, address: Any) -> None:
-        """A client that went away is no news."""
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wire: WireServer
-
-    def _serve(self) -> None:
-        split = urlsplit(self.path)
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        query = parse_qs(split.query, keep_blank_values=True)
-        reply = self.wire.serve(Request(self.command, split.path, query, headers, self._body(headers)))
-        if reply is None:
-            self._reset()
-            return
-        if isinstance(reply, str):
-            self.close_connection = True
-            send(reply, self.connection)
-            return
-        self.send_response(reply.status)
-        for name, value in {"Content-Type": reply.kind, **reply.headers}.items():
-            self.send_header(name, value)
-        if "content-length" not in {name.lower() for name in reply.headers}:
-            self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve  # noqa: N815  # the names that http.server looks for
-
-    def _body(self, headers: dict[str, str]) -> bytes:
-        if headers.get("transfer-encoding") != "chunked":
-            return self.rfile.read(int(headers.get("content-length") or 0))
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.rfile.close()
-        self.wfile.close()
-        self.wfile = io.BytesIO()  # for the handler's own end
-        self.connection.close()
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: `WireServer.requests` has it."""
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

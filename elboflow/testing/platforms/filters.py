@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 _CLAUSE = re.compile(r"""([\w.\-]+)\s*(!=|>=|<=|=|>|<|:)\s*("(?:[^"\\]|\\.)*"|[^\s()"]+)""")
+_AND = re.compile(r"AND\s+")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le,
 }  # fmt: skip
@@ -34,9 +35,10 @@ def matcher(text: str, fields: dict[str, Callable[[Any], Any]], labels: Callable
         clauses.append((name, sign, value))
         rest = rest[found.end() :].strip()
         if rest:
-            joined, rest = re.match(r"(AND\s+)?(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
+            joined = _AND.match(rest)
             if joined is None:
                 raise ValueError(f"Invalid filter: {text}")
+            rest = rest[joined.end() :]
 
     def matches(resource: Any) -> bool:
         for name, sign, value in clauses:

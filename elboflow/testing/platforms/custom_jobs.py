@@ -12,11 +12,12 @@ from typing import Any
 
 from google.cloud.aiplatform_v1 import types
 
-from tests.servers.containers import surroundings
-from tests.servers.execution import now
-from tests.servers.google_identity import GoogleIdentity
-from tests.servers.vertex_api import PLACE, GoogleAPI, parsed, stamp
-from tests.servers.wire import RefusedError, Reply, Request, free_port, route
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.containers import surroundings
+from elboflow.testing.platforms.google_identity import GoogleIdentity
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request
+from elboflow.testing.platforms.vertex_api import PLACE, GoogleAPI, parsed, stamp
+from elboflow.testing.platforms.wire import free_port, route
 
 
 class CustomJob:

@@ -4,11 +4,12 @@ from typing import Any
 
 import yaml
 
-from tests.servers import specifications
-from tests.servers.execution import now
-from tests.servers.kubeflow_api import KubeflowAPI, new_id, written
-from tests.servers.storage import parts
-from tests.servers.wire import RefusedError, Reply, Request, answer, route
+from elboflow.testing.platforms import specifications
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.kubeflow_api import KubeflowAPI, new_id, written
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.storage import parts
+from elboflow.testing.platforms.wire import route
 
 _PIPELINE = ("pipeline_id", "display_name", "name", "created_at", "description", "namespace")
 _VERSION = ("pipeline_version_id", "display_name", "name", "created_at", "description")

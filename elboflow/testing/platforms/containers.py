@@ -18,7 +18,8 @@ from typing import Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from tests.servers.jobs import PREFIXES, SubmittedRun
+from elboflow.testing.platforms.jobs import PREFIXES, SubmittedRun
+from elboflow.testing.platforms.mlflow_plugin import Recorded
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 MOUNT = Path(__file__).parent / "mount"
@@ -82,7 +83,7 @@ class Containers:
         if broken == "hangs":
             command = ["sleep", "3600"]
         elif broken == "fails":
-            _say(task, "[elboflow] error: broken by the test")
+            _say(task, "[elboflow] error: broken on purpose")
             return 1
         elif broken == "is killed" and task.attempts == 1:
             return -9
@@ -91,9 +92,14 @@ class Containers:
         elif LAUNCHER in command:
             return self._launch(task, command)
         given = {**self._run.environment, **environment, **self._run.secrets.get(task.executor, {})}
+        recorded = Recorded(**self._run.mlflow).below(task.path) if self._run.mlflow else None
+        if recorded is not None:
+            given |= recorded.variables(f"{task.name}-{task.number}")
         with task.log.open("ab") as log:
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             done = subprocess.run(command, env=surroundings(given, self._run.mounts), cwd=self._run.folder, **streams)
+        if recorded is not None:
+            recorded.end("failed" if done.returncode else "succeeded")
         return done.returncode
 
     def _rehearse(self, task: Task) -> int:

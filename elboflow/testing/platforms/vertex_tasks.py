@@ -10,15 +10,36 @@ from typing import TYPE_CHECKING, Any
 from google.cloud.aiplatform_v1 import types
 from google.protobuf import json_format
 
-from tests.servers.containers import LAUNCHER
-from tests.servers.custom_jobs import CustomJob
-from tests.servers.execution import Step
-from tests.servers.wire import RefusedError
+from elboflow.testing.platforms.clock import now
+from elboflow.testing.platforms.containers import LAUNCHER
+from elboflow.testing.platforms.custom_jobs import CustomJob
+from elboflow.testing.platforms.execution import Step
+from elboflow.testing.platforms.messages import RefusedError
+from elboflow.testing.platforms.vertex_api import stamp
 
 if TYPE_CHECKING:
-    from tests.servers.vertex import Run
+    from elboflow.testing.platforms.vertex import Run
 
 _STATE = types.PipelineTaskDetail.State
+
+
+def message(run: "Run", parent: str) -> Any:
+    """Returns a pipeline job as it is now."""
+    execution, job = run.execution, type(run.message)()
+    job.CopyFrom(run.message)
+    job.state = getattr(types.PipelineState, f"PIPELINE_STATE_{execution.state.upper()}")
+    for name in ("created", "started", "ended"):
+        if (moment := getattr(execution, name)) is not None:
+            getattr(job, {"created": "create", "started": "start", "ended": "end"}[name] + "_time").CopyFrom(
+                stamp(moment)
+            )
+    job.update_time.CopyFrom(stamp(execution.ended or now()))
+    job.job_detail.task_details.extend(details(run, parent))
+    if execution.state == "failed" and execution.failed:
+        failed = ", ".join(step.name for step in execution.failed)
+        job.error.code = 9
+        job.error.message = f"The DAG failed because some tasks failed. The failed tasks are: [{failed}]."
+    return job
 
 
 def details(run: "Run", parent: str) -> list[Any]:
@@ -148,3 +169,26 @@ def _lines(path: Path) -> list[tuple[str, str]]:
         return []
     time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat().replace("+00:00", "Z")
     return [(time, line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+
+
+def entries(lines: list[tuple[str, str]], project: str, job: str, wanted: Any) -> dict[str, Any]:
+    """Returns a page of Cloud Logging's entries.
+
+    Args:
+        lines: When each was printed, and what.
+        project: The project.
+        job: The custom job's id.
+        wanted: The request.
+    """
+    first, size = int(wanted.get("pageToken") or 0), int(wanted.get("pageSize", 50))
+    resource = {"type": "ml_job", "labels": {"job_id": job, "project_id": project}}
+    log = {"logName": f"projects/{project}/logs/workerpool0-0", "resource": resource, "severity": "INFO"}
+    page: dict[str, Any] = {
+        "entries": [
+            {**log, "insertId": str(number), "timestamp": time, "jsonPayload": {"message": line}}
+            for number, (time, line) in enumerate(lines[first : first + size], first)
+        ]
+    }
+    if len(lines) > first + size:
+        page["nextPageToken"] = str(first + size)
+    return page

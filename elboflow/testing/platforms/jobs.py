@@ -32,6 +32,7 @@ class SubmittedRun:
         kept: What steps of an earlier try made, which are not executed again: their outputs, by their paths.
         hurry: The part of each wait between attempts that is really waited.
         api: The server that launches custom jobs; with `ca`, whose certificate it has, and `token`.
+        mlflow: The platform's own run in MLflow of this run (`mlflow_plugin.Recorded`); empty where it makes none.
     """
 
     spec: dict[str, Any]
@@ -52,6 +53,7 @@ class SubmittedRun:
     api: str = ""
     ca: str = ""
     token: str = ""
+    mlflow: dict[str, str] = field(default_factory=dict)
 
     def mounted(self, place: str) -> str:
         """Returns where a remote place is mounted."""

@@ -7,19 +7,21 @@ path on both sides, as they have in a run of ours.
 import json
 import os
 import re
-import signal
 import socketserver
 import struct
 import subprocess
 import sys
 import threading
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from elboflow.artifacts.child import end_group
 
 
 @dataclass
@@ -27,21 +29,33 @@ class Container:
     """A container, as it was asked for.
 
     Attributes:
+        name: Its name.
         wanted: The body of the request that created it.
         process: What runs in it.
+        removed: Whether it was removed: it then cannot be started.
     """
 
+    name: str
     wanted: dict[str, Any]
     process: "subprocess.Popen[bytes] | None" = None
+    removed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # an engine starts and removes one at a time
 
-    def start(self) -> None:
-        """Starts its process, with the environment that it was given and what this Python needs."""
+    def start(self) -> bool:
+        """Starts its process and returns True, or returns False where the container was removed."""
+        with self._lock:
+            if not self.removed:
+                self.process = self._begun()
+            return not self.removed
+
+    def _begun(self) -> "subprocess.Popen[bytes]":
+        """Returns its process, with the environment that it was given and what this Python needs."""
         here = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         given = dict(each.split("=", 1) for each in self.wanted.get("Env") or [])
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             [*(self.wanted.get("Entrypoint") or []), *self.wanted["Cmd"]],
             env={**here, **given},
             cwd=self.wanted.get("WorkingDir") or None,
@@ -50,10 +64,16 @@ class Container:
             start_new_session=True,
         )
 
-    def stop(self) -> None:
-        """Ends its processes."""
+    def stop(self, patience: float) -> None:
+        """Ends its processes: by SIGTERM, and after `patience` seconds by SIGKILL."""
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            end_group(self.process, patience)
+
+    def remove(self) -> None:
+        """Ends its processes at once, and removes it."""
+        with self._lock:
+            self.removed = True
+            self.stop(0)
 
 
 class DockerEngine:
@@ -62,11 +82,13 @@ class DockerEngine:
     Attributes:
         host: What DOCKER_HOST is to be.
         images: The images that it has; others cannot be pulled.
-        containers: All that were created, by their ids.
+        containers: All that were created, by their ids; those that were removed, too.
+        start_seconds: For how long it does not answer yet when it has started a container.
     """
 
     def __init__(self, folder: Path, *images: str) -> None:
         self.images = images
+        self.start_seconds = 0.0
         self.containers: dict[str, Container] = {}
         engine = self
 
@@ -89,7 +111,7 @@ class DockerEngine:
         self._server.shutdown()
         self._server.server_close()
         for container in self.containers.values():
-            container.stop()
+            container.stop(10)
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -118,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = re.sub(r"^/v[\d.]+", "", url.path)
-        container = self.engine.containers.get(path.split("/")[2]) if path.startswith("/containers/") else None
+        container = self._container(path.split("/")[2]) if path.startswith("/containers/") else None
         match method, path.rpartition("/")[2]:
             case _, "_ping" | "version":
                 self._answer({"ApiVersion": "1.44", "Version": "27.0", "MinAPIVersion": "1.24"})
@@ -134,14 +156,17 @@ class _Handler(BaseHTTPRequestHandler):
                 missing = f"pull access denied for {query['fromImage']}:{query.get('tag', '')}, it does not exist"
                 self._answer({"message": missing}, 404)
             case "POST", "create" if path == "/containers/create":
-                self._create(json.loads(body))
+                self._create(query["name"], json.loads(body))
             case "GET", "json" if path == "/containers/json":
                 self._list(json.loads(query.get("filters", "{}")))
             case _ if container is None:
                 self._answer({"message": f"No such route or container: {method} {path}"}, 404)
             case "POST", "start":
-                container.start()
-                self._answer(None, 204)
+                if container.start():
+                    time.sleep(self.engine.start_seconds)
+                    self._answer(None, 204)
+                else:
+                    self._answer({"message": "No such container"}, 404)
             case "GET", "json":
                 self._answer({"Id": path.split("/")[2], "Config": {"Tty": False}, "Name": "/step", "State": {}})
             case "GET", "logs":
@@ -150,18 +175,24 @@ class _Handler(BaseHTTPRequestHandler):
                 assert container.process is not None
                 self._answer({"StatusCode": container.process.wait()})
             case "POST", "stop":
-                container.stop()
+                container.stop(float(query["t"]))
                 self._answer(None, 204)
             case "DELETE", _:
+                container.remove()
                 self._answer(None, 204)
 
-    def _create(self, wanted: dict[str, Any]) -> None:
+    def _container(self, wanted: str) -> Container | None:
+        """Returns a container by its id or its name; None where there is none."""
+        found = (each for id, each in self.engine.containers.items() if wanted in (id, each.name) and not each.removed)
+        return next(found, None)
+
+    def _create(self, name: str, wanted: dict[str, Any]) -> None:
         mounts = [(each["Source"], each["Target"]) for each in wanted["HostConfig"].get("Mounts") or []]
         if wanted["Image"] not in self.engine.images or any(here != there for here, there in mounts):
             self._answer({"message": f"No such image, or mounts that cannot be: {wanted['Image']}, {mounts}"}, 404)
             return
         id = uuid.uuid4().hex
-        self.engine.containers[id] = Container(wanted)
+        self.engine.containers[id] = Container(name, wanted)
         self._answer({"Id": id, "Warnings": []}, 201)
 
     def _list(self, filters: dict[str, list[str]]) -> None:

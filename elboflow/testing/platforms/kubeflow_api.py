@@ -10,7 +10,8 @@ from typing import Any
 
 import kfp_server_api
 
-from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.wire import WireServer
 
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 _SCALARS = {"str": str, "int": int, "bool": bool, "float": float}
