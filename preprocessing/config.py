@@ -9,6 +9,7 @@ Only `source` is required. Neither this file nor the kinds of sources and featur
 that a command line checks an experiment at once. `preprocessing.sources.check` checks whether the files exist.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -69,8 +70,18 @@ class DataConfig(Settings):
         description="the largest fraction of examples that may be rejected; more are an error; the dataset's "
         "`rejected.jsonl` lists them",
     )
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description="only the first so many examples of the source, and of its held-out part, are read, by one worker; "
+        "null: all are",
+    )
     shards: Shards = Field(Shards(), description="the size of the files of a dataset")
     workers: int = Field(default=1, ge=1, le=256, description="Beam workers; the records do not depend on their number")
+
+    def at(self, moment: datetime) -> "DataConfig":
+        """Returns the settings of the data of a date: `{date}` in the source's locations is replaced."""
+        return self.model_copy(update={"source": self.source.at(moment)})
 
     @property
     def identifying(self) -> list[str]:

@@ -26,6 +26,10 @@ PACKAGE = "package"
 _BUFFER = 1 << 20  # bytes; below it, Google's client reads 16 MiB at a time
 
 
+class AbsentError(RequestError):
+    """There is no such file. It may come later: a schedule with `trigger.changed` waits for it."""
+
+
 def is_uri(path: str) -> bool:
     """Whether a path is a URI, such as gs://bucket/file, rather than a local path."""
     return scheme(path) is not None
@@ -128,14 +132,14 @@ def join(folder: str, *names: str) -> str:
 
 
 def require(path: str, what: str) -> None:
-    """Raises a RequestError if there is no readable file at this path or URI.
+    """Raises a RequestError if there is no readable file at this path or URI: an AbsentError if there is none at all.
 
     Args:
         path: The path or URI.
         what: What needs the file, the start of the message.
     """
     if not exists(path):
-        raise RequestError(f"{what}: there is no file {path}")
+        raise AbsentError(f"{what}: there is no file {path}")
     if not is_uri(path):
         try:
             open_to_read(path).close()

@@ -10,10 +10,11 @@ element of the graph is a single example: Beam's overhead per element would be t
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.utils import interactive_utils
 from pydantic import ValidationError
 
 from elboflow.settings import WorkError
@@ -84,7 +85,8 @@ class Job:
 
     def _run(self, add: Callable[[beam.Pipeline], None], plan: Plan, report: str) -> Report:
         """Runs a graph, and returns the merged report of its workers; raises the problems in it as a WorkError."""
-        self.runner.run(plan.config.workers, self.name, add)
+        with _labels_as_written():
+            self.runner.run(plan.config.workers, self.name, add)
         path = files.join(plan.folder, report)
         try:
             with files.open_to_read(path) as file:
@@ -101,6 +103,19 @@ class Job:
             first, *more = problems
             raise WorkError(first + (f" (and {counted(len(more), 'more such problem')})" if more else ""))
         return found
+
+
+@contextlib.contextmanager
+def _labels_as_written() -> Iterator[None]:
+    """Keeps Beam from looking for IPython, for whose cells it labels steps anew.
+
+    What it imports for that fails where pandas is version 3 (apache-beam 2.77), so that no notebook could preprocess.
+    """
+    before, interactive_utils.is_in_ipython = interactive_utils.is_in_ipython, lambda: False
+    try:
+        yield
+    finally:
+        interactive_utils.is_in_ipython = before
 
 
 def _merge_and_write(reports: beam.PCollection, plan: Plan, name: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from elboflow.artifacts import Format, checksum_added, names
 from elboflow.artifacts.spec import FeatureSpec
-from elboflow.settings import PossiblyEmpty, Settings, WorkError
+from elboflow.settings import PossiblyEmpty, Settings, WorkError, html
 from preprocessing import files
 from preprocessing.features import Name
 from preprocessing.records.schema import Schema, Wire
@@ -70,6 +70,23 @@ class Manifest(Settings):
     source: SourceRecord
     kinds: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
     code: str
+
+    def _repr_html_(self) -> str:
+        """Returns splits and features as a notebook shows them."""
+        splits = [
+            (split, f"{count:,}", "" if self.distinct is None else f"{self.distinct[split]:,}", len(self.shards[split]))
+            for split, count in self.counts.items()
+        ]
+        features = [
+            (name, spec.kind, spec.dtype, "×".join(map(str, spec.shape)) or "one", spec.levels or "")
+            for name, spec in self.features.items()
+        ]
+        rejected = f"{sum(self.rejected.values()):,} rejected"
+        return html.table(
+            f"Dataset {self.digest[:12]}… from {self.source.description}",
+            ("split", "examples", "distinct", "shards"),
+            splits,
+        ) + html.table("Features", ("name", "kind", "stored as", "values", "levels"), features, rejected)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Manifest":

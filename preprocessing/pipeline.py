@@ -35,6 +35,9 @@ class Preprocessed:
     manifest: Manifest
     reused: bool
 
+    def _repr_html_(self) -> str:
+        return self.manifest._repr_html_()
+
 
 def dataset_digest(config: DataConfig, root: str = "") -> str:
     """Returns the content address of the dataset of a config, without making it.
@@ -94,7 +97,7 @@ def preprocess(
     with contextlib.ExitStack() as attempts:
         temporary = attempts.enter_context(folder.attempt(output))
         if found := folder.withdraw(output, digests):
-            LOG.info("reused %s: %s", short_path(output), _contents(found))
+            LOG.info("made already in %s: %s", short_path(output), _contents(found))
             _warn(found)
             return Preprocessed(str(output), found, reused=True)
         if shared != output:
@@ -144,7 +147,7 @@ def _fitted(plan: Plan, units: list[Unit], job: "graph.Job") -> tuple[dict[str, 
         return {name: feature.fitted(None, name) for name, feature in features.items()}, None
     by_train = any(features[name].fits_on == "train" for name in fit)
     needed = features if by_train or not fit else {name: features[name] for name in fit}
-    raw = plan.raw if needed is features else plan.config.source.open(needed)
+    raw = plan.raw if needed is features else open_source(plan.config, needed)
     report = job.look(replace(plan, raw=raw), units, needed, fit)
     require_examples(report.read, plan.raw.describe())
     check_rejected(plan.config, report)

@@ -48,6 +48,9 @@ class Dataset:
     folder: str
     manifest: Manifest
 
+    def _repr_html_(self) -> str:
+        return self.manifest._repr_html_()
+
     def read(self, split: str, verify: bool = True) -> Arrays:
         """Reads all examples of a split, in the order of its shards and of the keys in them.
 

@@ -36,6 +36,11 @@ class Unfit:
     rows: "np.ndarray"
     found: Sequence[str] = ()
 
+    def before(self, row: int) -> "Unfit":
+        """Returns those of the rows that come before a row."""
+        count = int((self.rows < row).sum())
+        return Unfit(self.reason, self.rows[:count], self.found[:count])
+
 
 @dataclass(frozen=True)
 class Values(ABC):

@@ -73,6 +73,22 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def first(self, count: int) -> "Batch":
+        """Returns the first rows, those that cannot be read among them."""
+        lost = sorted(self.lost, key=lambda each: each.row)
+        numbers = np.sort(np.concatenate([self.rows, np.array([each.row for each in lost], np.int64)]))[:count]
+        if len(numbers) == len(self.rows) + len(lost):
+            return self
+        kept = int(np.isin(self.rows, numbers).sum())
+        return Batch(
+            self.columns.take(np.arange(kept)),  # a copy: the bits behind the last row of a slice are those of others
+            self.places,
+            self.rows[:kept],
+            self.noun,
+            {name: tuple(each.before(kept) for each in found) for name, found in self.unfit.items()},
+            tuple(each for each in lost if each.row in numbers),
+        )
+
     @property
     def place(self) -> str:
         """The place of the first feature, which messages about a whole row name."""

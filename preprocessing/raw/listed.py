@@ -79,14 +79,15 @@ class Listed(Raw):
         """Finds the files.
 
         Raises:
-            RequestError: No file matches, or the files cannot be listed.
+            AbsentError: No file matches.
+            RequestError: The files cannot be listed.
         """
         found: dict[Part, tuple[str, ...]] = {}
         for part, key in _PARTS:
             location = source.locations.get(key)
             found[part] = tuple(files.matching(location)) if location else ()
             if location and not found[part]:
-                raise RequestError(f"data.source: there is no file {location}")
+                raise files.AbsentError(f"data.source: there is no file {location}")
         return cls(source, features, found["main"], found["held_out"])
 
     @abstractmethod

@@ -6,11 +6,17 @@ The settings of a source name files. `open` finds the files, and returns the raw
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
+from pydantic import PrivateAttr, model_validator
+
+from elboflow.settings import RequestError
+from elboflow.settings.explain import ConflictsError, Problem
 from elboflow.settings.kinds import Kind
 from elboflow.settings.locations import allowing
+from preprocessing import dates
 from preprocessing.features import Feature
 from preprocessing.files import SCHEMES
 
@@ -25,6 +31,37 @@ class Source(Kind):
 
     group: ClassVar[str] = "elboflow.sources"
     folder: ClassVar[str | None] = __name__
+    _date: str | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _dates_are_understood(self) -> Self:
+        problems = []
+        for key, location in self.locations.items():
+            try:
+                dates.check(location)
+            except ValueError as error:
+                problems.append(Problem((key,), str(error)))
+        if problems:
+            raise ConflictsError(problems)
+        return self
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether a location has a field `{date}`, so that each date has data of its own."""
+        return any(map(dates.is_dated, self.locations.values()))
+
+    def at(self, moment: datetime) -> Self:
+        """Returns the source of a date: `{date}` in its locations is replaced."""
+        found = {key: dates.at(text, moment) for key, text in self.locations.items() if dates.is_dated(text)}
+        dated = self.model_copy(update=found)
+        if found:
+            dated._date = dates.written(moment)
+        return dated
+
+    def date_of(self, moment: datetime) -> str:
+        """Returns a date as far as the locations show it: without its time, where none shows one."""
+        shows_time = any(map(dates.has_time, self.locations.values()))
+        return dates.written(moment if shows_time else moment.date())
 
     @property
     def locations(self) -> dict[str, str]:
@@ -59,7 +96,7 @@ class Source(Kind):
         """Returns the raw data with these features. Values are read later.
 
         Raises:
-            RequestError: A file does not exist.
+            AbsentError: A file does not exist (`preprocessing.files`).
             WorkError: A file has another format.
         """
 
@@ -73,15 +110,31 @@ class Sourced(Protocol):
     def features(self) -> Mapping[str, Feature]: ...
     @property
     def splits(self) -> Mapping[str, Any]: ...
+    @property
+    def limit(self) -> int | None: ...
 
 
-def open_source(config: Sourced) -> "Raw":
+def open_source(config: Sourced, features: Mapping[str, Feature] | None = None) -> "Raw":
     """Returns the raw data of a config. Values are read later.
 
+    Args:
+        config: The settings of the dataset.
+        features: The features to read; by default those of the config.
+
     Raises:
-        RequestError: The source needs a file that does not exist.
+        RequestError: The source needs a file that does not exist; the message names its date, where it has one.
     """
-    return config.source.open(config.features)
+    try:
+        raw = config.source.open(config.features if features is None else features)
+    except RequestError as error:
+        if config.source._date is None:
+            raise
+        raise type(error)(f"there are no data of the date {config.source._date}: {error}") from None
+    if config.limit is None:
+        return raw
+    from preprocessing.raw.limited import Limited
+
+    return Limited(raw, config.limit)
 
 
 def check(config: Sourced) -> None:

@@ -113,7 +113,7 @@ class Idx(Raw):
             if held_out["image"] is None:
                 held_out = {}
             if main["image"] is None:
-                raise RequestError(
+                raise files.AbsentError(
                     f"data.source: {source.path} is not a folder in MNIST's layout: it holds none of "
                     f"{', '.join(_names('train', 'image'))}"
                 )
@@ -220,7 +220,9 @@ def _checked_paths(paths: dict[str, str | None], features: Iterable[str], folder
         path = paths[feature]
         if path is None:
             where = f" in {folder}" if folder else ""
-            raise RequestError(f"data.source: there is no idx file for the feature {feature!r}{where}; found: {paths}")
+            raise files.AbsentError(
+                f"data.source: there is no idx file for the feature {feature!r}{where}; found: {paths}"
+            )
         wanted[feature] = path
     return wanted
 

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import dataflow
 from google.protobuf import json_format
 
-from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.wire import WireServer, route
 
 RUN = """
 import sys

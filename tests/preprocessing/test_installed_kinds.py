@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 MODULE = '''
 """A direction in degrees, stored as one float32 in turns; and a source that counts."""
 from typing import ClassVar, Literal
@@ -172,6 +174,7 @@ print(made.reused, open_dataset(sys.argv[1]).manifest.kinds)
 """
 
 
+@pytest.mark.slow
 def test_another_version_of_the_package_makes_another_dataset(tmp_path: Path):
     run(tmp_path, RUN)
     digest, *same = run(tmp_path, AGREE)

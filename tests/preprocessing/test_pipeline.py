@@ -175,7 +175,7 @@ def test_images_are_quantised_to_the_levels_of_the_config(tmp_path):
     assert np.abs(restored - np.sort(values.reshape(-1))).max() <= 1 / 255 + 1e-12
 
 
-def test_unchanged_data_are_reused_and_the_log_says_so(raw, tmp_path, caplog):
+def test_unchanged_data_are_not_read_again_and_the_log_says_so(raw, tmp_path, caplog):
     settings, folder = raw
     caplog.set_level(logging.INFO, "elboflow.preprocessing")
     first = preprocess(settings, tmp_path / "out")
@@ -184,7 +184,7 @@ def test_unchanged_data_are_reused_and_the_log_says_so(raw, tmp_path, caplog):
     assert (first.reused, again.reused) == (False, True)
     assert first.manifest == again.manifest
     assert first.manifest.digest == dataset_digest(settings)
-    assert "reused" in caplog.text
+    assert "made already in" in caplog.text
     mnist_folder(folder, *examples(500))
     assert dataset_digest(settings) != first.manifest.digest
     rewritten = preprocess(settings, tmp_path / "out")
@@ -257,6 +257,7 @@ def started(settings, output, limit=None):
     return subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PYTHONPATH": "."})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_the_same_command_works_after_a_kill_in_the_middle(tmp_path, how):
     folder = mnist_folder(tmp_path / "raw", *examples(20_000, side=28), packed=True)
@@ -279,6 +280,7 @@ def test_the_same_command_works_after_a_kill_in_the_middle(tmp_path, how):
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_an_error_that_names_the_file(raw, tmp_path):
     process = started(raw[0], tmp_path / "out", limit=5000)
     _, errors = process.communicate()

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from elboflow.settings import RequestError, WorkError
+from elboflow.testing.platforms.storage import StorageServer
+from elboflow.testing.platforms.wire import free_port
 from preprocessing.config import DataConfig
 from preprocessing.engines.dataflow import Dataflow
 from preprocessing.engines.direct import Direct
@@ -23,8 +25,6 @@ from preprocessing.pipeline import preprocess
 from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
 from tests.preprocessing.test_pipeline import contents
-from tests.servers.storage import StorageServer
-from tests.servers.wire import free_port
 
 FLINK = Flink(job_server="localhost:1", pool="localhost:1")
 DATAFLOW = Dataflow(
@@ -210,6 +210,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
             yield Cloud(tmp_path / "buckets", dataflow, environment)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("beam-cluster")
 def test_what_is_submitted_to_dataflow_makes_the_same_bytes_on_the_machines_asked_for(cloud, raw, tmp_path):
     preprocess(raw, tmp_path / "direct")
@@ -234,6 +235,7 @@ def test_what_is_submitted_to_dataflow_makes_the_same_bytes_on_the_machines_aske
     assert len(asked) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("beam-cluster")
 def test_a_dataflow_job_that_fails_is_told_with_its_last_words_and_leaves_no_dataset(cloud):
     (cloud.buckets / "raw/mnist").mkdir()
@@ -301,6 +303,7 @@ def test_a_job_that_cannot_be_cancelled_is_named_with_its_place(cloud, tmp_path)
     assert cloud.dataflow.states == ["JOB_STATE_RUNNING"]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("beam-cluster")
 def test_a_step_that_is_terminated_cancels_its_job_on_a_job_server(cluster, tmp_path):
     import grpc

@@ -143,6 +143,7 @@ def test_every_character_of_a_file_is_in_exactly_one_window(text, window, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_files_that_an_installed_distribution_brings_are_read_by_name(tmp_path):
     path = "package://scikit-learn/sklearn/datasets/descr/*.rst"
     settings = config(path, {"length": 80}, features={"file": "category"}, identity=["text", "file"])

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from elboflow.testing.platforms.faults import Fault
+from elboflow.testing.platforms.storage import StorageServer
 from preprocessing.config import DataConfig
 from preprocessing.pipeline import preprocess
 from tests.preprocessing.dataflow_server import DataflowServer, service_account
 from tests.preprocessing.raw_files import config, examples, mnist_folder
-from tests.servers.faults import Fault
-from tests.servers.storage import StorageServer
 
 IMAGE = {"kind": "image", "shape": [6, 6, 1], "range": [0, 255]}
 
@@ -55,13 +55,14 @@ def buckets(tmp_path: Path) -> Iterator[Buckets]:
             yield Buckets(storage, {**environment, "GOOGLE_APPLICATION_CREDENTIALS": str(key)})
 
 
+@pytest.mark.slow
 def test_a_dataset_in_a_bucket_is_what_it_is_on_this_machine(buckets, tmp_path):
     folder = mnist_folder(buckets.folder / "raw/mnist", *examples(200), packed=True)
     near = config({"kind": "idx", "path": str(folder)})
     preprocess(near, tmp_path / "near")
     far = ["digits", "--set", "data.source={kind: idx, path: gs://raw/mnist}", "--output", "gs://out/far"]
     image = "data.features.image={kind: image, shape: [6, 6, 1], range: [0, 255]}"
-    for said in ("wrote 200 examples", "reused gs://out/far"):
+    for said in ("wrote 200 examples", "made already in gs://out/far"):
         done = buckets.elboflow("step", "preprocess", *far, "--set", image, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "gs://out/far\n"), done.stderr
         assert said in done.stderr
@@ -120,6 +121,7 @@ def test_a_file_or_bucket_that_is_not_there_is_told_in_a_line(buckets, tmp_path)
         assert (done.returncode, done.stderr) == (2, f"error: data.source: there is no file {uri}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "code", "said"),
     [
@@ -138,7 +140,8 @@ def test_what_an_account_may_not_do_is_told_in_a_line(method, path, code, said, 
     assert not [path for path in (buckets.folder / "out").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("kind", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_tables_in_a_bucket_are_read_by_pattern_and_what_is_rejected_is_listed_there(kind, buckets, tmp_path):
     for number in range(3):
         sizes = [number * 200 + row + 0.5 for row in range(200)]
