@@ -6,15 +6,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[2]
+_DIRTY = "-dirty"
 
 
 @cache
 def code_version() -> str:
-    """Returns the commit of a git checkout, with `-dirty` if tracked files were changed; elsewhere `elboflow X.Y.Z`."""
+    """Returns the commit of a git checkout, `-dirty` if code was changed or added; elsewhere `elboflow X.Y.Z`."""
     # Only the project's own repository counts: an installed package may lie inside the checkout of another project.
     in_checkout = (_PROJECT / ".git").exists()
     if in_checkout and (commit := _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")):
-        return commit
+        # A kind is found by its file, also by one that git does not know yet.
+        own = [f"{package}/*.py" for package in ("components", "elboflow", "pipelines", "preprocessing")]
+        is_new = not commit.endswith(_DIRTY) and _git("ls-files", "--others", "--exclude-standard", "--", *own)
+        return f"{commit}{_DIRTY}" if is_new else commit
     try:
         return f"elboflow {version('elboflow')}"
     except PackageNotFoundError:

@@ -10,9 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from components.config import Command, Notification, Webhook
+from components.config import Command, Event, Notification, Webhook, events
 from components.surroundings import servers
 from components.surroundings.masking import hide, masked
 from elboflow.artifacts import child
@@ -26,7 +27,8 @@ _PAUSE = 1.0
 """Seconds before the second try; twice as long before the third."""
 
 
-Outcome = Literal["succeeded", "failed", "cancelled", "skipped"]
+Outcome = Literal["succeeded", "failed", "cancelled", "skipped", "missed", "late", "hanging"]
+"""How a run ended; or what the scheduler sees of a tick that did not run, is late, or whose run does not end."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class RunEnd:
     Attributes:
         run: The run's name.
         experiment: The experiment's name.
-        status: succeeded, failed, cancelled or skipped.
+        status: succeeded, failed, cancelled or skipped; missed, late or hanging of a schedule's tick.
         step: The step that failed.
         reason: Why it failed or was skipped; or why its model was promoted, or was not.
         link: A page that a reader elsewhere can open; a folder of this machine where there is no such page.
@@ -45,6 +47,7 @@ class RunEnd:
         model: The name of the registered model.
         version: The version that it registered.
         promoted: Whether that version became the champion.
+        recovered: Whether it is the first success after a failure.
         metrics: The metrics of the test split, by name.
     """
 
@@ -59,6 +62,7 @@ class RunEnd:
     model: str | None = None
     version: int | None = None
     promoted: bool | None = None
+    recovered: bool | None = None
     metrics: Mapping[str, float] | None = None
 
 
@@ -70,17 +74,35 @@ class UndeliveredError(Exception):
         self.again = again
 
 
-def notify(ended: RunEnd, notification: Notification) -> None:
-    """Tells how a run ended, if that is asked for. What goes wrong becomes a line in the log and is never raised."""
-    if notification.when == "failure" and ended.status not in ("failed", "cancelled"):
+def notify(ended: RunEnd, notification: Notification, folder: Path | None = None) -> None:
+    """Tells how a run ended, if that is asked for. What goes wrong becomes a line in the log and is never raised.
+
+    Args:
+        folder: The working directory of a command; None for that of this process.
+    """
+    if not _events(ended) & events(notification):
         return
     try:
         if isinstance(notification, Webhook):
             _post(notification, _message(ended))
         else:
-            _call(notification, _message(ended))
+            _call(notification, _message(ended), folder)
     except UndeliveredError as error:
         logger.warning("no notification was sent of how %s ended: %s", ended.run, masked(str(error)))
+
+
+def _events(ended: RunEnd) -> set[Event]:
+    """Returns what an end is told as."""
+    if ended.status in ("missed", "late", "hanging"):
+        return {ended.status}
+    found: set[Event] = {"end"}
+    if ended.status in ("failed", "cancelled"):
+        found.add("failure")
+    if ended.recovered:
+        found.add("recovered")
+    if ended.promoted:
+        found.add("promoted")
+    return found
 
 
 def _message(ended: RunEnd) -> bytes:
@@ -147,13 +169,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _call(command: Command, message: bytes) -> None:
+def _call(command: Command, message: bytes, folder: Path | None) -> None:
     program = command.command[0]
     with tempfile.TemporaryFile() as said:
         try:
             # A session of its own: what the command has started ends with it, if it takes too long.
             process = subprocess.Popen(
-                command.command, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True
+                command.command, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True, cwd=folder
             )
         except OSError as error:
             raise UndeliveredError(f"the command {program} cannot be run: {error.strerror}") from None

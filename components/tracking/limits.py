@@ -11,6 +11,7 @@ LONGEST_PARAM = 6000
 LONGEST_DATASET_DIGEST = 36
 LONGEST_TAG = 5000  # of older servers; newer ones take 8000
 LONGEST_RUN_NAME = 250
+LONGEST_NOTE = 5000  # the column of the descriptions of versions and models; the note of a run is a tag
 
 
 def batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -1,8 +1,9 @@
-"""A training's curves in MLflow while it runs, by MLflow's asynchronous `log_batch`.
+"""A training's curves and pictures in MLflow while it runs; the curves by MLflow's asynchronous `log_batch`.
 
 A thread imports MLflow while the framework compiles, and finds or creates the run. From then on each epoch goes into
 MLflow's queue, which sends a batch every `SECONDS_BETWEEN_BATCHES`. MLflow cannot fail the training: a batch that it
-does not take is dropped, and the registration completes the curves from the model folder.
+does not take is dropped, and the registration completes the curves from the model folder. A picture that it does not
+take is lost.
 """
 
 import logging
@@ -17,15 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from components.surroundings import servers
 from components.surroundings.masking import masked
 from components.tracking import curves as recorded_curves
-from components.tracking import handover, liveness, runs, store, tags, timeouts
+from components.tracking import handover, liveness, platform_runs, runs, store, tags, timeouts
 from components.tracking.giving_way import GivingWay
+from components.tracking.pictures import Pictures
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae.folder import load
-from elboflow.vae.watch import Group, Observer
+from elboflow.vae.watch import Group
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +73,7 @@ class Tracking:
 @contextmanager
 def curves(
     tracking: Tracking | None, saved: Path, output: Path, identity: str, *, anew: bool = False
-) -> Iterator[tuple[Observer, ...]]:
+) -> "Iterator[tuple[LiveRun, ...]]":
     """Sends a training's curves to MLflow for the duration.
 
     Args:
@@ -88,7 +92,7 @@ def curves(
         return
     store.set_up()
     with timeouts.asking_once(MLFLOW_ASYNC_LOGGING_BUFFERING_SECONDS=str(SECONDS_BETWEEN_BATCHES)):
-        sent = _Curves(tracking, saved, output, handover.key(identity, saved), anew)
+        sent = LiveRun(tracking, saved, output, handover.key(identity, saved), anew)
         try:
             yield (sent,)
         except Exception:
@@ -100,14 +104,15 @@ def curves(
         sent.end("FINISHED")
 
 
-class _Curves:
-    """An observer whose points go into MLflow's queue, or wait until there is one."""
+class LiveRun:
+    """An observer whose points go into MLflow's queue, or wait until there is one; and a place for pictures."""
 
     def __init__(self, tracking: Tracking, saved: Path, output: Path, key: str, anew: bool) -> None:
         self._tracking, self._output, self._key, self._anew = tracking, output, key, anew
         self._lock_file = saved / "at-work.lock"
         self._began = _milliseconds()
         self._waiting: deque[_Point] = deque(maxlen=_MOST_WAITING)
+        self._pictures = Pictures()
         self._lock = threading.Lock()
         self._run: tuple[MlflowClient, str] | None = None
         self._known: Mapping[str, frozenset[int]] = {}
@@ -125,6 +130,10 @@ class _Curves:
                 self._waiting.extend(points)
             else:
                 self._send(points)
+
+    def show(self, key: str, epoch: int, picture: np.ndarray) -> None:
+        """Sends a picture, uint8 `[height, width, 3]`, to the run; never blocks."""
+        self._pictures.add(key, epoch, picture)
 
     def end(self, state: _State) -> None:
         """Waits until MLflow has all points, within limits."""
@@ -174,6 +183,7 @@ class _Curves:
                     self._run = client, run.info.run_id
                     self._send(list(self._waiting))
                     self._waiting.clear()
+                self._pictures.send_to(client, run.info.run_id, self._not_taken)
                 return
 
     def _is_pointless(self) -> bool:
@@ -207,7 +217,7 @@ class _Curves:
         uri, name, run = self._tracking.uri, self._tracking.experiment, self._tracking.run
         at_work = liveness.tag(uri, None if self._held is None else self._lock_file)
         own = {handover.TRAINING: self._key} if run is None else {tags.RUN: run}
-        given = {**tags.source(), tags.EXPERIMENT: name, **own, **at_work}
+        given = {**tags.source(), tags.EXPERIMENT: name, **own, **at_work, **platform_runs.links(client, uri)}
         return client.create_run(experiment_id, start_time=self._began, run_name=run or f"{name} training", tags=given)
 
     def _send(self, points: list[_Point]) -> None:
@@ -220,7 +230,10 @@ class _Curves:
         try:
             client.log_batch(run_id, metrics=lacking, synchronous=False)
         except Exception as error:  # of any kind: the training goes on
-            self._warn_of_absence(servers.reason(error))
+            self._not_taken(error)
+
+    def _not_taken(self, error: Exception) -> None:
+        self._warn_of_absence(servers.reason(error))
 
     def _close(self, state: _State) -> None:
         self._opening.join()
@@ -235,6 +248,7 @@ class _Curves:
                 client.set_terminated(run_id, state)
             if self._is_own and state == "FINISHED":
                 client.set_tag(run_id, tags.WEIGHTS, load(self._output).weights)
+            self._pictures.finish()
 
     def _failed(self, record: logging.LogRecord) -> bool:
         """The filter of what MLflow logs of batches that it could not send: a single warning instead."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from components.tracking import databases, tags
+from components.tracking import databases, notes, tags
 from elboflow.artifacts import lock
 from elboflow.settings import variables
 
@@ -58,10 +58,21 @@ def end_dead(database: Path, has_ended: Callable[[str], bool]) -> tuple[str, ...
             for run_id, _, ended in found:
                 killed = "UPDATE runs SET status = 'KILLED', end_time = ? WHERE run_uuid = ? AND status = 'RUNNING'"
                 if connection.execute(killed, (ended, run_id)).rowcount:
-                    why = "INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)"
-                    connection.execute(why, (tags.FAILURE, GONE, run_id))
+                    _explain(connection, run_id)
             connection.execute("COMMIT")
     return tuple(name for _, name, _ in found)
+
+
+def _explain(connection: sqlite3.Connection, run_id: str) -> None:
+    """Writes why a run was killed, and how to go on with a pipeline run."""
+    query = "SELECT key, value FROM tags WHERE run_uuid = ? AND key IN (?, ?)"
+    has = dict(connection.execute(query, (run_id, tags.RUN, notes.NOTE)).fetchall())
+    new: dict[str, str | None] = {tags.FAILURE: GONE}
+    run = has.get(tags.RUN, "/")
+    if "/" not in run:  # no trial, and no training by hand
+        new[notes.NOTE] = notes.replacement(has.get(notes.NOTE), notes.of_failure(run, "killed", None, GONE, None))
+    rows = [(name, value, run_id) for name, value in new.items() if value is not None]
+    connection.executemany("INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", rows)
 
 
 def has_run(database: Path, run: str) -> bool:

@@ -17,7 +17,8 @@ def log_params(client: "MlflowClient", run_id: str, experiment: dict[str, Any]) 
     """Writes an experiment's values as the parameters of an MLflow run; without effect when they are there."""
     from mlflow.entities import Param
 
-    params = [Param(name, value) for name, value in flat(masked_values(experiment)).items()]
+    values = {name: value for name, value in experiment.items() if name != "tags"}
+    params = [Param(name, value) for name, value in flat(masked_values(values)).items()]
     for batch in batches(params, PARAMS_PER_CALL):
         client.log_batch(run_id, params=batch)
 

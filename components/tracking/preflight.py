@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 """The longest that a server has to answer before a run."""
 
+_WORKSPACE = "MLFLOW_WORKSPACE"
 _PATIENCE = 20.0  # seconds to wait for another process that writes: as MLflow
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -56,7 +57,31 @@ def check(tracking_uri: str, experiment: str) -> None:
 
 
 def version_of(server: str, seconds: float) -> "requests.Response":
-    """Returns what an MLflow server says when it is asked for its version, with the credentials of the environment.
+    """Returns what an MLflow server says when it is asked for its version; as `asked`."""
+    return asked(server, "version", seconds, workspace=None)
+
+
+def workspace_refused(server: str, seconds: float) -> str | None:
+    """Returns what is wrong with the workspace that MLFLOW_WORKSPACE names; None where the server gives it.
+
+    Raises:
+        requests.RequestException, servers.NoAnswerError: It does not answer within those seconds.
+    """
+    workspace = os.environ.get(_WORKSPACE)
+    if not workspace:
+        return None
+    status = asked(server, "api/2.0/mlflow/experiments/search?max_results=1", seconds, workspace).status_code
+    return None if status < 400 else f"does not give the workspace {workspace!r}, which {_WORKSPACE} names ({status})"
+
+
+def asked(server: str, path: str, seconds: float, workspace: str | None) -> "requests.Response":
+    """Returns an MLflow server's answer, with the credentials of the environment.
+
+    Args:
+        server: The address of the server.
+        path: What is asked for.
+        seconds: How long it has to answer.
+        workspace: Of which of its workspaces; None for none, or the default one.
 
     Raises:
         requests.RequestException, servers.NoAnswerError: It does not answer within those seconds.
@@ -67,8 +92,9 @@ def version_of(server: str, seconds: float) -> "requests.Response":
     servers.introduce(server, f"the MLflow at {masked(server)}", seconds)
     token, name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("TOKEN", "USERNAME", "PASSWORD"))
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {"X-MLFLOW-WORKSPACE": workspace} if workspace else {}
     auth = (name, password) if name and password else None
-    return requests.get(f"{server.rstrip('/')}/version", headers=headers, auth=auth, timeout=seconds)
+    return requests.get(f"{server.rstrip('/')}/{path}", headers=headers, auth=auth, timeout=seconds)
 
 
 def _check_answers(tracking_uri: str) -> None:
@@ -80,6 +106,7 @@ def _check_answers(tracking_uri: str) -> None:
 
         try:
             status = version_of(tracking_uri, ANSWER_SECONDS).status_code
+            refused = workspace_refused(tracking_uri, ANSWER_SECONDS) if status == 200 else None
         except RequestException as error:
             raise OSError(servers.short(error)) from None
     except (OSError, servers.NoAnswerError) as error:
@@ -93,6 +120,8 @@ def _check_answers(tracking_uri: str) -> None:
             f"the MLflow at {masked(tracking_uri)} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME "
             "and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; nothing was started"
         )
+    if refused is not None:
+        raise RequestError(f"the MLflow at {masked(tracking_uri)} {refused}; nothing was started")
 
 
 def _check_connects(database: str) -> None:

@@ -49,7 +49,7 @@ def begin(
         given: Tags besides the run's name and MLflow's own.
         began: The time at which it began, in milliseconds since 1970; None for now.
     """
-    every = {**tags.source(), **given, tags.RUN: run}
+    every = {**tags.source(), **tags.commit(given.get(tags.CODE)), **given, tags.RUN: run}
     return client.create_run(experiment_id, start_time=began, run_name=run, tags=every)
 
 
@@ -77,6 +77,7 @@ def find_or_begin(client: "MlflowClient", experiment_id: str, run: str, given: d
             "register this one under another run name: elboflow step register --run NAME"
         )
     # It may have failed before it had a model, and have been tried again; or be the parent of a sweep.
+    given = {**tags.commit(given.get(tags.CODE)), **given}
     if lacking := [RunTag(name, value) for name, value in given.items() if has.get(name) != value]:
         client.log_batch(run_id, tags=lacking)
     return found

@@ -7,6 +7,7 @@ A workspace holds the second kind:
 """
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 from components.surroundings import servers
 from components.surroundings.masking import masked
-from components.tracking import databases, preflight, relocation, timeouts
+from components.tracking import databases, platform_runs, preflight, relocation, timeouts
 from elboflow.artifacts import lock
 from elboflow.settings import RequestError, WorkError
 
@@ -58,6 +59,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 def use(tracking_uri: str) -> "MlflowClient":
     """Returns a client of an existing MLflow, and makes it the default MLflow of this process."""
     set_up()
+    platform_runs.leave_apart(tracking_uri)
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -133,6 +135,19 @@ def mended(tracking_uri: str) -> relocation.Mended | None:
 def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
     """Returns the id of the MLflow experiment of a name, which is made where there is none.
 
+    Where Kubeflow makes runs in this MLflow, it is that of its runs (`platform_runs`).
+
+    Raises:
+        RequestError: The experiment was deleted in MLflow.
+    """
+    if (given := platform_runs.within(tracking_uri)) is not None:
+        return given.experiment_id
+    return named_experiment(client, tracking_uri, name)
+
+
+def named_experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
+    """Returns the id of the MLflow experiment of a name, which is made where there is none; also in Kubeflow's pods.
+
     Raises:
         RequestError: The experiment was deleted in MLflow.
     """
@@ -151,6 +166,17 @@ def experiment_id(client: "MlflowClient", tracking_uri: str, name: str) -> str:
     if found.lifecycle_stage == "deleted":
         raise RequestError(preflight.was_deleted(name, found.experiment_id, tracking_uri))
     return found.experiment_id
+
+
+def experiments_with(client: "MlflowClient", tracking_uri: str, name: str) -> list[str]:
+    """Returns the ids of the MLflow experiments that hold runs of an experiment: first that of its new runs.
+
+    Where Kubeflow makes runs in this MLflow, further ones may be from before. None is made.
+    """
+    given, found = platform_runs.within(tracking_uri), client.get_experiment_by_name(name)
+    if given is not None:
+        return list(dict.fromkeys([given.experiment_id, *([] if found is None else [found.experiment_id])]))
+    return [] if found is None else [experiment_id(client, tracking_uri, name)]
 
 
 def quoted(value: str) -> str:
@@ -198,4 +224,10 @@ def explained(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {servers.reason(error)}")) from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "no space is left on the disk" + (
+                f": {file}" if (file := error.filename2 or error.filename) else ""
+            )
+        else:
+            reason = servers.reason(error)
+        raise WorkError(masked(f"cannot use the MLflow at {tracking_uri}: {reason}")) from error

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from components.surroundings import google, retries
-from tests.servers.wire import Reply, Request, WireServer, answer, route
+from elboflow.testing.platforms.messages import Reply, Request, answer
+from elboflow.testing.platforms.wire import WireServer, route
 
 
 class Things(WireServer):

@@ -86,7 +86,7 @@ def test_a_webhook_is_given_one_object(monkeypatch: pytest.MonkeyPatch, caplog: 
         "reason": "the loss is not a number",
         "link": "https://console.example/runs/1",
         "seconds": {},
-        **dict.fromkeys(("target", "model", "version", "promoted", "metrics")),
+        **dict.fromkeys(("target", "model", "version", "promoted", "recovered", "metrics")),
     }
     assert running.posted == [(PATH, "application/json", told)]
     assert caplog.messages == []
@@ -157,13 +157,36 @@ def test_no_address_however_wrong_is_raised_or_logged(
 
 
 @pytest.mark.parametrize(
-    ("when", "told"), [("failure", ["failed", "cancelled"]), ("end", ["succeeded", "failed", "cancelled", "skipped"])]
+    ("when", "told"),
+    [
+        ("failure", ["failed", "cancelled"]),
+        ("end", ["succeeded", "failed", "cancelled", "skipped"]),
+        (["failure", "late", "hanging"], ["failed", "cancelled", "late", "hanging"]),
+        ("missed", ["missed"]),
+    ],
 )
-def test_it_tells_of_what_was_asked_for(monkeypatch: pytest.MonkeyPatch, when: str, told: list[str]):
+def test_it_tells_of_what_was_asked_for(monkeypatch: pytest.MonkeyPatch, when: str | list[str], told: list[str]):
     with server(monkeypatch, 200) as running:
-        for status in ("succeeded", "failed", "cancelled", "skipped"):
+        for status in ("succeeded", "failed", "cancelled", "skipped", "missed", "late", "hanging"):
             notify(replace(FAILED, status=status), Webhook.model_validate({"when": when}))
     assert [body["status"] for _, _, body in running.posted] == told
+
+
+def test_a_success_is_told_as_a_recovery_or_a_promotion_where_it_is_one(monkeypatch: pytest.MonkeyPatch):
+    success = replace(FAILED, status="succeeded")
+    with server(monkeypatch, 200) as running:
+        for when in (["recovered"], ["promoted"], ["failure", "recovered", "promoted"]):
+            for ended in (success, replace(success, recovered=True), replace(success, promoted=True)):
+                notify(ended, Webhook.model_validate({"when": when}))
+    told = [(body["recovered"], body["promoted"]) for _, _, body in running.posted]
+    assert told == [(True, None), (None, True), (True, None), (None, True)]
+
+
+def test_a_command_runs_in_the_folder_that_is_named(tmp_path: Path):
+    (tmp_path / "page.sh").write_text("#!/bin/sh\ncat > told.json\n", encoding="utf-8")
+    (tmp_path / "page.sh").chmod(0o755)
+    notify(FAILED, Command(command=("./page.sh",)), tmp_path)
+    assert json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))["run"] == "digits-1"
 
 
 def test_a_message_holds_no_secret(monkeypatch: pytest.MonkeyPatch):

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from components.finish import begin, finish
+from components.registry.decisions import history_run
 from components.surroundings.notify import RunEnd
 from components.tracking import live, liveness, store
 from components.tracking.live import Tracking
+from elboflow.testing.platforms.wire import wait_for
 from tests.components.runs import EXPERIMENT, Run
-from tests.servers.wire import wait_for
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -46,7 +47,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recorded(tracking_uri: str) -> list[Any]:
     client = store.connect(tracking_uri)
-    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+    return list(
+        client.search_runs([e.experiment_id for e in client.search_experiments() if e.name != history_run.EXPERIMENT])
+    )
 
 
 def curve(tracking_uri: str, run_id: str, name: str) -> list[tuple[int, float]]:
@@ -100,6 +103,7 @@ def test_curves_are_there_while_training_runs_and_registration_completes_their_r
     assert curve(tracking_uri, again.run_id, "train/elbo") == [(1, -40), (2, -30)]
 
 
+@pytest.mark.slow
 def test_a_training_killed_and_resumed_is_one_run_without_a_point_twice(tracking_uri: str, tmp_path: Path):
     command = [sys.executable, "-c", ENDLESS, tracking_uri, str(tmp_path / "model"), "1"]
     with subprocess.Popen(command) as process:

@@ -12,8 +12,8 @@ import pytest
 
 from components.tracking import live, store
 from components.tracking.live import Tracking
+from elboflow.testing.platforms.wire import free_port, wait_for
 from tests.servers.tracking_server import Proxy
-from tests.servers.wire import free_port, wait_for
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -95,7 +95,8 @@ def test_whatever_the_server_answers_training_goes_on_and_the_curves_go_on_once_
     assert len([message for message in caplog.messages if "does not take the training's curves now" in message]) == 1
 
 
-@pytest.mark.parametrize("how", [pytest.param("nobody listens", marks=pytest.mark.slow), "never answers"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["nobody listens", "never answers"])
 def test_an_mlflow_that_stays_away_costs_a_few_seconds_and_one_warning(
     how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

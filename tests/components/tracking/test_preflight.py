@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 from components.config import RegistryConfig
 from components.tracking import preflight, store
 from elboflow.settings import RequestError
+from elboflow.testing.platforms.wire import free_port
 from pipelines.cli import app
 from pipelines.experiment import load
 from tests.servers.tracking_server import Proxy
-from tests.servers.wire import free_port
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
