@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Figure, options, publish
-from tests.servers.google_identity import GoogleIdentity
-from tests.servers.kubeflow import KubeflowServer
-from tests.servers.storage import StorageServer
-from tests.servers.vertex import VertexServer
+from elboflow.testing.platforms.google_identity import GoogleIdentity
+from elboflow.testing.platforms.kubeflow import KubeflowServer
+from elboflow.testing.platforms.storage import StorageServer
+from elboflow.testing.platforms.vertex import VertexServer
 
 PIPELINE_TARGET = 1.25
 SUBMIT_TARGET = 3.0

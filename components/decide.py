@@ -56,15 +56,15 @@ def _last_success(name: str, tracking_uri: str) -> "Run | None":
         return None
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
-        if client.get_experiment_by_name(name) is None:
-            return None
-        return _finished_last(client, store.experiment_id(client, tracking_uri, name))
+        where = store.experiments_with(client, tracking_uri, name)
+        return _finished_last(client, where, name) if where else None
 
 
-def _finished_last(client: "MlflowClient", experiment_id: str) -> "Run | None":
-    # What else lies in the experiment, such as a sweep's parent run, has no such tags.
+def _finished_last(client: "MlflowClient", experiments: list[str], name: str) -> "Run | None":
+    # What else lies in the experiments, such as a sweep's parent run or other experiments' runs, has no such tags.
     registered = f"attributes.status = 'FINISHED' and tags.`{tags.RUN}` != '' and tags.`{tags.DATASET}` != ''"
-    found = client.search_runs([experiment_id], registered, max_results=1, order_by=["attributes.end_time DESC"])
+    ours = f"{registered} and tags.`{tags.EXPERIMENT}` = {store.quoted(name)}"
+    found = client.search_runs(experiments, ours, max_results=1, order_by=["attributes.end_time DESC"])
     return found[0] if found else None
 
 

@@ -7,9 +7,9 @@ from components.binding.datasets import check_fits, open_for
 from elboflow.settings.text import counted
 from elboflow.vae import compute, folder
 from elboflow.vae.evaluation import folder as evaluations
-from elboflow.vae.evaluation.bootstrap import FEWEST_EXAMPLES
 from elboflow.vae.evaluation.config import EvaluationConfig
 from elboflow.vae.evaluation.folder import EvaluationFolder
+from elboflow.vae.evaluation.paired import FEWEST_EXAMPLES
 from preprocessing.manifest import Manifest
 from preprocessing.remarks import remarks
 
@@ -53,7 +53,7 @@ def evaluate(
     count = counted(manifest.counts["test"], "example")
     logger.info("evaluating on %s with %s each", count, counted(evaluation.bound_samples, "sample"))
     test = data.described([*remarks(manifest), *_too_few(manifest)])
-    evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output))
+    evaluating.evaluate(trained, data.source("test"), test, evaluation, seed, Path(output), data.source("train"))
     return evaluations.load(Path(output))
 
 

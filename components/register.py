@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from components.binding import agreement
 from components.binding.recorded import kinds
 from components.config import RegistryConfig
-from components.registry import promotion
+from components.registry import guards, promotion
+from components.registry.describe import describe
 from components.registry.finished import open_finished
 from components.registry.record import record
 from components.surroundings.masking import without_userinfo
-from components.tracking import handover, liveness, runs, store, tags
+from components.tracking import handover, liveness, platform_runs, runs, store, tags
 from components.tracking.parameters import config_digest
 from elboflow import artifacts
 from elboflow.vae.evaluation.folder import REPORT
@@ -61,6 +62,7 @@ def register(
     tracking_uri: str,
     seconds: Mapping[str, float] | None = None,
     report: Path | None = None,
+    date: str | None = None,
 ) -> Registration:
     """Records a finished run in MLflow, registers its model, and promotes it if it is better than the champion.
 
@@ -77,6 +79,7 @@ def register(
         seconds: How long the steps before took, where that is known.
         report: Where to write the evaluation's report with experiment, run, version and verdict in its head, besides
             `report.html` in the artifacts of the MLflow run.
+        date: The date of the data, where their locations have one.
 
     Raises:
         RequestError: The folders do not belong together, or were made by another experiment, or the run is registered
@@ -87,6 +90,7 @@ def register(
     finished = open_finished(dataset, Path(model), Path(evaluation))
     agreement.check_run(experiment, finished.data.manifest, finished.trained, finished.evaluated)
     promotion.check_decides(registry.decides_by, finished.evaluated)
+    guards.check(registry.guard, finished.data.dataset)
     name = registry.model or f"{experiment['name']}-vae"
     given = {
         tags.EXPERIMENT: experiment["name"],
@@ -98,22 +102,26 @@ def register(
     }
     if others := kinds(experiment) | dict(finished.trained.provenance.kinds):
         given[tags.KINDS] = json.dumps(others, sort_keys=True)
-    at_work = liveness.tag(tracking_uri, store.registration_lock(tracking_uri))
+    at_work = liveness.tag(tracking_uri, store.registration_lock(tracking_uri)) | tags.of_experiment(experiment, date)
     client = store.connect(tracking_uri)
     with store.exclusive(tracking_uri), store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
             if runs.find(client, experiment_id, run) is None:
                 handover.take_over(client, experiment_id, run, finished.trained.weights)
+                at_work |= platform_runs.links(client, tracking_uri)
             recorded = runs.find_or_begin(client, experiment_id, run, {**given, **at_work})
         model_id = record(client, recorded, finished, experiment)
         version = _version(client, name, recorded, model_id, given)
         decision = promotion.promote(client, version, finished, registry)
-        runs.log_seconds(client, recorded, {**(seconds or {}), "register": time.monotonic() - began})
-        date = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
-        head = Version(experiment["name"], run, date, name, int(version.version), decision.promoted, decision.reason)
+        began_at = datetime.fromtimestamp(recorded.info.start_time / 1000, UTC)
+        head = Version(
+            experiment["name"], run, began_at, name, int(version.version), decision.promoted, decision.reason
+        )
         page = of_version((Path(evaluation) / REPORT).read_text(encoding="utf-8"), head)
         client.log_text(recorded.info.run_id, page, REPORT)
+        describe(client, recorded, finished, head, registry.decides_by)
+        runs.log_seconds(client, recorded, {**(seconds or {}), "register": time.monotonic() - began})
         runs.end(client, recorded)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -139,4 +147,4 @@ def _version(client: "MlflowClient", name: str, run: "Run", model_id: str, given
 
 
 def _outcome(decision: promotion.Decision) -> str:
-    return f"the new {promotion.CHAMPION}" if decision.promoted else "not promoted"
+    return "the new champion" if decision.promoted else "not promoted"

@@ -19,6 +19,7 @@ from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 from elboflow.vae import compute, folder
 from elboflow.vae.evaluation.config import EvaluationConfig
+from elboflow.vae.evaluation.folder import EvaluationFolder
 
 _KEY = "key"
 _MOST_BYTES = 2**30  # of the values of 67 million examples
@@ -68,6 +69,12 @@ def read(path: Path, metric: str) -> Values:
     if not np.isfinite(values).all():
         raise WorkError(f"the values of the test examples in {path} are not finite")
     return Values(metric, keys, values)
+
+
+def conditions(evaluated: EvaluationFolder) -> tuple[int, dict[str, Any]]:
+    """Returns what determines the value of an example besides the model: the seed and the evaluation's settings."""
+    unrelated = {"batch_size", "bootstrap_samples"}
+    return evaluated.facts.seed, evaluated.facts.evaluation.model_dump(mode="json", exclude=unrelated)
 
 
 def rescore(dataset: Path | str, model: Path, evaluation: EvaluationConfig, seed: int, metric: str) -> Values:

@@ -45,11 +45,11 @@ def _choose_code(carried: Path) -> None:
 
 _choose_code(Path(__file__).resolve().with_name("code"))
 
-import mlflow  # noqa: E402  # imported after the choice of the code
-import numpy as np  # noqa: E402  # as above
+import mlflow
+import numpy as np
 
-from components.registry.predictor import Predictor  # noqa: E402  # as above
-from elboflow.settings import RequestError, WorkError  # noqa: E402  # as above
+from components.registry.predictor import Predictor
+from elboflow.settings import RequestError, WorkError
 
 PARAMETERS = {"task": "reconstruct", "samples": 100, "seed": 0, "count": 1}
 """The parameters of a prediction, with their defaults."""

@@ -6,16 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from pydantic import TypeAdapter
 
+from elboflow import artifacts
 from elboflow.artifacts import names
+from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 EVALUATION = "evaluation"
 """The folder of a run's artifacts that holds the evaluation of its model."""
+
+LINEAGE = "lineage"
+"""The folder of a run's artifacts for what programs read of its origin. MLflow's page lists folders before files, both
+by name: the only files beside the folders are for people."""
+
+ENVIRONMENT = "environment.json"
+"""The artifact of a run with the versions of Python and packages, and the hardware, of its training."""
+
+_VERSIONS = TypeAdapter(dict[str, str])
 
 
 def model_folder(uri: str, copy_to: Path | None = None) -> Path:
@@ -23,8 +34,8 @@ def model_folder(uri: str, copy_to: Path | None = None) -> Path:
 
     Args:
         uri: `models:/NAME/VERSION` or `models:/ID`.
-        copy_to: An existing folder to copy the model into. By default the folder is used where it is, or, if it is on
-            a server, downloaded into a temporary folder that stays.
+        copy_to: An existing folder to download a model on a server into; by default a temporary folder that stays.
+            One of this machine is used where it is.
 
     Raises:
         WorkError: MLflow does not have its files any more.
@@ -69,22 +80,49 @@ def _files(uri: str, copy_to: Path | None) -> Path:
     from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
     from mlflow.utils.file_utils import local_file_uri_to_path
 
-    if copy_to is not None:
-        return Path(download_artifacts(uri, dst_path=str(copy_to)))
     place = ModelsArtifactRepository.get_underlying_uri(uri)
     if place.startswith("file:"):  # MLflow would write into it
         return Path(local_file_uri_to_path(place))
-    return Path(download_artifacts(uri))
+    return Path(download_artifacts(uri, dst_path=None if copy_to is None else str(copy_to)))
 
 
-def evaluation_folder(client: "MlflowClient", version: "ModelVersion", copy_to: Path) -> Path:
-    """Copies the evaluation folder of the run that made a registered version into an existing folder.
+def evaluation_folder(client: "MlflowClient", run_id: str, copy_to: Path) -> Path:
+    """Copies the evaluation folder of an MLflow run into an existing folder.
 
     Raises:
         WorkError: MLflow does not have it any more.
     """
-    with _missing(f"the evaluation of version {version.version} of {version.name}, in its run {version.run_id}"):
-        return Path(client.download_artifacts(version.run_id, EVALUATION, str(copy_to)))
+    with _missing(f"the evaluation in the run {run_id}"):
+        return Path(client.download_artifacts(run_id, EVALUATION, str(copy_to)))
+
+
+def trained_with(client: "MlflowClient", run_id: str) -> dict[str, str]:
+    """Returns the versions and the hardware of the training of an MLflow run, by name; empty for older runs.
+
+    Raises:
+        WorkError: They are damaged.
+    """
+    folders = [LINEAGE] if any(found.path == LINEAGE for found in client.list_artifacts(run_id)) else []
+    known = {found.path for folder in (*folders, None) for found in client.list_artifacts(run_id, folder)}
+    if known.isdisjoint((f"{LINEAGE}/{ENVIRONMENT}", ENVIRONMENT)):
+        return {}
+    with temporary_folder() as temporary:
+        return artifacts.read_json(lineage_file(client, run_id, ENVIRONMENT, temporary), _VERSIONS.validate_python)
+
+
+def lineage_file(client: "MlflowClient", run_id: str, name: str, copy_to: Path) -> Path:
+    """Copies a file of what a run was made from into an existing folder; older runs have it beside their report.
+
+    Raises:
+        WorkError: MLflow does not have it.
+    """
+    from mlflow import MlflowException
+
+    with _missing(f"{name} of the run {run_id}"):
+        try:
+            return Path(client.download_artifacts(run_id, f"{LINEAGE}/{name}", str(copy_to)))
+        except (OSError, MlflowException):
+            return Path(client.download_artifacts(run_id, name, str(copy_to)))
 
 
 @contextlib.contextmanager

@@ -108,6 +108,7 @@ def test_it_is_the_last_success_that_counts(written: Written, values: np.ndarray
     assert now(EXPERIMENT, tracking_uri) == Change(True, "the settings changed since run night-2: seed 1 → 0")
 
 
+@pytest.mark.slow
 def test_registering_an_old_run_again_does_not_make_it_the_last(
     written: Written, values: np.ndarray, tracking_uri: str
 ):

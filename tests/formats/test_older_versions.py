@@ -108,6 +108,7 @@ def test_a_newer_format_is_refused_in_one_sentence(
         read(copied)
 
 
+@pytest.mark.slow
 def test_the_model_is_worth_what_its_evaluation_said(written: Path) -> None:
     facts = evaluations.load(written / "evaluation").facts
     before = rescoring.read(written / "evaluation/examples.npz", "log_likelihood")
@@ -116,6 +117,7 @@ def test_the_model_is_worth_what_its_evaluation_said(written: Path) -> None:
     np.testing.assert_allclose(now.of_example, before.of_example, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 @pytest.mark.usefixtures("tensorflow_backend")
 def test_a_training_goes_on_from_a_checkpoint_to_the_same_weights(

@@ -44,6 +44,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_champion_that_cannot_be_read_is_said_and_the_registration_ends_well(
     written: Written, values: np.ndarray, tracking_uri: str, tmp_path: Path
 ) -> None:

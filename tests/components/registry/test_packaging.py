@@ -16,9 +16,9 @@ import pytest
 
 from components.registry.packaging import carried
 from elboflow.artifacts import child
+from elboflow.testing.platforms.wire import free_port, wait_for
 from tests.components.runs import Champion, Run
 from tests.opened import examples
-from tests.servers.wire import free_port, wait_for
 
 OWN = ("elboflow", "preprocessing", "components")
 KINDS = ("likelihoods", "networks", "objectives", "posteriors", "priors", "families")
