@@ -12,7 +12,13 @@ Importing any of these files imports no framework and no MLflow; calling a funct
 and logs its progress, which a notebook shows.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import elboflow
+from elboflow.settings import html
 
 if elboflow.is_interactive():
     elboflow.show_progress()
+    if find_spec("components.surroundings") is not None:  # the code that a registered model carries is without it
+        html.mask_with(import_module("components.surroundings.masking").masked)

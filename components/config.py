@@ -1,11 +1,11 @@
 """The sections `registry` and `notify` of an experiment."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from elboflow.settings import PossiblyEmpty, Settings, by_name
-from elboflow.settings.explain import written
+from elboflow.settings.explain import nearest, shown, written
 from elboflow.settings.variables import WEBHOOK
 
 ModelName = Annotated[
@@ -16,6 +16,17 @@ ModelName = Annotated[
         "begin with '..'",
     ),
 ]
+
+
+class Guard(Settings):
+    """Classes of a category on which a newcomer may not be worse than the champion by more than a tolerance."""
+
+    main: ClassVar = "feature"
+    feature: Annotated[str, Field(min_length=1)] = Field(description="a feature of kind category")
+    values: tuple[str | int, ...] | None = Field(None, description="the guarded classes; null: all of them")
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="by how much the deciding metric may be worse on a class, on average, in its unit"
+    )
 
 
 class RegistryConfig(Settings):
@@ -33,10 +44,56 @@ class RegistryConfig(Settings):
         description="of the interval of the paired difference that must lie above zero before the alias `champion` "
         "moves",
     )
+    error_budget: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05,
+        description="the chance that any promotion of the registered model, over its whole life, was noise; shared out "
+        "over all tests",
+    )
+    baseline: bool = Field(
+        True,
+        description="whether the first version must be better than the baseline that the evaluation computes: a model "
+        "without latents, in which each value is independent of the others",
+    )
+    guard: tuple[Guard, ...] = Field(
+        (),
+        description="classes on which a newcomer that is better on average may not be worse than tolerated",
+    )
+    canary: bool = Field(
+        True,
+        description="whether a version is served in a fresh process and asked once over HTTP before the alias moves; "
+        "one that does not answer is not promoted",
+    )
+
+    @field_validator("guard")
+    @classmethod
+    def _guards_a_category_once(cls, guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+        features = [guard.feature for guard in guards]
+        if twice := next((name for name in features if features.count(name) > 1), None):
+            raise ValueError(f"{twice!r} is guarded twice")
+        return guards
+
+
+Event = Literal["failure", "end", "recovered", "promoted", "missed", "late", "hanging"]
+OF_SCHEDULES: tuple[Event, ...] = ("missed", "late", "hanging")
+"""What the scheduler of this machine sees, and no platform tells."""
+
+
+def _known(value: Any) -> Any:
+    for word in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
+        if word not in get_args(Event):
+            raise ValueError(f"unknown value {shown(word)}; {nearest(str(word), get_args(Event))}")
+    return value
 
 
 When = Annotated[
-    Literal["failure", "end"], Field(description="which ends are told: failure: those of failed runs; end: all")
+    Event | Annotated[tuple[Event, ...], Field(min_length=1)],
+    BeforeValidator(_known),
+    Field(
+        description="what is told, a word or a list: failure: a run failed or was cancelled; end: a run ended; "
+        "recovered: the first success after a failure; promoted: a model became the champion; and of schedules on this "
+        "machine, missed: ticks that did not run; late: a tick that has not begun after 5 minutes; hanging: a run that "
+        "takes longer than schedule.deadline_minutes"
+    ),
 ]
 
 
@@ -72,3 +129,9 @@ def _no_address(value: Any) -> Any:
 
 
 Notification = Annotated[Webhook | Command, Field(discriminator="kind"), BeforeValidator(_no_address)]
+
+
+def events(notification: Webhook | Command) -> frozenset[Event]:
+    """Returns what a notification is sent of."""
+    when = notification.when
+    return frozenset([when] if isinstance(when, str) else when)

@@ -6,19 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from components.config import Notification
-from components.registry.promotion import PROMOTED, REASON
-from components.registry.record import TEST
+from components.registry.champion import PROMOTED, REASON
+from components.registry.decisions.history import open_history
+from components.registry.record import of_test_split
 from components.surroundings.code_version import code_version
 from components.surroundings.masking import masked
 from components.surroundings.notify import Outcome, RunEnd, notify
-from components.tracking import liveness, runs, store, tags
+from components.tracking import liveness, notes, platform_runs, runs, store, tags
 from components.tracking.limits import LONGEST_TAG, shortened
 from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest, log_params
+from elboflow.settings import WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger("elboflow.registry")
 
@@ -57,7 +60,12 @@ def finish(
 
 
 def begin(
-    experiment: dict[str, Any], run: str, tracking_uri: str, began: int | None = None, job: str | None = None
+    experiment: dict[str, Any],
+    run: str,
+    tracking_uri: str,
+    began: int | None = None,
+    job: str | None = None,
+    date: str | None = None,
 ) -> None:
     """Makes the MLflow run of a pipeline run at its start, with its parameters; without effect where there is one.
 
@@ -67,6 +75,7 @@ def begin(
         tracking_uri: The MLflow that holds the runs.
         began: When it began, in milliseconds since 1970; None for now.
         job: The platform's id of the run, on a platform.
+        date: The date of its data, where they have one.
 
     Raises:
         RequestError: The experiment was deleted in MLflow.
@@ -76,8 +85,18 @@ def begin(
     with store.explained(tracking_uri):
         experiment_id = store.experiment_id(client, tracking_uri, experiment["name"])
         with store.creating_runs(tracking_uri):
-            if runs.find(client, experiment_id, run) is None:
-                given = {**_tags(experiment), **liveness.tag(tracking_uri), **({tags.JOB: job} if job else {})}
+            known = {**tags.of_experiment(experiment, date), **({tags.JOB: job} if job else {})}
+            if (found := runs.find(client, experiment_id, run)) is not None:  # its training was quicker
+                for name, value in known.items():
+                    if name not in found.data.tags:
+                        client.set_tag(found.info.run_id, name, value)
+            else:
+                given = {
+                    **_tags(experiment),
+                    **liveness.tag(tracking_uri),
+                    **platform_runs.links(client, tracking_uri),
+                    **known,
+                }
                 made = runs.begin(client, experiment_id, run, given, began)
                 log_params(client, made.info.run_id, experiment)
 
@@ -86,8 +105,8 @@ def registered(experiment: str, run: str, tracking_uri: str) -> bool:
     """Returns whether a pipeline run has registered its model."""
     client = store.connect(tracking_uri)
     with store.explained(tracking_uri):
-        found = client.get_experiment_by_name(experiment)
-        recorded = runs.find(client, found.experiment_id, run) if found else None
+        where = store.experiments_with(client, tracking_uri, experiment)
+        recorded = runs.find(client, where[0], run) if where else None
     return recorded is not None and recorded.info.status == "FINISHED"
 
 
@@ -101,7 +120,12 @@ def _record(ending: RunEnd, experiment: dict[str, Any], tracking_uri: str) -> Ru
             if run is None and ending.status == "succeeded":
                 return ending  # its steps registered nothing; that is theirs to do
             if run is None:
-                run = runs.begin(client, experiment_id, ending.run, _tags(experiment))
+                given = {
+                    **tags.of_experiment(experiment, None),
+                    **_tags(experiment),
+                    **platform_runs.links(client, tracking_uri),
+                }
+                run = runs.begin(client, experiment_id, ending.run, given)
                 log_params(client, run.info.run_id, experiment)
         if ending.status != "succeeded" and run.info.status == "FINISHED":
             logger.warning(
@@ -114,6 +138,8 @@ def _record(ending: RunEnd, experiment: dict[str, Any], tracking_uri: str) -> Ru
         if ending.status == "succeeded":
             runs.end(client, run)
         elif run.info.status != "FINISHED":
+            note = notes.of_failure(ending.run, ending.status, ending.step, ending.reason, ending.target)
+            notes.set_note(client, run.info.run_id, note)
             client.set_terminated(run.info.run_id, _STATES[ending.status])
         return _completed(client, run, ending, tracking_uri)
 
@@ -122,8 +148,6 @@ def _completed(client: "MlflowClient", run: "Run", ended: RunEnd, tracking_uri: 
     versions = client.search_model_versions(f"run_id = {store.quoted(run.info.run_id)}", max_results=1)
     version = versions[0] if versions else None
     verdict = version.tags if version else {}
-    measured = run.data.metrics
-    tests = {name: value for name, value in measured.items() if f"{name}_low" in measured}
     on_a_page = (ended.link or "").startswith(("http://", "https://"))
     return replace(
         ended,
@@ -132,9 +156,35 @@ def _completed(client: "MlflowClient", run: "Run", ended: RunEnd, tracking_uri: 
         seconds={**ended.seconds, "total": round(time.time() - run.info.start_time / 1000, 1)},
         model=version.name if version else None,
         version=int(version.version) if version else None,
-        promoted=verdict[PROMOTED] == "true" if PROMOTED in verdict else None,
-        metrics={name.removeprefix(TEST): value for name, value in tests.items()} or None,
+        promoted=_promoted(client, version, tracking_uri) if PROMOTED in verdict else None,
+        metrics=of_test_split(run.data.metrics) or None,
+        recovered=_failed_before(client, run) if ended.status == "succeeded" else None,
     )
+
+
+def _promoted(client: "MlflowClient", version: "ModelVersion", tracking_uri: str) -> bool:
+    """Returns whether the decision on a version promoted any: the version itself, or the challenger."""
+    try:
+        decision = open_history(client, tracking_uri, version.name).of(int(version.version), version.run_id)
+    except WorkError as error:
+        logger.warning("%s", error)
+        decision = None
+    if decision is None:
+        return version.tags[PROMOTED] == "true"
+    return decision.champion is not None and decision.champion != decision.before
+
+
+def _failed_before(client: "MlflowClient", run: "Run") -> bool:
+    """Returns whether a run that succeeded, or the one before it, had failed or was cancelled."""
+    if tags.FAILURE in run.data.tags:
+        return True
+    name = run.data.tags.get(tags.EXPERIMENT, "")
+    of_it = f"tags.`{tags.EXPERIMENT}` = {store.quoted(name)} and tags.`{tags.RUN}` != ''"
+    earlier = f"attributes.start_time < {run.info.start_time} and {of_it}"
+    found = client.search_runs([run.info.experiment_id], earlier, max_results=50, order_by=["start_time DESC"])
+    runs_alone = (each for each in found if tags.TRIAL not in each.data.tags)
+    ended = (each.info.status for each in runs_alone if each.info.status in _STATES.values())
+    return next(ended, "FINISHED") != "FINISHED"
 
 
 def _tags(experiment: dict[str, Any]) -> dict[str, str]:

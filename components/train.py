@@ -4,8 +4,10 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.binding.datasets import open_for
+from components.binding.datasets import ModelDataset, open_for
+from components.surroundings import environment
 from components.surroundings.checkpoints import place
 from components.surroundings.cluster import from_environment
 from components.surroundings.code_version import code_version
@@ -19,7 +21,10 @@ from elboflow.vae.compute import parallelism
 from elboflow.vae.compute.contract import Job, Profile
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.model import ModelConfig
-from elboflow.vae.watch import Watch
+from elboflow.vae.watch import Observer, Watch
+
+if TYPE_CHECKING:
+    from elboflow.vae.evaluation.gallery import Gallery
 
 logger = logging.getLogger("elboflow.training")
 
@@ -84,6 +89,7 @@ def train(
         dataset=data.manifest.digest,
         code=code_version(),
         kinds=origins([model, training]) | data.origins,
+        environment=environment.of_training(training.device, 1 if cluster is None else cluster.processes),
     )
     if not restart and (there := _finished(output)) is not None:
         if others := differences(there, model, provenance):
@@ -110,16 +116,27 @@ def train(
         place(output, named, training.checkpoints) as checkpoints,
         live.curves(tracking, checkpoints, output, named, anew=restart) as watching,
     ):
+        observers: tuple[Observer, ...] = watching
         if is_chief and training.tensorboard:
-            watching += (tensorboard.events(output / folder.TENSORBOARD),)
+            observers += (tensorboard.events(output / folder.TENSORBOARD),)
         profile = Profile(monitoring.profile, output / folder.PROFILE) if monitoring.profile else None
         job = Job(source, validation, data.specs, model, training, seed, checkpoints, made_of, restart, profile)
-        trained = train(job, cluster=cluster, watch=monitoring.watch, observers=watching)
+        viewer = _gallery(data, model, seed, watching[0]) if watching else None
+        trained = train(job, cluster=cluster, watch=monitoring.watch, observers=observers, viewer=viewer)
         if is_chief:
             folder.save(output, trained, provenance)
             if not trained.out_of_time:
                 remove(checkpoints)
     return folder.load(output) if is_chief else None
+
+
+def _gallery(data: ModelDataset, model: ModelConfig, seed: int, run: live.LiveRun) -> "Gallery | None":
+    """Returns what shows pictures of the training in MLflow; None for a model of no images."""
+    from elboflow.vae.evaluation import gallery, images
+
+    if not images.among({name: data.specs[name] for name in model.features}):
+        return None
+    return gallery.Gallery(data.head("validation", gallery.EXAMPLES), seed, run.show)
 
 
 def differences(there: folder.ModelFolder, model: ModelConfig, provenance: folder.Provenance) -> list[str]:

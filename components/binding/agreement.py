@@ -142,10 +142,10 @@ def _dataset_differences(data: DataConfig, dataset: Manifest, place: Path | str)
     if dataset.digest in address.digests(data, dataset.source.fingerprint):
         return {}
     found = list(_known_differences(data, dataset))
-    if not found:  # the manifest does not contain fractions of splits, sizes of shards and numbers of classes
+    if not found:  # the manifest does not contain fractions of splits, the limit, sizes of shards, numbers of classes
         made = ", ".join(f"{split} {count:,}" for split, count in sorted(dataset.counts.items()))
         said = ", ".join(f"{split} {fraction}" for split, fraction in sorted(data.splits.items()))
-        found = [Difference("data (splits, shards or classes)", made, said)]
+        found = [Difference("data (splits, limit, shards or classes)", made, said)]
     return {place: found}
 
 

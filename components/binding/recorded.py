@@ -34,9 +34,10 @@ def experiment_digest(experiment: Mapping[str, Any], only: Collection[str] | Non
 
     Args:
         experiment: The result of `Experiment.recorded()`.
-        only: The keys to hash; None for all keys.
+        only: The keys to hash; None for all that results depend on, and so for all but the tags of runs.
     """
-    values = dict(experiment) if only is None else {name: experiment[name] for name in only}
+    keys = [name for name in experiment if name != "tags"] if only is None else only
+    values = {name: experiment[name] for name in keys}
     return digest(_parsed(values))
 
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from components.surroundings.masking import masked, masked_values
 from components.sweep.trial import Candidate, Outcome
-from components.tracking import curves, runs, store, tags
+from components.tracking import curves, platform_runs, runs, store, tags
 from components.tracking.limits import LONGEST_RUN_NAME, LONGEST_TAG, METRICS_PER_CALL, batches, shortened
 from elboflow.settings import WorkError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
-OVER, TRIAL, STATUS = "elboflow.over", "elboflow.trial", "elboflow.status"
+OVER, TRIAL, STATUS = "elboflow.over", tags.TRIAL, "elboflow.status"
 BEST, BEST_RUN, BEST_TRIAL = "elboflow.best", "elboflow.best_run", "elboflow.best_trial"
-PARENT = "mlflow.parentRunId"
 BOUND = "validation/best_elbo"
 COMPARISON = "sweep"
 """The folder of the parent's artifacts that holds the report."""
@@ -45,17 +44,18 @@ class Sweep:
 
     def __init__(self, experiment: Mapping[str, Any], run: str, tracking_uri: str) -> None:
         self.run = run
-        self._uri, self._name = tracking_uri, str(experiment["name"])
+        self._uri, self._wanted, self._name = tracking_uri, experiment, str(experiment["name"])
         self._client = store.connect(tracking_uri)
         with store.explained(tracking_uri):
             self._experiment_id = store.experiment_id(self._client, tracking_uri, self._name)
 
-    def open(self, axes: Mapping[str, str], dataset: str) -> str:
+    def open(self, axes: Mapping[str, str], dataset: str, date: str | None = None) -> str:
         """Returns the id of the parent run, which is made where there is none, and is running from now on.
 
         Args:
             axes: What varies, as it was asked for: by dotted key.
             dataset: The dataset's digest.
+            date: The date of its data, where they have one. The trials get that of the parent.
         """
         with store.exclusive(self._uri), store.explained(self._uri):
             found = runs.find(self._client, self._experiment_id, self.run)
@@ -64,6 +64,8 @@ class Sweep:
                     tags.EXPERIMENT: self._name,
                     tags.DATASET: dataset,
                     OVER: json.dumps(masked_values(dict(axes))),
+                    **tags.of_experiment(self._wanted, date),
+                    **platform_runs.links(self._client, self._uri),
                 }
                 found = runs.begin(self._client, self._experiment_id, self.run, given)
             if found.info.status != "FINISHED":
@@ -79,7 +81,9 @@ class Sweep:
         with store.explained(self._uri):
             found = self._trial(candidate.digest)
             if found is None:
-                given = {PARENT: self._parent(), tags.EXPERIMENT: self._name, TRIAL: candidate.digest}
+                parent = self._parent()
+                given = tags.of_experiment(self._wanted, parent.data.tags.get(tags.DATE))
+                given |= {tags.PARENT: parent.info.run_id, tags.EXPERIMENT: self._name, TRIAL: candidate.digest}
                 run = runs.begin(self._client, self._experiment_id, self._of(candidate.digest), given)
                 found = str(run.info.run_id)
             # Also of a run that is there: the process that made it may have been killed before it wrote them.
@@ -120,7 +124,7 @@ class Sweep:
             comparison: The comparison's folder, which the parent keeps as `sweep/`.
         """
         with store.explained(self._uri):
-            parent, child = self._parent(), self._trial(best.digest) or ""
+            parent, child = self._parent().info.run_id, self._trial(best.digest) or ""
             for key, value in {BEST_RUN: child, BEST_TRIAL: best.digest}.items():
                 self._client.set_tag(parent, key, value)
             if child:
@@ -130,16 +134,16 @@ class Sweep:
     def fail(self, reason: str, comparison: Path) -> None:
         """Ends the parent as failed: no trial has made a model."""
         with store.explained(self._uri):
-            parent = self._parent()
+            parent = self._parent().info.run_id
             self._client.log_artifacts(parent, str(comparison), COMPARISON)
             self._client.set_tag(parent, tags.FAILURE, shortened(masked(reason), LONGEST_TAG))
             self._client.set_terminated(parent, "FAILED")
 
-    def _parent(self) -> str:
+    def _parent(self) -> "Run":
         found = runs.find(self._client, self._experiment_id, self.run)
         if found is None:
             raise WorkError(f"MLflow has no run {self.run!r} of the sweep")
-        return str(found.info.run_id)
+        return found
 
     def _of(self, digest: str) -> str:
         return f"{self.run}/{digest}"

@@ -12,7 +12,7 @@ of a framework) is an outcome, too.
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +121,14 @@ class Outcome:
 _OUTCOME = TypeAdapter(Outcome)
 
 
-def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, watch: Watch | None = None) -> Outcome:
+def attempt(
+    dataset: Path | str,
+    candidate: Candidate,
+    output: Path,
+    run: str,
+    watch: Watch | None = None,
+    waits: Iterable[float] = (),
+) -> Outcome:
     """Tries a candidate and writes the trial's folder. Killed and called again, it goes on where it was.
 
     Args:
@@ -130,6 +137,7 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
         output: The trial's folder. An outcome of the same run is kept, unless it is a failure.
         run: The sweep run that the trial belongs to.
         watch: Is told the validation ELBO of every epoch, and may stop the training after any.
+        waits: Seconds before each further try of a training whose process died; it goes on from its checkpoint.
     """
     before = _kept(output, candidate, run)
     if before is not None:
@@ -137,10 +145,13 @@ def attempt(dataset: Path | str, candidate: Candidate, output: Path, run: str, w
     (output / OUTCOME).unlink(missing_ok=True)
     _withdraw_of_other_data(output / MODEL, dataset)
     started = time.monotonic()
-    ended = trial_process.train(
-        trial_process.Request(str(dataset), output / MODEL, candidate.model, candidate.training, candidate.seed),
-        watch,
-    )
+    request = trial_process.Request(str(dataset), output / MODEL, candidate.model, candidate.training, candidate.seed)
+    left = iter(waits)
+    ended = trial_process.train(request, watch)
+    while ended.died and (wait := next(left, None)) is not None:
+        logger.warning("%s: %s; the next try is in %g s", candidate, ended.reason, wait)
+        time.sleep(wait)
+        ended = trial_process.train(request, watch)
     seconds = round(time.monotonic() - started, 1)
     curve = folder.load(output / MODEL).curves["validation"]["elbo"] if ended.status == "finished" else ended.elbo
     reason = None if ended.reason is None else masked(ended.reason)

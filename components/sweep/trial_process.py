@@ -48,11 +48,13 @@ class Ended:
         status: finished, pruned (its watch stopped it) or failed.
         elbo: The validation ELBO of each epoch that was told, in nats; none where a finished model was kept.
         reason: Why it failed, for a person.
+        died: Whether its process ended without saying why, as when memory runs out: another try may succeed.
     """
 
     status: Literal["finished", "pruned", "failed"]
     elbo: tuple[float, ...]
     reason: str | None = None
+    died: bool = False
 
 
 def train(request: Request, watch: Watch | None = None) -> Ended:
@@ -86,7 +88,7 @@ def train(request: Request, watch: Watch | None = None) -> Ended:
                 _say(process.stdin, watch is None or watch(message["epoch"], message["elbo"]))
         except BrokenPipeError:
             pass
-        return Ended("failed", tuple(elbo), f"{child.death(process.wait())}; see its log")
+        return Ended("failed", tuple(elbo), f"{child.death(process.wait())}; see its log", died=True)
 
 
 def _say(to: IO[str], what: Any) -> None:

@@ -46,10 +46,12 @@ class Run:
         experiment: dict[str, Any] | None = None,
         registry: RegistryConfig | None = None,
         report: Path | None = None,
+        date: str | None = None,
     ) -> Registration:
         folders = self.dataset, self.model, self.evaluation
-        registry = registry or RegistryConfig()
-        return register(*folders, registry, experiment or self.experiment, self.name, tracking_uri, report=report)
+        registry = registry or RegistryConfig(canary=False, baseline=False)  # the network may be a file of any bytes
+        made_of = experiment or self.experiment
+        return register(*folders, registry, made_of, self.name, tracking_uri, report=report, date=date)
 
     @property
     def experiment(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def write(
     seed: int,
     input: str = "image",
     distance: np.ndarray | None = None,
+    baseline: np.ndarray | None = None,
 ) -> Run:
     """Writes a run's folders as the steps do, but the network's file holds the run's name instead of a network.
 
@@ -92,6 +95,7 @@ def write(
         seed: The seed of training and evaluation.
         input: The feature that is modelled.
         distance: Another metric of each example, of which less is better.
+        baseline: The baseline of each example; None for an evaluation without one.
     """
     config = ModelConfig.model_validate({**EXPERIMENT["model"], "input": input, "likelihood": likelihood})
     manifest = open_dataset(run.dataset).manifest
@@ -111,6 +115,9 @@ def write(
         "active_units": Metric(4, 4, 4),
     }
     columns = {"log_likelihood": log_likelihood}
+    if baseline is not None:
+        metrics["baseline"] = Metric(-30, -31, -29, "independent values", NATS)
+        columns["baseline"] = baseline
     if distance is not None:
         metrics["distance"] = Metric(1, 0, 2, "distance", better="lower")
         columns["distance"] = distance

@@ -14,8 +14,11 @@ from components.config import Command, RegistryConfig
 from components.decide import changed
 from components.finish import begin, finish, registered
 from components.register import register
+from components.registry.decisions import history_run
+from components.registry.record import of_test_split
 from components.surroundings.notify import RunEnd
 from components.tracking import store
+from components.tracking import tags as names
 from components.tracking.pages import run_page
 from components.tracking.parameters import config_digest
 from elboflow.settings import WorkError
@@ -36,7 +39,9 @@ def failed(tracking_uri: str, run: str = "night-1", status: Any = "failed", **ch
 
 def recorded(tracking_uri: str) -> list[Any]:
     client = store.connect(tracking_uri)
-    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+    return list(
+        client.search_runs([e.experiment_id for e in client.search_experiments() if e.name != history_run.EXPERIMENT])
+    )
 
 
 def tags(run: Any) -> dict[str, str]:
@@ -79,7 +84,14 @@ def test_a_run_is_in_mlflow_from_its_start_to_its_end_with_the_seconds_of_its_st
     assert running.data.params["model.latent"] == "4"
     finished = written("night-1", values)
     folders = finished.dataset, finished.model, finished.evaluation
-    register(*folders, RegistryConfig(), finished.experiment, "night-1", tracking_uri, {"train": 41.25})
+    register(
+        *folders,
+        RegistryConfig(canary=False, baseline=False),
+        finished.experiment,
+        "night-1",
+        tracking_uri,
+        {"train": 41.25},
+    )
     (run,) = recorded(tracking_uri)
     assert (run.info.run_id, run.info.status, run.info.start_time) == (running.info.run_id, "FINISHED", began)
     assert run.info.end_time - began >= 60_000
@@ -182,7 +194,63 @@ def test_the_notification_of_a_success_has_version_verdict_metrics_and_time(
     assert (sent["seconds"]["train"], list(sent["seconds"])) == (41.5, ["train", "total"])
     assert sent["reason"] == result.reason
     assert sent["metrics"]["elbo"] == -30
-    assert not [name for name in sent["metrics"] if name.startswith(("test/", "validation/")) or name.endswith("_low")]
+    assert set(sent["metrics"]) == {"elbo", "reconstruction", "log_likelihood", "kl", "bits_per_dim", "active_units"}
+
+
+def test_older_runs_have_the_ends_of_intervals_as_metrics_which_are_not_told():
+    older = {"test/kl": 5, "test/kl_low": 4, "test/kl_high": 6, "validation/kl": 7, "train/kl_low": 8}
+    assert of_test_split(older) == {"kl": 5}
+
+
+@pytest.mark.parametrize(
+    ("before", "recovered"), [([], False), (["failed"], True), (["cancelled"], True), (["failed", "registered"], False)]
+)
+def test_the_first_success_after_a_failure_is_told_as_a_recovery(
+    before: list[str],
+    recovered: bool,
+    written: Written,
+    values: np.ndarray,
+    tracking_uri: str,
+    told: tuple[Command, Path],
+):
+    notification, file = told
+    for number, status in enumerate(before):
+        if status == "registered":
+            written(f"before-{number}", values).register(tracking_uri)
+        else:
+            failed(tracking_uri, f"before-{number}", status)
+    written("night-1", values).register(tracking_uri)
+    ended = RunEnd("night-1", "digits", "succeeded")
+    finish(ended, EXPERIMENT, notification.model_copy(update={"when": ("recovered",)}), tracking_uri)
+    assert file.exists() == recovered
+    if recovered:
+        assert json.loads(file.read_text(encoding="utf-8"))["recovered"] is True
+
+
+def test_another_experiments_failure_in_the_same_mlflow_experiment_is_no_failure_of_this_one(
+    written: Written, values: np.ndarray, tracking_uri: str, told: tuple[Command, Path]
+):
+    notification, file = told
+    client = store.connect(tracking_uri)
+    written("night-1", values).register(tracking_uri)
+    (ours,) = recorded(tracking_uri)
+    other = {names.RUN: "faces-1", names.EXPERIMENT: "faces"}
+    trial = {names.RUN: "digits-trial", names.EXPERIMENT: "digits", names.TRIAL: "a trial"}
+    for number, given in enumerate((other, trial), 1):
+        began = ours.info.start_time - number
+        run = client.create_run(ours.info.experiment_id, start_time=began, tags=given)
+        client.set_terminated(run.info.run_id, "KILLED")
+    ended = RunEnd("night-1", "digits", "succeeded")
+    finish(ended, EXPERIMENT, notification.model_copy(update={"when": ("recovered",)}), tracking_uri)
+    assert not file.exists()
+
+
+def test_a_run_that_its_training_has_begun_gets_the_date_of_its_data(tracking_uri: str):
+    begin(EXPERIMENT, "night-1", tracking_uri)
+    begin(EXPERIMENT, "night-1", tracking_uri, job="a job", date="2026-11-29")
+    begin(EXPERIMENT, "night-1", tracking_uri, date="2026-11-30")
+    (run,) = recorded(tracking_uri)
+    assert (tags(run)[names.DATE], tags(run)[names.JOB]) == ("2026-11-29", "a job")
 
 
 def test_the_page_of_a_run_is_the_servers_without_a_password(tracking_uri: str):
@@ -190,6 +258,8 @@ def test_the_page_of_a_run_is_the_servers_without_a_password(tracking_uri: str):
     (run,) = recorded(tracking_uri)
     page = f"https://mlflow.example/app/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     assert run_page("https://ann:secret@mlflow.example/app/", run) == page
+    report = run_page("https://ann:secret@mlflow.example/app/", run, "report.html")
+    assert report == page.replace(run.info.run_id, f"{run.info.run_id}/artifacts/report.html")
     assert run_page(tracking_uri, run) is None
 
 

@@ -30,7 +30,13 @@ from preprocessing.reader import open_dataset
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.usefixtures("tensorflow_backend")]
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("training.epochs=2", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
+QUICK = (
+    "training.epochs=2",
+    "evaluation.bound_samples=5",
+    "evaluation.bootstrap_samples=100",
+    "registry.canary=false",
+    "registry.baseline=false",
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ def test_texts_are_read_by_symbol_and_made_up_symbol_by_symbol(text: Made, tmp_p
         generate(text.model, tmp_path / "made.png")
 
 
+@pytest.mark.slow
 def test_a_report_of_texts_shows_texts_and_one_of_tables_their_columns(text: Made, table: Made) -> None:
     for found in (text, table):
         assert not (found.evaluation / "figures/samples.png").exists()
@@ -246,6 +253,7 @@ def test_models_of_every_kind_answer_without_what_only_preprocessing_imports(
     subprocess.run([sys.executable, "-c", WITHOUT_PREPROCESSING, *folders], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_a_conditional_model_is_no_rival_of_an_unconditional_one(
     conditional: Made, made: Callable[..., Made], tracking_uri: str
 ) -> None:

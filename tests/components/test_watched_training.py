@@ -8,9 +8,11 @@ import pytest
 
 from components.tracking import live, store
 from components.tracking.live import Tracking
+from components.tracking.pictures import stored
 from components.train import Monitoring, train
 from elboflow import artifacts
 from elboflow.vae import folder
+from elboflow.vae.evaluation import gallery
 from tests.components.runs import SHORT_TRAINING, SMALL_MODEL, Run
 from tests.servers.tracking_server import Proxy
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("tensorflow")
 
 
 @pytest.mark.slow
-def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_its_steps_in_a_profile(
+def test_it_learns_the_same_and_its_curves_and_pictures_are_in_mlflow_and_in_tensorboard_and_its_steps_in_a_profile(
     trained: Run,
     tracking_uri: str,
     tmp_path: Path,
@@ -26,6 +28,7 @@ def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_
     caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.setattr(live, "FLUSH_SECONDS", 120.0)  # a busy machine takes long to import MLflow
+    monkeypatch.setattr(gallery, "SHARE", 1e9)
     model, watched = tmp_path / "model", SHORT_TRAINING.model_copy(update={"tensorboard": True})
     place = Tracking(tracking_uri, "digits")
     with caplog.at_level(logging.INFO, "elboflow.training"):
@@ -48,6 +51,9 @@ def test_it_learns_the_same_and_its_curves_are_in_mlflow_and_in_tensorboard_and_
     events = accumulator.EventAccumulator(str(model / "tensorboard"))
     events.Reload()
     assert {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]} == pytest.approx(told)
+
+    names = ("validation/reconstructions", "validation/samples")
+    assert stored(client, run.info.run_id) == {(name, epoch) for name in names for epoch in (1, 2)}
 
     assert list((model / "profile").rglob("*.xplane.pb"))
     (line,) = [message for message in caplog.messages if message.startswith("wrote a profile of 7 steps")]

@@ -49,6 +49,7 @@ def test_a_model_folder_says_where_it_comes_from(trained: Run) -> None:
     assert found.specs["image"].facts == {"range": [0, 16]}
 
 
+@pytest.mark.slow
 def test_training_the_same_again_keeps_the_model_and_another_training_replaces_it_only_if_it_is_told_to(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_damaged_model_is_named(trained: Run, tmp_path: Path) -> None:
         generate(damaged, tmp_path / "x.npz")
 
 
+@pytest.mark.slow
 def test_a_champion_of_other_conditions_is_rescored_on_the_newcomers_examples(
     trained: Run, tracking_uri: str, tmp_path: Path
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_champion_of_other_conditions_is_rescored_on_the_newcomers_examples(
     assert f"better than version 1, the champion: {difference:+.3f} nats" in registered.reason
 
 
+@pytest.mark.slow
 def test_a_model_of_another_shape_is_not_compared_with_the_champion(
     trained: Run, other_shape: Path, tracking_uri: str, tmp_path: Path
 ) -> None:
@@ -273,6 +276,8 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(trained: Run, t
 
 def test_the_registered_name_can_be_chosen(trained: Run, tracking_uri: str) -> None:
     folders = trained.dataset, trained.model, trained.evaluation
-    registered = register(*folders, RegistryConfig(model="My model"), {"name": "digits"}, "r", tracking_uri)
+    registered = register(
+        *folders, RegistryConfig(model="My model", canary=False, baseline=False), {"name": "digits"}, "r", tracking_uri
+    )
     assert (registered.model, registered.version) == ("My model", 1)
     assert replace(registered, run_id="").tracking_uri == tracking_uri

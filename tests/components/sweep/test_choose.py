@@ -22,6 +22,7 @@ from tests.components.runs import Run
 pytestmark = pytest.mark.xdist_group("sweep")
 
 EXPERIMENT: dict[str, Any] = {"name": "digits", "data": {}, "model": {}, "training": {}, "seed": 0}
+EXPERIMENT["tags"] = {"day": "{date:%d}"}
 OVER = {"model.latent": "2,4,8"}
 ELBO = {2: (-31.0, -30.0), 4: (-30.5, -28.0, -29.0), 8: (-33.0, -29.0)}
 
@@ -55,14 +56,14 @@ def keep(tracked: Sweep, latent: int, status: Any, elbo: tuple[float, ...], to: 
 @pytest.fixture
 def tracked(tracking_uri: str) -> Sweep:
     recorded = Sweep(EXPERIMENT, "digits-sweep-1", tracking_uri)
-    recorded.open(OVER, "digest")
+    recorded.open(OVER, "digest", "2026-11-28")
     return recorded
 
 
 @pytest.fixture
 def parent(tracked: Sweep) -> str:
     """The id of its run."""
-    return tracked.open(OVER, "digest")
+    return tracked.open(OVER, "digest", "2026-11-29")  # resumed after midnight
 
 
 def chosen(tracked: Sweep, folders: list[Path], to: Path) -> Outcome:
@@ -96,6 +97,8 @@ def test_mlflow_has_a_run_per_trial_below_that_of_the_sweep(
     curve = client.get_metric_history(by_latent[2].info.run_id, "train/elbo")
     assert [(point.step, point.value) for point in curve] == [(1, -40.0), (2, -30.0)], "the curves of its model folder"
     tags = client.get_run(parent).data.tags
+    dates = {(each["elboflow.date"], each["day"]) for each in (tags, *(run.data.tags for run in children))}
+    assert dates == {("2026-11-28", "28")}, "the day that the sweep began on"
     assert tags["elboflow.best_run"] == by_latent[4].info.run_id
     assert tags["elboflow.best_trial"] == best.digest
     assert {file.path for file in client.list_artifacts(parent, "sweep")} >= {
@@ -111,7 +114,13 @@ def test_the_version_of_the_best_belongs_to_the_run_of_the_sweep(
     keep(tracked, 4, "finished", ELBO[4], run.model.parent)
     chosen(tracked, [run.model.parent], tmp_path)
     registered = register(
-        run.dataset, tmp_path / "model", run.evaluation, RegistryConfig(), run.experiment, tracked.run, tracking_uri
+        run.dataset,
+        tmp_path / "model",
+        run.evaluation,
+        RegistryConfig(canary=False, baseline=False),
+        run.experiment,
+        tracked.run,
+        tracking_uri,
     )
     assert registered.run_id == parent
     assert mlflow.MlflowClient(tracking_uri).get_run(parent).info.status == "FINISHED"

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from components.sweep import trial, trial_process
+from components.sweep.history import Sweep
+from components.sweep.recorded_trial import attempt_again
 from components.sweep.trial import Candidate
+from elboflow.settings import WorkError
 from elboflow.vae.config import Constant, TrainingConfig
 from tests.components.runs import SMALL_MODEL
 
@@ -43,6 +46,39 @@ def test_a_failure_is_tried_again_and_a_success_of_the_same_run_is_kept(dataset:
     assert trial.attempt(dataset, candidate(), tmp_path, "run") == second, "nothing more is trained"
     with pytest.raises(StopIteration):
         trial.attempt(dataset, candidate(), tmp_path, "another run")
+
+
+def test_a_training_whose_process_dies_is_tried_again_and_one_that_fails_with_a_reason_is_not(
+    dataset: Path, tmp_path: Path, monkeypatch
+):
+    died = trial_process.Ended("failed", (), "its process was killed", died=True)
+    failed = trial_process.Ended("failed", (), "the kl became inf")
+    ends = iter([died, failed, died, died])
+    monkeypatch.setattr(trial_process, "train", lambda *_: next(ends))
+    assert trial.attempt(dataset, candidate(), tmp_path, "run", waits=iter([0.0, 0.0])).reason == failed.reason
+    assert trial.attempt(dataset, candidate(), tmp_path, "run", waits=iter([0.0])).reason == died.reason
+    assert next(ends, None) is None
+
+
+def test_a_trial_is_tried_again_while_mlflow_is_away_and_no_more_often_than_asked(
+    dataset: Path, tmp_path: Path, tracking_uri: str
+):
+    experiment: dict[str, Any] = {**unknown_input().experiment, "name": "digits"}
+    away = 2
+
+    def connect() -> Sweep:
+        nonlocal away
+        away -= 1
+        if away >= 0:
+            raise WorkError("MLflow is away")
+        found = Sweep(experiment, "run", tracking_uri)
+        found.open({}, "digest")
+        return found
+
+    with pytest.raises(WorkError, match="away"):
+        attempt_again(dataset, unknown_input(), tmp_path, connect, [0.0])
+    assert away == 0
+    assert attempt_again(dataset, unknown_input(), tmp_path, connect, [0.0]).status == "failed"
 
 
 def test_only_what_a_training_depends_on_names_a_trial():
