@@ -13,8 +13,8 @@ from elboflow.settings.explain import explain
 from elboflow.settings.text import counted
 from pipelines.connect import MEMORY
 from pipelines.experiment import Experiment
-from pipelines.schedules.daemon import holder, places, trouble
 from pipelines.schedules.database import FILE, blank
+from pipelines.schedules.heartbeat import holder, places, trouble
 from pipelines.schedules.one_pass import queued
 from pipelines.schedules.record_due import GRACE
 from pipelines.schedules.states import Schedule
@@ -22,6 +22,7 @@ from pipelines.schedules.store import Store
 from pipelines.targets.checks import Finding
 from pipelines.targets.local import record
 from pipelines.timing.calendar import Calendar
+from pipelines.timing.trigger import parsed
 from preprocessing.files import is_uri
 
 MOST = 3
@@ -98,7 +99,8 @@ def _each(store: Store) -> Iterator[Finding]:
 def _wrong(schedule: Schedule) -> str | None:
     """Returns why the runs of a schedule would fail; None where nothing is seen."""
     try:
-        Calendar(schedule.timing)
+        if parsed(schedule.timing.cron) is None:
+            Calendar(schedule.timing)
     except RequestError as error:
         return str(error)
     folder = Path(schedule.folder)
@@ -109,7 +111,8 @@ def _wrong(schedule: Schedule) -> str | None:
     except ValidationError as error:
         problems = explain(error, Experiment)
         return f"this version does not accept its experiment: {problems[0]}"
-    places = [place for place in experiment.data.source.locations.values() if not is_uri(place)]
+    located = {} if experiment.data.source.is_dated else experiment.data.source.locations  # data that are to come
+    places = [place for place in located.values() if not is_uri(place)]
     absent = [str(place) for place in (folder / Path(place).expanduser() for place in places) if not place.exists()]
     return f"its data are not there: {', '.join(absent)}" if absent else None
 

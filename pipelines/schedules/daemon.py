@@ -6,31 +6,30 @@ or the clock jumped. It holds a lock, and writes a heartbeat every few seconds, 
 
 import logging
 import os
-import socket
 import sqlite3
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from elboflow.artifacts.lock import hold, is_held
+from components.surroundings.notify import notify
+from elboflow.artifacts import child
+from elboflow.artifacts.lock import hold
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
 from pipelines.schedules import capacity
-from pipelines.schedules.database import FILE, Database, blank
+from pipelines.schedules.alerts import new_alerts
+from pipelines.schedules.database import FILE, blank
+from pipelines.schedules.heartbeat import EVERY, LOCK, announce, beat, holder, sign
 from pipelines.schedules.launch import Launcher, Processes
 from pipelines.schedules.one_pass import end_dead, one_pass
 from pipelines.schedules.states import Key
 from pipelines.schedules.store import Store
-
-LOCK = "scheduler.lock"
-EVERY = 5.0
-"""Seconds between two heartbeats."""
-
-STALE = timedelta(seconds=30)
-"""The age of a heartbeat after which the scheduler hangs, or cannot write."""
+from pipelines.workspace import SETTINGS
 
 JUMP = 2.0
 """Seconds between the wall clock and the monotonic clock that count as a jump."""
@@ -77,6 +76,7 @@ class Daemon:
         self._told: dict[str, float] = {}
         self._known: list[str] = []
         self._active: set[Key] = set()
+        self._cleaning: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +125,11 @@ class Daemon:
             for what, why in self._store.damaged.items():
                 self._tell(f"{what} {why}; the others go on")
             self._tell_what_ended()
+            for alert in new_alerts(self._store, self._workspace, now):
+                log.warning("%s: %s: %s", alert.end.run, alert.end.status, alert.end.reason)
+                if alert.notification is not None:  # a thread, because a webhook may take half a minute
+                    told = (alert.end, alert.notification, alert.folder)
+                    threading.Thread(target=notify, args=told, daemon=True).start()
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
@@ -159,6 +164,15 @@ class Daemon:
         for key in before - self._active:
             if (tick := self._store.tick(key)) is not None:
                 log.info("%s: %s%s", tick.run or key, tick.state, f": {tick.reason}" if tick.reason else "")
+        if before - self._active:
+            self._clean()
+
+    def _clean(self) -> None:
+        """Has a process remove what the workspace need not keep, if its settings say what it keeps."""
+        is_at_work = self._cleaning is not None and self._cleaning.poll() is None
+        if not is_at_work and (self._workspace / SETTINGS).is_file():
+            words = child.command("pipelines", "clean", "--workspace", str(self._workspace))
+            self._cleaning = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def _wait_for_runs(self) -> None:
         """Launches nothing more. What is due from now on is for the next scheduler."""
@@ -180,58 +194,3 @@ class Daemon:
 def _ahead() -> float:
     """Returns the seconds by which the wall clock is ahead of the monotonic clock."""
     return time.time() - time.monotonic()
-
-
-def beat(database: Database, now: datetime) -> None:
-    """Writes a heartbeat of this process."""
-    database.write(
-        "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?)", os.getpid(), socket.gethostname(), now.isoformat()
-    )
-
-
-def announce(database: Database, slots: int) -> None:
-    """Writes how many runs the scheduler allows at once."""
-    database.write("INSERT OR REPLACE INTO places VALUES (1, ?)", slots)
-
-
-def places(database: Database) -> int | None:
-    """Returns how many runs the last scheduler allowed at once; None where there was none."""
-    rows = database.read("SELECT runs FROM places")
-    return rows[0]["runs"] if rows else None
-
-
-def sign(lock: int) -> None:
-    """Writes into the lock's file which process holds it."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-
-
-def holder(workspace: Path) -> str | None:
-    """Returns the process that is the workspace's scheduler; None where there is none."""
-    lock = workspace / LOCK
-    if not is_held(lock):
-        return None
-    return lock.read_text(encoding="utf-8", errors="replace") or "a process that just started"
-
-
-def _last_beat(workspace: Path) -> datetime | None:
-    if not (workspace / FILE).is_file():
-        return None
-    with Database(workspace) as database:
-        rows = database.read("SELECT heartbeat FROM daemon")
-    try:
-        return datetime.fromisoformat(rows[0]["heartbeat"]) if rows else None
-    except (TypeError, ValueError):  # damaged; a running scheduler replaces it
-        return None
-
-
-def trouble(workspace: Path) -> str | None:
-    """Returns why no tick of a workspace would run now, or None where a scheduler is running well."""
-    process = holder(workspace)
-    if process is None:
-        return f"no scheduler is at work on {workspace}"
-    beaten = _last_beat(workspace)
-    if beaten is None or abs(datetime.now(UTC) - beaten) > STALE:  # one in the future is from a clock that was ahead
-        since = f"since {beaten:%Y-%m-%d %H:%M:%S} UTC" if beaten else "yet"
-        return f"the scheduler of {workspace} ({process}) has not said {since} that it is at work"
-    return None

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from elboflow.artifacts import child
 from elboflow.artifacts.lock import is_held
 from pipelines.schedules.database import FOLDER
-from pipelines.schedules.states import Key, State
+from pipelines.schedules.states import Key, Schedule, State, absent
 
 LOG = "log.txt"
 RESULT = "result.json"
@@ -33,6 +33,9 @@ class Launcher(Protocol):
     def is_running(self, key: Key) -> bool:
         """Returns whether a process of the tick is alive, also one that another scheduler started."""
 
+    def look_at_data(self, schedule: Schedule) -> None:
+        """Starts a process that looks at the data of a schedule, unless one does."""
+
 
 class Processes:
     """The launcher of a workspace."""
@@ -40,6 +43,7 @@ class Processes:
     def __init__(self, workspace: Path) -> None:
         self._workspace = workspace
         self._children: dict[Key, subprocess.Popen[bytes]] = {}
+        self._looking: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, key: Key) -> None:
         """Starts the tick's process (`pipelines/schedules/tick.py`)."""
@@ -51,6 +55,19 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def look_at_data(self, schedule: Schedule) -> None:
+        """Starts a process that looks at the data (`pipelines/schedules/poll.py`), unless one does."""
+        before = self._looking.get(schedule.id)
+        if absent(schedule) is None and (before is None or before.poll() is not None):
+            self._looking[schedule.id] = subprocess.Popen(
+                child.command("pipelines.schedules.poll", str(self._workspace), schedule.id),
+                cwd=schedule.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
 

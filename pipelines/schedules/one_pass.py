@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from elboflow.settings import RequestError
+from elboflow.settings import RequestError, WorkError
 from pipelines.schedules.launch import Launcher, tick_folder, tick_outcome
 from pipelines.schedules.record_due import record_due
 from pipelines.schedules.states import ACTIVE, Schedule, Tick
 from pipelines.schedules.store import Store
+from pipelines.schedules.triggers import record_trigger
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar
+from pipelines.timing.trigger import parsed
 
 ATTEMPTS = 3
 """Processes that may end before they claim a tick; then it has failed."""
@@ -39,7 +41,7 @@ def one_pass(
         The schedules that cannot tick, such as one whose timezone the tz database no longer has, and why.
     """
     end_dead(store, launcher, workspace, now)  # first: a dead run must not hold the slot of a tick that is due
-    broken = _record_all_due(store, now, heartbeat)
+    broken = _record_all_due(store, launcher, workspace, now, heartbeat)
     open_ticks = store.open_ticks()
     if any(tick.state == "waiting" for tick in open_ticks):
         admit(store, slots)
@@ -71,14 +73,19 @@ def end_dead(store: Store, launcher: Launcher, workspace: Path, now: datetime) -
             _try_again(store, tick, now)
 
 
-def _record_all_due(store: Store, now: datetime, heartbeat: Callable[[], object]) -> dict[str, str]:
+def _record_all_due(
+    store: Store, launcher: Launcher, workspace: Path, now: datetime, heartbeat: Callable[[], object]
+) -> dict[str, str]:
     broken = {}
     for schedule in store.schedules():
         heartbeat()
         try:
+            if parsed(schedule.timing.cron) is not None:
+                record_trigger(store, launcher, workspace, schedule, now)
+                continue
             while _is_due(schedule, now) and not record_due(store, schedule.id, now):
                 heartbeat()
-        except (RequestError, sqlite3.IntegrityError, OverflowError) as error:
+        except (RequestError, WorkError, sqlite3.IntegrityError, OverflowError) as error:
             broken[schedule.id] = str(error)
     return broken
 

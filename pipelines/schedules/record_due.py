@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pipelines.schedules.states import ACTIVE, Key, NeverRan, Range, Schedule, Tick
 from pipelines.schedules.store import Store
 from pipelines.timing.calendar import INSTANT, MOST, Calendar, on_wall_clock
+from pipelines.timing.trigger import parsed
 
 GRACE = timedelta(minutes=5)
 """How late the latest tick still counts as in time: a machine may be busy, or a scheduler restart."""
@@ -34,6 +35,9 @@ def record_due(store: Store, id: str, now: datetime) -> bool:
     with store.transaction():
         schedule = store.schedule(id)
         if schedule is None or schedule.deleted is not None:
+            return True
+        if parsed(schedule.timing.cron) is not None:  # what came until now has passed, as of a pause
+            store.change(id, settled=now)
             return True
         calendar = Calendar(schedule.timing)
         schedule = _without_future(store, schedule, calendar, now)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from elboflow.artifacts import sha256
 from elboflow.settings import RequestError
+from pipelines.schedules import polls
 from pipelines.schedules.launch import LOG, tick_folder
 from pipelines.schedules.one_pass import queued
 from pipelines.schedules.states import Key, Range, Schedule, State, Tick, TickState
@@ -13,6 +14,7 @@ from pipelines.schedules.store import Store
 from pipelines.targets import FileState, Outlook, ScheduleState, Status
 from pipelines.timing import Timing
 from pipelines.timing.calendar import Calendar, on_wall_clock
+from pipelines.timing.trigger import parsed
 from pipelines.workspace import Workspace
 
 _STATUS: dict[State, Status] = {
@@ -39,6 +41,8 @@ def schedule_state(
     places = places_in_queue(store) if places is None else places
     latest = [record for record in store.history(schedule.id, 1, now) if record.last <= now]
     status, following, reason = _outlook(schedule, now)
+    if reason is None and (error := polls.error(store, schedule.id)) is not None:
+        reason = f"its data could not be read: {error}"
     return ScheduleState(
         id=schedule.id,
         experiment=schedule.name,
@@ -51,6 +55,9 @@ def schedule_state(
         reason=reason,
         files=tuple(_file_state(schedule, *file) for file in store.files(schedule.id).items()),
         tracking_uri=schedule.tracking_uri,
+        name=schedule.label,
+        group=schedule.group,
+        folder=schedule.folder,
     )
 
 
@@ -101,6 +108,8 @@ def _outlook(schedule: Schedule, now: datetime) -> tuple[Outlook, datetime | Non
     """Returns a schedule's status, its next tick, and why there is none."""
     if schedule.deleted is not None:
         return "deleted", None, deleted(schedule)
+    if parsed(schedule.timing.cron) is not None:
+        return ("active" if schedule.paused is None else "paused"), None, None
     try:
         following = Calendar(schedule.timing).after(now)
     except RequestError as error:  # the tz database no longer has its timezone

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.schedules.states import kept
 
-VERSION = 4
+VERSION = 5
 
 _FIRST = """
 CREATE TABLE schedules (
@@ -44,6 +44,23 @@ CREATE TABLE files (
     PRIMARY KEY (schedule, path)
 ) WITHOUT ROWID;
 """
+_FIFTH = """
+CREATE TABLE names (
+    schedule TEXT PRIMARY KEY REFERENCES schedules (id), label TEXT NOT NULL, "group" TEXT
+) WITHOUT ROWID;
+CREATE TABLE polls (
+    schedule TEXT PRIMARY KEY REFERENCES schedules (id), polled TEXT NOT NULL,
+    signature TEXT, fingerprint TEXT, error TEXT
+) WITHOUT ROWID;
+CREATE TABLE alerts (
+    schedule TEXT NOT NULL REFERENCES schedules (id), tick TEXT NOT NULL, event TEXT NOT NULL,
+    PRIMARY KEY (schedule, tick, event)
+) WITHOUT ROWID;
+CREATE TABLE dates (
+    schedule TEXT NOT NULL REFERENCES schedules (id), tick TEXT NOT NULL, date TEXT NOT NULL,
+    PRIMARY KEY (schedule, tick)
+) WITHOUT ROWID;
+"""
 
 
 def _third(database: sqlite3.Connection, workspace: Path) -> None:
@@ -57,7 +74,7 @@ def _third(database: sqlite3.Connection, workspace: Path) -> None:
         database.execute("UPDATE schedules SET folder = ? WHERE folder = ?", (kept(folder, workspace), folder))
 
 
-_STEPS: tuple[str | Callable[[sqlite3.Connection, Path], None], ...] = (_FIRST, _SECOND, _third, _FOURTH)
+_STEPS: tuple[str | Callable[[sqlite3.Connection, Path], None], ...] = (_FIRST, _SECOND, _third, _FOURTH, _FIFTH)
 """The steps to version 1, from there to version 2, and so on: statements, or a function."""
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Strict
 
 from pipelines.targets import RunState
 from pipelines.timing import Count, Moment, Text, Timing
+from preprocessing.sources import Source
 
 Origin = Literal["tick", "catch-up", "hand"]
 """Why a run was asked for: a tick in time, a missed tick that is run later, or `elboflow schedule run`."""
@@ -51,6 +52,8 @@ class Schedule:
         settled: Every tick up to this moment has its record.
         paused: Since when it is paused; None where it is not.
         deleted: When it was deleted; None where it was not.
+        label: The name that it was given, which no other one has that was not deleted.
+        group: The schedules that `elboflow schedule apply` keeps together; None for one that was made by hand.
     """
 
     id: Text
@@ -63,6 +66,8 @@ class Schedule:
     settled: Moment
     paused: Moment | None = None
     deleted: Moment | None = None
+    label: Text | None = None
+    group: Text | None = None
 
     @property
     def tracking_uri(self) -> str | None:
@@ -146,6 +151,7 @@ class TickState(RunState):
         place: Its position in the queue, from 1.
         line: The length of the queue.
         log: The file of everything that it printed.
+        date: The date of its data, of a run by hand that was for one.
     """
 
     tick: datetime | None = None
@@ -158,6 +164,7 @@ class TickState(RunState):
     line: int | None = None
     exit_code: int | None = None
     log: str | None = None
+    date: str | None = None
 
 
 def kept(folder: str, workspace: Path) -> str:
@@ -178,6 +185,15 @@ def kept(folder: str, workspace: Path) -> str:
 def located(folder: str, workspace: Path) -> str:
     """Returns the absolute path of a stored folder."""
     return os.path.normpath(workspace / folder)
+
+
+def is_dated(experiment: dict[str, Any]) -> bool:
+    """Returns whether the data of a kept experiment have a date: whether a location of its source has `{date}`."""
+    data: Any = experiment.get("data")
+    try:
+        return Source.parse(data["source"]).is_dated
+    except (KeyError, TypeError, ValueError):  # of another version, or damaged: its run says what is wrong
+        return False
 
 
 def absent(schedule: Schedule) -> str | None:

@@ -2,24 +2,26 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, replace
-from datetime import UTC, datetime
+from dataclasses import astuple, fields, replace
+from datetime import datetime
 from pathlib import Path
 from sqlite3 import Row
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from elboflow.settings import WorkError
 from pipelines.schedules.database import Database
+from pipelines.schedules.rows import (
+    MOMENT,
+    RANGE,
+    DamagedRowError,
+    Read,
+    checked,
+    named,
+    plain,
+    read_schedule,
+    read_tick,
+)
 from pipelines.schedules.states import OPEN, Key, Range, Schedule, Tick, kept, located
-from pipelines.timing import Moment
-
-Read = TypeVar("Read")
-
-
-class DamagedRowError(ValueError):
-    """A row holds what no version of ELBOflow writes. The text names the column and its value."""
 
 
 class Store(Database):
@@ -35,7 +37,7 @@ class Store(Database):
 
     def schedules(self) -> list[Schedule]:
         """Returns the schedules that were not deleted, in their order of creation."""
-        found = self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id")
+        found = self.read(f"{_SCHEDULES} WHERE deleted IS NULL ORDER BY created, id")
         return self._readable(found, self._schedule, lambda row: f"the schedule {row['id']}")
 
     def ids(self) -> list[str]:
@@ -46,29 +48,53 @@ class Store(Database):
     def unreadable(self) -> dict[str, str]:
         """Returns the schedules whose rows are damaged, by their ids, and what is wrong."""
         found = {}
-        for row in self.read("SELECT * FROM schedules WHERE deleted IS NULL ORDER BY created, id"):
+        for row in self.read(f"{_SCHEDULES} WHERE deleted IS NULL ORDER BY created, id"):
             try:
-                _read_schedule(row)
+                read_schedule(row)
             except DamagedRowError as error:
                 found[str(row["id"])] = self._damage(error)
         return found
 
     def schedule(self, id: str) -> Schedule | None:
         """Returns a schedule, even a deleted one. A damaged one is a WorkError."""
-        found = self.read("SELECT * FROM schedules WHERE id = ?", id)
+        found = self.read(f"{_SCHEDULES} WHERE id = ?", id)
         try:
             return self._schedule(found[0]) if found else None
         except DamagedRowError as error:
             raise WorkError(f"the schedule {id} {self._damage(error)}; delete it, and make it anew") from None
 
+    def labels(self) -> list[str]:
+        """Returns the names of the schedules that were not deleted."""
+        found = self.read("SELECT label FROM schedules JOIN names ON schedule = id WHERE deleted IS NULL")
+        return [str(row["label"]) for row in found]
+
+    def named(self, label: str) -> str | None:
+        """Returns the id of the schedule of a name that was not deleted; None where there is none."""
+        query = "SELECT id FROM schedules JOIN names ON schedule = id WHERE label = ? AND deleted IS NULL"
+        found = self.read(query, label)
+        return str(found[0]["id"]) if found else None
+
     def add(self, schedule: Schedule, files: Mapping[str, str] | None = None) -> None:
-        """Adds a schedule, and the SHA-256 of each file that its experiment was read from."""
+        """Adds a schedule, or replaces the one of its id, and the SHA-256 of each file that its experiment is from."""
         timing = schedule.timing
-        folder = kept(schedule.folder, self.workspace)
-        values: list[Any] = [schedule.id, schedule.name, json.dumps(schedule.experiment), folder]
-        values += [timing.cron, timing.timezone, timing.start, timing.end, timing.max_active, timing.catch_up]
-        values += [schedule.if_changed, schedule.created, schedule.settled, schedule.paused, schedule.deleted]
-        self.write(f"INSERT INTO schedules VALUES ({', '.join('?' * len(values))})", *map(plain, values))
+        values = {
+            "name": schedule.name,
+            "experiment": json.dumps(schedule.experiment),
+            "folder": kept(schedule.folder, self.workspace),
+            **{field.name: getattr(timing, field.name) for field in fields(timing)},
+            **{name: getattr(schedule, name) for name in ("if_changed", "created", "settled", "paused", "deleted")},
+        }
+        columns = ", ".join(f'"{column}"' for column in values)
+        marks = ", ".join("?" * len(values))
+        changed = ", ".join(f'"{column}" = excluded."{column}"' for column in values)
+        self.write(
+            f"INSERT INTO schedules (id, {columns}) VALUES (?, {marks}) ON CONFLICT (id) DO UPDATE SET {changed}",
+            schedule.id,
+            *map(plain, values.values()),
+        )
+        if schedule.label is not None:
+            self.write("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", schedule.id, schedule.label, schedule.group)
+        self.write("DELETE FROM files WHERE schedule = ?", schedule.id)
         self.write_all("INSERT INTO files VALUES (?, ?, ?)", [(schedule.id, *file) for file in (files or {}).items()])
 
     def files(self, schedule: str) -> dict[str, str]:
@@ -80,10 +106,11 @@ class Store(Database):
         return {row["path"]: row["digest"] for row in found if isinstance(row["path"], str)}
 
     def new_id(self, name: str) -> str:
-        """Returns an id that was never used: the experiment's name and a number."""
+        """Returns an id that was never used and is no other schedule's name: the experiment's name and a number."""
         number = 1 + int(self.read("SELECT count(*) FROM schedules WHERE name = ?", name)[0][0])
-        while self.read("SELECT 1 FROM schedules WHERE id = ?", f"{name}-{number}"):
-            number += 1  # a name in another row is damaged
+        taken = "SELECT 1 FROM schedules WHERE id = ? UNION SELECT 1 FROM names WHERE label = ?"
+        while self.read(taken, f"{name}-{number}", f"{name}-{number}"):
+            number += 1
         return f"{name}-{number}"
 
     def change(self, id: str, **values: datetime | None) -> None:
@@ -100,6 +127,36 @@ class Store(Database):
         """Adds a range, or replaces the one that begins with the same tick."""
         self.write("INSERT OR REPLACE INTO ranges VALUES (?, ?, ?, ?, ?, ?, ?)", *map(plain, astuple(range)))
 
+    def missed(self, schedule: str, since: datetime) -> list[Range]:
+        """Returns the ranges of missed ticks that were recorded since a moment."""
+        query = "SELECT * FROM ranges WHERE schedule = ? AND state = 'missed' AND recorded >= ? ORDER BY first"
+        return self._ranges(self.read(query, schedule, plain(since)))
+
+    def alert(self, key: Key, event: str) -> bool:
+        """Records that something of a tick is told, and returns whether it was not told before."""
+        return self.write("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?)", *named(key), event) == 1
+
+    def record_date(self, key: Key, date: str) -> None:
+        """Adds the date of a tick, of one whose moment does not say it."""
+        self.write("INSERT OR REPLACE INTO dates VALUES (?, ?, ?)", *named(key), date)
+
+    def dates(self, schedule: str) -> dict[Key, str]:
+        """Returns the dates of the ticks whose moments do not say them: those by hand, and those after another run."""
+        found = self.read("SELECT tick, date FROM dates WHERE schedule = ?", schedule)
+        return dict(
+            self._readable(
+                found,
+                lambda row: (Key(schedule, checked(MOMENT, row["tick"])), str(row["date"])),
+                lambda row: f"a date of {schedule}",
+            )
+        )
+
+    def ran(self, schedule: str) -> list[Tick]:
+        """Returns the ticks of a schedule that began, in the order in which they did."""
+        return self._ticks(
+            self.read("SELECT * FROM ticks WHERE schedule = ? AND started IS NOT NULL ORDER BY started", schedule)
+        )
+
     def tick(self, key: Key) -> Tick | None:
         """Returns the record of a tick."""
         found = self._ticks(self.read("SELECT * FROM ticks WHERE schedule = ? AND tick = ?", *named(key)))
@@ -109,7 +166,7 @@ class Store(Database):
         """Returns the ticks between two moments that have their own records, the oldest first."""
         query = "SELECT tick FROM ticks WHERE schedule = ? AND tick > ? AND tick <= ? ORDER BY tick"
         found = self.read(query, schedule, plain(after), plain(until))
-        return self._readable(found, lambda row: _checked(_MOMENT, row["tick"]), lambda row: f"a tick of {schedule}")
+        return self._readable(found, lambda row: checked(MOMENT, row["tick"]), lambda row: f"a tick of {schedule}")
 
     def open_ticks(self, schedule: str | None = None) -> list[Tick]:
         """Returns the ticks that have not ended, the oldest first."""
@@ -146,16 +203,16 @@ class Store(Database):
         return self._ranges(self.read("SELECT * FROM ranges WHERE schedule = ? AND last > ?", schedule, plain(after)))
 
     def _schedule(self, row: Row) -> Schedule:
-        found = _read_schedule(row)
+        found = read_schedule(row)
         return replace(found, folder=located(found.folder, self.workspace))
 
     def _ticks(self, found: Iterable[Row]) -> list[Tick]:
-        return self._readable(found, _read_tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")
+        return self._readable(found, read_tick, lambda row: f"the tick {row['tick']} of {row['schedule']}")
 
     def _ranges(self, found: Iterable[Row]) -> list[Range]:
         return self._readable(
             found,
-            lambda row: _checked(_RANGE, dict(row)),
+            lambda row: checked(RANGE, dict(row)),
             lambda row: f"the ticks from {row['first']} of {row['schedule']}",
         )
 
@@ -173,33 +230,4 @@ class Store(Database):
         return f"cannot be read: its row in {self.path} is damaged, {error}"
 
 
-_SCHEDULE, _TICK, _RANGE = TypeAdapter(Schedule), TypeAdapter(Tick), TypeAdapter(Range)
-_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-
-
-def plain(value: Any) -> Any:
-    """Returns a value as SQLite is given it: moments as text that sorts as they do."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
-
-
-def named(key: Key) -> tuple[str, str]:
-    """Returns a tick's primary key."""
-    return key.schedule, plain(key.time)
-
-
-def _read_schedule(row: Row) -> Schedule:
-    return _checked(_SCHEDULE, {**dict(row), "timing": dict(row)})
-
-
-def _read_tick(row: Row) -> Tick:
-    return _checked(_TICK, {**dict(row), "key": {"schedule": row["schedule"], "time": row["tick"]}})
-
-
-def _checked(kind: TypeAdapter[Read], values: Any) -> Read:
-    try:
-        return kind.validate_python(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    column, text = ("tick", *first["loc"])[-1], repr(first["input"])
-    column = "tick" if column == "time" else column
-    raise DamagedRowError(f"{column} is {text if len(text) <= 60 else f'{text[:57]}…'}")
+_SCHEDULES = 'SELECT schedules.*, label, "group" FROM schedules LEFT JOIN names ON schedule = id'

@@ -12,15 +12,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from elboflow.artifacts import child, write_atomically
 from elboflow.artifacts.lock import hold
 from elboflow.settings import WorkError
 from elboflow.settings.variables import NEW_RUN
+from elboflow.settings.zones import zone
 from pipelines.schedules.launch import LOCK, LOG, RESULT, tick_folder, tick_outcome
-from pipelines.schedules.states import Key, Schedule, absent
+from pipelines.schedules.states import Key, Schedule, absent, is_dated
 from pipelines.schedules.store import Store
 from pipelines.targets.local.client import new_name
+from preprocessing import dates
 
 SOURCE = "experiment.yaml"
 """The experiment as it ran. It is JSON, which is YAML."""
@@ -36,8 +39,10 @@ def main(workspace: Path, key: Key) -> None:
         schedule = store.schedule(key.schedule)
         if schedule is None or (run := claim(store, key, schedule.name)) is None:
             return
+        date = store.dates(schedule.id).get(key)
     try:
-        exit_code = _run(workspace, folder, schedule, run, lock)
+        experiment = experiment_of(schedule, key, date)
+        exit_code = _run(workspace, folder, schedule, experiment, run, lock)
         state, reason = tick_outcome(folder, exit_code)
     except (OSError, WorkError) as error:
         exit_code, state, reason = None, "failed", f"it could not be run: {error}"
@@ -52,11 +57,27 @@ def claim(store: Store, key: Key, name: str) -> str | None:
     return run if is_ours else None
 
 
-def _run(workspace: Path, folder: Path, schedule: Schedule, run: str, lock: int) -> int:
+def experiment_of(schedule: Schedule, key: Key, date: str | None = None) -> dict[str, Any]:
+    """Returns the experiment of a tick, with its date where the data have one.
+
+    Args:
+        date: The date; None for that of the tick's moment on the schedule's clocks.
+    """
+    if not is_dated(schedule.experiment):
+        return schedule.experiment
+    return {**schedule.experiment, "date": date or date_of(schedule, key)}
+
+
+def date_of(schedule: Schedule, key: Key) -> str:
+    """Returns the date of a tick's moment on the schedule's clocks."""
+    return dates.written(key.time.astimezone(zone(schedule.timing.timezone)).replace(tzinfo=None))
+
+
+def _run(workspace: Path, folder: Path, schedule: Schedule, experiment: dict[str, Any], run: str, lock: int) -> int:
     """Runs the experiment in the schedule's folder, as a person there would, and returns the exit code."""
     if (reason := absent(schedule)) is not None:
         raise WorkError(reason)
-    write_atomically(folder / SOURCE, json.dumps(schedule.experiment, indent=2) + "\n")
+    write_atomically(folder / SOURCE, json.dumps(experiment, indent=2) + "\n")
     command = child.command("pipelines", "run", str(folder / SOURCE), "--workspace", str(workspace))
     command += ["--json", *(["--if-changed"] if schedule.if_changed else [])]
     with open(folder / LOG, "ab") as log, open(folder / RESULT, "wb") as result:

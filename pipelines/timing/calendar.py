@@ -17,6 +17,7 @@ from itertools import islice
 from elboflow.settings import RequestError
 from elboflow.settings.zones import zone
 from pipelines.timing import Timing, cron
+from pipelines.timing.trigger import parsed
 
 MOST = 1000
 """Missed ticks of a schedule that run later, at most: more are rather a mistake in its start, or in the clock."""
@@ -169,6 +170,12 @@ def check(timing: Timing, now: datetime | None = None) -> None:
     Raises:
         RequestError: It is malformed, ends before it starts, or never ticks.
     """
+    if parsed(timing.cron) is not None:
+        if timing.start or timing.end or timing.catch_up != "none":
+            raise RequestError(
+                f"'{timing.cron}': start, end and catch_up are of a cron, and mean nothing for a trigger"
+            )
+        return
     now = now or datetime.now(UTC)
     calendar = Calendar(timing)
     if timing.start and timing.end and timing.end <= timing.start:

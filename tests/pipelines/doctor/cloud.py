@@ -2,7 +2,8 @@
 
 import base64
 
-from tests.servers.wire import RefusedError, Reply, Request, WireServer, answer, route
+from elboflow.testing.platforms.messages import RefusedError, Reply, Request, answer
+from elboflow.testing.platforms.wire import WireServer, route
 
 BEHIND_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
 """Where the API server of a cluster shows Kubeflow Pipelines to whoever has a kubeconfig."""

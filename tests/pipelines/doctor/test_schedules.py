@@ -13,7 +13,7 @@ from elboflow.artifacts.lock import hold
 from pipelines.cli import app
 from pipelines.doctor.schedules import schedules
 from pipelines.experiment import load
-from pipelines.schedules.daemon import LOCK, announce, beat, sign
+from pipelines.schedules.heartbeat import LOCK, announce, beat, sign
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
 from pipelines.timing import Timing

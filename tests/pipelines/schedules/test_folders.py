@@ -124,7 +124,8 @@ def second(project: Path) -> Path:
         for number, after in enumerate(FOLDERS):
             database.write("UPDATE schedules SET folder = ? WHERE id = ?", f"{project}{after}", f"old-{number}")
         database.write("UPDATE schedules SET folder = CAST(x'2fff' AS TEXT) WHERE id = 'mine-1'")
-        database.write("DROP TABLE files")
+        for table in ("files", "names", "dates", "alerts", "polls"):
+            database.write(f"DROP TABLE {table}")
         database.write("PRAGMA user_version = 2")
         database.write("PRAGMA wal_checkpoint(TRUNCATE)")
     return project

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.schedules import capacity
-from pipelines.schedules.daemon import announce
+from pipelines.schedules.heartbeat import announce
 from pipelines.schedules.local import LocalTarget
 from pipelines.schedules.states import ACTIVE, Key, Tick
 from pipelines.schedules.store import Store

@@ -452,6 +452,8 @@ SMALL = {
     "model.decoder": "{kind: mlp, hidden: [16]}",
     "evaluation.bound_samples": "5",
     "evaluation.bootstrap_samples": "100",
+    "registry.canary": "false",
+    "registry.baseline": "false",
 }
 
 

@@ -23,7 +23,8 @@ from elboflow.settings import WorkError
 from pipelines.cli import app
 from pipelines.schedules import capacity
 from pipelines.schedules import tick as tick_process
-from pipelines.schedules.daemon import Daemon, places
+from pipelines.schedules.daemon import Daemon
+from pipelines.schedules.heartbeat import places
 from pipelines.schedules.launch import tick_folder
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store
@@ -113,6 +114,7 @@ def test_a_scheduler_that_lets_no_run_at_once_is_refused(tmp_path: Path):
     assert elboflow("scheduler", "--max-runs", "0", "--workspace", tmp_path).exit_code == 2
 
 
+@pytest.mark.slow
 def test_check_tells_whether_a_scheduler_is_at_work_by_its_exit_code(start: Start, tmp_path: Path):
     def checked() -> Result:
         return elboflow("scheduler", "--check", "--workspace", tmp_path)
@@ -286,6 +288,7 @@ def test_a_folder_in_which_a_schedule_was_made_and_that_is_gone_is_a_failure_tha
     assert "in which the schedule was made, is no longer there" in (tick.reason or "")
 
 
+@pytest.mark.slow
 def test_a_draining_scheduler_launches_nothing_more_and_ends_after_the_runs_at_work(start: Start, tmp_path: Path):
     schedule = add(tmp_path, Timing("* * * * *"), utc(2026, 11, 22, 2), "absent-1", experiment=FAILS_AT_ONCE)
     scheduler = start(utc(2026, 11, 22, 2, 0, 58), "--drain")

@@ -106,6 +106,9 @@ class World:
         """Returns whether a tick has a process: one of another scheduler is not seen before it has begun."""
         return any(child.key == key and (child in self._own or child.phase != "starting") for child in self.children)
 
+    def look_at_data(self, schedule: Schedule) -> None:
+        """Looks at no data: its schedules have none."""
+
     def look(self) -> bool:
         """Lets a scheduler do one pass, a new one if the last was killed; returns whether it was killed."""
         try:
