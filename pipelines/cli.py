@@ -5,7 +5,23 @@ from typing import Annotated
 import typer
 
 from elboflow import __version__
-from pipelines.commands import describe, doctor, one_run, run, runs, schedule, scheduler, step, sweep, ui, use
+from pipelines.commands import (
+    clean,
+    describe,
+    doctor,
+    models,
+    one_run,
+    rehearse,
+    reproduce,
+    run,
+    runs,
+    schedule,
+    scheduler,
+    step,
+    sweep,
+    ui,
+    use,
+)
 from pipelines.commands.outcome import Commands, traceback_told
 from pipelines.step_process.start import prepare, use_utf8
 
@@ -49,8 +65,12 @@ app.command()(describe.experiments)
 app.command()(describe.init)
 app.command()(describe.config)
 app.command()(doctor.doctor)
+app.command()(rehearse.rehearse)
+app.command()(clean.clean)
 app.command()(use.generate)
 app.command()(use.reconstruct)
+app.add_typer(models.app, name="models")
+app.command()(reproduce.reproduce)
 app.command()(ui.ui)
 
 

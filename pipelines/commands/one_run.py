@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.commands import failures, workspaces
 from pipelines.commands.options import JsonOption, RunArgument
 from pipelines.commands.outcome import tell
 from pipelines.commands.target_runs import (
@@ -18,13 +19,17 @@ from pipelines.commands.target_runs import (
     values,
 )
 
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
+
 
 @on_target
 def status(chosen: ChosenTarget, run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far a run is, step by step. The exit code is 0 in every state."""
     state = found_run(chosen.target, run)
+    place = _workspace(chosen)
     if as_json:
-        print(json.dumps(values(state)))
+        print(json.dumps({**values(state), **(failures.values(place, state.id) if place else {})}))
         return
     from pipelines.console import print_table
 
@@ -35,6 +40,10 @@ def status(chosen: ChosenTarget, run: RunArgument, as_json: JsonOption = False) 
         print_table(("step", "status", "took", "reason"), rows)
     if state.link:
         console.print(state.link)
+    if place:
+        failures.tell_failure(place, state.id)
+    elif state.status == "failed":
+        failures.tell_failure_on(chosen.target, state, chosen.workspace)
 
 
 @on_target
@@ -50,16 +59,20 @@ def logs(
     from elboflow.settings.terminal import printable
     from pipelines.step_process import messages
 
-    place = chosen.target
-    lines: Iterable[str] = place.logs(found_run(place, run).id, step)
+    target, place = chosen.target, _workspace(chosen)
+    id = found_run(target, run).id
+    lines: Iterable[str] = target.logs(id, step)
     if not verbose:
         lines = (line.replace(messages.MARK, "", 1) for line in messages.without_executor(lines))
     lines = map(masked, lines)
     if as_json:
-        print(json.dumps({"run": run, "step": step, "lines": list(lines)}))
+        failure = failures.values(place, id) if place else {}
+        print(json.dumps({"run": run, "step": step, "lines": list(lines), **failure}))
         return
     for line in lines:
         print(printable(line))
+    if place:
+        failures.tell_repetition(place, id)
 
 
 @on_target
@@ -73,6 +86,11 @@ def cancel(chosen: ChosenTarget, run: RunArgument, as_json: JsonOption = False) 
     tell(f"{id}: {ending}")
     if as_json:
         print(json.dumps(values(state)))
+
+
+def _workspace(chosen: ChosenTarget) -> "Workspace | None":
+    """Returns the workspace of runs of this machine; None on a platform."""
+    return workspaces.found(chosen.workspace) if chosen.name == "local" else None
 
 
 def _console() -> Any:

@@ -42,11 +42,11 @@ def named(parameter: typer.CallbackParam, value: str | None) -> str | None:
     return None if value is None else _location(parameter, value)
 
 
-def stored(parameter: typer.CallbackParam, value: str) -> str:
+def stored(parameter: typer.CallbackParam, value: str | None) -> str | None:
     """The callback of a dataset folder: a path of this machine, or a URI."""
     from preprocessing.files import SCHEMES
 
-    return _location(parameter, value, *SCHEMES)
+    return None if value is None else _location(parameter, value, *SCHEMES)
 
 
 def model(parameter: typer.CallbackParam, value: str) -> str:
@@ -101,6 +101,16 @@ ExperimentArgument = Annotated[
         autocompletion=experiments,
     ),
 ]
+OptionalExperimentArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="A YAML file, or the name of a ready-made experiment.",
+        callback=named,
+        autocompletion=experiments,
+        show_default=False,
+    ),
+]
 ModelArgument = Annotated[
     str,
     typer.Argument(
@@ -112,6 +122,10 @@ ModelArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment, such as training.epochs=5."),
+]
+DateOption = Annotated[
+    str | None,
+    typer.Option("--date", metavar="DATE", help="What {date} in data.source stands for, such as 2026-11-29; or today."),
 ]
 EnvOption = Annotated[
     str | None, typer.Option("--env", metavar="ENV", help="Merge NAME.ENV.yaml, beside the experiment's file, over it.")
@@ -128,6 +142,9 @@ WorkspaceOption = Annotated[
 ]
 DatasetOption = Annotated[
     str, typer.Option(metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
+]
+OptionalDatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="DIR", help="A dataset folder, here or at gs://….", callback=stored)
 ]
 TargetOption = Annotated[
     str,
@@ -155,6 +172,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON obje
 DEFAULT_WORKSPACE = Path("elboflow-workspace")
 PLATFORMS = ("kubeflow", "vertex")
 """The targets that take a compiled pipeline."""
+
+
+def on_date(date: str | None, assignments: list[str] | None) -> list[str]:
+    """Returns the assignments of an experiment, with the date that --date names."""
+    from preprocessing import dates
+
+    if date is None:
+        return assignments or []
+    return [*(assignments or ()), f"date='{dates.written(dates.read(date, '--date'))}'"]
 
 
 def must_be_folders(*folders: Path | str) -> None:

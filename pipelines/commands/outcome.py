@@ -96,11 +96,11 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
 
     A signal that is ignored already, as SIGHUP is under nohup, stays so.
     """
-    from components.surroundings import servers
+    from components.surroundings import interrupts, servers
 
     def interrupt(number: int, _: object) -> None:
-        for again in before:
-            signal.signal(again, signal.SIG_IGN)  # a second one would interrupt the tidying up
+        if interrupts.is_handled():
+            return
         servers.hurry()
         raise KeyboardInterrupt(number)  # not a subclass, for whose sake `subprocess` would not let go of a child
 
@@ -145,8 +145,16 @@ def tell(text: str) -> None:
     print(printable(masked(text)), file=sys.stderr, flush=True)
 
 
-def pasteable(*arguments: str | Path) -> str:
-    """Returns a command of ours as it can be pasted here, called as this one was."""
+def pasteable(*arguments: str | Path, directory: str | None = None) -> str:
+    """Returns a command of ours as it can be pasted here, called as this one was.
+
+    Args:
+        arguments: The words after the program's name.
+        directory: Where the command has to run, if not here.
+    """
+    if directory is not None and directory != str(Path.cwd()):
+        words = [str(Path(sys.executable).absolute()), "-m", "pipelines", *map(str, arguments)]
+        return f"cd {shlex.quote(directory)} && {shlex.join(words)}"
     program = Path(sys.argv[0])
     on_path = shutil.which("elboflow")
     if program.name == "__main__.py":

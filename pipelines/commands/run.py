@@ -3,14 +3,14 @@
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import options, tracking, workspaces
+from pipelines.commands import failures, options, tracking, workspaces
 from pipelines.commands.outcome import pasteable, show_log, tell
 from pipelines.commands.summary import summarise_run
 from pipelines.commands.target_runs import skip, started, values
@@ -27,6 +27,7 @@ def run(
     experiment: options.ExperimentArgument,
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
     target: options.TargetOption = "local",
     if_changed: Annotated[
         bool, typer.Option("--if-changed", help="Only if data or experiment differ from those of the last success.")
@@ -40,6 +41,12 @@ def run(
     docker: Annotated[
         bool, typer.Option("--docker", help="Run the steps in containers of targets.local.image, on this machine.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Make everything anew, also what an earlier run made of the same.")
+    ] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="All of it in half a minute: few examples, two steps, a throw-away MLflow.")
+    ] = False,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     tracking_uri: tracking.TrackingOption = None,
     as_json: options.JsonOption = False,
@@ -48,16 +55,28 @@ def run(
     from pipelines.experiment import load
 
     check_settings(assignments or (), release)
+    if smoke and (target != "local" or no_wait or release or if_changed or first or tracking_uri):
+        raise RequestError(
+            "--smoke: tries the experiment on this machine, anew and in an MLflow of its own; it goes with --env, "
+            "--set, --until, --docker, --workspace and --json"
+        )
     if docker and (target != "local" or no_wait):
         raise RequestError("--docker: runs steps in containers of this machine, and waits for them")
+    if no_cache and (target != "local" or no_wait or first):
+        raise RequestError("--no-cache: is of all steps of a run on this machine, which is waited for")
     if (first or until) and (target != "local" or no_wait):
         raise RequestError("--from, --until: parts of a pipeline run on this machine, and are waited for")
-    wanted = load(experiment, tracking.recorded_in(tracking_uri, assignments, target), env)
+    given = tracking.recorded_in(tracking_uri, options.on_date(date, assignments), target)
+    wanted = load(experiment, given, env)
+    if target == "local" or wanted.date is not None:
+        wanted = wanted.dated()
     show_log()
-    if target != "local" or no_wait or release is not None:
+    if smoke:
+        _smoke(wanted, docker, until, workspace, as_json)
+    elif target != "local" or no_wait or release is not None:
         _submit(wanted, target, if_changed, release, no_wait, workspace, as_json)
     else:
-        _here(wanted, if_changed, docker, (first, until), workspace, as_json)
+        _here(wanted, if_changed, docker, (first, until), workspace, as_json, not no_cache)
 
 
 def check_settings(assignments: Sequence[str], release: str | None) -> None:
@@ -105,6 +124,8 @@ def _here(
     steps: tuple[str | None, str | None],
     workspace: Path,
     as_json: bool,
+    cache: bool = True,
+    announced: bool = True,
 ) -> None:
     from pipelines.graphs.training import TRAINING
     from pipelines.targets.local import docker as containers
@@ -116,8 +137,24 @@ def _here(
     if if_changed and (reason := _unchanged(wanted, place)) is not None:
         skip(RunState("", wanted.name, "local", "skipped", reason=reason), as_json)
         return
-    part = resumption.part(TRAINING, wanted, place, *steps)
+    part = replace(resumption.part(TRAINING, wanted, place, *steps), cache=cache, announced=announced)
     waited_for(wanted, place, part, workspace, as_json, image=image)
+
+
+def _smoke(wanted: "Experiment", docker: bool, until: str | None, workspace: Path, as_json: bool) -> None:
+    from elboflow.settings.text import short_path
+    from pipelines.experiment.smoke import REDUCED, reduced
+    from pipelines.targets.local import smoke
+
+    small = reduced(wanted)
+    with smoke.workspace(workspace, wanted.name) as place:
+        tell(f"{REDUCED}; all in {short_path(place.folder)}, which the next smoke run removes")
+        # A process that makes the run in MLflow at once would import MLflow once more than the steps do.
+        try:
+            _here(small, False, docker, (None, until), place.folder, as_json, announced=False)
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.args[0] if interrupt.args else signal.SIGINT
+            raise KeyboardInterrupt(number, "the next smoke run begins anew") from None
 
 
 def waited_for(
@@ -137,8 +174,9 @@ def waited_for(
     try:
         done = local.outcome(local.execute(wanted, place, name=name, image=image, part=part))
     except StepError as error:
+        failures.tell_failure(place, error.run)
         if as_json:
-            failed = _recorded(place, error.run, wanted)
+            failed = {**_recorded(place, error.run, wanted), **failures.values(place, error.run)}
             print(json.dumps({**failed, "status": "failed", "step": error.step, "reason": error.reason}))
         tell(f"to repeat it from {error.step} on: {again.replace('RUN', error.run)}")
         raise
@@ -163,6 +201,6 @@ def _unchanged(wanted: "Experiment", place: "Workspace") -> str | None:
     from components.decide import changed
     from pipelines.targets.local.surroundings import tracking_uri
 
-    change = changed(wanted.data, wanted.recorded(), tracking_uri(wanted, place))
+    change = changed(wanted.data_of_date, wanted.recorded(), tracking_uri(wanted, place))
     tell(change.reason)
     return None if change.changed else change.reason

@@ -179,7 +179,7 @@ def _missed(target: "Target", state: "RunState") -> Iterator[str]:
 
 
 def _tell_what_waits(workspace: Path) -> None:
-    from pipelines.schedules.local import waiting
+    from pipelines.schedules.lookup import waiting
     from pipelines.workspace import Workspace
 
     try:

@@ -39,7 +39,7 @@ def scheduler(
     from pipelines.workspace import open_to_write
 
     if check:
-        from pipelines.schedules.daemon import holder, trouble
+        from pipelines.schedules.heartbeat import holder, trouble
 
         folder = workspace.resolve()
         if (reason := trouble(folder)) is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import options, tracking, workspaces
+from pipelines.commands.from_run import Asked, FromRunOption, resolved
 from pipelines.commands.outcome import resumable, show_log, tell
 from pipelines.commands.ui import pages
 
@@ -16,9 +17,11 @@ app = typer.Typer(no_args_is_help=True, help="Run one step of the pipeline by ha
 OutputOption = Annotated[
     Path, typer.Option(metavar="DIR", help="The folder to write.", parser=str, callback=options.folder)
 ]
-ModelOption = Annotated[Path, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=options.local)]
+ModelOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A model folder.", parser=str, callback=options.local)
+]
 EvaluationOption = Annotated[
-    Path, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=options.local)
+    Path | None, typer.Option(metavar="DIR", help="An evaluation folder.", parser=str, callback=options.local)
 ]
 
 
@@ -30,24 +33,26 @@ def preprocess(
     ],
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
 ) -> None:
     """Raw data → a dataset folder."""
     from components.preprocess import preprocess
     from pipelines.experiment import load
 
-    wanted = load(experiment, assignments or (), env)
+    wanted = load(experiment, options.on_date(date, assignments), env)
     show_log()
-    preprocess(wanted.data, output)
+    preprocess(wanted.data_of_date, output)
     print(output)
 
 
 @app.command()
 def train(
-    experiment: options.ExperimentArgument,
-    dataset: options.DatasetOption,
     output: OutputOption,
+    experiment: options.OptionalExperimentArgument = None,
+    dataset: options.OptionalDatasetOption = None,
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Start over: checkpoints are moved aside, a model is replaced.")
     ] = False,
@@ -55,17 +60,20 @@ def train(
         int | None, typer.Option(min=1, metavar="N", help="Write a profile of N steps below the model folder.")
     ] = None,
     tracking_uri: tracking.CurvesOption = None,
+    from_run: FromRunOption = None,
+    target: options.TargetOption = "local",
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
 ) -> None:
     """A dataset folder → a model folder. Interrupted or killed, the same command goes on where it was.
 
     Where an MLflow is named, it shows the curves while the model is trained.
     """
-    from pipelines.experiment import load
     from pipelines.targets.local.surroundings import limit_threads, named_tracking_uri
 
-    wanted = load(experiment, assignments or (), env)
-    options.must_be_folders(dataset)
-    options.must_be_apart(output, dataset)
+    asked = Asked("train", experiment, options.on_date(date, assignments), env, {"dataset": dataset})
+    wanted, inputs = resolved(asked, from_run, target, workspace)
+    options.must_be_folders(*inputs.values())
+    options.must_be_apart(output, *inputs.values())
     limit_threads(wanted)  # before anything is imported that would start more of them
     from components.binding.agreement import check_dataset
     from components.tracking.live import Tracking
@@ -73,13 +81,13 @@ def train(
     from elboflow.vae import compute
 
     compute.check(wanted.training.backend)
-    check_dataset(wanted.name, wanted.data, dataset)
+    check_dataset(wanted.name, wanted.data_of_date, inputs["dataset"])
     show_log()
     uri = named_tracking_uri(wanted, tracking_uri)
     place = None if uri is None else Tracking(uri, wanted.name)
     with resumable(restart):
         train(
-            dataset,
+            inputs["dataset"],
             output,
             wanted.model,
             wanted.training,
@@ -92,61 +100,71 @@ def train(
 
 @app.command()
 def evaluate(
-    experiment: options.ExperimentArgument,
-    dataset: options.DatasetOption,
-    model: ModelOption,
     output: OutputOption,
+    experiment: options.OptionalExperimentArgument = None,
+    dataset: options.OptionalDatasetOption = None,
+    model: ModelOption = None,
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
+    from_run: FromRunOption = None,
+    target: options.TargetOption = "local",
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
 ) -> None:
     """A dataset folder and a model folder → an evaluation folder."""
     from components.binding.agreement import check_dataset
     from components.evaluate import evaluate
     from pipelines.console import at_work
-    from pipelines.experiment import load
 
-    wanted = load(experiment, assignments or (), env)
-    options.must_be_folders(dataset, model)
-    options.must_be_apart(output, dataset, model)
-    check_dataset(wanted.name, wanted.data, dataset)
+    assigned = options.on_date(date, assignments)
+    asked = Asked("evaluate", experiment, assigned, env, {"dataset": dataset, "model": model})
+    wanted, inputs = resolved(asked, from_run, target, workspace)
+    options.must_be_folders(*inputs.values())
+    options.must_be_apart(output, *inputs.values())
+    check_dataset(wanted.name, wanted.data_of_date, inputs["dataset"])
     show_log()
     with at_work("evaluate"):
-        evaluate(dataset, model, output, wanted.evaluation, wanted.seed)
+        evaluate(inputs["dataset"], Path(inputs["model"]), output, wanted.evaluation, wanted.seed)
     print(output)
 
 
 @app.command()
 def register(
-    experiment: options.ExperimentArgument,
-    dataset: options.DatasetOption,
-    model: ModelOption,
-    evaluation: EvaluationOption,
+    experiment: options.OptionalExperimentArgument = None,
+    dataset: options.OptionalDatasetOption = None,
+    model: ModelOption = None,
+    evaluation: EvaluationOption = None,
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="What to call the run; by default NAME-by-hand.")
     ] = None,
     tracking_uri: tracking.TrackingOption = None,
+    from_run: FromRunOption = None,
+    target: options.TargetOption = "local",
 ) -> None:
     """A dataset, a model and an evaluation folder → a version in MLflow."""
     from components.binding.agreement import check_source
     from components.register import register
     from components.tracking.preflight import check, check_run_name
     from pipelines.console import at_work
-    from pipelines.experiment import load
     from pipelines.targets.local.surroundings import named_tracking_uri
 
-    wanted = load(experiment, assignments or (), env)
-    options.must_be_folders(dataset, model, evaluation)
+    given = {"dataset": dataset, "model": model, "evaluation": evaluation}
+    asked = Asked("register", experiment, options.on_date(date, assignments), env, given)
+    wanted, inputs = resolved(asked, from_run, target, workspace)
+    options.must_be_folders(*inputs.values())
     name = f"{wanted.name}-by-hand" if run is None else run
     check_run_name(name)
     uri = named_tracking_uri(wanted, tracking_uri) or workspaces.made(workspace, wanted).tracking_uri
     check(uri, wanted.name)
-    check_source(wanted.name, wanted.data, dataset)
+    check_source(wanted.name, wanted.data_of_date, inputs["dataset"])
     show_log()
+    folders = inputs["dataset"], inputs["model"], inputs["evaluation"]
     with at_work("register"):
-        registered = register(dataset, model, evaluation, wanted.registry, wanted.recorded(), name, uri)
+        registered = register(*folders, wanted.registry, wanted.recorded(), name, uri, date=wanted.dated().date)
     for line in pages(asdict(registered), workspace):
         tell(line)
     print(json.dumps(asdict(registered)))

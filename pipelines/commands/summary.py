@@ -7,15 +7,15 @@ from pipelines.commands.ui import pages
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+    from elboflow.vae.evaluation.metrics import Metrics
     from pipelines.targets.local.execution import Run
     from pipelines.targets.local.sweep import Swept
 
 
 def summarise_run(done: "Run", workspace: Path) -> None:
     """Prints what a run has left."""
-    from rich.table import Table
-
     from elboflow.settings.text import short_path
     from elboflow.vae.evaluation import folder
     from pipelines.console import make_console
@@ -28,15 +28,20 @@ def summarise_run(done: "Run", workspace: Path) -> None:
             if path is not None:
                 console.print(f"{name}: {short_path(path)}")
         return
-    table = Table(
-        "metric", "value", "95 % interval", box=None, title=f"{done.run} on the test split", title_justify="left"
-    )
-    for name, metric in folder.load(Path(done.evaluation)).metrics.items():
-        value, low, high = metric.shown
-        table.add_row(name, value, f"{low} … {high}")
-    console.print(table)
+    console.print(metrics_table(folder.load(Path(done.evaluation)).metrics, f"{done.run} on the test split"))
     console.print()
     _print_registration(console, done, done.mlflow, workspace)
+
+
+def metrics_table(metrics: "Metrics", title: str | None = None) -> "Table":
+    """Returns a table of metrics with their intervals."""
+    from rich.table import Table
+
+    table = Table("metric", "value", "95 % interval", box=None, title=title, title_justify="left")
+    for name, metric in metrics.items():
+        value, low, high = metric.shown
+        table.add_row(name, value, f"{low} … {high}")
+    return table
 
 
 def summarise_sweep(done: "Swept", workspace: Path) -> None:

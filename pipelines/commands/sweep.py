@@ -4,12 +4,12 @@ import json
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elboflow.settings import RequestError
-from pipelines.commands import options, tracking, workspaces
+from pipelines.commands import failures, options, tracking, workspaces
 from pipelines.commands.outcome import show_log
 from pipelines.commands.summary import summarise_sweep
 from pipelines.commands.target_runs import started
@@ -46,6 +46,7 @@ def sweep(
     parallel: Annotated[int, typer.Option(min=1, help="Trials at work at once.")] = 1,
     assignments: options.SetOption = None,
     env: options.EnvOption = None,
+    date: options.DateOption = None,
     target: options.TargetOption = "local",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="On a platform: start it, and do not follow it.")] = False,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
@@ -54,14 +55,15 @@ def sweep(
 ) -> None:
     """Train an experiment with many values on one dataset; evaluate and register the best by validation bound.
 
-    The same command again goes on with a sweep that was killed.
+    The same command again goes on with a sweep that was killed, and with the date of the data that it began with.
     """
     from pipelines.experiment import load
 
     if no_wait and target == "local":
         raise RequestError("--no-wait: a sweep on this machine is at work as long as its command; add & to the command")
-    wanted = load(experiment, tracking.recorded_in(tracking_uri, assignments, target), env)
-    plan = _planned(wanted, over, search, trials, prune, parallel, target)
+    wanted = load(experiment, tracking.recorded_in(tracking_uri, options.on_date(date, assignments), target), env)
+    wanted = wanted if wanted.date is None else wanted.dated()
+    plan = planned(wanted, over, search, trials, prune, parallel, target)
     show_log()
     if target == "local":
         _here(plan, workspace, as_json)
@@ -69,7 +71,7 @@ def sweep(
         _submit(plan, target, no_wait, workspace, as_json)
 
 
-def _planned(
+def planned(
     wanted: "Experiment",
     over: list[str],
     search: str | None,
@@ -104,8 +106,9 @@ def _planned(
 def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
     from pipelines.targets.local import sweep as execution
     from pipelines.targets.local.runner import StepError
+    from pipelines.workspace import Workspace
 
-    check_here(plan.experiment, workspace, plan.backends)
+    check_here(execution.dated(plan, Workspace(workspace.resolve())), workspace, plan.backends)
     place = workspaces.made(workspace, plan.experiment)
     try:
         done = execution.run(plan, place)
@@ -113,8 +116,10 @@ def _here(plan: "Plan", workspace: Path, as_json: bool) -> None:
         advice = "the same command again goes on with the trials that are left"
         raise KeyboardInterrupt(interrupt.args[0] if interrupt.args else signal.SIGINT, advice) from None
     except StepError as error:
+        failures.tell_failure(place, error.run)
         if as_json:
-            failed = {"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}
+            failed: dict[str, Any] = {"run": error.run, "status": "failed", "step": error.step, "reason": error.reason}
+            failed |= failures.values(place, error.run)
             print(json.dumps({**failed, "trials": execution.ended_trials(plan, error.run, place)}))
         raise
     summarise_sweep(done, workspace)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elboflow.settings import RequestError, WorkError
-from pipelines.commands import workspaces
+from pipelines.commands import failures, workspaces
 from pipelines.commands.options import DEFAULT_WORKSPACE, EnvOption, OfExperimentOption, TargetOption, WorkspaceOption
 from pipelines.commands.outcome import pasteable, tell
 from pipelines.commands.ui import pages
@@ -133,6 +133,7 @@ def follow_to_end(
     if as_json:
         print(json.dumps(values(ended)))
     if ended.status not in ("succeeded", "skipped"):
+        failures.tell_failure_on(target, ended, workspace)
         if target.name != "local":
             again = pasteable("runs", "retry", ended.id, "--target", target.name, "--workspace", workspace)
             tell(f"to repeat it from the step that failed: {again}")

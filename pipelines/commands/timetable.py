@@ -36,9 +36,11 @@ def print_schedules(
     if not schedules and not unreachable:
         tell("no schedules yet; `elboflow schedule create` makes one")
         return
+    are_named = any(schedule.name for schedule in schedules)
     rows: list[tuple[str, ...]] = [
         (
             schedule.id,
+            *([schedule.name or ""] if are_named else []),
             schedule.target,
             schedule.experiment,
             schedule.timing.cron,
@@ -50,8 +52,10 @@ def print_schedules(
         )
         for schedule in schedules
     ]
-    rows += [("", target.target, "", "", "", "unreachable", "", "", target.reason) for target in unreachable or ()]
-    print_table(("schedule", "target", "experiment", "cron", "timezone", "status", "next", "files", "last"), rows)
+    lost = [(target.target, "", "", "", "unreachable", "", "", target.reason) for target in unreachable or ()]
+    rows += [("", *([""] if are_named else []), *row) for row in lost]
+    columns = ("target", "experiment", "cron", "timezone", "status", "next", "files", "last")
+    print_table(("schedule", *(["name"] if are_named else []), *columns), rows)
 
 
 def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
@@ -63,6 +67,8 @@ def print_schedule(schedule: "ScheduleState", as_json: bool) -> None:
     files = " and ".join(file.path for file in schedule.files)
     lines = {
         "schedule": schedule.id,
+        "name": schedule.name or "",
+        "group": schedule.group or "",
         "target": schedule.target,
         "experiment": f"{schedule.experiment} (a copy{f' of {files}' if files else ''})",
         "since then": ", ".join(_changes(schedule)),
@@ -140,6 +146,8 @@ def _note(run: "RunState", timezone: str) -> str:
     """Returns what the other columns do not say of a run; of one on a platform, its reason."""
     said = []
     if isinstance(run, TickState):
+        if run.date is not None:
+            said.append(f"for {run.date}")
         if run.ticks > 1:
             return f"{run.ticks:,} ticks from {_at(run.first, timezone)} to {_at(run.tick, timezone)}: {run.reason}"
         said += ["in the future: the clock was ahead"] if run.future else []

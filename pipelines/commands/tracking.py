@@ -1,13 +1,19 @@
-"""The option `--tracking-uri`: the MLflow that a command reads or writes."""
+"""The MLflow that a command reads or writes, and the option `--tracking-uri`, which names it."""
 
 import os
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elboflow.settings import RequestError
 from elboflow.settings.variables import TRACKING_URI
 from pipelines.commands.options import name_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def _address(parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -97,3 +103,36 @@ def _must_be_here(target: str) -> None:
         raise RequestError(
             f"--tracking-uri: is of runs on this machine; that of {target} is targets.{target}.tracking_uri"
         )
+
+
+@contextmanager
+def reading(what: str, workspace: Path, option: str | None) -> "Iterator[tuple[MlflowClient, str]]":
+    """Yields a client of an MLflow and its address; nothing is made.
+
+    Args:
+        what: What is looked for in it, for messages.
+        workspace: The workspace whose own MLflow it is, if none is named.
+        option: What --tracking-uri names.
+
+    Raises:
+        RequestError: There is no such MLflow.
+        WorkError: It cannot be used.
+    """
+    from components.registry import resolve
+    from components.tracking import store
+    from pipelines.commands import workspaces
+    from pipelines.targets.local.surroundings import tracking_uri
+
+    uri = tracking_uri(None, workspaces.found(workspace), option)
+    client = resolve.existing(uri, what)
+    with store.explained(uri):
+        yield client, uri
+
+
+@contextmanager
+def writing(what: str, workspace: Path, option: str | None) -> "Iterator[MlflowClient]":
+    """Yields a client of an MLflow in which nothing else is registered meanwhile, as far as it can be locked."""
+    from components.tracking import store
+
+    with reading(what, workspace, option) as (_, uri), store.exclusive(uri):
+        yield store.connect(uri)

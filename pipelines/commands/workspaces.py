@@ -49,7 +49,8 @@ def check_here(experiment: "Experiment", workspace: Path, backends: Collection[s
     from preprocessing import sources
 
     preflight.check(tracking_uri(experiment, Workspace(workspace.resolve())), experiment.name)
-    sources.check(experiment.data)
+    if experiment.date is not None or not experiment.data.source.is_dated:  # a schedule reads data that are to come
+        sources.check(experiment.data_of_date)
     checkpoints.folder(experiment.training.checkpoints)
     devices.require(experiment.training.device)
     for backend in backends or [experiment.training.backend]:

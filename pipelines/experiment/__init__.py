@@ -1,15 +1,18 @@
 """An experiment: the whole YAML, composed of each room's own section, and checked before anything runs."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from components.config import Notification, RegistryConfig
 from elboflow.settings import RequestError, Settings
-from elboflow.settings.explain import ConflictsError, Path, Problem, explain, written
+from elboflow.settings.explain import ConflictsError, Path, Problem, explain
+from elboflow.settings.explain import written as written
 from elboflow.settings.schema import json_schema
-from elboflow.settings.zones import Timezone
+from elboflow.settings.zones import Timezone as Timezone
 from elboflow.vae.compute import parallelism
 from elboflow.vae.config import TrainingConfig
 from elboflow.vae.evaluation.config import EvaluationConfig
@@ -20,21 +23,19 @@ from pipelines.experiment import text as source
 from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import Amount, LocalStep
 from pipelines.experiment.overrides import option, override
+from pipelines.experiment.schedule import Name, Schedule
+from pipelines.experiment.schedule import Trigger as Trigger
 from pipelines.experiment.steps import Image, StepName, TrackingURI
+from pipelines.experiment.tags import Tags, unfit_tags
 from pipelines.experiment.text import respelled_values
 from pipelines.experiment.vertex import VertexTarget
-from pipelines.timing import cron
+from pipelines.timing import cron as cron
+from pipelines.timing.trigger import EVERY as EVERY
+from preprocessing import dates
 from preprocessing.config import DataConfig
 
-Name = Annotated[
-    str,
-    written(
-        "[a-z]([a-z0-9-]{0,48}[a-z0-9])?",
-        "be lower-case letters, digits and hyphens, at most 50, a letter first and no hyphen last",
-    ),
-]
-NOT_RECORDED = ("targets", "schedule", "notify")
-"""The sections that say where and when a pipeline runs, and that results do not depend on."""
+NOT_RECORDED = ("date", "targets", "schedule", "notify")
+"""What says where and when a pipeline runs. Results depend on the data of the date, whose digest is recorded."""
 SPLITS = {"train": "training", "validation": "early stopping", "test": "evaluation"}
 
 
@@ -84,24 +85,22 @@ class Targets(Settings):
         return problems
 
 
-class Schedule(Settings):
-    """When the pipeline runs by itself, unless `elboflow schedule create` says otherwise."""
-
-    short_form: ClassVar = "cron"
-    cron: Annotated[str, Field(description="minute, hour, day of month, month, day of week: 0 2 * * *")]
-    timezone: Timezone = "UTC"
-
-    @field_validator("cron")
-    @classmethod
-    def _is_understood(cls, fields: str) -> str:
-        cron.check(fields)
-        return fields
-
-
 class Experiment(Settings):
     """Everything that a run depends on."""
 
     name: Name = Field(description="the name of the pipeline, with which the names of its runs begin")
+    date: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="the date that `{date}` in data.source stands for, such as '2026-11-29'; null: that of the "
+        "schedule's tick, or today",
+    )
+    tags: Tags = Field(
+        {},
+        exclude_if=lambda given: not given,
+        description="tags of the experiment's runs in MLflow, such as {team: faces, month: '{date:%Y-%m}'}, in which "
+        "`{date}` stands for the date of the data",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the root of all randomness")
     data: DataConfig = Field(description="where examples come from, and what is in them")
     model: ModelConfig = Field(Flat(), description="the probabilistic model and its networks")
@@ -116,8 +115,31 @@ class Experiment(Settings):
     schedule: Schedule | None = Field(None, description="when the pipeline runs by itself; null: only when it is told")
     notify: Notification | None = Field(None, description="who is told how a run ended; null: nobody")
 
+    def dated(self, now: datetime | None = None) -> "Experiment":
+        """Returns the experiment of a date: where its source has `{date}` and no date is given, that of now.
+
+        Raises:
+            RequestError: A date is given for a source without `{date}`.
+        """
+        if not self.data.source.is_dated:
+            if self.date is not None:
+                raise RequestError(f"--date {self.date}: data.source has no {{date}}, and reads the same on every date")
+            return self
+        zone = ZoneInfo(self.schedule.timezone if self.schedule else "UTC")
+        moment = dates.read(self.date) if self.date else (now or datetime.now(zone)).astimezone(zone)
+        return self.model_copy(update={"date": self.data.source.date_of(moment)})
+
+    @property
+    def data_of_date(self) -> DataConfig:
+        """The section `data`, with the date in the locations of its source."""
+        date = self.dated().date
+        return self.data if date is None else self.data.at(dates.read(date))
+
     def recorded(self) -> dict[str, Any]:
-        """Returns the settings that results depend on, as JSON values: all but targets, schedule and notify."""
+        """Returns the settings that results depend on, as JSON values: all but date, targets, schedule and notify.
+
+        The tags of its runs, on which no result depends, are among them where there are any.
+        """
         return self.model_dump(mode="json", exclude=set(NOT_RECORDED))
 
     @property
@@ -126,6 +148,11 @@ class Experiment(Settings):
         specs = {name: self.data.features[name].planned for name in self.model.reads}
         modelled = ", ".join(f"'{name}'" for name in self.model.features)
         return f"the {self.model.outcome_space(specs)} of {modelled}"
+
+    @field_validator("date")
+    @classmethod
+    def _is_a_date(cls, date: str | None) -> str | None:
+        return date if date is None else dates.written(dates.read(date))
 
     @field_validator("registry")
     @classmethod
@@ -155,6 +182,11 @@ class Experiment(Settings):
         except ConflictsError as error:
             raise ConflictsError([Problem(("model", *p.path), p.sentence) for p in error.problems]) from None
         self._examples_can_be_weighed()
+        if problems := [Problem(("tags", *found), why) for *found, why in unfit_tags(self.tags, self.data.source)]:
+            raise ConflictsError(problems)
+        for number, guard in enumerate(self.registry.guard):
+            if _role(guard.feature, self.data) != "class":
+                raise _absent(("registry", "guard", number, "feature"), guard.feature, "category", self.data)
         if reason := self.evaluation.unfit({name: self.data.features[name].planned for name in self.model.features}):
             raise ConflictsError([Problem(("evaluation", "evaluators"), reason)])
         if reason := parallelism.impossible(self.training):
@@ -166,9 +198,9 @@ class Experiment(Settings):
     def _examples_can_be_weighed(self) -> None:
         training, data = self.training, self.data
         if training.weights is not None and _role(training.weights, data) != "amount":
-            raise _absent(("weights",), training.weights, "number", data)
+            raise _absent(("training", "weights"), training.weights, "number", data)
         if training.balance is not None and _role(training.balance.feature, data) != "class":
-            raise _absent(("balance", "feature"), training.balance.feature, "category", data)
+            raise _absent(("training", "balance", "feature"), training.balance.feature, "category", data)
 
 
 def _role(name: str, data: DataConfig) -> str | None:
@@ -179,7 +211,7 @@ def _role(name: str, data: DataConfig) -> str | None:
 def _absent(key: Path, name: str, kind: str, data: DataConfig) -> ConflictsError:
     found = ", ".join(f"{name}: {feature.kind}" for name, feature in data.features.items())
     sentence = f"'{name}' is no feature of kind {kind}; data.features has {found}"
-    return ConflictsError([Problem(("training", *key), sentence)])
+    return ConflictsError([Problem(key, sentence)])
 
 
 def schema() -> dict[str, Any]:

@@ -33,10 +33,10 @@ def differences(experiment: str, changed: Experiment) -> list[Difference]:
         before = load(experiment).model_dump(mode="json")
     except RequestError:
         before = source.find(experiment).values
-    return list(_compared(before, changed.model_dump(mode="json")))
+    return list(compared(before, changed.model_dump(mode="json")))
 
 
-def show(found: list[Difference]) -> None:
+def show(found: list[Difference], indent: int = 0) -> None:
     """Prints differences, one line each, in colours on a terminal."""
     from rich.text import Text
 
@@ -45,10 +45,11 @@ def show(found: list[Difference]) -> None:
     console = make_console()
     for difference in found:
         before, after = Text(_written(difference.before), "red"), Text(_written(difference.after), "green")
-        console.print(Text.assemble((f"{difference.key}: ", "bold"), before, " → ", after))
+        console.print(Text.assemble(" " * indent, (f"{difference.key}: ", "bold"), before, " → ", after))
 
 
-def _compared(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
+def compared(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
+    """Yields the keys whose values differ, in the order of the second value's keys."""
     if isinstance(before, dict) or isinstance(after, dict):
         was, became = (value if isinstance(value, dict) else {} for value in (before, after))
         if before is not was and not _is_nothing(before):
@@ -56,7 +57,7 @@ def _compared(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
         if after is not became and not _is_nothing(after):
             yield Difference(dotted(path), ABSENT, after)
         for key in [*became, *(key for key in was if key not in became)]:
-            yield from _compared(was.get(key, ABSENT), became.get(key, ABSENT), (*path, str(key)))
+            yield from compared(was.get(key, ABSENT), became.get(key, ABSENT), (*path, str(key)))
     elif before != after and not (_is_nothing(before) and _is_nothing(after)):
         yield Difference(dotted(path), before, after)
 

@@ -120,6 +120,7 @@ class KubeflowTarget(Settings):
     @model_validator(mode="after")
     def _exists(self) -> "KubeflowTarget":
         problems = misplaced(self.steps) or absent_images(self.image, self.steps)
+        problems += self._several_machines()
         if self.platform == "generic":
             problems += _unlabelled(self.steps)
         for key in {"dataflow": ("project", "region", "temporary"), "flink": ("temporary",)}.get(self.runner.kind, ()):
@@ -128,6 +129,21 @@ class KubeflowTarget(Settings):
         if problems:
             raise ConflictsError(problems)
         return self
+
+    def _several_machines(self) -> list[Problem]:
+        several = [name for name, step in self.steps.items() if step.workers > 1]
+        problems = [
+            Problem(("steps", name, "workers"), "is for `train`; this step is one pod")
+            for name in several
+            if name != "train"
+        ]
+        if "train" in several and not any(volume.is_for("train") for volume in self.volumes):
+            sentence = (
+                "missing; the pods of a training on several machines read the dataset from a volume, and write the "
+                "model to it: {claim: NAME, mount: /volume, steps: [train]}, whose claim is ReadWriteMany"
+            )
+            problems.append(Problem(("volumes",), sentence))
+        return problems
 
 
 def _unlabelled(steps: Mapping[str, KubernetesStep]) -> list[Problem]:

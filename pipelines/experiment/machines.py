@@ -68,6 +68,11 @@ class Retry(Settings):
     wait_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(30, description="seconds before the second try")
     factor: Annotated[float, Field(ge=1, le=10)] = Field(2.0, description="the ratio of each wait to the one before")
 
+    @property
+    def waits(self) -> tuple[float, ...]:
+        """Seconds before each further try."""
+        return tuple(self.wait_seconds * self.factor**tries for tries in range(self.attempts))
+
 
 class LocalStep(Settings):
     """A process of this machine."""
@@ -117,20 +122,35 @@ class KubernetesStep(Step):
         description="labels of the node, besides GKE's of the accelerator; null takes one of those away",
     )
     tolerations: tuple[Toleration, ...] = Field((), description="taints of nodes that the pod may run on")
+    workers: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="pods that train together, as a TrainJob of Kubeflow Trainer, and divide the GPUs among them"
+    )
+    runtime: str | None = Field(
+        None, description="the ClusterTrainingRuntime of the TrainJob; null: jax-distributed or torch-distributed"
+    )
 
     @property
     def offer(self) -> Offer | None:
-        """What the pod has, besides its processors."""
-        return None if self.accelerator is None else self.accelerator.offer()
+        """What each pod has, besides its processors."""
+        return None if self.accelerator is None else self.accelerator.offer(workers=self.workers)
 
     @property
     def machines(self) -> int:
         """Pods of the step."""
-        return 1
+        return self.workers
 
     @model_validator(mode="after")
-    def _is_one_pod(self) -> "KubernetesStep":
-        if self.accelerator is None or (offer := self.accelerator.offer()).hosts == 1:
+    def _is_a_pod_on_one_machine(self) -> "KubernetesStep":
+        if self.runtime is not None and self.workers == 1:
+            raise ConflictsError([Problem(("runtime",), "is that of a TrainJob; it needs `workers: 2` or more")])
+        if self.accelerator is None:
+            return self
+        if self.workers > 1 and self.accelerator.of_kind.chip == "tpu":
+            sentence = (
+                f"{self.workers} is not allowed with TPUs, which are one machine here; allowed: GPUs, or processors"
+            )
+            raise ConflictsError([Problem(("workers",), sentence)])
+        if (offer := self.accelerator.offer(workers=self.workers)).hosts == 1:
             return self
         single = ", ".join(map(str, self.accelerator.of_kind.counts_in_one_machine))
         sentence = (

@@ -13,7 +13,7 @@ from pipelines.experiment.machines import Accelerator, Step
 STEPS = (
     *("preprocess", "train", "evaluate", "register"),
     *("begin", "search", "worker-pools", "choose", "choose-found"),  # of sweeps
-    *("decide", "finish"),  # around the others, on platforms
+    *("resolve-date", "decide", "finish"),  # around the others, on platforms
 )
 """The steps of all pipelines (`pipelines/graphs/`)."""
 ACCELERATED = ("train", "evaluate")

@@ -33,6 +33,8 @@ class PipelineInputs:
         run: The name of the run, or the platform's placeholder for it.
         dataset_root: Where datasets are kept by their digest; empty for one with the run's other artifacts.
         tracking_uri: The MLflow to register with.
+        date: The date of the data; None where they have none, and empty for that of the schedule.
+        timezone: Whose date it is.
     """
 
     name: str
@@ -48,6 +50,8 @@ class PipelineInputs:
     run: str
     dataset_root: str
     tracking_uri: str
+    date: str | None = None
+    timezone: str = "UTC"
 
     @classmethod
     def of(
@@ -68,6 +72,8 @@ class PipelineInputs:
             run=run,
             dataset_root=dataset_root,
             tracking_uri=tracking_uri,
+            date=(experiment.date or "") if experiment.data.source.is_dated else None,
+            timezone=experiment.schedule.timezone if experiment.schedule else "UTC",
         )
 
 
@@ -103,6 +109,7 @@ class Graph(Protocol):
         steps: The names of the steps, in their order.
         skips: Whether the pipeline can be asked to run only if something changed since the last success.
         trains_once: Whether it trains one model, whose curves and checkpoints are those of the run.
+        loops: Whether some of its tasks are in a loop.
     """
 
     @property
@@ -119,6 +126,9 @@ class Graph(Protocol):
 
     @property
     def trains_once(self) -> bool: ...
+
+    @property
+    def loops(self) -> bool: ...
 
     def build(self, take: Take, values: PipelineInputs) -> None:
         """Makes the tasks of the steps."""

@@ -6,6 +6,8 @@ installed in the image. A step takes its own section of the experiment and no ot
 section leaves the cached results of the steps before it valid.
 """
 
+from typing import NamedTuple
+
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output, PipelineTaskFinalStatus
 
@@ -32,8 +34,8 @@ def preprocess(data: str, dataset_root: str, runner: str, dataset: Output[Datase
         digest = dataset_digest(config, dataset.path if dataset_root else "")
         if dataset_root:
             dataset.uri = f"{dataset_root}/{digest}"
-        manifest = preprocess(config, dataset.path, digest, TypeAdapter(Engine).validate_json(runner)).manifest
-        dataset.metadata.update(digest=manifest.digest, counts=manifest.counts)
+        made = preprocess(config, dataset.path, digest, TypeAdapter(Engine).validate_json(runner))
+        dataset.metadata.update(digest=made.manifest.digest, counts=made.manifest.counts, reused=made.reused)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -96,6 +98,7 @@ def register(
     run: str,
     tracking_uri: str,
     registration: Output[Artifact],
+    date: str = "",
 ) -> None:
     """All three → a version in MLflow. The artifact's metadata say which, and whether it became the champion."""
     from elboflow.settings.variables import STEP_SECONDS
@@ -122,6 +125,7 @@ def register(
             tracking_uri,
             seconds_before(),
             Path(registration.path) / "report.html",
+            date or None,
         )
         registration.metadata.update(asdict(registered))
         if STEP_SECONDS not in os.environ:  # a run of this machine ends with these lines
@@ -130,8 +134,40 @@ def register(
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
+def resolve_date(
+    data: str,
+    date: str,
+    scheduled: str,
+    timezone: str,
+) -> NamedTuple("Dated", [("data", str), ("date", str)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
+    """Returns the date of a run, and the section `data` with it: the schedule's date, unless one is given."""
+    from pipelines.step_process.process import step
+
+    with step():
+        import logging
+        from datetime import UTC, datetime
+
+        from preprocessing.config import DataConfig
+        from preprocessing.dates import scheduled as date_of
+
+        config = DataConfig.model_validate_json(data)
+        moment = date_of(date, scheduled, timezone, datetime.now(UTC))
+        dated = config.at(moment)
+        places = ", ".join(dated.source.locations.values())
+        logging.getLogger("elboflow.preprocessing").info("the data of %s: %s", config.source.date_of(moment), places)
+        return dated.model_dump_json(), config.source.date_of(moment)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def decide(
-    data: str, experiment: str, if_changed: bool, run: str, job: str, tracking_uri: str, decision: Output[Artifact]
+    data: str,
+    experiment: str,
+    if_changed: bool,
+    run: str,
+    job: str,
+    tracking_uri: str,
+    decision: Output[Artifact],
+    date: str = "",
 ) -> str:
     """Answers `run` or `skip`; the artifact's metadata say why. The MLflow run of a run that is not skipped is made."""
     from pipelines.step_process.process import step
@@ -150,7 +186,7 @@ def decide(
             change = Change(True, "asked to run whether anything changed or not")
         answer = "run" if change.changed else "skip"
         if change.changed:
-            begin(json.loads(experiment), run, tracking_uri, job=job)
+            begin(json.loads(experiment), run, tracking_uri, job=job, date=date or None)
         decision.metadata.update(answer=answer, reason=change.reason)
         logging.getLogger("elboflow.ending").info("%s: %s", answer, change.reason)
         return answer

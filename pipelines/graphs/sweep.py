@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.graphs import PipelineInputs, Take, Task, trials
-from pipelines.graphs.training import evaluated_and_registered, preprocessed
+from pipelines.graphs.training import dated, evaluated_and_registered, preprocessed
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class _Sweep(ABC):
     description: str = "Trainings on one dataset; the best is evaluated and registered."
     skips: bool = False
     trains_once: bool = False
+    loops: bool = False
 
     @abstractmethod
     def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
@@ -47,16 +48,24 @@ class _Sweep(ABC):
 
 @dataclass(frozen=True)
 class Grid(_Sweep):
-    """All combinations of some values, each as JSON, by dotted key, as a loop of a platform."""
+    """All combinations of some values, each as JSON, by dotted key, as a loop of a platform.
+
+    Attributes:
+        combinations: What the trials try.
+        waits: Seconds before each further try of a trial. Kubeflow ignores the retries of a task in a loop
+            (https://github.com/kubeflow/pipelines/issues/12389), so that the step itself tries again.
+    """
 
     combinations: tuple[str, ...] = ()
+    waits: tuple[float, ...] = ()
     steps: tuple[str, ...] = ("preprocess", "begin", "train", "choose", "evaluate", "register")
+    loops: bool = True
 
     def tried(self, take: Take, values: PipelineInputs, dataset: Any) -> Task:
         from kfp import dsl
 
         known = self._known(values)
-        begun = take(trials.begin, cached=False, dataset=dataset, over=self.over, **known)
+        begun = take(trials.begin, cached=False, dataset=dataset, over=self.over, **dated(values), **known)
         with dsl.ParallelFor(list(self.combinations), name="trials", parallelism=self.parallel) as combination:
             # Never cached: what failed is to be tried again, and what finished is kept in its folder.
             tried = take(
@@ -66,6 +75,7 @@ class Grid(_Sweep):
                 dataset=dataset,
                 values=combination,
                 trials_root=self.trials_root,
+                waits=list(self.waits),
                 **known,
             )
         return take(trials.choose, cached=False, trials=dsl.Collected(tried.outputs["trial"]), over=self.over, **known)
@@ -90,6 +100,7 @@ class SearchSweep(_Sweep):
             study=self.study,
             trials_root=self.trials_root,
             **self._known(values),
+            **dated(values),
         )
 
 
@@ -105,7 +116,7 @@ class Tuned(_Sweep):
         from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import HyperparameterTuningJobRunOp
 
         inputs = {"over": self.over, "trials_root": self.trials_root, **self._known(values)}
-        pools = take(trials.worker_pools, cached=False, dataset=dataset, pool=self.pool, **inputs)
+        pools = take(trials.worker_pools, cached=False, dataset=dataset, pool=self.pool, **dated(values), **inputs)
         tuned = HyperparameterTuningJobRunOp(
             worker_pool_specs=pools.outputs["Output"], parallel_trial_count=self.parallel, **self.job
         ).set_caching_options(False)

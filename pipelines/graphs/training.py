@@ -1,6 +1,7 @@
 """The pipeline that trains: preprocess → train → evaluate → register."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.graphs import PipelineInputs, Take, steps
 
@@ -14,6 +15,7 @@ class Training:
     steps: tuple[str, ...] = ("preprocess", "train", "evaluate", "register")
     skips: bool = True
     trains_once: bool = True
+    loops: bool = False
 
     def build(self, take: Take, values: PipelineInputs) -> None:
         """Makes the tasks."""
@@ -59,7 +61,13 @@ def evaluated_and_registered(
         experiment=experiment,
         run=values.run,
         tracking_uri=values.tracking_uri,
+        **dated(values),
     )
+
+
+def dated(values: PipelineInputs) -> dict[str, Any]:
+    """Returns the input `date` of the steps that write into MLflow; none where the data have no date."""
+    return {} if values.date is None else {"date": values.date}
 
 
 TRAINING = Training()

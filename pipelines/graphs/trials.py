@@ -12,7 +12,7 @@ from pipelines.graphs.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str) -> None:
+def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, tracking_uri: str, date: str = "") -> None:
     """Makes the sweep's run in MLflow, the parent of the trials' runs."""
     from pipelines.step_process.process import step
 
@@ -24,7 +24,7 @@ def begin(dataset: Input[Dataset], experiment: str, over: str, run: str, trackin
 
         wanted = json.loads(experiment)
         digest = open_dataset(dataset.path).manifest.digest
-        Sweep(wanted, run, tracking_uri).open(json.loads(over), digest)
+        Sweep(wanted, run, tracking_uri).open(json.loads(over), digest, date or None)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -35,11 +35,13 @@ def train(
     run: str,
     trials_root: str,
     tracking_uri: str,
+    waits: list,
     trial: Output[Artifact],
 ) -> None:
     """The dataset and a candidate → a trial. Under a root, the trial has the folder of its digest and outlives the run.
 
-    A training that fails is an outcome of the trial, and no failure of this step.
+    A training that fails is an outcome of the trial, and no failure of this step. What may pass is tried again here,
+    after so many seconds each time: platforms ignore the retries of a step in a loop.
     """
     import json
     from pathlib import Path
@@ -57,10 +59,11 @@ def train(
         import logging
 
         from components.sweep.history import Sweep
-        from components.sweep.recorded_trial import attempt
+        from components.sweep.recorded_trial import attempt_again
 
-        tracked = Sweep(tried.experiment, run, tracking_uri)
-        outcome = attempt(dataset.path, tried, Path(trial.path), tracked)
+        outcome = attempt_again(
+            dataset.path, tried, Path(trial.path), lambda: Sweep(tried.experiment, run, tracking_uri), waits
+        )
         logging.getLogger("elboflow.sweep").info("%s: %s", tried, outcome)
         trial.metadata.update(digest=outcome.digest, values=values, status=outcome.status, bound=outcome.bound or 0.0)
 
@@ -78,6 +81,7 @@ def search(
     tracking_uri: str,
     model: Output[Model],
     comparison: Output[Artifact],
+    date: str = "",
 ) -> NamedTuple("Chosen", [("experiment", str), ("seed", int)]):  # type: ignore[valid-type]  # in the step, no class of this module is known
     """The dataset → the trials of a study, one folder each under the root → as `choose`."""
     from pipelines.step_process.process import step
@@ -94,7 +98,7 @@ def search(
 
         wanted, varied = json.loads(experiment), json.loads(over)
         tracked = Sweep(wanted, run, tracking_uri)
-        tracked.open(varied, open_dataset(dataset.path).manifest.digest)
+        tracked.open(varied, open_dataset(dataset.path).manifest.digest, date or None)
         search(
             dataset.path,
             wanted,
@@ -109,7 +113,14 @@ def search(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def worker_pools(
-    dataset: Input[Dataset], experiment: str, over: str, run: str, trials_root: str, tracking_uri: str, pool: str
+    dataset: Input[Dataset],
+    experiment: str,
+    over: str,
+    run: str,
+    trials_root: str,
+    tracking_uri: str,
+    pool: str,
+    date: str = "",
 ) -> list:
     """The dataset → the worker pools of a tuning job on Vertex AI, whose container is a trial.
 
@@ -125,7 +136,7 @@ def worker_pools(
         from preprocessing.reader import open_dataset
 
         digest = open_dataset(dataset.path).manifest.digest
-        Sweep(json.loads(experiment), run, tracking_uri).open(json.loads(over), digest)
+        Sweep(json.loads(experiment), run, tracking_uri).open(json.loads(over), digest, date or None)
         trial = Trial(dataset.path, json.loads(experiment), json.loads(over), run, trials_root, tracking_uri)
         return worker_pools(trial, json.loads(pool))
 

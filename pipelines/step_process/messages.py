@@ -14,8 +14,9 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
+from components.surroundings import environment
 from components.surroundings.masking import masked
 from elboflow.settings.terminal import printable
 from elboflow.settings.variables import MESSAGE_SECRET
@@ -53,8 +54,24 @@ def without_executor(lines: Iterable[str]) -> Iterator[str]:
             in_json = line.rpartition(": ")[2] != "}"  # behind the name of the step, where all steps are shown
         elif _EXECUTOR in line:
             in_json = _INPUT in line
-        else:
+        elif environment.MARK not in line:
             yield line
+
+
+def executor_inputs(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Returns the JSON that each try of a step was started with, from the lines of its log; those that are whole."""
+    found: list[dict[str, Any]] = []
+    texts: list[str] | None = None
+    for line in lines:
+        if _EXECUTOR in line:
+            texts = [] if _INPUT in line else None
+        elif texts is not None:
+            texts.append(line)
+            if line == "}":
+                with suppress(ValueError):  # lines of others stand between
+                    found.append(dict(json.loads("\n".join(texts))))
+                texts = None
+    return found
 
 
 def for_people(lines: Iterable[str]) -> Iterator[str]:

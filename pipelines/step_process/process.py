@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
-from components.surroundings import servers
+from components.surroundings import environment, interrupts, servers
 from components.surroundings.masking import masked
 from elboflow.artifacts import child
 from elboflow.settings import RequestError, WorkError
@@ -91,6 +91,8 @@ def step(output_file: str = "") -> Iterator[None]:
         surroundings.callback(logger.removeHandler, handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+        # For whoever repeats the step elsewhere.
+        print(environment.MARK + json.dumps(environment.environment()), flush=True)
         child.end_with_parent()  # a run that was killed leaves no step at work behind it
         refusal = beside(output_file) if output_file else None
         earlier = None
@@ -126,8 +128,9 @@ def _terminable() -> Iterator[None]:
         yield  # signals are the main thread's
         return
 
-    def terminate(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the tidying up
+    def terminate(*_: object) -> None:
+        if interrupts.is_handled(_Terminated):
+            return
         servers.hurry()
         raise _Terminated
 
@@ -135,6 +138,9 @@ def _terminable() -> Iterator[None]:
     try:
         with servers.hurried_by_interrupts():
             yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt what is told of the first
+        raise
     finally:
         if signal.getsignal(signal.SIGTERM) == terminate:
             signal.signal(signal.SIGTERM, before)

@@ -16,10 +16,10 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.tracking.platform_runs import POD
+
 REFUSAL = "refused.txt"
 """The name of what is left beside a step's output."""
-POD = "KFP_POD_NAME"
-"""The environment variable that Kubeflow Pipelines, and no other platform, gives to its steps."""
 
 _BUCKETS = "/gcs/"  # where KFP puts the artifacts of gs://
 _SECONDS = 10.0

@@ -23,8 +23,9 @@ from elboflow.settings.variables import VERTEX_ENDPOINT
 logger = logging.getLogger("elboflow.ending")
 
 STEPS = (
-    "decide", "preprocess", "begin", "train", "search", "worker-pools", "choose", "choose-found", "evaluate", "register"
-)  # fmt: skip
+    *("resolve-date", "decide", "preprocess", "begin", "train", "search"),
+    *("worker-pools", "choose", "choose-found", "evaluate", "register"),
+)
 
 _STATES: dict[str, Outcome] = {
     "SUCCEEDED": "succeeded",

@@ -67,6 +67,7 @@ class Plan:
         """Names the sweep after all that its trials depend on: the same command goes on with the same sweep."""
         how = None if self.is_grid else [self.search.sampler, self.search.prune]
         decides = [experiment_digest(self.experiment.recorded()), self.over, how]
+        decides += [self.experiment.date] if self.experiment.date is not None else []
         return f"{self.experiment.name}-{digest(decides)[:10]}"
 
     @property

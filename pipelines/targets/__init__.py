@@ -5,7 +5,7 @@ a schedule is one of the frozen values below, on every target.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -85,6 +85,7 @@ class Job:
         arguments: Those that differ from the pipeline's own defaults.
         labels: Labels of the run, where the platform has them.
         files: The files that the experiment was read from, where a person wrote them.
+        is_dated: Whether its data have a date, which is then an argument.
     """
 
     name: str
@@ -93,6 +94,38 @@ class Job:
     arguments: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    is_dated: bool = False
+
+    def scheduled(self, timing: "Timing", if_changed: bool) -> "Job":
+        """Returns the job of a schedule on a platform: whose clocks say the date is an argument."""
+        given = {"if_changed": True} if if_changed else {}
+        zone = {"timezone": timing.timezone} if self.is_dated else {}
+        return replace(self, arguments={**self.arguments, **given, **zone})
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what runs, in hexadecimal: two jobs of one digest do the same."""
+        from elboflow.settings.digest import digest  # it imports pydantic, for which `--help` does not wait
+
+        return digest([self.specification, self.release, self.arguments])
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What a schedule is called.
+
+    Attributes:
+        name: Its name, which no other schedule of the target has.
+        group: The schedules that `elboflow schedule apply` keeps together; None for one that was made by hand.
+    """
+
+    name: str
+    group: str | None = None
+
+
+def taken(name: str, id: str) -> str:
+    """Returns what is told of a name that another schedule has."""
+    return f"--name {name}: the schedule {id} has this name; delete it, or choose another"
 
 
 @dataclass(frozen=True)
@@ -111,6 +144,10 @@ class ScheduleState:
         status: Whether it ticks; a `broken` one cannot, for its `reason`, and a `deleted` one is only remembered.
         files: The files that its copy of the experiment was read from, where the target knows them.
         tracking_uri: The MLflow that its copy names, on this machine.
+        name: The name that it was given, by which commands find it, too.
+        group: The schedules that `elboflow schedule apply` keeps together; None for one that was made by hand.
+        job: The digest of the job that it runs, where it was recorded.
+        folder: The folder of this machine in which its runs work.
     """
 
     id: str
@@ -125,6 +162,10 @@ class ScheduleState:
     reason: str | None = None
     files: tuple[FileState, ...] = ()
     tracking_uri: str | None = None
+    name: str | None = None
+    group: str | None = None
+    job: str | None = None
+    folder: str | None = None
 
 
 class Target(Protocol):
@@ -154,8 +195,28 @@ class Target(Protocol):
         Returns it at work again, or the new run that repeats it, where the platform ends a run for good.
         """
 
-    def create_schedule(self, job: Job, timing: "Timing", if_changed: bool) -> ScheduleState:
-        """Makes a schedule of a job."""
+    def create_schedule(
+        self, job: Job, timing: "Timing", if_changed: bool, naming: Naming | None = None, *, paused: bool = False
+    ) -> ScheduleState:
+        """Makes a schedule of a job; a paused one never ticks. A name that another schedule has is a RequestError."""
+
+    def change_schedule(
+        self,
+        schedule: ScheduleState,
+        job: Job,
+        timing: "Timing",
+        if_changed: bool,
+        naming: Naming,
+        *,
+        paused: bool,
+    ) -> ScheduleState:
+        """Gives a named schedule another job or other times, and returns it; what has ticked does not tick again.
+
+        By its new times, a paused one does not tick. Its id is another one where the platform can only replace it.
+        """
+
+    def scheduled_experiment(self, id: str) -> dict[str, Any]:
+        """Returns the experiment that a schedule runs, as JSON values, as far as the target knows it."""
 
     def schedules(self) -> list[ScheduleState]:
         """Returns all schedules."""
@@ -169,8 +230,11 @@ class Target(Protocol):
     def resume(self, id: str) -> None:
         """Lets a paused schedule go on."""
 
-    def trigger(self, id: str) -> RunState:
-        """Runs a schedule's job now, besides its ticks."""
+    def trigger(self, id: str, date: str | None = None) -> RunState:
+        """Runs a schedule's job now, besides its ticks; for a date where its data have one."""
+
+    def dated_runs(self, id: str) -> dict[str, RunState]:
+        """Returns the latest run of each date of a schedule, as far as the target knows the dates of runs."""
 
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""

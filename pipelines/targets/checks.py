@@ -1,12 +1,13 @@
 """What must be so before a run, for `elboflow doctor`: each target has a function `checks`; here is what they share."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
 
+from components.registry import webhooks
 from components.surroundings import servers
 from components.surroundings.masking import masked
 from components.tracking import preflight
@@ -56,7 +57,7 @@ def data_check(experiment: Experiment, target: Literal["local", "kubeflow", "ver
     remote = any(is_uri(place) for place in experiment.data.source.locations.values())
     seconds = 3 * PATIENCE / 2 if remote else 15.0
     if target == "local":
-        return Check("data", lambda: data(experiment.data), seconds)
+        return Check("data", lambda: data(experiment.data_of_date), seconds)
     return Check("data", lambda: on_platform(experiment, target), seconds)
 
 
@@ -83,12 +84,24 @@ def on_platform(experiment: Experiment, target: Literal["kubeflow", "vertex"]) -
     if mounted:
         found = f"{', '.join(mounted)}: a place that the steps see, and this machine does not"
         return Finding("data", "unknown", found, "look there by hand")
-    return data(experiment.data)
+    return data(experiment.data_of_date)
 
 
 def server_check(uri: str) -> Check:
     """Returns the check of a server."""
-    return Check(f"MLflow {masked(uri)}", lambda: server(uri))
+    return Check(f"MLflow {masked(uri)}", lambda: [server(uri), *_webhooks(uri)])
+
+
+def _webhooks(uri: str) -> Iterator[Finding]:
+    """Says which webhooks of a server's registry a registration makes fire; nothing where the server does not tell."""
+    import requests
+
+    try:
+        found = webhooks.of_server(uri, SECONDS)
+    except (requests.RequestException, servers.NoAnswerError):
+        return  # as the check of the server says
+    if found is not None:
+        yield Finding("webhooks", "ok", "; ".join(each.outlook for each in found) or "the registry has none")
 
 
 def server(uri: str) -> Finding:
@@ -110,6 +123,8 @@ def server(uri: str) -> Finding:
     if theirs.split(".")[0] != ours.split(".")[0]:
         remedy = f"serve MLflow {ours.split('.')[0]}, or install `mlflow=={theirs}` here and in the images"
         return Finding(what, "problem", f"is {theirs}; the client here is {ours}", remedy)
+    if refused := preflight.workspace_refused(uri, SECONDS):
+        return Finding(what, "problem", refused, "make it there, or name another; leave it out for the default one")
     return Finding(what, "ok", f"answers; {theirs}, the client here {ours}")
 
 

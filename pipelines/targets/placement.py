@@ -140,9 +140,8 @@ def environment(step: str, settings: KubernetesStep | VertexStep) -> dict[str, s
     """
     if step not in COMPUTING:
         return {}
-    if settings.accelerator is None:
-        return {"JAX_PLATFORMS": "cpu"}
-    variables = {"JAX_PLATFORMS": accelerators.catalogue().chips[settings.accelerator.of_kind.chip].jax_platforms}
+    chip = None if settings.accelerator is None else settings.accelerator.of_kind.chip
+    variables = {"JAX_PLATFORMS": "cpu" if chip is None else accelerators.catalogue().chips[chip].jax_platforms}
     return variables if settings.machines == 1 else {**variables, MACHINES: str(settings.machines)}
 
 

@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.config import OF_SCHEDULES, Event, events
 from elboflow.settings import RequestError
 from pipelines.experiment import Experiment
+from pipelines.experiment.machines import Retry
 from pipelines.experiment.steps import image_for
 from pipelines.experiment.vertex import VertexTarget
 from pipelines.graphs import Graph
@@ -31,7 +33,15 @@ def job(experiment: Experiment, target: str, if_changed: bool = False, release: 
     if target == "local":
         return Job(experiment.name, arguments={"experiment": experiment.model_dump(mode="json"), **arguments})
     compiled = specification(experiment, target) if release is None else None
-    return Job(experiment.name, compiled, release, arguments)
+    return Job(experiment.name, compiled, release, arguments | _date(experiment), is_dated=_is_dated(experiment))
+
+
+def _date(experiment: Experiment) -> dict[str, Any]:
+    return {"date": experiment.date} if _is_dated(experiment) and experiment.date is not None else {}
+
+
+def _is_dated(experiment: Experiment) -> bool:
+    return experiment.data.source.is_dated
 
 
 def specification(experiment: Experiment, target: str, graph: Graph = TRAINING) -> str:
@@ -40,6 +50,12 @@ def specification(experiment: Experiment, target: str, graph: Graph = TRAINING) 
     Raises:
         RequestError: The experiment does not say how to run on the target, or asks for what is impossible there.
     """
+    asked = frozenset[Event]() if experiment.notify is None else events(experiment.notify)
+    if unseen := [event for event in OF_SCHEDULES if event in asked]:
+        raise RequestError(
+            f"notify.when: {', '.join(unseen)}: {target} does not tell it, as this machine's scheduler does; leave it "
+            f"out for {target}, such as in an environment's file"
+        )
     if target == "kubeflow":
         from pipelines.targets.kubeflow.specification import specification as compiled
     else:
@@ -50,7 +66,8 @@ def specification(experiment: Experiment, target: str, graph: Graph = TRAINING) 
 def sweep_job(plan: "Plan", target: str) -> Job:
     """Returns what is submitted for a sweep, or raises RequestError where the target cannot run it."""
     graph = _on_kubeflow(plan) if target == "kubeflow" else _on_vertex(plan)
-    return Job(plan.experiment.name, specification(plan.experiment, target, graph))
+    compiled = specification(plan.experiment, target, graph)
+    return Job(plan.experiment.name, compiled, arguments=_date(plan.experiment), is_dated=_is_dated(plan.experiment))
 
 
 def _on_kubeflow(plan: "Plan") -> Graph:
@@ -59,7 +76,11 @@ def _on_kubeflow(plan: "Plan") -> Graph:
             "--search: Kubeflow has no search of its own; targets that search: local (Optuna), vertex (Vertex AI's "
             "hyperparameter tuning). A grid runs on all: --over KEY=A,B,C"
         )
-    return _grid(plan, trials_root="")
+    from pipelines.targets.kubeflow.specification import given
+
+    train = given(plan.experiment).step("train")
+    _refuse_several_machines("kubeflow", train.machines)
+    return _grid(plan, "", train.retry)
 
 
 def _on_vertex(plan: "Plan") -> Graph:
@@ -69,14 +90,10 @@ def _on_vertex(plan: "Plan") -> Graph:
 
     target = given(plan.experiment)
     train = target.step("train")
-    if train.machines > 1:
-        raise RequestError(
-            f"targets.vertex.steps.train: {train.machines} machines; each trial of a sweep trains on one, and "
-            "--parallel says how many do so at a time"
-        )
+    _refuse_several_machines("vertex", train.machines)
     root = f"{target.root}/sweeps/{plan.name}"
     if plan.is_grid:
-        return _grid(plan, f"{root}/trials")
+        return _grid(plan, f"{root}/trials", train.retry)
     pool = _pool(target, Machines(target, plan.experiment.name).environment("train"))
     job = {
         "display_name": f"{plan.experiment.name}-sweep",
@@ -94,12 +111,20 @@ def _on_vertex(plan: "Plan") -> Graph:
     return Tuned(_over(plan), plan.parallel, f"{root}/trials", pool=json.dumps(pool), job=job)
 
 
-def _grid(plan: "Plan", trials_root: str) -> Graph:
+def _refuse_several_machines(target: str, machines: int) -> None:
+    if machines > 1:
+        raise RequestError(
+            f"targets.{target}.steps.train: {machines} machines; each trial of a sweep trains on one, and "
+            "--parallel says how many do so at a time"
+        )
+
+
+def _grid(plan: "Plan", trials_root: str, retry: Retry) -> Graph:
     from pipelines.graphs.sweep import Grid
     from pipelines.sweeps.axes import grid
 
     combinations = tuple(json.dumps(values) for values in grid(plan.axes))
-    return Grid(_over(plan), plan.parallel, trials_root, combinations=combinations)
+    return Grid(_over(plan), plan.parallel, trials_root, combinations=combinations, waits=retry.waits)
 
 
 def _over(plan: "Plan") -> str:

@@ -1,15 +1,17 @@
 """The steps of a compiled pipeline: which there are, in their order, and how far each is."""
 
+import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from elboflow.settings import RequestError
 from pipelines.targets import ENDED, Status, StepState
 
-DECIDE, FINISH = "decide", "finish"
-"""The steps around the work itself: whether anything changed, and what is told of the end."""
+DATE, DECIDE, FINISH = "resolve-date", "decide", "finish"
+"""The steps around the work itself: the date of the data, whether anything changed, and what is told of the end."""
 
 
 def steps_of(specification: dict[str, Any]) -> tuple[str, ...]:
@@ -29,6 +31,20 @@ def steps_of(specification: dict[str, Any]) -> tuple[str, ...]:
         return found
 
     return tuple(within(specification.get("root", {}).get("dag", {})))
+
+
+def recorded_in(specification: dict[str, Any]) -> dict[str, Any]:
+    """Returns the experiment that a compiled pipeline holds for its last task, without targets, schedule and notify."""
+    tasks = specification.get("root", {}).get("dag", {}).get("tasks", {})
+    given = tasks.get(FINISH, {}).get("inputs", {}).get("parameters", {}).get("experiment", {})
+    constant = given.get("runtimeValue", {}).get("constant", "")
+    return dict(json.loads(constant)) if constant else {}
+
+
+def require_date(specification: dict[str, Any], schedule: str) -> None:
+    """Refuses to run a pipeline for a date that has no such parameter, because each run would read the same data."""
+    if "date" not in specification.get("root", {}).get("inputDefinitions", {}).get("parameters", {}):
+        raise RequestError(f"the data of the schedule {schedule} have no {{date}}: each date would read the same")
 
 
 def _ordered(tasks: dict[str, Any]) -> list[str]:
@@ -51,7 +67,7 @@ def outcome(
     """Returns a run's steps, its status and the reason, as far as the platform tells; `known` is as in `in_order`."""
     steps = in_order(known, states, status)
     reason = reason or next((step.reason for step in steps if step.status == "failed"), None)
-    worked = {step.name for step in steps if step.status == "succeeded"} - {DECIDE, FINISH}
+    worked = {step.name for step in steps if step.status == "succeeded"} - {DATE, DECIDE, FINISH}
     if status == "succeeded" and steps and DECIDE in known and not worked:
         return steps, "skipped", "nothing has changed since the last success"
     return steps, status, reason

@@ -13,7 +13,7 @@ from elboflow.artifacts.temporary import temporary_folder
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState
 from pipelines.targets.kubeflow import states
-from pipelines.targets.kubeflow.connection import Connection, credentials, delay, explained
+from pipelines.targets.kubeflow.connection import Connection, Renewable, credentials, delay, explained
 
 Answer = TypeVar("Answer")
 
@@ -170,6 +170,11 @@ def _raw(client: Any, path: str, parameters: dict[str, str]) -> Any:
     )
 
 
+def _authorization(configuration: Any) -> dict[str, str]:
+    """Returns the header that says who asks, of credentials that are asked for their token now."""
+    return {each["key"]: each["value"] for each in configuration.auth_settings().values()}
+
+
 def _client(connection: Connection) -> Any:
     servers.watch()
     if connection.host is not None:
@@ -186,12 +191,24 @@ def _client(connection: Connection) -> Any:
         kfp_client.print = lambda *_, **__: None  # links to what it makes, where our results go
 
         class Requests(RESTClientObject):
-            """Requests that end: the generated client waits for ever, and stumbles over a failed TLS handshake."""
+            """Requests that end: the generated client waits for ever, and stumbles over a failed TLS handshake.
+
+            One that is refused for its token (401) is made again with a new one, where there are credentials to get it.
+            """
 
             def request(self, *arguments: Any, _request_timeout: Any = None, **rest: Any) -> Any:
+                def ask() -> Any:
+                    return super(Requests, self).request(
+                        *arguments, _request_timeout=_request_timeout or TIMEOUT, **rest
+                    )
+
                 try:
-                    return super().request(*arguments, _request_timeout=_request_timeout or TIMEOUT, **rest)
+                    return ask()
                 except kfp_server_api.ApiException as error:
+                    if error.status == 401 and isinstance(who.get("credentials"), Renewable):
+                        who["credentials"].expire()
+                        rest["headers"] = {**rest["headers"], **_authorization(shared.configuration)}
+                        return ask()
                     if error.status == 0:
                         raise SSLError(error.reason) from None
                     raise
@@ -210,7 +227,8 @@ def _client(connection: Connection) -> Any:
         host = connection.host
         if connection.credentials.kind == "in_cluster" and host is None:
             host = f"http://ml-pipeline.{connection.namespace}.svc.cluster.local:8888"
-        client = OurClient(host=host, ssl_ca_cert=os.environ.get("REQUESTS_CA_BUNDLE"), **credentials(connection))
+        who = credentials(connection)
+        client = OurClient(host=host, ssl_ca_cert=os.environ.get("REQUESTS_CA_BUNDLE"), **who)
     shared = client._run_api.api_client
     if shared.configuration.host == kfp_server_api.Configuration().host:
         raise RequestError("targets.kubeflow.host: missing, and there is no kubeconfig to find the cluster by")

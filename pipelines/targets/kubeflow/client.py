@@ -58,6 +58,11 @@ class KubeflowClient(Schedules):
                 for line in self._log(id, name, pod):
                     yield line if step is not None else f"{name}: {line}"
 
+    def compiled(self, id: str) -> dict[str, Any]:
+        """Returns the pipeline of a run, as JSON values; empty where it is not known."""
+        with self.asking(f"the run {id}"):
+            return self.specification(self._run(id))
+
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
         with self.asking(f"the run {id}"):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -19,7 +19,16 @@ OLDEST = "2.14.0"
 """The first Kubeflow Pipelines that gives an exit task the final status of a run; older ones refuse the pipeline."""
 
 FRESH = 3000.0
-"""Seconds for which Google's identity token, which lasts an hour, is used."""
+"""Seconds for which Google's identity token, which lasts an hour, is used, as long as the proxy takes it: they do not
+pass while a laptop sleeps."""
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """Credentials that get a new token by themselves."""
+
+    def expire(self) -> None:
+        """Lets the next request carry a new token."""
 
 
 class Connection(Settings):
@@ -160,6 +169,9 @@ def _identity(client_id: str) -> Any:
 
         def __init__(self) -> None:
             self._token, self._until = "", 0.0
+
+        def expire(self) -> None:
+            self._until = 0.0
 
         def refresh_api_key_hook(self, config: Any) -> None:
             if time.monotonic() >= self._until:

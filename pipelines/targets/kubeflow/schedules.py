@@ -6,48 +6,96 @@ its environment variable CRON_SCHEDULE_TIMEZONE says.
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from components.surroundings import retries
 from elboflow.settings import RequestError
-from pipelines.targets import Job, RunState, ScheduleState
+from elboflow.settings.zones import zone
+from pipelines.targets import Job, Naming, RunState, ScheduleState, taken
 from pipelines.targets.kubeflow import states
 from pipelines.targets.kubeflow.api import API, equal, pages
 from pipelines.targets.kubeflow.connection import delay
-from pipelines.targets.tasks import unique
+from pipelines.targets.kubeflow.recurring import (
+    FOR_DATE,
+    TELLS_TIME,
+    described,
+    is_id,
+    numbers,
+    schedule_state,
+    six_fields,
+    written,
+)
+from pipelines.targets.tasks import recorded_in, require_date, unique
 from pipelines.timing import Timing
-from pipelines.timing.calendar import Calendar
+from pipelines.timing.calendar import MOST
+from preprocessing import dates
 
 
 class Schedules(API):
     """What a `KubeflowClient` can do with schedules."""
 
-    def create_schedule(self, job: Job, timing: Timing, if_changed: bool) -> ScheduleState:
+    def create_schedule(
+        self, job: Job, timing: Timing, if_changed: bool, naming: Naming | None = None, *, paused: bool = False
+    ) -> ScheduleState:
         """Makes a schedule of a job, once: it is looked up by its name before its making is tried again.
 
         Of ticks that a pause or an outage missed, Kubeflow makes up for the last or for all.
         """
+        if naming is not None:
+            with self.asking(f"the schedule {naming.name}"):
+                other = self.patiently(lambda: self._first(equal("display_name", naming.name)))
+            if other is not None:
+                raise RequestError(taken(naming.name, other.recurring_run_id))
+        return self._create(job, timing, if_changed, naming, paused)
+
+    def change_schedule(
+        self, schedule: ScheduleState, job: Job, timing: Timing, if_changed: bool, naming: Naming, *, paused: bool
+    ) -> ScheduleState:
+        """Replaces a schedule, as Kubeflow changes none: the new one is there before the old one goes."""
+        if timing.start is not None and timing.start <= datetime.now(UTC):
+            timing = replace(timing, start=None)  # it would make up for what the old one has run
+        made = self._create(job, timing, if_changed, naming, paused, known=schedule.id)
+        self.delete(schedule.id)
+        return made
+
+    def scheduled_experiment(self, id: str) -> dict[str, Any]:
+        """Returns the experiment that a schedule's pipeline holds."""
+        with self.asking(f"the schedule {id}"):
+            return recorded_in(self.specification(self._get(id)))
+
+    def _create(
+        self,
+        job: Job,
+        timing: Timing,
+        if_changed: bool,
+        naming: Naming | None,
+        paused: bool,
+        known: str | None = None,
+    ) -> ScheduleState:
         if timing.catch_up == "none":
             raise RequestError("Kubeflow makes up for missed ticks: choose --catch-up last, or all; it knows no none")
         self._check_zone(timing.timezone)
-        name = unique(job.name)
-        arguments = {**job.arguments, "if_changed": True} if if_changed else job.arguments
+        name = unique(job.name) if naming is None else naming.name
+        if job.is_dated:
+            self._check_dates()
         with self.asking(f"the schedule of {job.name}"), self.source(job) as source:
             experiment = self.experiment(job.name)
             made = self.once(
                 lambda: self.client.create_recurring_run(
                     experiment,
                     name,
-                    start_time=_written(timing.start),
-                    end_time=_written(timing.end),
+                    start_time=written(timing.start),
+                    end_time=written(timing.end),
                     cron_expression=six_fields(timing.cron),
                     max_concurrency=timing.max_active,
                     no_catchup=timing.catch_up == "last",
-                    params=arguments,
+                    params=job.scheduled(timing, if_changed).arguments,
                     service_account=self.connection.service_account,
+                    description=None if naming is None else described(naming, job),
+                    enabled=not paused,
                     **source,
                 ),
-                lambda: self._first(equal("display_name", name)),
+                lambda: self._first(equal("display_name", name), known),
             )
             return self._schedule_state(made)
 
@@ -63,31 +111,40 @@ class Schedules(API):
     def schedule(self, id: str) -> ScheduleState:
         """Returns a schedule, with its last run."""
         with self.asking(f"the schedule {id}"):
-            state, last = self._schedule_state(self._get(id)), self._runs_of(id, 1)
+            state = self._schedule_state(self._get(id))
+            last = self._runs_of(state.id, 1)
         return replace(state, last=last[0] if last else None)
 
     def pause(self, id: str) -> None:
         """Makes a schedule skip its ticks until it is resumed."""
         with self.asking(f"the schedule {id}"):
-            self.patiently(lambda: self.client.disable_recurring_run(id))
+            found = self._get(id).recurring_run_id
+            self.patiently(lambda: self.client.disable_recurring_run(found))
 
     def resume(self, id: str) -> None:
         """Lets a paused schedule go on."""
         with self.asking(f"the schedule {id}"):
-            self.patiently(lambda: self.client.enable_recurring_run(id))
+            found = self._get(id).recurring_run_id
+            self.patiently(lambda: self.client.enable_recurring_run(found))
 
-    def trigger(self, id: str) -> RunState:
-        """Runs a schedule's job now, besides its ticks."""
+    def trigger(self, id: str, date: str | None = None) -> RunState:
+        """Runs a schedule's job now, besides its ticks; for a date where its pipeline has that parameter."""
         import kfp_server_api
 
         with self.asking(f"the schedule {id}"):
             schedule = self._get(id)
             experiment = self.experiment_name(schedule.experiment_id)
             name = unique(experiment)
+            if date is not None:
+                require_date(self.specification(schedule), id)
+                known = schedule.runtime_config or kfp_server_api.V2beta1RuntimeConfig()
+                known.parameters = {**(known.parameters or {}), "date": date}
+                schedule.runtime_config = known
             body = kfp_server_api.V2beta1Run(
                 experiment_id=schedule.experiment_id,
                 display_name=name,
-                recurring_run_id=id,
+                description=None if date is None else f"{FOR_DATE}{date}",
+                recurring_run_id=schedule.recurring_run_id,
                 pipeline_spec=schedule.pipeline_spec,
                 pipeline_version_reference=schedule.pipeline_version_reference,
                 runtime_config=schedule.runtime_config,
@@ -98,16 +155,31 @@ class Schedules(API):
             started = self.once(lambda: self.requests.run_service_create_run(run=body), lambda: self._named(name))
             return self.state(started)
 
+    def dated_runs(self, id: str) -> dict[str, RunState]:
+        """Returns the latest run of each date: a backfill's, or a tick's, which was scheduled for it."""
+        with self.asking(f"the schedule {id}"):
+            schedule = self._get(id)
+            require_date(self.specification(schedule), id)
+            here, found = zone(self.connection.timezone), dict[str, RunState]()
+            for run in self._found_runs(schedule.recurring_run_id, MOST):
+                told = (run.description or "").partition(FOR_DATE)[2]
+                if not told and run.scheduled_at is not None:
+                    told = dates.written(
+                        run.scheduled_at.astimezone(here).replace(second=0, microsecond=0, tzinfo=None)
+                    )
+                found.setdefault(told, states.run_state(run, {}, schedule.display_name, self.connection))
+            return found
+
     def delete(self, id: str) -> None:
         """Removes a schedule; its runs stay."""
         with self.asking(f"the schedule {id}"):
-            retries.removed_once(lambda: self.client.delete_recurring_run(id), delay)
+            found = id if is_id(id) else self._get(id).recurring_run_id
+            retries.removed_once(lambda: self.client.delete_recurring_run(found), delay)
 
     def history(self, id: str, limit: int = 50) -> list[RunState]:
         """Returns the runs of a schedule, those triggered by hand among them, the newest first."""
         with self.asking(f"the schedule {id}"):
-            self._get(id)
-            return self._runs_of(id, limit)
+            return self._runs_of(self._get(id).recurring_run_id, limit)
 
     def _check_zone(self, wanted: str) -> None:
         """Refuses a timezone that is not the controller's, in which its runs would come at other times."""
@@ -121,19 +193,36 @@ class Schedules(API):
     def _recurring(self, **query: Any) -> Any:
         return self.client.list_recurring_runs(namespace=self.client.get_user_namespace() or None, **query)
 
-    def _get(self, id: str) -> Any:
-        return self.patiently(lambda: self.client.get_recurring_run(id))
+    def _check_dates(self) -> None:
+        """Refuses a schedule whose runs would not know the date that they are meant for."""
+        with self.asking("its version"):
+            version = self.version()
+        if version is not None and numbers(version) < TELLS_TIME:
+            raise RequestError(
+                f"data.source: {{date}} needs the time that a run was scheduled for, which Kubeflow Pipelines tells "
+                f"from version {'.'.join(map(str, TELLS_TIME))} on; this one is {version}"
+            )
 
-    def _first(self, filter: str) -> Any:
-        found = self._recurring(page_size=2, filter=filter).recurring_runs
-        return found[0] if found else None
+    def _get(self, id: str) -> Any:
+        """Returns the recurring run of an id, which is a UUID, or of a name."""
+        named = None if is_id(id) else self.patiently(lambda: self._first(equal("display_name", id)))
+        return named or self.patiently(lambda: self.client.get_recurring_run(id))
+
+    def _first(self, filter: str, known: str | None = None) -> Any:
+        """Returns the first recurring run of a filter, other than one that is known; None where there is none."""
+        found = self._recurring(page_size=10, filter=filter).recurring_runs or ()
+        return next((each for each in found if each.recurring_run_id != known), None)
 
     def _named(self, name: str) -> Any:
         found = self.client.list_runs(page_size=2, filter=equal("display_name", name)).runs
         return found[0] if found else None
 
     def _runs_of(self, id: str, limit: int) -> list[RunState]:
-        found = pages(
+        return [self.state(run) for run in self._found_runs(id, limit)]
+
+    def _found_runs(self, id: str, limit: int) -> list[Any]:
+        """Returns the runs of a schedule as Kubeflow tells them, the newest first."""
+        return pages(
             lambda token: self.patiently(
                 lambda: self.client.list_runs(
                     page_token=token,
@@ -145,53 +234,6 @@ class Schedules(API):
             "runs",
             limit,
         )
-        return [self.state(run) for run in found]
 
     def _schedule_state(self, schedule: Any) -> ScheduleState:
-        cron = schedule.trigger.cron_schedule
-        parameters = (schedule.runtime_config.parameters if schedule.runtime_config else None) or {}
-        status: Literal["active", "paused"] = "active" if schedule.status == "ENABLED" else "paused"
-        timing = Timing(
-            cron=five_fields(cron.cron) if cron else "",
-            timezone=self.connection.timezone,
-            start=states.moment(cron.start_time) if cron else None,
-            end=states.moment(cron.end_time) if cron else None,
-            max_active=int(schedule.max_concurrency or 1),
-            catch_up="last" if schedule.no_catchup else "all",
-        )
-        return ScheduleState(
-            id=schedule.recurring_run_id,
-            experiment=self.experiment_name(schedule.experiment_id),
-            target="kubeflow",
-            timing=timing,
-            status=status,
-            if_changed=bool(parameters.get("if_changed", False)),
-            next=_next(timing) if cron and status == "active" else None,
-            link=self.connection.schedule_link(schedule.recurring_run_id),
-        )
-
-
-def six_fields(cron: str) -> str:
-    """Returns a cron expression of five fields as Kubeflow takes it: seconds first."""
-    return f"0 {cron}"
-
-
-def five_fields(cron: str) -> str:
-    """Returns a cron expression of Kubeflow's as one of five fields. The last of its six may be left out for a `*`."""
-    fields = cron.split()
-    return " ".join([*fields[1:], *["*"] * (len(fields) == 5)]) if len(fields) in (5, 6) else cron
-
-
-def _next(timing: Timing) -> datetime | None:
-    """Returns the next tick, which Kubeflow does not tell.
-
-    Its controller ticks exactly as often as its wall clock shows the time: never where the clock skips it.
-    """
-    try:
-        return Calendar(timing, literally=True).after(datetime.now(UTC))
-    except RequestError:  # made by other means, with a cron such as @every 2h
-        return None
-
-
-def _written(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment is not None else None
+        return schedule_state(schedule, self.experiment_name(schedule.experiment_id), self.connection)

@@ -1,20 +1,23 @@
 """Kubeflow Pipelines: the experiment compiled into a pipeline that a cluster takes."""
 
+import json
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 
 from elboflow.settings import RequestError
-from elboflow.settings.variables import SECRETS
+from elboflow.settings.variables import SECRETS, TRAIN_JOB
 from pipelines.experiment import Experiment, accelerators
 from pipelines.experiment.kubeflow import KubeflowTarget
 from pipelines.experiment.machines import KubernetesAccelerator, KubernetesStep
 from pipelines.experiment.steps import image_for
 from pipelines.graphs import Graph, PipelineInputs
 from pipelines.graphs.compile import RUN, compiled
+from pipelines.targets.kubeflow import train_jobs
 from pipelines.targets.placement import COMPUTING, environment, placed, retried
 from preprocessing.engines import Engine
 from preprocessing.engines.dataflow import Dataflow
@@ -36,21 +39,28 @@ def specification(experiment: Experiment, graph: Graph) -> str:
     Raises:
         RequestError: The experiment has no targets.kubeflow, or asks for what is impossible there.
     """
-    target = experiment.targets.kubeflow
-    if target is None:
-        raise RequestError("targets.kubeflow: missing; the pipeline needs its `image` and `tracking_uri`")
+    target = given(experiment)
     for name, step in target.steps.items():
         if step.accelerator is not None and (labels := _labels(step)):
             wanted = ", ".join(f"{label}={value}" for label, value in labels.items())
             logger.info("the pods of %s wait for a node with %s (platform: %s)", name, wanted, target.platform)
+    as_placed = placed(experiment, "kubeflow")
+    train_jobs.check_backend(as_placed.training.backend, target.step("train"))
     values = PipelineInputs.of(
-        placed(experiment, "kubeflow"),
+        as_placed,
         run=RUN,
         dataset_root="",
         tracking_uri=target.tracking_uri,
         runner=runner(target),
     )
-    return compiled(graph, values, Pods(target), console=console(target))
+    return compiled(graph, values, Pods(target, as_placed.training.backend), console=console(target))
+
+
+def given(experiment: Experiment) -> KubeflowTarget:
+    """Returns what an experiment says of Kubeflow; where it says nothing, a RequestError."""
+    if experiment.targets.kubeflow is None:
+        raise RequestError("targets.kubeflow: missing; the pipeline needs its `image` and `tracking_uri`")
+    return experiment.targets.kubeflow
 
 
 def runner(target: KubeflowTarget) -> Engine:
@@ -67,25 +77,55 @@ def console(target: KubeflowTarget) -> str:
 
 @dataclass(frozen=True)
 class Pods:
-    """Steps as the pods of a cluster."""
+    """Steps as the pods of a cluster. A training on several machines has one pod, which makes a TrainJob.
+
+    Attributes:
+        target: The target.
+        backend: Of the training.
+    """
 
     target: KubeflowTarget
+    backend: str
 
     def component(self, step: BaseComponent) -> BaseComponent:
-        return step
+        return train_jobs.train if self.target.step(step.name).machines > 1 else step
 
     def place(self, task: PipelineTask, step: str) -> None:
         settings = self.target.step(step)
+        if settings.machines > 1:
+            self._place_train_job(task, step, settings)
+            return
+        self._place(task, step, settings, environment(step, settings), requests(step))
+
+    def _place_train_job(self, task: PipelineTask, step: str, settings: KubernetesStep) -> None:
+        """Gives a task the TrainJob that it makes, which has the chips, the nodes and the time limit."""
+        pod: dict[str, Any] = {"nodeSelector": _labels(settings), "tolerations": _tolerations(settings)}
+        if (shared := _shared_memory(settings)) is not None:
+            pod["shared_memory"] = shared
+        job = train_jobs.manifest(
+            self.target, settings, self.backend, _resources(step, settings), pod, environment(step, settings)
+        )
+        made_by = KubernetesStep(retry=settings.retry, labels=settings.labels, annotations=settings.annotations)
+        self._place(task, step, made_by, {TRAIN_JOB: json.dumps(job, sort_keys=True)}, REQUESTS["other"])
+
+    def _place(
+        self,
+        task: PipelineTask,
+        step: str,
+        settings: KubernetesStep,
+        variables: dict[str, str],
+        least: tuple[float, str],
+    ) -> None:
         task.set_container_image(image_for(self.target.image, settings.accelerator))
         retried(task, settings.retry)
-        _request(task, step, settings)
+        _request(task, settings, least)
         if settings.timeout_minutes is not None:
             kubernetes.set_timeout(task, 60 * settings.timeout_minutes)
         if settings.accelerator is not None:
             _give(task, settings.accelerator)
         _choose_node(task, settings)
         self._describe(task, settings)
-        self._surround(task, step, environment(step, settings))
+        self._surround(task, step, variables)
 
     def _describe(self, task: PipelineTask, settings: KubernetesStep) -> None:
         for key, value in {**self.target.labels, **settings.labels}.items():
@@ -108,33 +148,61 @@ class Pods:
                 kubernetes.mount_pvc(task, volume.claim, volume.mount)
 
 
-def _request(task: PipelineTask, step: str, settings: KubernetesStep) -> None:
+def requests(step: str) -> tuple[float, str]:
+    """Returns the cores and the memory that the pod of a step requests by default."""
+    return REQUESTS["computing" if step in COMPUTING else "other"]
+
+
+def _request(task: PipelineTask, settings: KubernetesStep, least: tuple[float, str]) -> None:
     """Requests processors and memory. Without settings there is no limit: what a step needs depends on its data."""
-    cpu, memory = REQUESTS["computing" if step in COMPUTING else "other"]
+    cpu, memory = least
     task.set_cpu_request(f"{settings.cpu or cpu:g}").set_memory_request(settings.memory or memory)
     if settings.cpu is not None:
         task.set_cpu_limit(f"{settings.cpu:g}")
     if settings.memory is not None:
         task.set_memory_limit(settings.memory)
-    shared = settings.shared_memory or (None if settings.accelerator is None else SHARED_MEMORY)
-    if shared is not None:
+    if (shared := _shared_memory(settings)) is not None:
         kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=shared)
+
+
+def _resources(step: str, settings: KubernetesStep) -> dict[str, dict[str, str]]:
+    """Returns the same as `_request` and `_give`, in Kubernetes' own words."""
+    cpu, memory = requests(step)
+    asked = {"cpu": f"{settings.cpu or cpu:g}", "memory": settings.memory or memory}
+    limits = {name: asked[name] for name in ("cpu", "memory") if getattr(settings, name) is not None}
+    if settings.accelerator is not None and settings.offer is not None:
+        resource = accelerators.catalogue().chips[settings.accelerator.of_kind.chip].resource
+        limits[resource] = asked[resource] = str(settings.offer.chips)
+    return {"requests": asked, "limits": limits}
+
+
+def _shared_memory(settings: KubernetesStep) -> str | None:
+    return settings.shared_memory or (None if settings.accelerator is None else SHARED_MEMORY)
+
+
+def _tolerations(settings: KubernetesStep) -> list[dict[str, str]]:
+    """Returns the taints of nodes that a pod may run on, in Kubernetes' own words."""
+    found = []
+    if settings.accelerator is not None:
+        resource = accelerators.catalogue().chips[settings.accelerator.of_kind.chip].resource
+        found.append({"key": resource, "operator": "Exists", "effect": "NoSchedule"})
+    for each in settings.tolerations:
+        operator = "Exists" if each.value is None else "Equal"
+        given = {"key": each.key, "operator": operator, "value": each.value, "effect": each.effect}
+        found.append({name: value for name, value in given.items() if value is not None})
+    return found
 
 
 def _give(task: PipelineTask, accelerator: KubernetesAccelerator) -> None:
     resource = accelerators.catalogue().chips[accelerator.of_kind.chip].resource
     task.set_accelerator_type(resource).set_accelerator_limit(accelerator.offer().chips)
-    kubernetes.add_toleration(task, key=resource, operator="Exists", effect="NoSchedule")
 
 
 def _choose_node(task: PipelineTask, settings: KubernetesStep) -> None:
     for label, value in _labels(settings).items():
         kubernetes.add_node_selector(task, label, value)
-    for toleration in settings.tolerations:
-        operator = "Exists" if toleration.value is None else "Equal"
-        kubernetes.add_toleration(
-            task, key=toleration.key, operator=operator, value=toleration.value, effect=toleration.effect
-        )
+    for toleration in _tolerations(settings):
+        kubernetes.add_toleration(task, **toleration)
 
 
 def _labels(settings: KubernetesStep) -> dict[str, str]:

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from components.registry import versions
-from components.registry.promotion import CHAMPION
+from components.registry import versions, webhooks
+from components.registry.champion import CHAMPION
 from components.tracking import databases, preflight, relocation, store
 from elboflow.settings import RequestError, WorkError
 from elboflow.settings.text import counted
@@ -49,6 +49,7 @@ def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -
             (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
         gone = preflight.deleted(database, experiment) if experiment else None
+        silent = [webhook.name for webhook in webhooks.of_database(database, SECONDS) if webhook.active]
         before = relocation.moved_from(database)
     except sqlite3.Error as error:
         damage = str(error)
@@ -69,6 +70,10 @@ def local_mlflow(database: Path, workspace: Workspace, experiment: str | None) -
         problems.append(
             Finding("runs", "problem", f"killed, with their machine or container: {', '.join(killed)}", remedy)
         )
+    if silent:
+        found = f"{', '.join(silent)} will not fire: only a server sends them, and runs write into {database.name} here"
+        remedy = "serve it (mlflow server --backend-store-uri …), and name the server by --tracking-uri"
+        problems.append(Finding("webhooks", "problem", found, remedy))
     problems += unusable_champions(database)
     return problems or [Finding("MLflow", "ok", f"{version('mlflow')}; {counted(runs, 'run')} in {database.name}")]
 

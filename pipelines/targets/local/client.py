@@ -76,9 +76,13 @@ class LocalClient:
 
     def logs(self, id: str, step: str | None = None) -> Iterator[str]:
         """Yields the lines of a run's log, or of one step's: all that its processes printed."""
-        planned = self._record(id).planned
-        logs = {name: path for name in planned if (path := self._folder(id) / name / LOG).is_file()}
+        record = self._record(id)
+        logs = {name: path for name in record.planned if (path := self._folder(id) / name / LOG).is_file()}
         if step is not None and step not in logs:
+            if taken := next(
+                (each.reason for each in record.steps if each.name == step and each.status == "succeeded"), None
+            ):
+                raise RequestError(f"the run {id} has no log of {step}, which it has not run itself: {taken}")
             begun = ", ".join(logs) or "none"
             raise RequestError(f"the run {id} has no step {step!r} that has begun; those that have: {begun}")
         if not logs:

@@ -2,8 +2,9 @@
 
 import math
 import os
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from elboflow.settings import RequestError, WorkError
 from elboflow.settings.variables import AT_WORK, CHECKPOINTS, MESSAGE_SECRET, RUN, STEP_SECONDS
 from pipelines.experiment import Experiment
 from pipelines.targets.data import require_mounted
-from pipelines.targets.local.runner import PATIENCE, arguments
+from pipelines.targets.local.executor import PATIENCE, arguments
 from pipelines.targets.local.surroundings import threads
 from pipelines.workspace import Workspace
 
@@ -81,11 +82,21 @@ class Containers:
         """
         import docker
 
-        command = [*step.component_spec.implementation.container.command, *arguments(step, given)]
-        environment = {**self._environment, STEP_SECONDS: os.environ[STEP_SECONDS]}
+        how = {
+            **self._how,
+            "name": f"elboflow-{step.name}-{uuid.uuid4().hex[:12]}",
+            "command": [*step.component_spec.implementation.container.command, *arguments(step, given)],
+            "environment": {**self._environment, STEP_SECONDS: os.environ[STEP_SECONDS]},
+        }
         with _explained():
             client = docker.from_env()
-            return _Container(client.containers.run(command=command, detach=True, environment=environment, **self._how))
+            try:
+                return _Container(client.containers.run(detach=True, **how))
+            except BaseException:
+                # Interrupted, or failed, before its id was known here: the engine may have created and started it.
+                with suppress(WorkError), _explained():
+                    client.api.remove_container(how["name"], force=True)
+                raise
 
 
 class _Container:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ from pipelines.experiment import Experiment
 from pipelines.graphs import Graph, PipelineInputs
 from pipelines.graphs.training import TRAINING
 from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.cache import Cache
 from pipelines.targets.local.client import new_name
+from pipelines.targets.local.executor import StepProcess
 from pipelines.targets.local.recording import recorded
 from pipelines.targets.local.resumption import WHOLE, Part
-from pipelines.targets.local.runner import DoneError, Runner, Start, StepProcess
+from pipelines.targets.local.runner import DoneError, Runner, Start
 from pipelines.targets.local.screen import Screen
 from pipelines.targets.local.surroundings import surroundings, tracking_uri
 from pipelines.workspace import Workspace
@@ -65,17 +67,19 @@ def execute(
         StepError: A step failed.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
+    experiment = experiment.dated()
     detached = os.environ.pop(NEW_RUN, None)
     name = name or detached or new_name(experiment.name)
     planned = graph.steps if part.until is None else graph.steps[: graph.steps.index(part.until) + 1]
     values = PipelineInputs.of(
         experiment,
         run=name,
-        dataset_root=str(workspace.datasets),
+        dataset_root=str(workspace.datasets) if part.cache else "",
         tracking_uri=tracking_uri(experiment, workspace),
     )
+    values = replace(values, data=experiment.data_of_date.model_dump_json())
     with (
-        recorded(name, experiment, workspace, planned, begins=graph.trains_once) as moved,
+        recorded(name, experiment, workspace, planned, graph.trains_once, part.announced) as moved,
         surroundings(experiment, workspace, name if graph.trains_once else None) as key,
         Screen(key) as screen,
     ):
@@ -87,6 +91,7 @@ def execute(
             _start(experiment, workspace, name, image),
             moved,
             part.kept,
+            Cache(workspace.runs) if part.cache and image is None else None,  # an image has code of its own
             part.until,
         )
         with suppress(DoneError):

@@ -20,9 +20,9 @@ MOMENT = 2.0
 """Seconds that a command which was interrupted waits for the process."""
 
 
-def begin(run: Record, experiment: dict[str, Any], tracking_uri: str) -> None:
+def begin(run: Record, experiment: dict[str, Any], tracking_uri: str, date: str | None = None) -> None:
     """Has the MLflow run of a run made, while the first step is at work."""
-    _start("begin", {"begun": _begun(run, experiment, tracking_uri)})
+    _start("begin", {"begun": {**_begun(run, experiment, tracking_uri), "date": date}})
 
 
 def end(

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_SECONDS_BETWEEN_SIGNALS = 5.0
+
 
 @dataclass(frozen=True)
 class ProcessIdentity:
@@ -37,11 +39,15 @@ class ProcessIdentity:
 
     def end(self, patience: float) -> bool:
         """Asks it to end by SIGTERM, and returns whether it has done so within some seconds."""
-        deadline = time.monotonic() + patience
-        self.signal(signal.SIGTERM)
+        now = time.monotonic()
+        deadline, again = now + patience, now
         while self.alive():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 return False
+            if now >= again:  # the one before may be lost: in a destructor, or in a library that catches everything
+                self.signal(signal.SIGTERM)
+                again = now + _SECONDS_BETWEEN_SIGNALS
             time.sleep(0.05)
         return True
 

@@ -45,6 +45,7 @@ class Record:
         reason: Why it failed, or was cancelled.
         planned: The names of its steps, in their order.
         tracking_uri: The MLflow that it is recorded in, without user and password.
+        directory: Its working directory, where relative paths of the experiment begin; older runs kept none.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Record:
     reason: str | None = None
     planned: tuple[str, ...] = STEPS
     tracking_uri: str | None = None
+    directory: str | None = None
 
     def write(self, runs: Path) -> None:
         """Writes it into its folder. That the disk is full is for a step to say: it is no reason to stop a run."""

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from components.surroundings.masking import masked, without_userinfo
@@ -29,7 +30,7 @@ SECONDS_TO_TELL = 10.0
 
 @contextmanager
 def recorded(
-    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...], begins: bool
+    name: str, experiment: Experiment, workspace: Workspace, planned: tuple[str, ...], begins: bool, announced: bool
 ) -> Iterator[Callable[[Sequence[StepState]], None]]:
     """Keeps the record of a run, up to its end, which is also told to MLflow and to whom it concerns.
 
@@ -38,7 +39,8 @@ def recorded(
         experiment: The experiment.
         workspace: Where the record goes.
         planned: The names of the run's steps, in their order.
-        begins: Whether its run in MLflow is made now; a step of a sweep makes its own.
+        begins: Whether it has one run in MLflow; a step of a sweep makes its own.
+        announced: Whether that run is made now (`resumption.Part`).
 
     Yields:
         What is to be called whenever a step has begun or ended, with all that have begun.
@@ -52,10 +54,9 @@ def recorded(
         created=datetime.now(UTC),
         planned=planned,
         tracking_uri=None if place == workspace.tracking_uri else without_userinfo(place),
+        directory=_working_directory(),
     )
-    at_work = _lock(record, experiment, workspace)
-    if begins:
-        in_mlflow.begin(record, experiment.recorded(), place)
+    at_work: int | None = None
 
     def moved(steps: Sequence[StepState]) -> None:
         nonlocal record
@@ -63,6 +64,10 @@ def recorded(
         record.write(workspace.runs)
 
     try:
+        with workspace.beginning():
+            at_work = _lock(record, experiment, workspace)
+        if begins and announced:
+            in_mlflow.begin(record, experiment.recorded(), place, experiment.date)
         yield moved
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
@@ -92,6 +97,12 @@ def recorded(
         os.environ.pop(variables.AT_WORK, None)
         if at_work is not None:
             os.close(at_work)
+
+
+def _working_directory() -> str | None:
+    with suppress(OSError):  # it was removed
+        return str(Path.cwd())
+    return None
 
 
 def _lock(record: Record, experiment: Experiment, workspace: Workspace) -> int | None:

@@ -36,10 +36,15 @@ class Part:
     Attributes:
         kept: The artifacts of the steps before it, by the names of the steps.
         until: Its last step; None for all that follow.
+        cache: Whether what an earlier run made of the same inputs, settings and code may serve again.
+        announced: Whether a process of its own makes the run in MLflow at once. Otherwise the first step that writes to
+            it does.
     """
 
     kept: Mapping[str, Mapping[str, Artifact]]
     until: str | None = None
+    cache: bool = True
+    announced: bool = True
 
 
 WHOLE = Part({})
@@ -144,6 +149,8 @@ def _changed(folder: Path, experiment: Experiment, sections: Sequence[str]) -> l
     now = experiment.recorded()
     try:
         then: dict[str, Any] = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))
-        return [key for key in sections if experiment_digest(then, [key]) != experiment_digest(now, [key])]
+        changed = [key for key in sections if experiment_digest(then, [key]) != experiment_digest(now, [key])]
+        dated = experiment.data.source.is_dated  # the section `data` holds the template
+        return [*(["date"] if dated and then.get("date") != experiment.dated().date else []), *changed]
     except (OSError, ValueError, KeyError):
         return list(sections)

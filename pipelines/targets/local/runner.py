@@ -5,7 +5,6 @@ A step's process runs what its pod would run: KFP's executor, on the source of t
 
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,15 +21,15 @@ from pipelines.graphs import Task
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
 from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.cache import Cache, maker
 from pipelines.targets.local.screen import LOG, Log, Screen
+from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
 LAST_WORDS = 15
 """Lines of a step's log that are shown where it failed without an error of ours."""
-PATIENCE = 10.0
-"""Seconds that a step has to end after a SIGTERM: a training saves its state."""
 
 
 class StepError(WorkError):
@@ -75,12 +74,13 @@ class Runner:
 
     Attributes:
         run: The run's name.
-        folder: The run's folder, below which each step has its own.
+        folder: The run's folder, `runs/RUN` of a workspace, below which each step has its own.
         screen: Where the run shows itself.
         settings: What each step gets.
         start: Starts a step.
         moved: Called with the states of the steps whenever one begins or ends.
         kept: The artifacts of steps of an earlier run, which are not run again.
+        cache: The earlier runs whose steps may serve again; None for none.
         until: The last step to run; None for all.
         artifacts: The artifacts of all steps that have succeeded, by name.
         seconds: Wall time of each step that was run.
@@ -94,6 +94,7 @@ class Runner:
     start: Start
     moved: Callable[[Sequence[StepState]], None]
     kept: Mapping[str, Mapping[str, Artifact]] = field(default_factory=dict)
+    cache: Cache | None = None
     until: str | None = None
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -101,42 +102,77 @@ class Runner:
     _states: list[StepState] = field(default_factory=list)
 
     def take(self, step: "BaseComponent", *, cached: bool = True, after: Sequence[Task] = (), **inputs: Any) -> Task:
-        """Runs a step to its end. What it depends on has ended before; nothing is cached but what was `kept`.
+        """Runs a step to its end, or takes what an earlier run made. What it depends on has ended before.
 
         Raises:
             StepError: It failed.
             DoneError: It was the last step to run.
         """
-        name, now = step.name, datetime.now(UTC)
-        if name in self.kept:
-            outputs: Mapping[str, Any] = self.kept[name]
-            artifacts.keep(self.folder / name, self.kept[name])  # for a repetition of this run
-            self._states.append(StepState(name, "succeeded", started=now, ended=now, reason="of an earlier run"))
-        else:
-            self._states.append(StepState(name, "running", started=now))
-            self.moved(self._states)
-            os.environ[STEP_SECONDS] = json.dumps(self.seconds)
-            self.screen.begin(name)
-            given = artifacts.executor_input(step, inputs, self.folder / name)
-            settings, tries, started = self.settings(name), 0, time.monotonic()
-            while failure := self._run(step, given, settings.timeout_minutes):
-                tries += 1
-                # After a wrong request, another try would end with the same words.
-                if failure.is_refusal or tries > settings.retry.attempts:
-                    raise StepError(self.run, name, failure.reason)
-                wait = settings.retry.wait_seconds * settings.retry.factor ** (tries - 1)
-                self.screen.say(f"{failure.reason}; try {tries + 1} of {settings.retry.attempts + 1} in {wait:g} s")
-                time.sleep(wait)
-            outputs = artifacts.read(step, self.folder / name)
-            self.seconds[name] = round(time.monotonic() - started, 1)
-            self.screen.end()
-            self.screen.say(f"{self.seconds[name]} s")
-            self._states[-1] = replace(self._states[-1], status="succeeded", ended=datetime.now(UTC))
+        name = step.name
+        key = self.cache.key(name, inputs) if cached and self.cache is not None and name not in self.kept else None
+        outputs: Mapping[str, Any] | None = self._of_an_earlier_run(step, key)
+        if outputs is None:
+            outputs = self._made(step, inputs)
+            if key is not None and self.cache is not None:
+                self.cache.keep(step, self.folder / name, key)
         self.moved(self._states)
         self.artifacts |= {key: value for key, value in outputs.items() if isinstance(value, Artifact)}
         if name == self.until:
             raise DoneError
         return Ended(outputs)
+
+    def _of_an_earlier_run(self, step: "BaseComponent", key: str | None) -> Mapping[str, Artifact] | None:
+        """Returns the outputs of the step of an earlier run, which are this run's from now on; None without one."""
+        name = step.name
+        if name in self.kept:
+            if not self._takes_over(name, self.kept[name], "of an earlier run"):
+                raise StepError(self.run, name, "what the earlier run made has been removed; begin with this step")
+            return self.kept[name]
+        found = None if key is None or self.cache is None else self.cache.find(step, key)
+        if found is None or not self._takes_over(name, found.outputs, f"cached from {found.run}"):
+            return None
+        self.screen.begin(name)
+        self.screen.end()
+        self.screen.say(f"cached from {found.run}")
+        return found.outputs
+
+    def _takes_over(self, name: str, outputs: Mapping[str, Artifact], reason: str) -> bool:
+        """Makes the outputs of a step those of this run; returns False where `elboflow clean` has taken them.
+
+        It takes none that a run says it reads, and runs say so while it waits.
+        """
+        with Workspace(self.folder.parents[1]).beginning():
+            if not all(Path(artifact.uri).exists() for artifact in outputs.values()):
+                return False
+            artifacts.keep(self.folder / name, outputs)  # also for a repetition of this run
+        now = datetime.now(UTC)
+        self._states.append(StepState(name, "succeeded", started=now, ended=now, reason=reason))
+        return True
+
+    def _made(self, step: "BaseComponent", inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Runs a step, again where it fails and may be tried again, and returns its outputs."""
+        name = step.name
+        self._states.append(StepState(name, "running", started=datetime.now(UTC)))
+        self.moved(self._states)
+        os.environ[STEP_SECONDS] = json.dumps(self.seconds)
+        self.screen.begin(name)
+        given = artifacts.executor_input(step, inputs, self.folder / name)
+        settings, tries, started = self.settings(name), 0, time.monotonic()
+        while failure := self._run(step, given, settings.timeout_minutes):
+            tries += 1
+            # After a wrong request, another try would end with the same words.
+            if failure.is_refusal or tries > settings.retry.attempts:
+                raise StepError(self.run, name, failure.reason)
+            wait = settings.retry.wait_seconds * settings.retry.factor ** (tries - 1)
+            self.screen.say(f"{failure.reason}; try {tries + 1} of {settings.retry.attempts + 1} in {wait:g} s")
+            time.sleep(wait)
+        outputs = artifacts.read(step, self.folder / name)
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        reason = maker(self.folder.parent, name, outputs)
+        self.screen.end()
+        self.screen.say(", ".join([*([reason] if reason else []), f"{self.seconds[name]} s"]))
+        self._states[-1] = replace(self._states[-1], status="succeeded", ended=datetime.now(UTC), reason=reason)
+        return outputs
 
     def _run(self, step: "BaseComponent", given: Mapping[str, Any], minutes: int | None) -> "Failure | None":
         """Runs a step once, and returns how it failed; None where it succeeded."""
@@ -190,40 +226,3 @@ def _reason(log: Log, code: int) -> str:
     if any(line.startswith("Traceback") for line in lines):
         return "\n".join([*lines[-LAST_WORDS:], f"(unexpected; everything it printed is in {log.path})"])
     return f"{child.death(code)}; its log is {log.path}"
-
-
-class StepProcess:
-    """A step as a process of this Python, and the leader of a group of processes."""
-
-    def __init__(self, step: "BaseComponent", given: Mapping[str, Any], scratch: Path) -> None:
-        *_, source = step.component_spec.implementation.container.command  # of a function, for KFP's executor
-        module = scratch / f"{step.name.replace('-', '_')}.py"
-        module.write_text(source, encoding="utf-8")
-        words = ["--component_module_path", str(module), *arguments(step, given)]
-        self._process = subprocess.Popen(
-            child.command("kfp.dsl.executor_main", *words),
-            env=child.environment(_KFP_RUNTIME="true"),  # KFP then imports no more than its executor
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="backslashreplace",
-            process_group=0,
-        )
-
-    def lines(self) -> Iterator[str]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield line.rstrip("\n")
-
-    def wait(self) -> int:
-        return self._process.wait()
-
-    def end(self) -> None:
-        child.end_group(self._process, PATIENCE)
-
-
-def arguments(step: "BaseComponent", given: Mapping[str, Any]) -> list[str]:
-    """Returns the arguments of KFP's executor."""
-    filled = {"{{$}}": json.dumps(given)}
-    return [filled.get(argument, argument) for argument in step.component_spec.implementation.container.args]

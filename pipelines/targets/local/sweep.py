@@ -3,7 +3,7 @@
 A sweep has a folder of its own in the workspace, named after what it is a function of:
 
     sweeps/NAME-DIGEST/
-      sweep.json          the run that is at work, or ended last
+      sweep.json          the run that is at work, or ended last, and the date of its data where they have one
       trials/DIGEST/      one folder per trial (components/sweep/trial.py)
       study.db            the study of Optuna
 
@@ -14,14 +14,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from components.sweep import choose, trial
 from elboflow.artifacts import DamagedError, lock, read_json, write_atomically
 from elboflow.settings import RequestError, WorkError
+from pipelines.experiment import Experiment
 from pipelines.graphs.sweep import SearchSweep
 from pipelines.sweeps.candidates import Plan
 from pipelines.targets.local.execution import Run, execute, outcome
@@ -55,7 +58,7 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         StepError: A step failed, or no trial finished.
         KeyboardInterrupt: It was interrupted. Its processes have ended.
     """
-    folder = workspace.folder / "sweeps" / plan.name
+    folder = _folder(plan, workspace)
     graph = SearchSweep(
         json.dumps(plan.over),
         plan.parallel,
@@ -63,9 +66,11 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
         settings=json.dumps(asdict(plan.search)),
         study=str(folder / STUDY),
     )
-    with _alone(folder):
-        runner = execute(plan.experiment, workspace, graph, name=_begun(folder, plan))
-        write_atomically(folder / STATE, json.dumps({"run": runner.run, "status": "succeeded"}) + "\n")
+    with _alone(folder, workspace):
+        experiment = dated(plan, workspace)
+        begun = _begun(folder, experiment)
+        runner = execute(experiment, workspace, graph, name=begun.run)
+        _write(folder, replace(begun, status="succeeded"))
     comparison = Path(runner.artifacts["comparison"].uri)
     trials: list[dict[str, Any]] = read_json(comparison / choose.TRIALS, list)
     return Swept(
@@ -79,15 +84,16 @@ def run(plan: Plan, workspace: Workspace) -> Swept:
 
 def ended_trials(plan: Plan, run: str, workspace: Workspace) -> list[dict[str, Any]]:
     """Returns the trials of a run that did not come to its end, as `trials.json` would have them."""
-    folders = trial.of_run(workspace.folder / "sweeps" / plan.name / "trials", run)
+    folders = trial.of_run(_folder(plan, workspace) / "trials", run)
     return [choose.listed(trial.read(folder), best=False) for folder in folders]
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps a second process from the same sweep. A kill releases the lock."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = lock.hold(folder / LOCK, patience=0)
+def _alone(folder: Path, workspace: Workspace) -> Iterator[None]:
+    """Keeps a second process from the same sweep, and `elboflow clean` from its folder. A kill releases the lock."""
+    with workspace.beginning():
+        folder.mkdir(parents=True, exist_ok=True)
+        held = lock.hold(folder / LOCK, patience=0)
     if held is None and lock.is_held(folder / LOCK):
         raise RequestError(f"this sweep is at work already, in {folder}")
     try:
@@ -97,25 +103,62 @@ def _alone(folder: Path) -> Iterator[None]:
             os.close(held)
 
 
-def _begun(folder: Path, plan: Plan) -> str:
-    """Returns the name of the run: that of the one that did not come to its end, or a new one."""
-    state = folder / STATE
+@dataclass(frozen=True)
+class State:
+    """The run of a sweep; `date` is that of its data, which it keeps if it is resumed on another day."""
+
+    run: str
+    status: Literal["running", "succeeded"]
+    date: str | None = None
+
+
+_READ = TypeAdapter(State)
+
+
+def dated(plan: Plan, workspace: Workspace) -> Experiment:
+    """Returns the experiment of a sweep: of the date that it began with, if it did not come to its end, or of today."""
+    unfinished = _unfinished(_folder(plan, workspace))
+    if unfinished is None or unfinished.date is None:
+        return plan.experiment.dated()
+    return plan.experiment.model_copy(update={"date": unfinished.date})
+
+
+def _folder(plan: Plan, workspace: Workspace) -> Path:
+    return workspace.sweeps / plan.name
+
+
+def _begun(folder: Path, experiment: Experiment) -> State:
+    """Returns the run that did not come to its end, or a new one."""
+    if (unfinished := _unfinished(folder)) is not None:
+        return unfinished
+    name = f"{experiment.name}-sweep-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"
+    begun = State(name, "running", experiment.date)
+    _write(folder, begun)
+    return begun
+
+
+def _unfinished(folder: Path) -> State | None:
     try:
-        unfinished = read_json(state, _unfinished)
-    except FileNotFoundError:
-        unfinished = None
+        last = state_of(folder)
     except DamagedError as error:
         raise WorkError(
             f"{error}; without this file the sweep begins a new run, and keeps no trial of the last"
         ) from None
-    if unfinished is not None:
-        return unfinished
-    name = f"{plan.experiment.name}-sweep-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"
-    write_atomically(state, json.dumps({"run": name, "status": "running"}) + "\n")
-    return name
+    return last if last is not None and last.status == "running" else None
 
 
-def _unfinished(state: dict[str, Any]) -> str | None:
-    if state["status"] not in ("running", "succeeded") or not isinstance(state["run"], str):
-        raise ValueError(f"it says status {state['status']!r} and run {state['run']!r}")
-    return None if state["status"] == "succeeded" else state["run"]
+def state_of(folder: Path) -> State | None:
+    """Returns the run of the sweep in a folder; None before it has one.
+
+    Raises:
+        DamagedError: Its file is damaged.
+    """
+    try:
+        return read_json(folder / STATE, _READ.validate_python)
+    except FileNotFoundError:
+        return None
+
+
+def _write(folder: Path, state: State) -> None:
+    values = {key: value for key, value in asdict(state).items() if value is not None}
+    write_atomically(folder / STATE, json.dumps(values) + "\n")

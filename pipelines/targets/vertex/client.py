@@ -1,6 +1,7 @@
 """Vertex AI Pipelines: runs are pipeline jobs, schedules are schedules, and logs are in Cloud Logging."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from elboflow.settings import RequestError
 from pipelines.targets import ENDED, Job, RunState, require_failed
@@ -43,6 +44,11 @@ class VertexClient(Schedules):
                     for line in logs.lines(self.session, self.connection.project, job):
                         yield f"{name}: {line}" if step is None else line
 
+    def compiled(self, id: str) -> dict[str, Any]:
+        """Returns the pipeline of a run, as JSON values; empty where it is not known."""
+        with self.asking(f"the run {id}"):
+            return self.specification(self.job(id))
+
     def cancel(self, id: str) -> None:
         """Ends a run; without effect on one that has ended."""
         with self.asking(f"the run {id}"):
@@ -55,4 +61,4 @@ class VertexClient(Schedules):
             failed = self.job(id)
             state = self.state(failed)
             require_failed(state)
-            return self.start(rerun(failed), state.experiment, "v1beta1")
+            return self.start(rerun(failed, self.specification(failed)), state.experiment, "v1beta1")

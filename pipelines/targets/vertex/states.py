@@ -2,14 +2,21 @@
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from elboflow.settings import RequestError
 from pipelines.targets import Job, RunState, Status, StepState
+from pipelines.targets.tasks import DATE as RESOLVE_DATE
 from pipelines.targets.tasks import DECIDE, FINISH, outcome, steps_of
 from pipelines.targets.vertex.connection import Connection
+from preprocessing import dates
 
 EXPERIMENT, SCHEDULE, CATCH_UP = "elboflow_experiment", "elboflow_schedule", "elboflow_catch_up"
 """Labels: a job's experiment, the schedule that triggered it by hand, and which missed ticks a schedule catches up."""
+DATE = "elboflow_date"
+"""The label of a run for a date."""
+NAME, GROUP, JOB = "elboflow_name", "elboflow_group", "elboflow_job"
+"""Labels of a schedule with a name: the name, the schedules it is kept together with, and its job's digest."""
 LISTED = "name,displayName,state,createTime,endTime,error,labels"
 """The fields that a list of runs needs: the compiled pipeline of each would be 50 kB a run."""
 
@@ -118,14 +125,14 @@ def pipeline_job(job: Job, connection: Connection) -> dict[str, Any]:
     return made | {name: value for name, value in optional.items() if value is not None}
 
 
-def rerun(job: Any) -> dict[str, Any]:
+def rerun(job: Any, specification: dict[str, Any]) -> dict[str, Any]:
     """Returns the `PipelineJob` of v1beta1 that repeats one, with its inputs, from the steps that did not succeed.
 
     The steps around the work are run again in any case: the first begins the new run in MLflow, the last ends it.
     https://cloud.google.com/vertex-ai/docs/pipelines/rerun-pipeline-task
 
     Raises:
-        RequestError: Vertex AI does not tell the job's number.
+        RequestError: Vertex AI does not tell the job's number, or for which date it was started.
     """
     labels = dict(job.get("labels", {}))
     number = labels.pop(_NUMBER, None)
@@ -142,7 +149,31 @@ def rerun(job: Any) -> dict[str, Any]:
         for task in job.get("jobDetail", {}).get("taskDetails", [])
     ]
     given = {field: job[field] for field in _SUBMITTED if field in job}
+    if (date := _unresolved_date(job, specification)) is not None:
+        runtime = given.get("runtimeConfig", {})
+        given["runtimeConfig"] = {**runtime, "parameterValues": {**runtime.get("parameterValues", {}), "date": date}}
     return {**given, "labels": labels, "originalPipelineJobId": number, "pipelineTaskRerunConfigs": tasks}
+
+
+def _unresolved_date(job: Any, specification: dict[str, Any]) -> str | None:
+    """Returns the date of a job that ended before its step `resolve-date` did; None where it is known, or has none.
+
+    It is that of the job's creation, on the clocks of its pipeline: the placeholder of a repetition, which no schedule
+    starts, holds no time.
+    """
+    known = specification.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    values = job.get("runtimeConfig", {}).get("parameterValues", {})
+    given = {key: values.get(key, known.get(key, {}).get("defaultValue")) for key in ("date", "timezone")}
+    is_resolved = any(task["taskName"] == RESOLVE_DATE and task.get("state") == "SUCCEEDED" for task in _details(job))
+    if "date" not in known or given["date"] or is_resolved:
+        return None
+    if job.get("scheduleName") and job.get("labels", {}).get(CATCH_UP) == "all":
+        raise RequestError(
+            f"{job['name']}: Vertex AI does not tell for which date it was started, because its schedule makes up for "
+            "missed ticks: `elboflow schedule backfill` runs the date"
+        )
+    created = datetime.fromisoformat(job["createTime"]).astimezone(ZoneInfo(given["timezone"] or "UTC"))
+    return dates.written(created.replace(tzinfo=None))
 
 
 def document(text: str) -> dict[str, Any]:
