@@ -1,5 +1,6 @@
 """Shared by all tests. Frameworks take seconds to import: tests import them inside, in one worker."""
 
+import functools
 import inspect
 import logging
 import os
@@ -8,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.testing
 import yaml
 
-from tests.servers.tracking_server import serving
+from elboflow.testing.mlflow_server import serving
 
 # Most trainings of tests are compiled for longer than they train: XLA optimizes less to compile faster, here and in the
 # processes that tests start. `.ci/run` runs all tests with what users run: XLA's own level.
@@ -19,13 +21,27 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # A process that a shell starts in the background ignores SIGINT, and so do its children; tests send them Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# KFP calls `inspect.stack` for each setting of each task, and `inspect` walks through all modules for each frame whose
-# file is none of theirs: those that start pytest and its workers. With TensorFlow imported, a pipeline took 5 s.
-for _file, _module in {"<frozen runpy>": "runpy", "<string>": "__main__"}.items():
-    inspect.modulesbyfile[str(Path(_file).absolute())] = _module  # type: ignore[attr-defined]  # not in its stubs
-
 # KFP and the tests read pipelines with PyYAML's own parser, which takes ten times as long as libyaml's.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]  # a class that is replaced
+
+
+def _stack(context: int = 0) -> list[inspect.FrameInfo]:
+    """Returns the frames of a call as `inspect.stack` does, without lines of source.
+
+    KFP asks for all frames, for each setting of each task, to learn the name of its caller. `inspect` searches all
+    modules for the source of each: with pytest's sixty frames and TensorFlow imported, a pipeline took 5 s to compile.
+    """
+    frames, frame = [], inspect.currentframe()
+    while frame is not None and (frame := frame.f_back) is not None:
+        code = frame.f_code
+        frames.append(inspect.FrameInfo(frame, code.co_filename, frame.f_lineno, code.co_name, None, None))
+    return frames
+
+
+# Typer builds the whole command line anew for each of the thousand commands that are called in these processes: 20 ms.
+typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]  # an import of it
+
+inspect.stack = _stack  # type: ignore[assignment]  # a function that is replaced
 
 
 @pytest.fixture(autouse=True)

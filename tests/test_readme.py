@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOK = re.compile(r"```python\n(from components\.train import train\n.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("tensorflow")
 def test_the_lines_for_a_notebook_work_beside_modules_of_the_user_s_own(tmp_path: Path) -> None:
     """Names as common as these must not be taken for ours, nor ours for them."""

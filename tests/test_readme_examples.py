@@ -21,7 +21,10 @@ from typer.testing import CliRunner
 from elboflow.settings import yaml_text, yaml_writing
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load
+from pipelines.rehearsal.inventory import Inventory
+from pipelines.schedules.files import DeclaredSchedule
 from pipelines.sweeps import axes
+from pipelines.workspace import WorkspaceSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -109,9 +112,17 @@ def of_experiments() -> list[str]:
 
 
 @pytest.mark.parametrize("block", of_experiments(), ids=lambda block: block.splitlines()[0])
-def test_a_yaml_block_is_an_experiment_or_can_be_merged_into_one(block: str, folder: Path):
+def test_a_yaml_block_is_an_experiment_or_can_be_merged_into_one_or_is_a_schedule_or_settings_of_a_workspace(
+    block: str, folder: Path
+):
     for values in experiments_in(block):
-        if "data" in values:
+        if "images" in values:
+            Inventory.model_validate(values)
+        elif "keep" in values:
+            WorkspaceSettings.model_validate(values)
+        elif "experiment" in values:
+            DeclaredSchedule.model_validate(values)
+        elif "data" in values:
             Experiment.model_validate({"name": "faces", **values})
         else:
             (folder / "faces.more.yaml").write_text(yaml_writing.write(values), encoding="utf-8")

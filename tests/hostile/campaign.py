@@ -21,6 +21,7 @@ SMALL = (
     "training.backend=jax", "training.epochs=3", "training.batch_size=256", "model.latent=2",
     "model.encoder={kind: mlp, hidden: [16]}", "model.decoder={kind: mlp, hidden: [16]}",
     "training.checkpoints={every_steps: 5}", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100",
+    "registry.canary=false", "registry.baseline=false",
 )  # fmt: skip
 PATIENCE = 300.0
 

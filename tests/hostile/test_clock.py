@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from elboflow.artifacts.lock import hold
 from pipelines.cli import app
-from pipelines.schedules.daemon import LOCK, beat, sign, trouble
+from pipelines.schedules.heartbeat import LOCK, beat, sign, trouble
 from pipelines.schedules.local import LocalTarget
 from pipelines.schedules.states import Key, Tick
 from pipelines.schedules.store import Store

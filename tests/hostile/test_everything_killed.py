@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from components.tracking import liveness, store, tags
 from elboflow.artifacts import lock
+from elboflow.testing.platforms.wire import wait_for
 from pipelines.cli import app
 from pipelines.targets.local import dead
 from pipelines.targets.local.process import ProcessIdentity
 from pipelines.targets.local.record import EXPERIMENT, GONE, LOCK, Record, read
 from pipelines.workspace import Workspace
-from tests.servers.wire import wait_for
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -101,6 +101,7 @@ def runs(workspace: Workspace) -> dict[str, tuple[str, str]]:
     return {run["run"]: (run["status"], run["reason"]) for run in json.loads(done.stdout)["runs"]}
 
 
+@pytest.mark.slow
 def test_a_run_is_in_mlflow_from_its_start_and_the_next_command_after_a_kill_ends_it(workspace: Workspace):
     still = Still(workspace.folder)
     try:

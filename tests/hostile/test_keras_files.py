@@ -261,6 +261,7 @@ def test_settings_of_a_huge_network_are_held_against_the_file(tmp_path: Path) ->
     refuse_with_little_memory(place, "its config.json describes another model than it should hold")
 
 
+@pytest.mark.slow
 def test_no_memory_is_taken_for_a_huge_network_before_its_file_is_found_too_small(tmp_path: Path) -> None:
     members = parts()
     config = json.loads(members[CONFIG])
@@ -273,6 +274,7 @@ def test_no_memory_is_taken_for_a_huge_network_before_its_file_is_found_too_smal
     refuse_with_little_memory(place, "are expected for the 1,000,070,000,604 weights of this model", gigabytes=32)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_sentence_and_makes_no_image(tmp_path: Path) -> None:
     members = parts()
     with_value(np.nan)(members, tmp_path)

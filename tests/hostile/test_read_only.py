@@ -75,6 +75,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): artifacts.sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_champion_is_found(workspace: Path):
     before = contents(workspace)
     done = read_only(workspace, "-c", RESOLVED, str(workspace))
@@ -84,6 +85,7 @@ def test_the_champion_is_found(workspace: Path):
     assert contents(workspace) == before
 
 
+@pytest.mark.slow
 def test_the_champion_of_a_workspace_that_was_copied_is_found_in_the_copy(workspace: Path, tmp_path: Path):
     copy = tmp_path / "My%20Project"
     shutil.copytree(workspace, copy)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.schedules.daemon import trouble
+from pipelines.schedules.heartbeat import trouble
 from pipelines.schedules.states import ACTIVE, Key, Range, Tick
 from pipelines.schedules.store import Store
 from pipelines.timing import Timing

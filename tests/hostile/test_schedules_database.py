@@ -204,6 +204,7 @@ def daemon(workspace: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_scheduler_names_a_damaged_schedule_once_and_goes_on(
     daemon: World, workspace: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -225,6 +226,7 @@ def test_a_scheduler_names_a_damaged_schedule_once_and_goes_on(
     assert len([line for line in told if line.startswith("the tick 2026-09-29")]) == 1
 
 
+@pytest.mark.slow
 def test_a_scheduler_outlives_a_database_that_is_replaced_by_garbage_and_goes_on_with_its_backup(
     daemon: World, workspace: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -23,9 +23,10 @@ from components.surroundings import exchange, servers, waiting
 from components.surroundings.notify import RunEnd, notify
 from components.tracking import store
 from elboflow.settings import WorkError
+from elboflow.testing.platforms.faults import WIRE, Fault
+from elboflow.testing.platforms.messages import Reply, Request
+from elboflow.testing.platforms.wire import WireServer, free_port, route, wait_for
 from pipelines import doctor
-from tests.servers.faults import WIRE, Fault
-from tests.servers.wire import Reply, Request, WireServer, free_port, route, wait_for
 
 SECONDS = 2.0
 """What a server has in these tests, instead of 60."""

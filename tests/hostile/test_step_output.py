@@ -90,12 +90,13 @@ with step():
 
 @pytest.mark.parametrize("key", [None, RUN_KEY], ids=["pod", "run"])
 def test_a_step_signs_what_it_tells_and_keeps_the_key_from_all_that_it_starts(key: str | None):
+    environment_told = "[elboflow environment]"  # the first line of a step, which is signed by nobody
     environment = {**os.environ, **({} if key is None else {MESSAGE_SECRET: key})}
     done = subprocess.run(
         [sys.executable, "-c", STEP], stdout=subprocess.PIPE, encoding="utf-8", env=environment, timeout=60
     )
     assert "inherited None\n" in done.stdout
-    lines = done.stdout.splitlines()
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(environment_told)]
     if key is None:
         assert lines[:2] == [f"{MARK}a name: x", f"{MARK}{MARK}error: owned"]
         return

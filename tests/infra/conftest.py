@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = {"checkov": "3.3.30", "check-jsonschema": "0.39.0"}
@@ -54,3 +56,25 @@ def terraform(program: Callable[[str], str]) -> Callable[..., subprocess.Complet
         return subprocess.run(command, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def services(root: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((root / "infra/compose.yaml").read_text(encoding="utf-8"))["services"]
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def driver(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver of PostgreSQL, of the version that MLflow's image has, in a folder of its own."""
+    folder, pinned = tmp_path_factory.mktemp("driver"), (root / "infra/images/mlflow.txt").read_text(encoding="utf-8")
+    wanted = next(line for line in pinned.splitlines() if line.startswith("psycopg2"))
+    uv = Path(sys.executable).with_name("uv")
+    pip = (
+        [uv, "pip", "install", "--python", sys.executable] if uv.exists() else [sys.executable, "-m", "pip", "install"]
+    )
+    command = [*pip, "--quiet", "--no-deps", "--target", folder, wanted]
+    installed = subprocess.run(command, capture_output=True, encoding="utf-8")
+    if installed.returncode:
+        pytest.skip(f"{wanted} cannot be installed here: {installed.stderr.strip()[-300:]}")
+    return folder

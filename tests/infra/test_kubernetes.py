@@ -1,10 +1,10 @@
 """The manifests, built as kubectl builds them and checked against Kubernetes' own schemas, without a cluster."""
 
 import importlib.util
+import json
 import re
 import subprocess
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.surroundings.cluster import from_environment
-from elboflow.vae.compute import parallelism
+from elboflow.settings.variables import TRAIN_JOB
 from pipelines.experiment import load
 from pipelines.targets.placement import checkpoints_lost
+from pipelines.targets.submission import specification
 from preprocessing.engines.flink import Flink
+from tests.pipelines.compiled import Compiled
 
 BUILDS = ("base", "overlays/example")
+VERBS = {"create": "create", "get": "get", "read": "get", "delete": "delete"}
 
 
 @pytest.fixture(scope="module", params=BUILDS)
@@ -200,19 +202,29 @@ def test_the_checkpoints_of_the_page_on_kubeflow_outlive_their_pod(root: Path, t
     assert checkpoints_lost(load(str(path), ["training.checkpoints.folder=null"])) is not None
 
 
-def test_the_train_job_of_the_page_runs_a_command_that_there_is(root: Path) -> None:
-    trainer = yaml.safe_load(in_page(root, "TrainJob"))["spec"]["trainer"]
-    program, *words = trainer["command"]
-    assert (program, words[:2]) == ("elboflow", ["step", "train"])
-    training = load("digits", [word for before, word in pairwise(words) if before == "--set"]).training
-    cluster = from_environment(
-        {
-            "JAX_NUM_PROCESSES": str(trainer["numNodes"]),
-            "JAX_PROCESS_ID": "1",
-            "JAX_COORDINATOR_ADDRESS": "faces-node-0-0.faces:29500",
-        }
-    )
-    parallelism.check(training, cluster)
+def test_the_training_on_several_machines_of_the_page_is_a_train_job(root: Path, tmp_path: Path) -> None:
+    given = yaml.safe_load(in_page(root, "workers: 2}"))
+    path = tmp_path / "faces.yaml"
+    path.write_text(yaml.safe_dump({"name": "faces", "data": {"source": "sklearn"}, **given}), encoding="utf-8")
+    compiled = Compiled(specification(load(str(path)), "kubeflow"))
+    trainer = json.loads(compiled.environment("train")[TRAIN_JOB])["spec"]["trainer"]
+    assert (trainer["numNodes"], trainer["image"]) == (2, "…/elboflow-cuda:1")
+
+
+def test_the_steps_may_do_with_train_jobs_what_they_do_and_no_more(root: Path, program: Callable[[str], str]) -> None:
+    folder = root / "infra/kubernetes/kubeflow"
+    built = subprocess.run([program("kubectl"), "kustomize", folder], capture_output=True, encoding="utf-8", check=True)
+    found = {resource["kind"]: resource for resource in yaml.safe_load_all(built.stdout)}
+    for resource in found.values():
+        kubernetes_validate.validate(resource, "1.32", strict=True)
+    allowed = {(rule["resources"][0], verb) for rule in found["Role"]["rules"] for verb in rule["verbs"]}
+    code = (root / "pipelines/step_process/cluster_api.py").read_text(encoding="utf-8")
+    calls = set(re.findall(r"self\._(?:jobs|pods)\.(\w+)", code))
+    asked = {("pods" if call.endswith("pod") else "trainjobs", VERBS[call.partition("_")[0]]) for call in calls}
+    assert allowed == asked
+    assert found["RoleBinding"]["subjects"] == [
+        {"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"}
+    ]
 
 
 def test_the_workers_beside_task_managers_are_where_flinks_runner_looks_for_them(root: Path) -> None:

@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from google.protobuf import json_format
@@ -17,8 +16,6 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from pipelines.experiment import load
 from pipelines.targets.submission import specification
-
-T = TypeVar("T")
 
 TARGETS = {
     "kubeflow": "{image: 'registry.example/elboflow:1', tracking_uri: 'https://mlflow.example'}",
@@ -34,13 +31,7 @@ WORK = ["preprocess", "train", "evaluate", "register"]
 def compiled(target: str, *assignments: str) -> "Compiled":
     """Returns the digits compiled for a target, with the given settings."""
     experiment = load("digits", [f"targets.{target}={TARGETS[target]}", *assignments])
-    return Compiled(on_a_short_stack(lambda: specification(experiment, target)))
-
-
-def on_a_short_stack(call: Callable[[], T]) -> T:
-    """Calls KFP in a thread: it looks at all frames for each setting of each task, and pytest has sixty."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(call).result()
+    return Compiled(specification(experiment, target))
 
 
 def images(target: str) -> str:

@@ -1,6 +1,6 @@
 """The platforms: wire servers that execute what is submitted, and the MLflow that their steps register with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,71 +13,14 @@ from pipelines.graphs import Graph
 from pipelines.graphs.training import TRAINING
 from pipelines.targets import submission
 from pipelines.targets.submission import specification
-from tests.pipelines.compiled import on_a_short_stack
 from tests.pipelines.remote import Platform
 
 if TYPE_CHECKING:
-    from tests.servers.google_identity import GoogleIdentity
-    from tests.servers.kubeflow import KubeflowServer
-    from tests.servers.storage import StorageServer
-    from tests.servers.vertex import VertexServer
+    from elboflow.testing.platforms.google_identity import GoogleIdentity
+    from elboflow.testing.platforms.kubeflow import KubeflowServer
+    from elboflow.testing.platforms.vertex import VertexServer
 
 IMAGE = "registry.example/python-elboflow:1"
-
-
-@pytest.fixture(scope="session")
-def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["StorageServer"]:
-    """Cloud Storage, with the bucket `bucket`."""
-    from tests.servers.storage import StorageServer
-
-    with StorageServer(tmp_path_factory.mktemp("storage") / "buckets", "bucket") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def google_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator["GoogleIdentity"]:
-    """Google's token endpoint, and a service account whose key it knows."""
-    from tests.servers.google_identity import GoogleIdentity
-
-    with GoogleIdentity(tmp_path_factory.mktemp("identity")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def vertex_servers(
-    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer", google_identity: "GoogleIdentity"
-) -> Iterator["VertexServer"]:
-    from tests.servers.vertex import VertexServer
-
-    folder = tmp_path_factory.mktemp("vertex") / "server"
-    with VertexServer(folder, storage_server, identity=google_identity) as server:
-        yield server
-
-
-@pytest.fixture
-def vertex_server(vertex_servers: "VertexServer") -> "VertexServer":
-    """Vertex AI, without the faults of the test before."""
-    vertex_servers.faults.clear()
-    vertex_servers.requests.clear()
-    return vertex_servers
-
-
-@pytest.fixture(scope="session")
-def kubeflow_servers(
-    tmp_path_factory: pytest.TempPathFactory, storage_server: "StorageServer"
-) -> Iterator["KubeflowServer"]:
-    from tests.servers.kubeflow import KubeflowServer
-
-    with KubeflowServer(tmp_path_factory.mktemp("kubeflow") / "server", storage_server) as server:
-        yield server
-
-
-@pytest.fixture
-def kubeflow_server(kubeflow_servers: "KubeflowServer") -> "KubeflowServer":
-    """Kubeflow, without the faults of the test before."""
-    kubeflow_servers.faults.clear()
-    kubeflow_servers.requests.clear()
-    return kubeflow_servers
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +31,7 @@ def compiled() -> Callable[..., str]:
     def compiled(experiment: Experiment, target: str, graph: Graph = TRAINING) -> str:
         key = experiment.model_dump_json(), target, repr(graph)
         if key not in texts:
-            texts[key] = on_a_short_stack(lambda: specification(experiment, target, graph))
+            texts[key] = specification(experiment, target, graph)
         return texts[key]
 
     return compiled

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.servers.wire import WireServer
+from elboflow.testing.platforms.wire import WireServer
 
 SMALL = {
     "training.epochs": "1",
@@ -21,6 +21,8 @@ SMALL = {
     "model.decoder": "{kind: mlp, hidden: [16]}",
     "evaluation.bound_samples": "5",
     "evaluation.bootstrap_samples": "100",
+    "registry.canary": "false",
+    "registry.baseline": "false",
 }
 
 

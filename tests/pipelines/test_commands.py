@@ -14,16 +14,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner, Result
 
 from elboflow import __version__
 from pipelines.cli import app
+from pipelines.commands.outcome import Commands
 from pipelines.commands.ui import pages
 
 
 def elboflow(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_signal_that_a_library_swallowed_counts_when_it_comes_again_and_none_interrupts_the_tidying_up():
+    app, did = typer.Typer(cls=Commands), []
+
+    @app.callback()
+    def group() -> None:
+        pass
+
+    @app.command()
+    def work() -> None:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        did.append("went on")
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            did.append("tidied up")
+
+    done = CliRunner().invoke(app, ["work"])
+    assert (done.exit_code, done.stderr, did) == (143, "ended by SIGTERM\n", ["went on", "tidied up"])
 
 
 def test_help_answers_at_once_and_imports_nothing_heavy():

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.docker_engine import DockerEngine
+from elboflow.testing.platforms.docker_engine import DockerEngine
 
 pytestmark = pytest.mark.xdist_group("main_job")
 
@@ -21,6 +21,8 @@ SMALL = [
     "training.epochs=1",
     "evaluation.bound_samples=5",
     "evaluation.bootstrap_samples=100",
+    "registry.canary=false",
+    "registry.baseline=false",
     "targets.local.threads=1",
 ]
 
@@ -60,6 +62,7 @@ def test_every_step_does_its_work_in_a_container_of_the_image(engine: DockerEngi
         assert mounts == {str(workspace): False, str(Path.cwd()): True}
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_in_its_container_fails_the_run_with_its_own_words(engine: DockerEngine, tmp_path: Path):
     damaged = tmp_path / "workspace" / "damaged.npz"
     damaged.parent.mkdir()
@@ -98,6 +101,24 @@ def test_an_interrupt_ends_the_container_at_work(engine: DockerEngine, tmp_path:
     for container in engine.containers.values():
         if container.process is not None:
             container.process.wait(timeout=10)
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_a_container_is_being_started_leaves_none(engine: DockerEngine, tmp_path: Path):
+    engine.start_seconds = 5.0
+    run = begin(engine, tmp_path / "workspace")
+    deadline = time.monotonic() + 120
+    while not any(container.process for container in engine.containers.values()):
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 130
+    (container,) = engine.containers.values()
+    assert container.removed
+    assert container.process is not None
+    assert container.process.poll() is not None
 
 
 @pytest.mark.slow

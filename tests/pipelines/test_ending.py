@@ -23,7 +23,6 @@ from pipelines.graphs.steps import IMAGE
 from pipelines.step_process.run_outcome import run_outcome as ended
 from preprocessing.config import DataConfig
 from tests.components.runs import EXPERIMENT, Run, write
-from tests.pipelines.compiled import on_a_short_stack
 from tests.pipelines.google_api import serving
 
 JOB = "projects/123/locations/europe-west4/pipelineJobs/digits-20261121"
@@ -101,11 +100,12 @@ def run(
     }
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "runs"), raise_on_error=False)
-    on_a_short_stack(lambda: nightly(**{**values, **changes}))
+    nightly(**{**values, **changes})
     said = "".join(capfd.readouterr())
     return json.loads((folder / "told.json").read_text(encoding="utf-8")), said
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mlflow")
 def test_a_run_without_a_change_is_skipped_and_said_so(
     tmp_path: Path, succeeded: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -119,6 +119,7 @@ def test_a_run_without_a_change_is_skipped_and_said_so(
     assert [found.info.run_name for found in client.search_runs([experiment.experiment_id])] == ["night-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mlflow")
 def test_a_run_that_is_to_run_anyway_and_fails_is_in_mlflow_under_its_name(
     tmp_path: Path, succeeded: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from elboflow.testing.platforms.wire import wait_for
 from pipelines.cli import app
 from pipelines.experiment import load
 from pipelines.graphs import PipelineInputs, Take
 from pipelines.graphs.training import Training
 from pipelines.targets.local import execution, in_mlflow, recording
 from pipelines.targets.local.artifacts import Artifact
+from pipelines.targets.local.client import LocalClient
 from pipelines.targets.local.resumption import Part
 from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace, open_to_write
-from tests.servers.wire import wait_for
 
 REMOTE = {"run", "experiment", "target", "status", "steps", "created", "ended", "link", "reason"}
 
@@ -34,6 +35,7 @@ def ended(workspace: Workspace) -> list[str]:
     return [] if found is None else [run.info.status for run in client.search_runs([found.experiment_id])]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -49,6 +51,19 @@ def test_a_run_that_was_interrupted_is_killed_in_mlflow_and_keeps_nobody_waiting
     wait_for(lambda: ended(workspace) == ["KILLED"])
 
 
+def test_a_run_that_was_interrupted_as_soon_as_it_is_listed_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workspace = open_to_write(tmp_path / "workspace")
+    monkeypatch.setattr(in_mlflow, "begin", interrupted)
+    monkeypatch.setattr(in_mlflow, "end", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        execution.execute(load("digits"), workspace)
+    (run,) = LocalClient(workspace).runs()
+    assert (run.status, run.reason) == ("cancelled", "ended by SIGINT")
+
+
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_before_there_is_an_mlflow_is_killed_in_the_one_that_is_made_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -59,6 +74,7 @@ def test_a_run_that_was_interrupted_before_there_is_an_mlflow_is_killed_in_the_o
     wait_for(lambda: workspace.database.exists() and ended(workspace) == ["KILLED"], 60)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_pipeline_without_its_registration_is_finished_in_mlflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

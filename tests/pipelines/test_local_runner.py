@@ -18,7 +18,8 @@ from pipelines.graphs.steps import IMAGE
 from pipelines.step_process import messages
 from pipelines.targets import StepState
 from pipelines.targets.local import artifacts
-from pipelines.targets.local.runner import DoneError, Runner, StepError, StepProcess
+from pipelines.targets.local.executor import StepProcess
+from pipelines.targets.local.runner import DoneError, Runner, StepError
 from pipelines.targets.local.screen import Screen
 from pipelines.targets.submission import specification
 from tests.pipelines.compiled import TARGETS, Compiled
@@ -73,6 +74,7 @@ class Counting:
     steps: tuple[str, ...] = ("preprocess", "evaluate")
     skips: bool = False
     trains_once: bool = False
+    loops: bool = False
 
     def build(self, take: Take, values: PipelineInputs) -> None:
         counted = take(preprocess, cached=False, words=f"the words of {values.name}").outputs
@@ -131,6 +133,9 @@ def test_what_a_step_returned_does_not_stay_and_its_artifacts_are_kept(runner: R
 def test_what_an_earlier_run_made_is_of_this_run_too(runner: Runner, tmp_path: Path):
     earlier = {"dataset": artifacts.Artifact("dataset", "system.Dataset", str(tmp_path / "earlier"))}
     runner.kept = {"preprocess": earlier}
+    with pytest.raises(StepError, match="what the earlier run made has been removed; begin with this step"):
+        runner.take(preprocess, words="of no use")
+    (tmp_path / "earlier").mkdir()
     runner.take(preprocess, words="of no use")
     assert artifacts.of_run(tmp_path / "run") == runner.artifacts == earlier
 

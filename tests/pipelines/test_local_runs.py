@@ -226,7 +226,14 @@ def test_the_threads_of_an_experiment_are_those_that_its_steps_may_use(tmp_path:
 
 
 def started(workspace: Path, *arguments: str) -> Result:
-    small = ["--set", "training.epochs=1", "--set", "evaluation.bootstrap_samples=100", "--no-wait", "--json"]
+    small = [
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "registry={canary: false, baseline: false}",
+        "--no-wait",
+        "--json",
+    ]
     return elboflow(workspace, "run", "digits", *small, *arguments)
 
 

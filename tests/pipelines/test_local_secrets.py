@@ -24,7 +24,14 @@ from pipelines.targets.local.record import Record
 from pipelines.workspace import Workspace
 
 SECRET = "database-S3CR3T"
-SMALL = ("training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100")
+SMALL = (
+    "training.epochs=1",
+    "model.latent=4",
+    "evaluation.bound_samples=5",
+    "evaluation.bootstrap_samples=100",
+    "registry.canary=false",
+    "registry.baseline=false",
+)
 
 
 class Place:

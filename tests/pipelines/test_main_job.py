@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elboflow.testing.faults import flip_a_bit
+from elboflow.testing.platforms.wire import wait_for
 from tests import disks
-from tests.servers.wire import wait_for
 
 pytestmark = pytest.mark.xdist_group("main_job")
 
@@ -28,6 +29,8 @@ SMALL = {
     "model.latent": "4",
     "evaluation.bound_samples": "20",
     "evaluation.bootstrap_samples": "100",
+    "registry.canary": "false",
+    "registry.baseline": "false",
 }
 
 
@@ -175,7 +178,7 @@ def test_the_same_command_succeeds_after_a_kill_in_the_middle_of_every_step(tmp_
     code, out, err = start(workspace).end()
     assert code == 0, err
     dataset = Path(json.loads(out)["dataset"])
-    assert f"reused {dataset.parent}/{dataset.name[:8]}…" in err
+    assert f"made already in {dataset.parent}/{dataset.name[:8]}…" in err
     assert len(list((workspace / "datasets").glob("*/dataset.json"))) == 1
 
 
@@ -268,6 +271,7 @@ def test_a_real_mlflow_server_has_the_run_the_version_and_the_alias(main_job: Ma
     assert version["run_id"] == registered["run_id"]
 
 
+@pytest.mark.slow
 def test_a_champion_makes_images_and_reconstructs_a_dataset(main_job: MainJob, tmp_path: Path):
     champion = "models:/digits-vae@champion"
     made, pairs = tmp_path / "made.npz", tmp_path / "pairs.png"
@@ -286,9 +290,7 @@ def test_a_shard_damaged_between_two_steps_fails_the_run_and_is_named(tmp_path: 
     run = start(tmp_path / "workspace")
     run.until("wrote 1,797 examples")
     shard = next((tmp_path / "workspace" / "datasets").glob("*/train-*.tfrecord"))
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
+    flip_a_bit(shard)
     code, out, err = run.end()
     assert code == 1
     failure = json.loads(out)
@@ -305,6 +307,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_step_that_met_it_and_leaves_nothing_that_looks_whole(small_disk: Path, start: Start):
     (small_disk / "filler").write_bytes(bytes(3_600_000))
     run = start(small_disk / "workspace")
@@ -347,7 +350,8 @@ def test_an_interrupt_from_the_terminal_in_any_step_ends_it_and_leaves_nothing_t
     tmp_path: Path, start: Start
 ):
     workspace = tmp_path / "workspace"
-    for step, whole in zip(STEPS, (0, 1, 2, 4), strict=True):  # the dataset, then what each run finished anew
+    # The dataset, then what each run finished anew; a checkout without changes takes the training of the run before.
+    for step, whole in zip(STEPS, ({0}, {1}, {2}, {3, 4}), strict=True):
         run = start(workspace)
         wait_for_the_log_of(step, workspace)  # the runs before it did not come so far
         os.killpg(run.process.pid, signal.SIGINT)
@@ -357,7 +361,7 @@ def test_an_interrupt_from_the_terminal_in_any_step_ends_it_and_leaves_nothing_t
         assert err.splitlines()[-1].startswith("interrupted; the same command again goes on")
         assert "Traceback" not in err
         assert list(run.temporary.iterdir()) == []
-        assert len(finished(workspace)) == whole
+        assert len(finished(workspace)) in whole
 
 
 @pytest.mark.slow
@@ -371,6 +375,7 @@ def test_two_runs_at_once_in_one_new_workspace_both_succeed(tmp_path: Path, star
     assert {result["mlflow"]["version"] for result in results} == {1, 2}
 
 
+@pytest.mark.slow
 def test_a_step_that_is_killed_is_named_with_its_log(tmp_path: Path, start: Start):
     run = start(tmp_path / "workspace")
     log = wait_for_the_log_of("preprocess", tmp_path / "workspace")

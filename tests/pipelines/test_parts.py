@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from elboflow.settings import RequestError
+from elboflow.testing.platforms.wire import free_port
 from pipelines.cli import app
 from pipelines.experiment import Experiment, load
 from pipelines.graphs import PipelineInputs
@@ -24,7 +25,6 @@ from pipelines.targets.local.record import EXPERIMENT, Record, read
 from pipelines.targets.local.resumption import failed_part, part
 from pipelines.targets.local.runner import StepError
 from pipelines.workspace import Workspace
-from tests.servers.wire import free_port
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MADE = {"preprocess": "dataset", "train": "model", "evaluate": "evaluation", "register": "registration"}
@@ -76,6 +76,20 @@ def test_a_setting_of_a_later_step_does_not_count_and_one_of_an_earlier_step_is_
     assert list(part(TRAINING, other, workspace, "evaluate", None).kept) == ["preprocess", "train"]
     with pytest.raises(RequestError, match="with these settings; digits-1 differs in evaluation"):
         part(TRAINING, other, workspace, "register", None)
+
+
+def test_what_was_made_of_another_dates_data_is_not_used(workspace: Workspace, tmp_path: Path):
+    (tmp_path / "orders.yaml").write_text(
+        "name: orders\n"
+        'data: {source: {kind: csv, path: "{date}.csv"}, features: {amount: number}}\n'
+        "model: {input: amount, latent: 2, likelihood: normal}\n",
+        encoding="utf-8",
+    )
+    first, second = (load(str(tmp_path / "orders.yaml"), [f"date='2026-11-{day}'"]) for day in (28, 29))
+    ran(workspace, "orders-1", first, ["preprocess"], "failed")
+    assert part(TRAINING, first, workspace, "train", None).kept
+    with pytest.raises(RequestError, match="orders-1 differs in date"):
+        part(TRAINING, second, workspace, "train", None)
 
 
 def test_artifacts_that_are_gone_are_not_used(workspace: Workspace):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.storage import StorageServer
+from components.surroundings import environment
+from elboflow.testing.platforms.storage import StorageServer
 
 # A step whose body is given; it notes each time that it is at work.
 STEP = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from pipelines.step_process.process import step
 from elboflow.settings import RequestError, WorkError
@@ -24,20 +25,27 @@ with step(str(folder / "model")):
 """
 
 
-def start(body: str, folder: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+def start(body: str, folder: Path, variables: dict[str, str] | None = None) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", STEP.replace("BODY", body), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, **(variables or {})},
     )
 
 
-def run(body: str, folder: Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    process = start(body, folder, environment)
+def run(body: str, folder: Path, variables: dict[str, str] | None = None) -> tuple[int, str]:
+    process = start(body, folder, variables)
     said, _ = process.communicate(timeout=60)
-    return process.returncode, said
+    return process.returncode, own(said)
+
+
+def own(said: str) -> str:
+    """Returns what a step said besides its environment, which comes first."""
+    first, rest = said.split("\n", 1)
+    assert first.startswith(environment.MARK)
+    return rest
 
 
 def tries(folder: Path) -> int:
@@ -86,6 +94,7 @@ def test_the_machine_is_taken_away_in_order_and_the_next_try_begins(tmp_path: Pa
         print("at work", flush=True)
         time.sleep(60)
     finally:
+        signal.raise_signal(signal.SIGTERM)
         (folder / "tidied").touch()
     """
     process = start(body.strip(), tmp_path)
@@ -122,7 +131,7 @@ def in_pod(body: str, folder: Path, storage: str, pod: str = "train-1") -> tuple
         timeout=60,
         env={**os.environ, "KFP_POD_NAME": pod, "STORAGE_EMULATOR_HOST": storage},
     )
-    return done.returncode, done.stdout
+    return done.returncode, own(done.stdout)
 
 
 def test_the_pod_of_the_next_try_finds_in_the_bucket_that_the_request_was_wrong(tmp_path: Path):

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from elboflow.settings import RequestError, WorkError
+from elboflow.testing.platforms.wire import wait_for
 from pipelines import releases
 from pipelines.experiment import Experiment, load
 from pipelines.releases import Release
 from pipelines.targets.submission import specification
 from tests.pipelines.remote import Done, Platform
-from tests.servers.wire import wait_for
 
 pytestmark = pytest.mark.xdist_group("remote")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from elboflow.testing.platforms.google_identity import GoogleIdentity
 from tests.pipelines.remote import Platform
-from tests.servers.google_identity import GoogleIdentity
 
 TRAINER = "trainer@project.iam.gserviceaccount.com"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from elboflow.testing.platforms.wire import wait_for
 from pipelines import follow
 from tests.pipelines.remote import Done, Platform, running
-from tests.servers.wire import wait_for
 
 RUNS = {"vertex": r"/v1/.*/pipelineJobs", "kubeflow": "/apis/v2beta1/runs"}
 
@@ -115,7 +115,12 @@ def test_a_failure_in_the_third_step_ends_the_command_with_the_step_and_exit_cod
     done = platform.run()
     told(done, 1, "failed in train")
     again = f"runs retry {done.result['run']} --target {platform.name} --workspace {platform.workspace}"
-    assert done.err.splitlines()[-2].endswith(again)
+    *_, here, repeated, _ = done.err.splitlines()
+    assert repeated.endswith(again)
+    block = done.err[done.err.index(f"--- train of {done.result['run']} failed") :]
+    assert "\nthe end of its log:\n  error: broken on purpose\n" in block, block
+    step = f"step train --from-run {done.result['run']} --target {platform.name} --workspace {platform.workspace}"
+    assert here.endswith(f"{step} --output train")
     assert done.result["status"] == "failed"
     states = {step["name"]: step["status"] for step in done.result["steps"]}
     assert states["train"] == "failed"
@@ -123,7 +128,7 @@ def test_a_failure_in_the_third_step_ends_the_command_with_the_step_and_exit_cod
     assert "register" not in states or states["register"] == "skipped"
     logs = platform.ask("logs", done.result["run"], "--step", "train")
     assert logs.code == 0
-    assert "broken by the test" in logs.out
+    assert "broken on purpose" in logs.out
 
 
 @pytest.mark.xdist_group("vertex")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from elboflow.testing.platforms.execution import Step
 from pipelines.step_process.refusal import REFUSAL
 from tests.pipelines.remote import Platform
-from tests.servers.execution import Step
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("vertex", "kubeflow")])
@@ -46,6 +46,7 @@ def test_as_often_as_the_experiment_says_and_no_more(platform: Platform):
     assert steps(platform, done.result["run"])["train"].attempts == 5
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("vertex")
 def test_after_a_wrong_request_the_next_tries_end_at_once_with_its_words(vertex: Platform, mlflow_server: str):
     vertex.settings = {"data.source": "{kind: npz, path: /gcs/absent/mnist.npz}"}

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from components.surroundings import waiting
+from elboflow.testing.platforms.faults import WIRE
 from tests.pipelines.remote import Platform
-from tests.servers.faults import WIRE
 
 SECONDS = 1.0
 SILENCES = ["never answers", *(pytest.param(how, marks=pytest.mark.slow) for how in [*WIRE, "answers 500"])]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from elboflow.testing.platforms.wire import wait_for
 from tests.pipelines.remote import Platform, newest_version, running
-from tests.servers.wire import wait_for
 
 RETRY = {"vertex": r"/v1beta1/.*/pipelineJobs", "kubeflow": "/apis/v2beta1/runs/.*:retry"}
 

@@ -269,7 +269,14 @@ def test_a_whole_run_leaves_no_secret_anywhere(mlflow_server: tuple[int, Path], 
     assert holding(b"S3CR3T", tmp_path, folder) == []
 
 
-SHORT = ["training.epochs=1", "model.latent=4", "evaluation.bound_samples=5", "evaluation.bootstrap_samples=100"]
+SHORT = [
+    "training.epochs=1",
+    "model.latent=4",
+    "evaluation.bound_samples=5",
+    "evaluation.bootstrap_samples=100",
+    "registry.canary=false",
+    "registry.baseline=false",
+]
 
 
 @pytest.mark.slow
@@ -314,6 +321,7 @@ def test_a_pipeline_that_would_show_a_secret_is_not_compiled(
     assert "S3CR3T" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mlflow")
 def test_a_run_that_fails_tells_no_secret(mlflow_server: tuple[int, Path]):
     port, folder = mlflow_server

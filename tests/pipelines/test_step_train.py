@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.preprocess import preprocess
+from elboflow.testing.platforms.wire import free_port
 from elboflow.vae import folder
 from pipelines.experiment import load
-from tests.servers.wire import free_port
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ import pytest
 from google.protobuf import json_format
 
 from elboflow.settings import RequestError
+from elboflow.testing.platforms.quirks import has_loop_in_exit_handler
 from pipelines.experiment import load
 from pipelines.sweeps import axes, tuning
 from pipelines.sweeps.candidates import Plan, SearchSettings
 from pipelines.targets.submission import sweep_job
-from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images, on_a_short_stack
+from tests.pipelines.compiled import IMAGES, TARGETS, Compiled, images
 
 OVER = ("model.latent=2,8", "seed=0,1")
 RANGES = ("model.latent=2..64", "training.learning_rate.initial=1e-4..1e-2:log", "model.objective=elbo,{kind: beta}")
@@ -36,7 +37,7 @@ def search(*assignments: str, sampler: str = "tpe") -> Compiled:
 
 
 def compiled(plan: Plan, target: str) -> Compiled:
-    job = on_a_short_stack(lambda: sweep_job(plan, target))
+    job = sweep_job(plan, target)
     assert job.name == "digits"
     assert job.specification is not None
     return Compiled(job.specification)
@@ -59,8 +60,22 @@ def tuned() -> Compiled:
 
 def the_loop(pipeline: Compiled) -> tuple[str, Any]:
     """Returns the loop of the trials: its name, and its task."""
-    ((name, loop),) = (task for task in pipeline.within("exit-handler-1").items() if task[0].startswith("for-loop"))
+    ((name, loop),) = (task for task in pipeline.within("sweep").items() if task[0].startswith("for-loop"))
     return name, loop
+
+
+def test_the_loop_is_in_a_pipeline_of_its_own_because_an_exit_handler_fails_with_one(pipeline: Compiled):
+    assert set(pipeline.within("exit-handler-1")) == {"sweep"}
+    assert not has_loop_in_exit_handler(pipeline.documents[0])
+
+
+def test_a_trial_is_tried_again_by_its_step_because_platforms_ignore_retries_in_loops(target: str):
+    retry = f"targets.{target}.steps.train.retry={{attempts: 3, wait_seconds: 10, factor: 2}}"
+    pipeline = grid(target, retry)
+    (name, _) = the_loop(pipeline)
+    train = pipeline.within(name)["train"]
+    waits = train.inputs.parameters["waits"].runtime_value.constant
+    assert json_format.MessageToDict(waits) == [10, 20, 40]
 
 
 def test_the_trials_are_a_loop_over_the_grid_so_many_at_once(pipeline: Compiled):
@@ -73,7 +88,7 @@ def test_the_trials_are_a_loop_over_the_grid_so_many_at_once(pipeline: Compiled)
 
 
 def test_the_best_of_all_trials_is_evaluated_and_registered(pipeline: Compiled):
-    tasks = pipeline.within("exit-handler-1")
+    tasks = pipeline.within("sweep")
     trials = tasks["choose"].inputs.artifacts["trials"].task_output_artifact
     assert (trials.producer_task, trials.output_artifact_key) == (the_loop(pipeline)[0], "pipelinechannel--train-trial")
     for step in ("evaluate", "register"):
@@ -89,7 +104,7 @@ def test_one_dataset_serves_all_trials_and_the_evaluation(pipeline: Compiled):
 
 
 def test_trials_stand_below_one_run_named_after_the_job_that_is_made_before_them(pipeline: Compiled):
-    tasks = pipeline.within("exit-handler-1")
+    tasks = pipeline.within("sweep")
     name, loop = the_loop(pipeline)
     assert "begin" in loop.dependent_tasks
     for task in (tasks["begin"], tasks["register"], pipeline.within(name)["train"]):
@@ -151,6 +166,33 @@ def test_trials_on_several_machines_each_are_refused():
         RequestError, match=r"targets\.vertex\.steps\.train: 2 machines; each trial of a sweep trains on one"
     ):
         grid("vertex", "targets.vertex.steps.train={accelerator: {kind: a100-40gb, count: 2}, workers: 2}")
+
+
+DATED = (
+    "data.source={kind: csv, path: 'gs://bucket/{date}/*.csv'}",
+    "data.features={amount: number}",
+    "model={input: amount, latent: 2, likelihood: normal}",
+)
+
+
+@pytest.mark.parametrize("given", [None, "2026-11-28"])
+def test_a_sweep_of_dated_data_reads_and_records_the_date_that_it_is_asked_for(target: str, given: str | None):
+    date = [] if given is None else [f"date='{given}'"]
+    pipeline = grid(target, *DATED, *date)
+    assert pipeline.spec.root.input_definitions.parameters["date"].default_value.string_value == (given or "")
+    resolved = pipeline.within("exit-handler-1")["sweep"].inputs.parameters
+    for name in ("data", "date"):
+        assert resolved[name].task_output_parameter.producer_task == "resolve-date"
+    tasks = pipeline.within("sweep")
+    assert tasks["preprocess"].inputs.parameters["data"].component_input_parameter == "data"
+    for name in ("begin", "register"):  # a trial's run gets it from that of the sweep
+        assert tasks[name].inputs.parameters["date"].component_input_parameter == "date"
+
+
+def test_a_search_of_dated_data_does_so_too():
+    tasks = search(MACHINE, *DATED).within("exit-handler-1")
+    for name in ("worker-pools", "register"):
+        assert tasks[name].inputs.parameters["date"].task_output_parameter.producer_task == "resolve-date"
 
 
 def tuning_job(pipeline: Compiled) -> dict[str, Any]:

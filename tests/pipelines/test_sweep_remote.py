@@ -27,7 +27,8 @@ def swept(platform: Platform) -> Done:
     return platform.do(words)
 
 
-def check(platform: Platform, mlflow: str) -> None:
+def check(platform: Platform, mlflow: str) -> dict[str, Any]:
+    """Sweeps, and returns the sweep's run in MLflow."""
     done = swept(platform)
     run = list(platform.server.runs.values())[-1]
     logs = {
@@ -48,6 +49,8 @@ def check(platform: Platform, mlflow: str) -> None:
     states = {child["data"]["params"][0]["value"]: child["info"]["status"] for child in children}
     assert states == {"256": "FINISHED", "5000": "FAILED"}
     assert "Traceback" not in done.err
+    found: dict[str, Any] = parent
+    return found
 
 
 @pytest.mark.slow
@@ -61,5 +64,15 @@ def test_on_vertex_each_trial_is_a_custom_job_and_the_best_is_registered(vertex:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("kubeflow")
-def test_on_kubeflow_each_trial_is_a_step_and_the_best_is_registered(kubeflow: Platform, mlflow_server: str):
-    check(kubeflow, mlflow_server)
+def test_on_kubeflow_each_trial_is_a_step_the_best_is_registered_and_all_is_below_kubeflow_s_own_run_in_mlflow(
+    kubeflow: Platform, mlflow_server: str
+):
+    kubeflow.server.mlflow = mlflow_server
+    try:
+        ours = check(kubeflow, mlflow_server)
+    finally:
+        kubeflow.server.mlflow = ""
+    run = list(kubeflow.server.runs.values())[-1]
+    tags = {tag["key"]: tag["value"] for tag in ours["data"]["tags"]}
+    assert tags["mlflow.parentRunId"] == run.execution.run.mlflow["run_id"]
+    assert ours["info"]["experiment_id"] == run.execution.run.mlflow["experiment_id"]

@@ -14,7 +14,14 @@ import pytest
 
 pytestmark = [pytest.mark.xdist_group("sweep"), pytest.mark.slow]
 
-SMALL = ("training.epochs=2", "model.latent=4", "evaluation.bound_samples=20", "evaluation.bootstrap_samples=100")
+SMALL = (
+    "training.epochs=2",
+    "model.latent=4",
+    "evaluation.bound_samples=20",
+    "evaluation.bootstrap_samples=100",
+    "registry.canary=false",
+    "registry.baseline=false",
+)
 TOO_LARGE = 5000
 """A batch that the train split cannot fill: a mistake that shows in the training only."""
 

@@ -100,6 +100,7 @@ def states(tmp_path: Path) -> list[str]:
     return [found.state.name for found in kept.trials]
 
 
+@pytest.mark.slow
 def test_a_search_comes_near_the_best_values(searched, tmp_path: Path):
     outcomes = searched(drawn, trials=30)
     best = max(outcomes, key=lambda outcome: outcome.elbo[-1])
