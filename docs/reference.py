@@ -8,16 +8,28 @@ from collections.abc import Iterator
 from typing import Any
 
 from elboflow.settings.describe import describe
+from elboflow.settings.schema import json_schema
 from elboflow.settings.variables import VARIABLES
 from pipelines.experiment import schema
+from pipelines.workspace import WorkspaceSettings
 
 _MARK = re.compile(r"<!-- generated: (\w+) -->")
 _WIDTH = 84  # what fits in a page's column
 
 CONTENTS = {
-    "Use": ("tutorial", "data", "models", "training", "configuration", "components", "serving", "operations"),
+    "Use": (
+        "tutorial",
+        "data",
+        "models",
+        "training",
+        "configuration",
+        "components",
+        "serving",
+        "promotion",
+        "operations",
+    ),
     "Platforms": ("platforms", "images", "kubeflow", "vertex-ai"),
-    "The project": ("architecture", "kinds", "benchmarks", "dependencies"),
+    "The project": ("architecture", "kinds", "testing", "benchmarks", "dependencies"),
 }
 """The pages by chapter. A Git host would show Sphinx's directive, so it is no part of `index.md`."""
 
@@ -39,6 +51,12 @@ def settings() -> str:
     return "\n".join(lines)
 
 
+def workspace() -> str:
+    """Returns a description of the settings of a workspace."""
+    whole = json_schema(WorkspaceSettings, "The settings of a workspace")
+    return "\n".join(["```text", *(describe(whole, key, _WIDTH) for key in WorkspaceSettings.model_fields), "```"])
+
+
 def variables() -> str:
     """Returns a table of all environment variables."""
     lines = ["| variable | meaning | set by | read by |", "| --- | --- | --- | --- |"]
@@ -54,7 +72,7 @@ def contents() -> str:
     )
 
 
-_PARTS = {"settings": settings, "variables": variables, "contents": contents}
+_PARTS = {"settings": settings, "workspace": workspace, "variables": variables, "contents": contents}
 
 
 def _block(level: str, key: str, text: str) -> list[str]:
