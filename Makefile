@@ -6,7 +6,7 @@ WORKERS ?= 3 # one more than cores: tests also wait, for servers and for process
 IMAGES  ?= cpu cuda tpu mlflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run nightly compile test test-slow test-all lint format docs docs-links setup setup-dev setup-docs \
+.PHONY: help run nightly compile smoke test test-slow test-all lint format docs screenshots docs-links setup setup-dev setup-docs \
   setup-backends pins images sboms push benchmarks clean
 
 help: ## list the targets
@@ -22,6 +22,10 @@ compile: setup ## compile that example for both platforms, into build/pipelines
 	@mkdir -p build/pipelines
 	@for target in kubeflow vertex; do \
 	  $(BIN)/elboflow compile infra/nightly.yaml --target $$target --output build/pipelines/$$target.yaml || exit; done
+
+smoke: setup ## run that example and the experiments whose data are here on 64 examples each, into build/smoke
+	@for experiment in infra/nightly.yaml digits table text; do \
+	  $(BIN)/elboflow run $$experiment --smoke --workspace build/smoke || exit; done
 
 test: setup-dev ## set everything up and pass the tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
@@ -43,6 +47,9 @@ format: setup-dev ## put the code into its style
 
 docs: setup-docs ## build the pages of docs/ into build/docs; a dead link in them is an error
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+
+screenshots: setup-dev ## take those of MLflow in docs/ anew, with Debian's chromium
+	@$(BIN)/python -m docs.screenshots
 
 docs-links: setup-docs ## ask the other sites that they link to
 	@$(BIN)/python -m sphinx --quiet --builder linkcheck docs build/docs-links
@@ -86,8 +93,8 @@ sboms: ## what is in those images, into build/sboms
 push: ## bring those images to REGISTRY
 	@infra/images/build.sh push $(IMAGES)
 
-benchmarks: setup-dev ## speed of the whole job, its orchestration, preprocessing and training
-	@for name in main_job orchestration preprocessing training; do $(BIN)/python -m benchmarks.$$name; done
+benchmarks: setup-dev ## speed of the whole job, its orchestration, preprocessing and training; promotions
+	@for name in main_job orchestration preprocessing training promotion; do $(BIN)/python -m benchmarks.$$name; done
 
 clean: ## remove .venv, build/ and caches; workspaces stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
