@@ -12,6 +12,7 @@ import pytest
 import typer.testing
 import yaml
 
+from components.surroundings import waiting
 from elboflow.testing.mlflow_server import serving
 
 # Most trainings of tests are compiled for longer than they train: XLA optimizes less to compile faster, here and in the
@@ -52,6 +53,13 @@ def own_mlflow() -> Iterator[None]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     if before is not None:
         os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@pytest.fixture(autouse=True)
+def told_to_end_no_longer() -> Iterator[None]:
+    """Lets the tests after one that was told to end wait for servers, and ask them again."""
+    yield
+    waiting._hurried = None
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,17 @@ def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, PARENT: str(os.getpid()), **variables}
 
 
+def waited(process: Popen) -> int:
+    """Waits for a process to end and returns its exit code. Handlers of signals run within half a second.
+
+    A signal that arrives after Python has looked for one and before its system call does not interrupt that call: in
+    `Popen.wait` its handler would run only when the process has ended.
+    """
+    while (code := process.poll()) is None:
+        time.sleep(0.5)
+    return int(code)
+
+
 @contextmanager
 def ended(process: Popen, patience: float) -> Iterator[None]:
     """Ends a process with the block: at once if the block fails, or else if the process does not end by itself.

@@ -98,7 +98,7 @@ def _serve(store: str, artifacts: Path, host: str, port: int) -> None:
     ) as server:
         try:
             _take_signals()
-            code = server.wait()
+            code = child.waited(server)
         except KeyboardInterrupt as interrupt:
             if interrupt.args:
                 raise  # by a signal, which the exit code tells

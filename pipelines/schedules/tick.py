@@ -96,7 +96,7 @@ def _run(workspace: Path, folder: Path, schedule: Schedule, experiment: dict[str
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, forward)
-    code = process.wait()
+    code = child.waited(process)
     return code if code >= 0 else 128 - code
 
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,25 @@ def test_a_group_ends_with_its_leader_although_a_member_ignores_sigterm():
     assert leader.communicate(timeout=30)[0] == "", "its pipe is closed by the end of the last member"
     assert leader.returncode == -signal.SIGTERM
     child.end_group(leader, 0.1)  # again is no error
+
+
+WAITS = """
+process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+signal.signal(signal.SIGTERM, lambda *_: process.kill())
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the thread gets it, so that no call here is interrupted
+print("waits", flush=True)
+print(child.waited(process))
+"""
+
+
+def test_a_signal_that_did_not_interrupt_the_wait_for_a_process_is_handled_before_that_ends():
+    waiting = subprocess.Popen([sys.executable, "-c", f"{IMPORTS}\n{WAITS}"], stdout=subprocess.PIPE, encoding="utf-8")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "waits\n"
+    time.sleep(0.2)  # it is in the call
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.communicate(timeout=30)[0] == f"{-signal.SIGKILL}\n"
 
 
 IMPORTS = "import os, pathlib, signal, subprocess, sys, threading, time; from elboflow.artifacts import child"
